@@ -1,0 +1,252 @@
+//! Decides, in one place, whose fault a failure is and what may be said about it.
+//!
+//! The four classes decide what happens to the request (`ARCHITECTURE.md`, "when a step fails"). The code of
+//! a failure is closed and carries no row value, no URL and no credential: a message of PostgreSQL or
+//! of an SDK is never passed on.
+
+use std::fmt;
+
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use export_workflows::contract::FailureReason;
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The request can never be fulfilled: the row becomes `failed` with this reason.
+    Permanent(FailureReason),
+    /// Database, store, network, disk, credentials: retried, never counted against the request.
+    System,
+    /// Our own code: counted against the request.
+    Request,
+    /// Cancelled, drained, paused or reset: not counted.
+    Interrupted,
+}
+
+/// A failure that the step which met it can name.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The account has no row in the platform's database.
+    #[error("the account has no row in `{relation}`: it was deleted before its export")]
+    AccountDeleted {
+        /// The relation in which it should have been.
+        relation: String,
+    },
+    /// A value that no encoder can represent.
+    #[error("cannot read the value in column `{column}` of `{relation}`, row with key `{key}`")]
+    UnreadableValue {
+        /// The relation.
+        relation: String,
+        /// The column.
+        column: String,
+        /// The row: the text of its key columns, which are identifiers.
+        key: String,
+    },
+    /// The database no longer has the columns of the catalogue.
+    #[error("the catalogue no longer fits the database: {}; run `export-worker catalogue check`", .0.join("; "))]
+    CatalogueDrift(Vec<String>),
+    /// A row-level security policy would silently hide rows from the export.
+    #[error("row-level security is enabled on {}: an export would silently miss rows; exempt them or leave them out of the catalogue", .0.join(", "))]
+    RowSecurity(Vec<String>),
+    /// The disk under the spool directory is full.
+    #[error("the disk under the spool directory is full")]
+    SpoolFull,
+    /// One archive alone is larger than the whole spool quota.
+    #[error("the archive is larger than the whole spool quota of {quota} bytes; raise `EXPORT_SPOOL_QUOTA`")]
+    SpoolQuotaExceeded {
+        /// The quota in bytes.
+        quota: u64,
+    },
+    /// The stored object is not the local archive.
+    #[error("the stored object differs from the archive: {0}")]
+    StoredObjectDiffers(String),
+    /// The bucket belongs to another installation, or lost its mark.
+    #[error("{0}")]
+    Installation(String),
+    /// No row and no byte moved for too long.
+    #[error("nothing moved for {0} s")]
+    Stalled(u64),
+    /// The attempt was told to stop.
+    #[error("the attempt was interrupted")]
+    Interrupted,
+    /// Another attempt has taken the request over.
+    #[error("another attempt has taken the request over")]
+    ClaimLost,
+    /// A bug in our own code was caught.
+    #[error("a panic was caught at {0}")]
+    Panic(String),
+}
+
+impl Failure {
+    fn class(&self) -> Class {
+        match self {
+            Self::AccountDeleted { .. } => Class::Permanent(FailureReason::AccountDeleted),
+            Self::UnreadableValue { .. } => Class::Permanent(FailureReason::UnreadableValue),
+            Self::Interrupted => Class::Interrupted,
+            Self::SpoolQuotaExceeded { .. } | Self::Panic(_) => Class::Request,
+            Self::CatalogueDrift(_)
+            | Self::RowSecurity(_)
+            | Self::SpoolFull
+            | Self::StoredObjectDiffers(_)
+            | Self::Installation(_)
+            | Self::Stalled(_)
+            | Self::ClaimLost => Class::System,
+        }
+    }
+
+    /// Gives the closed code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AccountDeleted { .. } => "account_deleted",
+            Self::UnreadableValue { .. } => "unreadable_value",
+            Self::CatalogueDrift(_) => "CatalogueDrift",
+            Self::RowSecurity(_) => "RowSecurity",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolQuotaExceeded { .. } => "spool_quota_exceeded",
+            Self::StoredObjectDiffers(_) => "stored_object_differs",
+            Self::Installation(_) => "installation",
+            Self::Stalled(_) => "stalled",
+            Self::Interrupted => "interrupted",
+            Self::ClaimLost => "claim_lost",
+            Self::Panic(_) => "panic",
+        }
+    }
+}
+
+/// What may be said about a failure: its class, its closed code, and a detail free of row values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whose fault it is.
+    pub class: Class,
+    /// A closed code such as `store/SlowDown`, `database/53300`, `panic`.
+    pub code: String,
+    /// Object names that the code alone does not tell (relation, column, constraint, key); may be empty.
+    pub detail: String,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = match self.class {
+            Class::Permanent(_) => "permanent",
+            Class::System => "system",
+            Class::Request => "request",
+            Class::Interrupted => "interrupted",
+        };
+        write!(f, "{class}: {}", self.code)?;
+        if !self.detail.is_empty() {
+            write!(f, " ({})", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives the verdict on an error: the first cause in its chain that is known decides.
+pub fn judge(error: &anyhow::Error) -> Verdict {
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return Verdict {
+                class: failure.class(),
+                code: failure.code().to_owned(),
+                detail: failure.to_string(),
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<sqlx::Error>() {
+            return judge_database(error);
+        }
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            return Verdict {
+                class: Class::System,
+                code: format!("store/{}", error.code),
+                detail: error.to_string(),
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+            return judge_io(error);
+        }
+    }
+    Verdict { class: Class::Request, code: "unexpected".to_owned(), detail: String::new() }
+}
+
+/// SQLSTATE class 22 (a value that PostgreSQL itself cannot deliver) is the row's fault, every other
+/// database error the system's.
+fn judge_database(error: &sqlx::Error) -> Verdict {
+    let Some(db) = error.as_database_error() else {
+        let code = match error {
+            sqlx::Error::PoolTimedOut => "pool_timed_out",
+            sqlx::Error::PoolClosed => "pool_closed",
+            sqlx::Error::Io(_) => "connection",
+            sqlx::Error::Tls(_) => "tls",
+            sqlx::Error::Protocol(_) => "protocol",
+            sqlx::Error::RowNotFound => "row_not_found",
+            _ => "client",
+        };
+        return Verdict { class: Class::System, code: format!("database/{code}"), detail: String::new() };
+    };
+    let sqlstate = db.code().unwrap_or_default().into_owned();
+    let class = if sqlstate.starts_with("22") {
+        Class::Permanent(FailureReason::UnreadableValue)
+    } else {
+        Class::System
+    };
+    let names = [("table", db.table()), ("constraint", db.constraint())];
+    let detail = names
+        .iter()
+        .filter_map(|(what, name)| name.map(|name| format!("{what} `{name}`")))
+        .collect::<Vec<_>>()
+        .join(", ");
+    Verdict { class, code: format!("database/{sqlstate}"), detail }
+}
+
+fn judge_io(error: &std::io::Error) -> Verdict {
+    let code = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => "spool_full".to_owned(),
+        kind => format!("io/{kind:?}"),
+    };
+    Verdict { class: Class::System, code, detail: String::new() }
+}
+
+/// A failed call to the store, cut down to what may be said: operation, S3 code, HTTP status.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{operation} was answered with {code}{}", .status.map(|status| format!(", HTTP {status}")).unwrap_or_default())]
+pub struct StoreError {
+    /// The S3 operation, such as `PutObject`.
+    pub operation: &'static str,
+    /// The S3 error code, or `timeout`, `dispatch`, `response`, `construction`.
+    pub code: String,
+    /// The HTTP status, when there was an answer.
+    pub status: Option<u16>,
+}
+
+impl StoreError {
+    /// Cuts an SDK error down; its message text is dropped on purpose.
+    pub fn new<E>(
+        operation: &'static str,
+        error: &aws_sdk_s3::error::SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
+    ) -> Self
+    where
+        E: ProvideErrorMetadata,
+    {
+        use aws_sdk_s3::error::SdkError;
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let code = match error {
+            SdkError::ServiceError(service) => match service.err().code() {
+                Some(code) => code.to_owned(),
+                None => "unknown".to_owned(),
+            },
+            SdkError::TimeoutError(_) => "timeout".to_owned(),
+            SdkError::DispatchFailure(_) => "dispatch".to_owned(),
+            SdkError::ResponseError(_) => "response".to_owned(),
+            _ => "construction".to_owned(),
+        };
+        Self { operation, code, status }
+    }
+
+    /// Tells whether the store says that there is no such object (or upload).
+    pub fn is_not_found(&self) -> bool {
+        self.status == Some(404) || matches!(self.code.as_str(), "NoSuchKey" | "NotFound" | "NoSuchUpload")
+    }
+
+    /// Tells whether the store asks for fewer requests.
+    pub fn is_slow_down(&self) -> bool {
+        self.status == Some(503) || self.code == "SlowDown"
+    }
+}

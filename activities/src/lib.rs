@@ -1,0 +1,3 @@
+//! The steps that take one export request from `pending` to `ready`, and the passes that expire and sweep.
+pub mod failure;
+pub mod pulse;

@@ -1,0 +1,50 @@
+//! What one attempt shares with its steps: whether to go on, and a sign that something moved.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio_util::sync::CancellationToken;
+
+/// The pulse of one attempt: cheap to clone, read by the ticker, beaten by the steps.
+///
+/// A step calls [`beat`](Self::beat) for each row or block of bytes that moved and stops when
+/// [`is_cancelled`](Self::is_cancelled) says so. It knows nothing of Temporal.
+#[derive(Clone, Debug, Default)]
+pub struct Pulse {
+    cancelled: CancellationToken,
+    moved: Arc<AtomicU64>,
+}
+
+impl Pulse {
+    /// Makes a pulse that stops when `cancelled` is cancelled.
+    pub fn new(cancelled: CancellationToken) -> Self {
+        Self { cancelled, moved: Arc::default() }
+    }
+
+    /// Says that `amount` rows or bytes moved; the unit does not matter, only that it changes.
+    pub fn beat(&self, amount: u64) {
+        self.moved.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// Gives all that has moved so far.
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Tells a blocking thread to stop at its next block.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled()
+    }
+
+    /// Waits until the attempt is to stop.
+    pub async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    /// Stops the attempt.
+    pub fn cancel(&self) {
+        self.cancelled.cancel();
+    }
+}

@@ -1,0 +1,203 @@
+//! Names everything that crosses Temporal: ids, inputs and outputs of the activities, outcomes.
+//!
+//! The workflows call the definitions in this file and the activities implement them, so the compiler
+//! keeps both sides equal. What stands here ends in the history that every operator can read:
+//! identifiers, counts, sizes, digests and closed codes; never a row value, a URL or a credential.
+//! Payloads are named structs whose new fields have a default, so that a running night survives a deploy.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use temporalio_common::ActivityError;
+use temporalio_macros::activity_definitions;
+use uuid::Uuid;
+
+pub use self::export_steps::{Expire, Fulfil, ListPending, Sweep};
+
+/// Workflow type, schedule id and workflow id of the nightly run.
+pub const NIGHTLY_BATCH: &str = "nightly_batch";
+/// Workflow type, schedule id and workflow id of the expiry pass between two nights.
+pub const EXPORT_EXPIRY: &str = "export_expiry";
+/// The task queue that workers poll when `EXPORT_TASK_QUEUE` does not say otherwise.
+pub const DEFAULT_TASK_QUEUE: &str = "exports";
+
+/// The activities that a worker must offer; implemented by `export-activities`.
+#[derive(Debug)]
+pub struct ExportSteps;
+
+#[activity_definitions]
+impl ExportSteps {
+    /// Lists one page of pending requests; the first page also checks the catalogue.
+    #[activity(name = "list_pending_requests")]
+    pub fn list_pending(_: ListPendingInput) -> Result<PendingPage, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Takes one request from `pending` to `ready`, or says why not.
+    #[activity(name = "fulfil_export_request")]
+    pub fn fulfil(_: FulfilInput) -> Result<Outcome, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Turns overdue `ready` requests into `failed` and deletes the archives of failed ones.
+    #[activity(name = "expire_stale_exports")]
+    pub fn expire(_: ExpireInput) -> Result<ExpireOutput, ActivityError> {
+        unimplemented!()
+    }
+
+    /// Deletes objects and multipart uploads that no request points to.
+    #[activity(name = "sweep_orphans")]
+    pub fn sweep(_: SweepInput) -> Result<SweepOutput, ActivityError> {
+        unimplemented!()
+    }
+}
+
+/// Where the next page of pending requests begins: after this request, in the order of the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// `requested_at` of the last request of the page before.
+    pub requested_at: DateTime<Utc>,
+    /// Its id.
+    pub id: Uuid,
+}
+
+/// Input of `list_pending_requests`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListPendingInput {
+    /// The end of the page before; none for the first page of a look.
+    pub cursor: Option<Cursor>,
+    /// Requests made after this moment wait for the next night; none on the very first page, which fixes it.
+    pub cutoff: Option<DateTime<Utc>>,
+    /// 1 for the first walk through the queue, 2 for the second, which leaves out what was given up tonight.
+    pub look: u8,
+    /// The most requests that the page may hold.
+    pub limit: u32,
+}
+
+/// One page of the queue.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PendingPage {
+    /// The requests, oldest first.
+    pub requests: Vec<Uuid>,
+    /// Where the next page begins; none when this was the last.
+    pub next: Option<Cursor>,
+    /// The database's `now()` at the very first page; handed through on every other.
+    pub cutoff: Option<DateTime<Utc>>,
+    /// How many requests were pending at the cutoff; counted on the very first page only.
+    pub pending_at_start: Option<u64>,
+}
+
+/// Input of `fulfil_export_request`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FulfilInput {
+    /// The request.
+    pub request_id: Uuid,
+    /// The night in whose name it is fulfilled (UTC date), noted in its events.
+    #[serde(default)]
+    pub night: Option<NaiveDate>,
+}
+
+/// How one `fulfil_export_request` ended; always a success for Temporal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The request is `ready`.
+    Fulfilled {
+        /// Size of the archive in bytes.
+        archive_bytes: u64,
+        /// Rows in all entities.
+        rows: u64,
+    },
+    /// Somebody had already taken it out of `pending`.
+    AlreadyDone,
+    /// Another attempt won the race; this one removed its own object.
+    Superseded,
+    /// The request is `failed`, for good.
+    Failed {
+        /// Why, as on the row.
+        reason: FailureReason,
+    },
+    /// Our own code failed five times tonight; the request stays `pending` for the next night.
+    GivenUpTonight,
+    /// A fault of the system lasted too long; the request stays `pending` for the second look.
+    Deferred {
+        /// The closed code of the fault.
+        code: String,
+    },
+}
+
+/// Why a request is `failed`: the closed list of `data_export_requests.failure_reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureReason {
+    /// Its seven days are over.
+    Expired,
+    /// The user has no row in the platform's database.
+    AccountDeleted,
+    /// An operator took it back.
+    Revoked,
+    /// A value in the user's rows cannot be read.
+    UnreadableValue,
+    /// Every attempt that it may have failed in our own code, or killed its worker.
+    AttemptsExhausted,
+}
+
+impl FailureReason {
+    /// Gives the text that stands in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::AccountDeleted => "account_deleted",
+            Self::Revoked => "revoked",
+            Self::UnreadableValue => "unreadable_value",
+            Self::AttemptsExhausted => "attempts_exhausted",
+        }
+    }
+}
+
+/// Input of `expire_stale_exports`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExpireInput {
+    /// Also revoke the archives of users who have no row any more.
+    pub accounts: bool,
+    /// Revoke even when more than a tenth of the accounts seem to be gone.
+    pub force: bool,
+}
+
+/// What an expiry pass did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExpireOutput {
+    /// Requests whose seven days were over.
+    pub expired: u64,
+    /// Requests whose user was gone.
+    pub revoked: u64,
+    /// Archives deleted from the store.
+    pub deleted: u64,
+    /// Archives of failed requests that are still in the store, because it did not answer.
+    pub deletions_left: u64,
+    /// So many accounts seemed gone that nothing was revoked.
+    pub too_many_accounts_gone: bool,
+}
+
+/// Input of `sweep_orphans`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SweepInput {
+    /// Delete even when more than a tenth of the objects would go.
+    pub force: bool,
+    /// Count only.
+    pub dry_run: bool,
+}
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SweepOutput {
+    /// Orphaned objects and multipart uploads that were deleted (with `dry_run`: that would be).
+    pub swept: u64,
+    /// So many objects seemed orphaned that nothing was deleted.
+    pub refused: bool,
+}

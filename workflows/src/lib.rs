@@ -1,0 +1,5 @@
+//! The vocabulary of the export system and its two Temporal workflows.
+//!
+//! Nothing here touches a database, a store or a clock: this crate cannot name them.
+
+pub mod contract;
