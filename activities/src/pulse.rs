@@ -23,6 +23,11 @@ impl Pulse {
         Self { cancelled, moved: Arc::default() }
     }
 
+    /// Makes a pulse that stops with its parent, or alone, and beats apart from it.
+    pub fn child_of(parent: &Self) -> Self {
+        Self::new(parent.cancelled.child_token())
+    }
+
     /// Says that `amount` rows or bytes moved; the unit does not matter, only that it changes.
     pub fn beat(&self, amount: u64) {
         self.moved.fetch_add(amount, Ordering::Relaxed);

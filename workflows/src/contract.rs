@@ -128,7 +128,7 @@ pub enum Outcome {
 }
 
 /// Why a request is `failed`: the closed list of `data_export_requests.failure_reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureReason {
     /// Its seven days are over.
@@ -162,6 +162,8 @@ impl FailureReason {
 pub struct ExpireInput {
     /// Also revoke the archives of users who have no row any more.
     pub accounts: bool,
+    /// The night (UTC date) in whose name the pass runs, noted in its events.
+    pub night: Option<NaiveDate>,
     /// Revoke even when more than a tenth of the accounts seem to be gone.
     pub force: bool,
 }

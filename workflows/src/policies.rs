@@ -1,0 +1,65 @@
+//! How long each activity may take and how it is tried again; every number with its reason.
+
+use std::time::Duration;
+
+use temporalio_common::{ActivityCloseTimeouts, RetryPolicy};
+use temporalio_workflow::{ActivityCancellationType, ActivityOptions};
+use uuid::Uuid;
+
+/// A worker that died is noticed after this long; a live one beats every few seconds.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// A listing that fails for this long gives the night up, after its expiry pass.
+const LISTING: Duration = Duration::from_secs(30 * 60);
+const ONE_PAGE: Duration = Duration::from_secs(2 * 60);
+/// The heaviest account takes minutes; a day is only the bound that keeps a run from hanging for ever.
+const ONE_EXPORT: Duration = Duration::from_secs(24 * 3600);
+const ONE_PASS: Duration = Duration::from_secs(2 * 3600);
+/// A pass that failed three times is left to the next one, minutes or a night later.
+const PASS_ATTEMPTS: u32 = 3;
+
+/// 5 s, 10 s, 20 s ... at most 5 min between attempts; `maximum_attempts` 0 is without end.
+fn retry(maximum_attempts: u32) -> RetryPolicy {
+    RetryPolicy::builder()
+        .initial_interval(Duration::from_secs(5))
+        .backoff_coefficient(2.0)
+        .maximum_interval(Duration::from_secs(5 * 60))
+        .maximum_attempts(maximum_attempts)
+        .build()
+}
+
+/// Listing a page: tried for half an hour.
+pub(crate) fn list_pending() -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
+        schedule_to_close: LISTING,
+        start_to_close: ONE_PAGE,
+    })
+    .retry_policy(retry(0))
+    .build()
+}
+
+/// One request: tried until it has an outcome; the activity itself defers when a fault lasts.
+pub(crate) fn fulfil(request_id: Uuid) -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
+        schedule_to_close: ONE_EXPORT,
+        start_to_close: ONE_EXPORT,
+    })
+    .heartbeat_timeout(HEARTBEAT)
+    // Both are shown to every operator and never encrypted: the opaque id and nothing else.
+    .activity_id(request_id.to_string())
+    .summary(format!("request {request_id}"))
+    // A cancelled night ends only when each attempt has let go of its request.
+    .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
+    .retry_policy(retry(0))
+    .do_not_eagerly_execute(true)
+    .build()
+}
+
+/// Expiry and sweep.
+pub(crate) fn pass(summary: &str) -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::StartToClose(ONE_PASS))
+        .heartbeat_timeout(HEARTBEAT)
+        .summary(summary.to_owned())
+        .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
+        .retry_policy(retry(PASS_ATTEMPTS))
+        .build()
+}
