@@ -1,3 +1,6 @@
 //! The steps that take one export request from `pending` to `ready`, and the passes that expire and sweep.
+pub mod claim;
 pub mod failure;
+pub mod pending;
 pub mod pulse;
+pub mod request;

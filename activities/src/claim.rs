@@ -1,0 +1,155 @@
+//! `pending` -> `pending`, claimed: takes the request for one attempt, keeps it and gives it back.
+//!
+//! A claim is a random token on the row. It keeps two attempts apart (a zombie after a timeout, the old attempt of
+//! a reset run, a second run started by hand): only the holder of the token can finish the request, and the
+//! token is part of the object's key, so nobody writes over anybody's archive. The lease tells *others* when they may
+//! take over; the holder keeps the row until its token is replaced.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
+use sqlx::{PgPool, postgres::types::PgInterval};
+use uuid::Uuid;
+
+/// Who asks: one attempt of one activity of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Workflow id, run id and activity id.
+    pub name: String,
+    /// Temporal's attempt number, from 1.
+    pub attempt: i32,
+}
+
+impl Owner {
+    /// Names the activity `activity_id` of one run.
+    pub fn new(workflow_id: &str, run_id: &str, activity_id: &str, attempt: u32) -> Self {
+        Self {
+            name: format!("{workflow_id} {run_id} {activity_id}"),
+            attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
+        }
+    }
+}
+
+/// A granted claim and what the attempt needs to know of the row.
+pub struct Claim {
+    /// The request.
+    pub request_id: Uuid,
+    /// The token that this attempt holds.
+    pub token: Uuid,
+    /// Whose data.
+    pub user_id: Uuid,
+    /// When the user asked.
+    pub requested_at: DateTime<Utc>,
+    /// Key of the archive's pseudonyms.
+    pub pseudonym_salt: Vec<u8>,
+    /// Failures of our own code so far.
+    pub attempts: u32,
+    /// Workers that died while they held the request, this claim's predecessor included.
+    pub lost: u32,
+}
+
+/// The answer to asking for a request.
+pub enum Claimed {
+    /// It is this attempt's.
+    Granted(Claim),
+    /// It is no longer `pending`, or there is no such request.
+    NotPending,
+    /// Somebody else has it for this long at most.
+    Held(Duration),
+}
+
+/// Asks for a request; one statement decides.
+///
+/// Granted if the row is `pending` and nobody holds it, or the lease has run out, or the same activity holds it with an
+/// older attempt, which Temporal has given up.
+pub async fn claim(state: &PgPool, request_id: Uuid, owner: &Owner, lease: Duration) -> Result<Claimed> {
+    let token = Uuid::new_v4();
+    let granted = sqlx::query!(
+        r#"update public.data_export_requests
+           set claims = claims + 1, lost = lost + (claim_token is not null)::int,
+               claim_token = $2, claim_owner = $3, claim_try = $4, lease_until = clock_timestamp() + $5
+           where id = $1 and status = 'pending'
+               and (claim_token is null or lease_until <= clock_timestamp()
+                    or (claim_owner = $3 and claim_try < $4))
+           returning user_id, requested_at, pseudonym_salt as "pseudonym_salt!", attempts, lost"#,
+        request_id,
+        token,
+        owner.name,
+        owner.attempt,
+        interval(lease),
+    )
+    .fetch_optional(state)
+    .await
+    .with_context(|| format!("failed to claim request `{request_id}`"))?;
+    if let Some(row) = granted {
+        return Ok(Claimed::Granted(Claim {
+            request_id,
+            token,
+            user_id: row.user_id,
+            requested_at: row.requested_at,
+            pseudonym_salt: row.pseudonym_salt,
+            attempts: u32::try_from(row.attempts).unwrap_or(0),
+            lost: u32::try_from(row.lost).unwrap_or(0),
+        }));
+    }
+    let rest = sqlx::query_scalar!(
+        r#"select extract(epoch from coalesce(lease_until, clock_timestamp()) - clock_timestamp())::float8 as "rest!"
+           from public.data_export_requests where id = $1 and status = 'pending'"#,
+        request_id,
+    )
+    .fetch_optional(state)
+    .await
+    .with_context(|| format!("failed to read the claim on request `{request_id}`"))?;
+    // Another attempt may have let go between the two statements: then come back at once, not never.
+    Ok(match rest {
+        Some(seconds) => Claimed::Held(Duration::from_secs_f64(seconds.clamp(1.0, 3600.0))),
+        None => Claimed::NotPending,
+    })
+}
+
+/// Renews the lease. Returns false when the request is no longer this attempt's.
+pub async fn renew(state: &PgPool, request_id: Uuid, token: Uuid, lease: Duration) -> Result<bool> {
+    let renewed = sqlx::query!(
+        "update public.data_export_requests set lease_until = clock_timestamp() + $3
+         where id = $1 and claim_token = $2 and status = 'pending'",
+        request_id,
+        token,
+        interval(lease),
+    )
+    .execute(state)
+    .await
+    .with_context(|| format!("failed to renew the claim on request `{request_id}`"))?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+/// Gives the request back with the reason. Returns false when it was no longer this attempt's.
+///
+/// `counted` adds one to `attempts`: only for a failure of our own code. After `true` no commit can name the key
+/// of this attempt any more, so its object may be deleted.
+pub async fn release(
+    state: &PgPool,
+    request_id: Uuid,
+    token: Uuid,
+    last_error: &str,
+    counted: bool,
+) -> Result<bool> {
+    let released = sqlx::query!(
+        "update public.data_export_requests
+         set claim_token = null, claim_owner = null, claim_try = null, lease_until = null,
+             last_error = $3, attempts = attempts + $4
+         where id = $1 and claim_token = $2 and status = 'pending'",
+        request_id,
+        token,
+        last_error,
+        i32::from(counted),
+    )
+    .execute(state)
+    .await
+    .with_context(|| format!("failed to release the claim on request `{request_id}`"))?;
+    Ok(released.rows_affected() == 1)
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
+}

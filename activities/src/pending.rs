@@ -1,0 +1,62 @@
+//! Lists the queue: one page of pending requests, oldest first, up to a cutoff that the first page fixes.
+//!
+//! Pages go by keyset, never by offset, because the queue shrinks while it is worked off. Leaves nothing behind.
+
+use anyhow::{Context, Result};
+use export_workflows::contract::{Cursor, ListPendingInput, PendingPage};
+use sqlx::PgPool;
+
+/// Lists one page. The very first page fixes the cutoff (the database's `now()`) and counts what is pending.
+///
+/// Look 2 leaves out what was given up since the cutoff: a request whose last failure was counted against it and
+/// filled a multiple of five attempts.
+pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<PendingPage> {
+    let first = input.cutoff.is_none();
+    let cutoff = match input.cutoff {
+        Some(cutoff) => cutoff,
+        None => sqlx::query_scalar!(r#"select now() as "now!""#)
+            .fetch_one(state)
+            .await
+            .context("failed to read the database's clock")?,
+    };
+    let (after_at, after_id) = input.cursor.clone().map(|c| (c.requested_at, c.id)).unzip();
+    let rows = sqlx::query!(
+        "select id, requested_at from public.data_export_requests
+         where status = 'pending' and requested_at <= $1
+             and ($2::timestamptz is null or (requested_at, id) > ($2, $3::uuid))
+             and ($4::int < 2 or not (attempts > 0 and attempts % 5 = 0 and updated_at >= $1
+                                      and starts_with(coalesce(last_error, ''), 'request:')))
+         order by requested_at, id
+         limit $5",
+        cutoff,
+        after_at,
+        after_id,
+        i32::from(input.look),
+        i64::from(input.limit),
+    )
+    .fetch_all(state)
+    .await
+    .context("failed to list pending requests")?;
+    let pending_at_start = if first {
+        let count = sqlx::query_scalar!(
+            r#"select count(*) as "count!" from public.data_export_requests
+               where status = 'pending' and requested_at <= $1"#,
+            cutoff
+        )
+        .fetch_one(state)
+        .await
+        .context("failed to count pending requests")?;
+        Some(u64::try_from(count).unwrap_or(0))
+    } else {
+        None
+    };
+    // A full page may be the last one too; then the next is empty and says so.
+    let full = rows.len() >= usize::try_from(input.limit).unwrap_or(usize::MAX);
+    let next = rows.last().filter(|_| full).map(|row| Cursor { requested_at: row.requested_at, id: row.id });
+    Ok(PendingPage {
+        requests: rows.into_iter().map(|row| row.id).collect(),
+        next,
+        cutoff: Some(cutoff),
+        pending_at_start,
+    })
+}
