@@ -250,3 +250,38 @@ impl StoreError {
         self.status == Some(503) || self.code == "SlowDown"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn the_innermost_known_cause_decides_whatever_context_stands_before_it() {
+        let error = Err::<(), _>(Failure::SpoolFull).context("failed to write").context("failed to export");
+        let verdict = judge(&error.unwrap_err());
+        assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "spool_full"));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_our_own_fault_and_says_nothing_of_what_it_saw() {
+        let verdict = judge(&anyhow::anyhow!("the row of alice@example.org was odd"));
+        assert_eq!(verdict.class, Class::Request);
+        assert!(!verdict.to_string().contains("alice"), "{verdict}");
+    }
+
+    #[test]
+    fn a_full_disk_is_the_systems_fault() {
+        let io = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert_eq!(judge(&anyhow::Error::new(io)).to_string(), "system: spool_full");
+    }
+
+    #[test]
+    fn a_store_error_shows_operation_code_and_status_only() {
+        let error = StoreError { operation: "PutObject", code: "SlowDown".to_owned(), status: Some(503) };
+        assert!(error.is_slow_down() && !error.is_not_found());
+        let verdict = judge(&anyhow::Error::new(error));
+        assert_eq!(verdict.to_string(), "system: store/SlowDown (PutObject was answered with SlowDown, HTTP 503)");
+    }
+}

@@ -20,7 +20,8 @@ impl ExportExpiry {
     #[run(name = "export_expiry")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, input: RawValue) -> WorkflowResult<ExpireOutput> {
         let _: NoInput = input::decode(&input)?;
-        let passed = ctx.execute_activity(Expire, ExpireInput::default(), policies::pass("overdue links")).await;
+        let passed =
+            ctx.execute_activity(Expire, ExpireInput::default(), policies::pass("overdue links")).await;
         if ctx.cancellation_token().is_cancelled() {
             return Err(WorkflowTermination::cancelled());
         }

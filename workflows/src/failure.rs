@@ -1,6 +1,8 @@
 //! Turns a failed activity into the failure of its run: the same code, and a sentence.
 
-use temporalio_common::{error::ApplicationFailure, protos::temporal::api::failure::v1::failure::FailureInfo};
+use temporalio_common::{
+    error::ApplicationFailure, protos::temporal::api::failure::v1::failure::FailureInfo,
+};
 use temporalio_workflow::ActivityExecutionError;
 
 /// Makes the failure that ends a run because one of its activities failed for good.

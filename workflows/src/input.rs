@@ -31,3 +31,57 @@ fn invalid(what: String) -> ApplicationFailure {
     .non_retryable(true)
     .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use temporalio_common::protos::temporal::api::common::v1::Payload;
+
+    use super::*;
+    use crate::nightly_batch::NightInput;
+
+    fn decode_json(json: &str) -> Result<NightInput, String> {
+        let payload = Payload { data: json.as_bytes().to_vec(), ..Default::default() };
+        decode(&RawValue::new(vec![payload])).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn nothing_null_and_an_empty_object_are_a_night_from_its_beginning() {
+        let nothing: NightInput = decode(&RawValue::new(vec![])).unwrap_or_else(|e| unreachable!("{e}"));
+        assert_eq!(nothing, NightInput::default());
+        for json in ["", "null", "{}"] {
+            assert_eq!(decode_json(json), Ok(NightInput::default()), "{json:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_input_comes_back_as_it_was_handed_on() {
+        let night = NightInput { look: 2, page: 3, pending_at_start: Some(1200), ..Default::default() };
+        let json = serde_json::to_string(&night).unwrap_or_else(|e| unreachable!("{e}"));
+        assert_eq!(decode_json(&json), Ok(night));
+    }
+
+    #[test]
+    fn a_wrong_type_names_its_field() {
+        let error = decode_json(r#"{"counters": {"fulfilled": "many"}}"#).unwrap_err();
+        assert!(error.contains("`counters.fulfilled`"), "{error}");
+        assert!(!error.contains("many") || error.contains("string"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_rather_than_ignored() {
+        let error = decode_json(r#"{"lok": 2}"#).unwrap_err();
+        assert!(error.contains("`lok`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for json in ["5", "\"tonight\"", "[", "{"] {
+            assert!(decode_json(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn two_inputs_are_refused() {
+        assert!(decode::<NightInput>(&RawValue::new(vec![Payload::default(); 2])).is_err());
+    }
+}

@@ -195,10 +195,7 @@ async fn list(ctx: &WorkflowContext<NightlyBatch>) -> Result<PendingPage, Activi
 }
 
 /// Serves one page under [`LANES`] lanes that share a queue.
-async fn serve(
-    ctx: &WorkflowContext<NightlyBatch>,
-    requests: Vec<Uuid>,
-) -> Result<(), WorkflowTermination> {
+async fn serve(ctx: &WorkflowContext<NightlyBatch>, requests: Vec<Uuid>) -> Result<(), WorkflowTermination> {
     let night = ctx.state(|s| s.night.night);
     let queue = Rc::new(RefCell::new(VecDeque::from(requests)));
     let lanes = (0..LANES).map(|_| {
@@ -264,9 +261,10 @@ async fn expire(ctx: &WorkflowContext<NightlyBatch>) -> Result<ExpireOutput, Act
 fn go_on(ctx: &WorkflowContext<NightlyBatch>, next: NightInput) -> WorkflowResult<NightReport> {
     let converter = ctx.payload_converter();
     let data = SerializationContextData::Workflow(WorkflowSerializationContext::new());
-    let payloads = converter
-        .to_payloads(&SerializationContext::new(&data, converter), &next)
-        .map_err(|error| ApplicationFailure::new(anyhow::anyhow!("failed to encode the next run: {error}")))?;
+    let payloads =
+        converter.to_payloads(&SerializationContext::new(&data, converter), &next).map_err(|error| {
+            ApplicationFailure::new(anyhow::anyhow!("failed to encode the next run: {error}"))
+        })?;
     match ctx.continue_as_new(RawValue::new(payloads), ContinueAsNewOptions::default())? {}
 }
 
