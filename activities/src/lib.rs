@@ -2,5 +2,7 @@
 pub mod claim;
 pub mod failure;
 pub mod pending;
+pub mod pseudonym;
 pub mod pulse;
 pub mod request;
+pub mod serialise;

@@ -1,0 +1,169 @@
+//! JSON: an array with one row a line, keys in catalogue order.
+
+use std::{convert::Infallible, io::Write};
+
+use super::{Cell, Column, Format};
+
+/// How JSON writes the control characters that have no letter of their own.
+const CONTROL: [&str; 32] = [
+    "\\u0000", "\\u0001", "\\u0002", "\\u0003", "\\u0004", "\\u0005", "\\u0006", "\\u0007", "\\b", "\\t",
+    "\\n", "\\u000b", "\\f", "\\r", "\\u000e", "\\u000f", "\\u0010", "\\u0011", "\\u0012", "\\u0013",
+    "\\u0014", "\\u0015", "\\u0016", "\\u0017", "\\u0018", "\\u0019", "\\u001a", "\\u001b", "\\u001c",
+    "\\u001d", "\\u001e", "\\u001f",
+];
+
+/// Writes rows as JSON.
+#[derive(Debug)]
+pub struct Json {
+    /// What stands before the value of each column, escaped once: `{"id":`, `,"name":` ...
+    keys: Vec<String>,
+    first: bool,
+}
+
+impl Json {
+    /// Makes a writer of these columns.
+    pub fn new(columns: &[Column]) -> Self {
+        let keys = columns.iter().enumerate().map(|(index, column)| {
+            let mut key = String::from(if index == 0 { "{" } else { "," });
+            let Ok(()) = pushed::<Infallible>(&mut key, |emit| quoted(&column.name, emit));
+            key.push(':');
+            key
+        });
+        Self { keys: keys.collect(), first: true }
+    }
+}
+
+impl Format for Json {
+    fn begin(&mut self, out: &mut impl Write) -> std::io::Result<()> {
+        out.write_all(b"[")
+    }
+
+    fn begin_row(&mut self, out: &mut impl Write) -> std::io::Result<()> {
+        let before = if std::mem::replace(&mut self.first, false) { "\n" } else { ",\n" };
+        out.write_all(before.as_bytes())
+    }
+
+    fn cell(&mut self, column: usize, cell: Cell<'_>, out: &mut impl Write) -> std::io::Result<()> {
+        out.write_all(self.keys[column].as_bytes())?;
+        match cell {
+            Cell::Null => out.write_all(b"null"),
+            Cell::Bare(text) => out.write_all(text.as_bytes()),
+            Cell::Text(text) => quoted(text, &mut |piece| out.write_all(piece.as_bytes())),
+            Cell::Token(text) => compacted(text, &mut |piece| out.write_all(piece.as_bytes())),
+        }
+    }
+
+    fn end_row(&mut self, out: &mut impl Write) -> std::io::Result<()> {
+        out.write_all(if self.keys.is_empty() { b"{}" } else { b"}" })
+    }
+
+    fn end(&mut self, out: &mut impl Write) -> std::io::Result<()> {
+        out.write_all(if self.first { b"]\n" } else { b"\n]\n" })
+    }
+}
+
+/// Takes the pieces of a text one after the other.
+pub(super) type Emit<'e, E> = &'e mut dyn FnMut(&str) -> Result<(), E>;
+
+/// Appends to a string what `write` emits.
+pub(super) fn pushed<E>(out: &mut String, write: impl FnOnce(Emit<'_, E>) -> Result<(), E>) -> Result<(), E> {
+    write(&mut |piece| {
+        out.push_str(piece);
+        Ok(())
+    })
+}
+
+/// Emits a JSON string, escaped as PostgreSQL escapes it.
+pub(super) fn quoted<E>(text: &str, emit: Emit<'_, E>) -> Result<(), E> {
+    emit("\"")?;
+    let mut start = 0;
+    for (at, &byte) in text.as_bytes().iter().enumerate() {
+        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        if start < at {
+            emit(&text[start..at])?;
+        }
+        emit(match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            _ => CONTROL[usize::from(byte)],
+        })?;
+        start = at + 1;
+    }
+    if start < text.len() {
+        emit(&text[start..])?;
+    }
+    emit("\"")
+}
+
+/// Emits a JSON token without the white space between its parts.
+///
+/// It leaves numbers, escapes and doubled keys alone and knows no depth, so that no document is too deep for it.
+pub(super) fn compacted<E>(token: &str, emit: Emit<'_, E>) -> Result<(), E> {
+    let bytes = token.as_bytes();
+    let mut start = 0;
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => at = end_of_string(bytes, at + 1),
+            b' ' | b'\t' | b'\n' | b'\r' => {
+                if start < at {
+                    emit(&token[start..at])?;
+                }
+                at += 1;
+                start = at;
+            }
+            _ => at += 1,
+        }
+    }
+    if start < token.len() { emit(&token[start..]) } else { Ok(()) }
+}
+
+/// Gives the place after the closing quote of the string whose contents begin at `from`.
+fn end_of_string(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(found) =
+        bytes[at.min(bytes.len())..].iter().position(|&byte| byte == b'"' || byte == b'\\')
+    {
+        at += found;
+        if bytes[at] == b'"' {
+            return at + 1;
+        }
+        at += 2;
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compact(token: &str) -> String {
+        let mut out = String::new();
+        let Ok(()) = pushed::<Infallible>(&mut out, |emit| compacted(token, emit));
+        out
+    }
+
+    #[test]
+    fn white_space_goes_only_between_tokens() {
+        assert_eq!(compact(" { \"a b\" :\t[ 1 ,\r\n 2.50e+3 ] } "), "{\"a b\":[1,2.50e+3]}");
+        assert_eq!(compact(r#"{"a \" b": "\\", "a \" b" : 1}"#), r#"{"a \" b":"\\","a \" b":1}"#);
+        assert_eq!(compact("\"broken \\"), "\"broken \\");
+    }
+
+    #[test]
+    fn a_document_of_any_depth_is_compacted() {
+        let deep = "[ ".repeat(200_000) + &"] ".repeat(200_000);
+        assert_eq!(compact(&deep).len(), 400_000);
+    }
+
+    #[test]
+    fn every_control_character_is_escaped_as_serde_reads_it() {
+        let text: String = (0..0x90u8).map(char::from).chain("é😀\u{2028}".chars()).collect();
+        let mut out = String::new();
+        let Ok(()) = pushed::<Infallible>(&mut out, |emit| quoted(&text, emit));
+        assert!(out.bytes().all(|byte| byte >= b' '));
+        assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+    }
+}

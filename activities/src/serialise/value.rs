@@ -1,0 +1,169 @@
+//! Decodes one value from PostgreSQL's binary wire format.
+
+use super::{
+    ValueKind,
+    array::push_array,
+    network::push_inet,
+    number::{push_float4, push_float8, push_int, push_numeric},
+    time::{push_date, push_interval, push_time, push_timestamp},
+};
+
+/// A value that no encoder can represent. It carries nothing: the value must not reach a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
+
+/// A decoded value, borrowed from the row or from a scratch buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell<'v> {
+    /// SQL NULL, or a JSON `null`.
+    Null,
+    /// A number or a boolean, as JSON writes it.
+    Bare(&'v str),
+    /// The contents of what JSON writes as a string.
+    Text(&'v str),
+    /// A JSON token; white space between its parts is not yet removed.
+    Token(&'v str),
+}
+
+impl<'v> Cell<'v> {
+    /// Gives the text of the cell, if it is not NULL.
+    pub fn text(&self) -> Option<&'v str> {
+        match *self {
+            Self::Null => None,
+            Self::Bare(text) | Self::Text(text) | Self::Token(text) => Some(text),
+        }
+    }
+}
+
+/// How JSON writes a value that was appended to a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Bare,
+    Quoted,
+}
+
+/// Decodes `bytes`; what has to be made is appended to `scratch`, which must be empty.
+pub fn decode<'v>(
+    kind: &ValueKind,
+    bytes: &'v [u8],
+    scratch: &'v mut String,
+) -> Result<Cell<'v>, Unreadable> {
+    match kind {
+        ValueKind::Text => Ok(Cell::Text(utf8(bytes)?)),
+        ValueKind::Json => Ok(token(utf8(bytes)?)),
+        ValueKind::Jsonb => Ok(token(jsonb(bytes)?)),
+        ValueKind::Array(element) => {
+            push_array(element, bytes, scratch)?;
+            Ok(Cell::Token(scratch))
+        }
+        _ => match push(kind, bytes, scratch)? {
+            Shape::Bare => Ok(Cell::Bare(scratch)),
+            Shape::Quoted => Ok(Cell::Text(scratch)),
+        },
+    }
+}
+
+/// Appends the text of a value of a base type.
+pub(super) fn push(kind: &ValueKind, bytes: &[u8], out: &mut String) -> Result<Shape, Unreadable> {
+    match kind {
+        ValueKind::Bool => {
+            let text = match fixed::<1>(bytes)? {
+                [0] => "false",
+                [1] => "true",
+                _ => return Err(Unreadable),
+            };
+            out.push_str(text);
+            Ok(Shape::Bare)
+        }
+        ValueKind::Int2 => Ok(push_int(i16::from_be_bytes(fixed(bytes)?).into(), out)),
+        ValueKind::Int4 => Ok(push_int(i32::from_be_bytes(fixed(bytes)?).into(), out)),
+        ValueKind::Int8 => Ok(push_int(i64::from_be_bytes(fixed(bytes)?), out)),
+        ValueKind::Float4 => Ok(push_float4(f32::from_be_bytes(fixed(bytes)?), out)),
+        ValueKind::Float8 => Ok(push_float8(f64::from_be_bytes(fixed(bytes)?), out)),
+        ValueKind::Numeric => push_numeric(bytes, out),
+        ValueKind::Uuid => {
+            let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+            out.push_str(uuid::Uuid::from_bytes(fixed(bytes)?).hyphenated().encode_lower(&mut text));
+            Ok(Shape::Quoted)
+        }
+        ValueKind::Date => push_date(i32::from_be_bytes(fixed(bytes)?), out),
+        ValueKind::Time => push_time(i64::from_be_bytes(fixed(bytes)?), out),
+        ValueKind::Timestamp => push_timestamp(i64::from_be_bytes(fixed(bytes)?), "", out),
+        // The read session's time zone is UTC.
+        ValueKind::Timestamptz => push_timestamp(i64::from_be_bytes(fixed(bytes)?), "+00:00", out),
+        ValueKind::Interval => push_interval(fixed(bytes)?, out),
+        ValueKind::Bytea => {
+            push_bytea(bytes, out);
+            Ok(Shape::Quoted)
+        }
+        ValueKind::Inet => push_inet(bytes, out),
+        ValueKind::Text | ValueKind::Json | ValueKind::Jsonb | ValueKind::Array(_) => Err(Unreadable),
+    }
+}
+
+/// Gives an array of exactly the length that the type has.
+pub(super) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Unreadable> {
+    bytes.try_into().map_err(|_| Unreadable)
+}
+
+/// The connection's encoding is UTF-8, but a database in `SQL_ASCII` sends whatever it was given.
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Unreadable> {
+    std::str::from_utf8(bytes).map_err(|_| Unreadable)
+}
+
+/// `jsonb` comes as its text after a version byte.
+pub(super) fn jsonb(bytes: &[u8]) -> Result<&str, Unreadable> {
+    match bytes {
+        [1, text @ ..] => utf8(text),
+        _ => Err(Unreadable),
+    }
+}
+
+fn token(text: &str) -> Cell<'_> {
+    let token = text.trim_matches([' ', '\t', '\n', '\r']);
+    if token == "null" { Cell::Null } else { Cell::Token(token) }
+}
+
+/// `bytea_output = hex`
+fn push_bytea(bytes: &[u8], out: &mut String) {
+    const HEX: [u8; 16] = *b"0123456789abcdef";
+    out.reserve(2 + 2 * bytes.len());
+    out.push_str("\\x");
+    for byte in bytes {
+        out.push(HEX[usize::from(byte >> 4)].into());
+        out.push(HEX[usize::from(byte & 15)].into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(kind: ValueKind, bytes: &[u8]) -> Option<String> {
+        let mut scratch = String::new();
+        let cell = decode(&kind, bytes, &mut scratch).ok()?;
+        Some(format!("{cell:?}"))
+    }
+
+    #[test]
+    fn a_json_null_counts_as_null() {
+        assert_eq!(text(ValueKind::Json, b" null\n").unwrap(), "Null");
+        assert_eq!(text(ValueKind::Jsonb, b"\x01null").unwrap(), "Null");
+        assert_eq!(text(ValueKind::Jsonb, b"\x01\"null\"").unwrap(), "Token(\"\\\"null\\\"\")");
+    }
+
+    #[test]
+    fn bytes_of_the_wrong_length_or_version_are_unreadable_and_never_panic() {
+        for kind in
+            [ValueKind::Bool, ValueKind::Int4, ValueKind::Float8, ValueKind::Uuid, ValueKind::Interval]
+        {
+            for length in [0, 3, 5, 17, 33] {
+                assert_eq!(text(kind.clone(), &vec![0; length]), None, "{kind:?} of {length} bytes");
+            }
+        }
+        assert_eq!(text(ValueKind::Jsonb, b"\x02{}"), None);
+        assert_eq!(text(ValueKind::Jsonb, b""), None);
+        assert_eq!(text(ValueKind::Bool, b"\x02"), None);
+        assert_eq!(text(ValueKind::Text, b"\xc3"), None);
+    }
+}
