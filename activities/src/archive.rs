@@ -1,0 +1,295 @@
+//! Builds the archive of one request from its rows, each of which is read once and written to both formats.
+//!
+//! JSON goes straight into the archive, CSV into a second one beside it, each on its own thread, so that compression
+//! uses both cores while the database is read. At the end the CSV entries are copied in as they are, and the
+//! manifest closes the archive. What is left is one anonymous file, not yet uploaded anywhere.
+
+mod contents;
+mod lane;
+mod texts;
+
+use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt as _, pin::Pin, sync::Arc};
+
+use anyhow::{Context as _, anyhow, ensure};
+use chrono::{DateTime, Utc};
+use crc_fast::CrcAlgorithm;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Semaphore, mpsc};
+use zip::ZipWriter;
+
+pub use self::contents::{ColumnContents, Contents, EntityContents, LeftOut, Omitted};
+use self::lane::{Batch, Lane, Work, write_entities, write_whole};
+use crate::{
+    blocking,
+    failure::Failure,
+    manifest,
+    manifest::{CsvCells, EXCEL_ROWS, FORMAT, MANIFEST_NAME, Manifest, Treatment},
+    pulse::Pulse,
+    serialise::{self, Csv, Json, Row},
+    spool::{Hold, Share, Spool, named},
+};
+
+/// Rows are handed over in batches of about this size: fewer would wake the threads for every row, more would only
+/// delay the start of the compression.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// What may wait in the queue. It has to bridge the moments in which one thread compresses and the other
+/// reads; above half a megabyte it makes no difference in time, only in memory.
+const QUEUE_BYTES: usize = 1 << 20;
+
+/// Bounds the queue for rows without bytes too; far above what [`QUEUE_BYTES`] lets in.
+const QUEUE_MESSAGES: usize = 256;
+
+/// What a row takes beside the bytes of its values.
+const ROW_OVERHEAD_BYTES: usize = 128;
+
+/// The finished archive is read back in blocks of this size to be hashed; it is still in the page cache.
+const DIGEST_BLOCK_BYTES: usize = 256 << 10;
+
+/// A finished archive in the spool.
+#[derive(Debug)]
+pub struct Archive {
+    /// The file, without a name; its position has no meaning.
+    pub file: File,
+    /// Its size.
+    pub bytes: u64,
+    /// Its digest.
+    pub sha256: [u8; 32],
+    /// The checksum that the store will be asked for.
+    pub crc64nvme: u64,
+    /// The rows of each entity.
+    pub row_counts: BTreeMap<String, u64>,
+    /// The moment as of which all rows are.
+    pub snapshot_at: DateTime<Utc>,
+    _hold: Option<Hold>,
+}
+
+impl Archive {
+    /// Digests a file that is already complete.
+    pub fn of_file(
+        file: File,
+        row_counts: BTreeMap<String, u64>,
+        snapshot_at: DateTime<Utc>,
+        pulse: &Pulse,
+    ) -> anyhow::Result<Self> {
+        let mut sha256 = Sha256::new();
+        let mut crc64nvme = crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme);
+        let mut block = vec![0; DIGEST_BLOCK_BYTES];
+        let mut bytes = 0;
+        loop {
+            let read = file.read_at(&mut block, bytes).context("failed to read the archive back")?;
+            if read == 0 {
+                break;
+            }
+            if pulse.is_cancelled() {
+                return Err(Failure::Interrupted.into());
+            }
+            sha256.update(&block[..read]);
+            crc64nvme.update(&block[..read]);
+            bytes += read as u64;
+            pulse.beat(read as u64);
+        }
+        let (sha256, crc64nvme) = (sha256.finalize().into(), crc64nvme.finalize());
+        Ok(Self { file, bytes, sha256, crc64nvme, row_counts, snapshot_at, _hold: None })
+    }
+}
+
+type Running<F> = Pin<Box<dyn Future<Output = anyhow::Result<Lane<F>>> + Send>>;
+
+/// An archive that is being written.
+///
+/// Dropping it ends both threads at their next batch and leaves nothing behind.
+pub struct ArchiveWriter<R> {
+    contents: Arc<Contents>,
+    json: Running<Json>,
+    csv: Running<Csv>,
+    queues: [mpsc::Sender<Work<R>>; 2],
+    room: Arc<Semaphore>,
+    batch: Vec<R>,
+    batch_bytes: usize,
+    columns: usize,
+    pulse: Pulse,
+}
+
+impl<R: Row> ArchiveWriter<R> {
+    /// Begins an archive: its threads run from now on. Call it inside a tokio runtime.
+    pub fn create(contents: Contents, spool: &Spool, pulse: &Pulse) -> anyhow::Result<Self> {
+        let contents = Arc::new(contents);
+        let share = spool.share(pulse);
+        let (json_queue, json_work) = mpsc::channel(QUEUE_MESSAGES);
+        let (csv_queue, csv_work) = mpsc::channel(QUEUE_MESSAGES);
+        let json = {
+            let (contents, share) = (Arc::clone(&contents), share.clone());
+            blocking::run("write the JSON files", move || {
+                let lane = begin_archive(&contents, &share)?;
+                write_entities(&contents, lane, "json", Json::new, json_work).map_err(named)
+            })
+        };
+        let csv = {
+            let contents = Arc::clone(&contents);
+            blocking::run("write the CSV files", move || {
+                let zip = ZipWriter::new(share.file()?);
+                let lane = Lane { zip, files: Vec::new(), formats: Vec::new() };
+                write_entities(&contents, lane, "csv", Csv::new, csv_work).map_err(named)
+            })
+        };
+        Ok(Self {
+            contents,
+            json: Box::pin(json),
+            csv: Box::pin(csv),
+            queues: [json_queue, csv_queue],
+            room: Arc::new(Semaphore::new(QUEUE_BYTES)),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            columns: 0,
+            pulse: pulse.clone(),
+        })
+    }
+
+    /// Begins the entity with this index; entities come in the order of the contents, none is left out.
+    pub async fn begin_entity(&mut self, index: usize) -> anyhow::Result<()> {
+        self.columns = self.contents.entities.get(index).map_or(0, |entity| entity.columns.len());
+        self.send(|| Work::Begin(index)).await
+    }
+
+    /// Adds a row to the entity. Waits while the threads have enough to do.
+    pub async fn row(&mut self, row: R) -> anyhow::Result<()> {
+        self.batch_bytes += ROW_OVERHEAD_BYTES;
+        for column in 0..self.columns {
+            self.batch_bytes += row.value(column)?.map_or(0, <[u8]>::len);
+        }
+        self.batch.push(row);
+        if self.batch_bytes < BATCH_BYTES { Ok(()) } else { self.hand_over().await }
+    }
+
+    /// Ends the entity.
+    pub async fn end_entity(&mut self) -> anyhow::Result<()> {
+        self.hand_over().await?;
+        self.send(|| Work::End).await
+    }
+
+    /// Joins the formats, adds the manifest and digests the archive.
+    pub async fn finish(mut self) -> anyhow::Result<Archive> {
+        self.send(|| Work::Finish).await?;
+        let Self { contents, json, csv, pulse, .. } = self;
+        let (json, csv) = futures::future::try_join(json, csv).await?;
+        blocking::run("complete the archive", move || complete(&contents, json, csv, &pulse).map_err(named))
+            .await
+    }
+
+    async fn hand_over(&mut self) -> anyhow::Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.batch_bytes).min(QUEUE_BYTES);
+        let room = Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes)?).await?;
+        let batch = Arc::new(Batch { rows: std::mem::take(&mut self.batch), _room: room });
+        self.send(|| Work::Rows(Arc::clone(&batch))).await
+    }
+
+    /// Tells both threads; if one of them has ended, its error is the reason.
+    async fn send(&mut self, work: impl Fn() -> Work<R>) -> anyhow::Result<()> {
+        for queue in &self.queues {
+            if queue.send(work()).await.is_err() {
+                return Err(self.first_error().await);
+            }
+        }
+        Ok(())
+    }
+
+    async fn first_error(&mut self) -> anyhow::Error {
+        // Closed queues end the other thread as interrupted, which is never the reason.
+        let (json_queue, _) = mpsc::channel(1);
+        let (csv_queue, _) = mpsc::channel(1);
+        self.queues = [json_queue, csv_queue];
+        self.room.close();
+        let errors = [(&mut self.json).await.err(), (&mut self.csv).await.err()];
+        let is_interrupted =
+            |error: &anyhow::Error| matches!(error.downcast_ref(), Some(Failure::Interrupted));
+        let (interrupted, reasons): (Vec<_>, Vec<_>) = errors.into_iter().flatten().partition(is_interrupted);
+        reasons
+            .into_iter()
+            .chain(interrupted)
+            .next()
+            .unwrap_or_else(|| anyhow!("a thread of the archive ended before its last row"))
+    }
+}
+
+/// Writes the files that stand before the entities.
+fn begin_archive(contents: &Contents, share: &Share) -> anyhow::Result<Lane<Json>> {
+    let mut zip = ZipWriter::new(share.file()?);
+    let mut files =
+        vec![write_whole(&mut zip, contents, "README.txt", &texts::readme(contents)).map_err(named)?];
+    if let Some(notice) = &contents.notice {
+        files.push(write_whole(&mut zip, contents, "NOTICE.txt", notice).map_err(named)?);
+    }
+    let dictionary = texts::dictionary(contents)?;
+    files.push(write_whole(&mut zip, contents, "data-dictionary.csv", &dictionary).map_err(named)?);
+    Ok(Lane { zip, files, formats: Vec::new() })
+}
+
+/// Copies the CSV entries in as they are, then adds the manifest.
+fn complete(contents: &Contents, json: Lane<Json>, csv: Lane<Csv>, pulse: &Pulse) -> anyhow::Result<Archive> {
+    let written = [json.formats.len(), csv.formats.len()];
+    ensure!(written == [contents.entities.len(); 2], "not every entity was written");
+    let Lane { mut zip, mut files, .. } = json;
+    let mut csv_zip = csv.zip.finish_into_readable()?;
+    for index in 0..csv_zip.len() {
+        zip.raw_copy_file(csv_zip.by_index_raw(index)?)?;
+    }
+    drop(csv_zip);
+    files.extend(csv.files);
+    let manifest = describe(contents, files, &csv.formats);
+    let mut text = serde_json::to_vec_pretty(&manifest)?;
+    text.push(b'\n');
+    write_whole(&mut zip, contents, MANIFEST_NAME, &text)?;
+    let (file, hold) = zip.finish()?.into_parts()?;
+    let row_counts = manifest.entities.into_iter().map(|entity| (entity.name, entity.rows)).collect();
+    let archive = Archive::of_file(file, row_counts, contents.snapshot_at, pulse)?;
+    Ok(Archive { _hold: Some(hold), ..archive })
+}
+
+fn describe(contents: &Contents, files: Vec<manifest::File>, counts: &[Csv]) -> Manifest {
+    let entities = contents.entities.iter().zip(counts).map(|(entity, counts)| {
+        let name = format!("csv/{}.csv", entity.name);
+        let rows = files.iter().find(|file| file.name == name).and_then(|file| file.rows).unwrap_or_default();
+        let columns = entity.columns.iter().enumerate().map(|(index, column)| manifest::Column {
+            name: column.column.name.clone(),
+            pg_type: column.pg_type.clone(),
+            about: column.about.clone(),
+            treatment: match column.column.treatment {
+                serialise::Treatment::Export => Treatment::Exported,
+                serialise::Treatment::Pseudonym => Treatment::Pseudonym,
+            },
+            csv: if column.column.is_json_class() { CsvCells::Json } else { CsvCells::Value },
+            neutralised: counts.neutralised[index],
+            cells_over_32767_characters: counts.long_cells[index],
+        });
+        manifest::Entity {
+            name: entity.name.clone(),
+            relation: entity.relation.clone(),
+            about: entity.about.clone(),
+            rows,
+            // The header is a row too.
+            exceeds_excel_rows: rows >= EXCEL_ROWS,
+            columns: columns.collect(),
+            omitted: entity.omitted.clone(),
+        }
+    });
+    Manifest {
+        format: FORMAT.to_owned(),
+        generator: concat!("export-worker ", env!("CARGO_PKG_VERSION")).to_owned(),
+        request_id: contents.request_id,
+        user_id: contents.user_id,
+        requested_at: contents.requested_at,
+        snapshot_at: contents.snapshot_at,
+        database_version: contents.database_version.clone(),
+        catalogue_sha256: contents.catalogue_sha256.clone(),
+        entities: entities.collect(),
+        left_out: contents.left_out.clone(),
+        files,
+    }
+}
+
+#[cfg(test)]
+mod tests;

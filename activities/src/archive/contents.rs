@@ -1,0 +1,69 @@
+//! What an archive is to hold, described before the first row is read.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+pub use crate::manifest::{LeftOut, Omitted};
+use crate::serialise::Column;
+
+/// The description of one archive. Two archives of equal contents and equal rows have equal bytes.
+#[derive(Clone)]
+pub struct Contents {
+    /// The request that is fulfilled.
+    pub request_id: Uuid,
+    /// Whose data it is.
+    pub user_id: Uuid,
+    /// When it was asked for.
+    pub requested_at: DateTime<Utc>,
+    /// The moment as of which all rows are; also the time of every entry.
+    pub snapshot_at: DateTime<Utc>,
+    /// The server's version.
+    pub database_version: String,
+    /// Digest of the catalogue, in hex.
+    pub catalogue_sha256: String,
+    /// The key of the pseudonyms; it never reaches the archive.
+    pub pseudonym_salt: Vec<u8>,
+    /// The controller's own text, for `NOTICE.txt`.
+    pub notice: Option<Vec<u8>>,
+    /// From 1, fastest, to 9, smallest.
+    pub deflate_level: u32,
+    /// The entities, in catalogue order.
+    pub entities: Vec<EntityContents>,
+    /// Tables that are not exported.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// The description of one entity.
+#[derive(Clone, Debug)]
+pub struct EntityContents {
+    /// Its name, which becomes that of its files.
+    pub name: String,
+    /// The relation it is read from.
+    pub relation: String,
+    /// What it is.
+    pub about: String,
+    /// The exported columns, in the order of the statement.
+    pub columns: Vec<ColumnContents>,
+    /// The columns that are not exported.
+    pub omitted: Vec<Omitted>,
+    /// Indexes of the columns that name a row.
+    pub order: Vec<usize>,
+}
+
+/// The description of one exported column.
+#[derive(Clone, Debug)]
+pub struct ColumnContents {
+    /// Name, wire format and treatment.
+    pub column: Column,
+    /// Its type, as PostgreSQL writes it.
+    pub pg_type: String,
+    /// What it holds.
+    pub about: String,
+}
+
+impl EntityContents {
+    /// Gives the columns as the serialiser wants them.
+    pub(super) fn serialised(&self) -> Vec<Column> {
+        self.columns.iter().map(|column| column.column.clone()).collect()
+    }
+}

@@ -1,0 +1,204 @@
+//! Archives of rows that no server sent.
+
+use std::io::Read as _;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::serialise::{Column, Treatment as Treat, ValueKind};
+
+type Values = Vec<Option<Vec<u8>>>;
+
+fn contents() -> Contents {
+    let column = |name: &str, kind, treatment| ColumnContents {
+        column: Column { name: name.to_owned(), kind, treatment },
+        pg_type: "some type".to_owned(),
+        about: "something, \"quoted\"".to_owned(),
+    };
+    let entity = |name: &str| EntityContents {
+        name: name.to_owned(),
+        relation: format!("public.{name}"),
+        about: format!("Your {name}."),
+        columns: vec![
+            column("id", ValueKind::Int4, Treat::Export),
+            column("text", ValueKind::Text, Treat::Export),
+        ],
+        omitted: vec![Omitted {
+            name: "secret".to_owned(),
+            pg_type: "text".to_owned(),
+            why: "It is a secret.".to_owned(),
+        }],
+        order: vec![0],
+    };
+    Contents {
+        request_id: Uuid::from_u128(1),
+        user_id: Uuid::from_u128(2),
+        requested_at: DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
+        snapshot_at: DateTime::from_timestamp(1_700_000_060, 123_456_000).unwrap(),
+        database_version: "15.0".to_owned(),
+        catalogue_sha256: "00".to_owned(),
+        pseudonym_salt: b"salt".to_vec(),
+        notice: Some(b"Notice.\r\n".to_vec()),
+        deflate_level: 1,
+        entities: vec![entity("users"), entity("projects")],
+        left_out: vec![LeftOut {
+            relation: "public.invoices".to_owned(),
+            why: "They are elsewhere.".to_owned(),
+        }],
+    }
+}
+
+fn row(id: i32, text: &str) -> Values {
+    vec![Some(id.to_be_bytes().to_vec()), Some(text.as_bytes().to_vec())]
+}
+
+fn spool(quota: u64) -> (tempfile::TempDir, Spool) {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = Spool::new(&directory.path().join("spool"), quota).unwrap();
+    (directory, spool)
+}
+
+async fn write(spool: &Spool, pulse: &Pulse, rows: impl Iterator<Item = Values>) -> anyhow::Result<Archive> {
+    let mut writer = ArchiveWriter::create(contents(), spool, pulse)?;
+    writer.begin_entity(0).await?;
+    for row in rows {
+        writer.row(row).await?;
+    }
+    writer.end_entity().await?;
+    writer.begin_entity(1).await?;
+    writer.end_entity().await?;
+    writer.finish().await
+}
+
+/// Bytes that compress badly, so that the spool really grows.
+fn noise(length: usize) -> String {
+    let mut state = 1u64;
+    let mut letter = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + (state >> 33) as u8 % 90)
+    };
+    (0..length).map(|_| letter()).collect()
+}
+
+#[tokio::test]
+async fn entries_stand_in_their_order_and_the_manifest_tells_all_of_them() {
+    let (_directory, spool) = spool(1 << 20);
+    let rows = [row(1, "=1"), row(2, &"x".repeat(40_000))];
+    let archive = write(&spool, &Pulse::default(), rows.into_iter()).await.unwrap();
+    assert_eq!(archive.row_counts, BTreeMap::from([("users".to_owned(), 2), ("projects".to_owned(), 0)]));
+    let mut zip = zip::ZipArchive::new(archive.file).unwrap();
+    let names = [
+        "README.txt",
+        "NOTICE.txt",
+        "data-dictionary.csv",
+        "json/users.json",
+        "json/projects.json",
+        "csv/users.csv",
+        "csv/projects.csv",
+        "manifest.json",
+    ];
+    assert_eq!(zip.file_names().map(Result::unwrap).collect::<Vec<_>>(), names);
+    let mut text = |name: &str| {
+        let mut text = String::new();
+        let mut entry = zip.by_name(name).unwrap();
+        assert_eq!(entry.last_modified().unwrap().to_string(), "2023-11-14 22:14:20", "{name}");
+        entry.read_to_string(&mut text).unwrap();
+        text
+    };
+    assert_eq!(text("json/projects.json"), "[]\n");
+    assert_eq!(text("csv/projects.csv"), "\u{feff}id,text\r\n");
+    assert!(text("json/users.json").starts_with("[\n{\"id\":1,\"text\":\"=1\"},\n{\"id\":2,\"text\":\"xxx"));
+    assert!(text("csv/users.csv").starts_with("\u{feff}id,text\r\n1,'=1\r\n2,xxx"));
+    let readme = text("README.txt");
+    assert_eq!(readme.matches('\n').count(), readme.matches("\r\n").count());
+    assert!(readme.contains("2023-11-14T22:14:20.123456Z (UTC)") && !readme.contains('{'), "{readme}");
+    assert!(readme.contains("- public.invoices: They are elsewhere."), "{readme}");
+    assert!(
+        text("data-dictionary.csv").contains("users,id,some type,exported,\"something, \"\"quoted\"\"\"\r\n")
+    );
+    let manifest: Manifest = serde_json::from_str(&text("manifest.json")).unwrap();
+    assert_eq!(manifest.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), names[..7]);
+    let counted = &manifest.entities[0].columns[1];
+    assert_eq!((counted.neutralised, counted.cells_over_32767_characters), (1, 1));
+    assert_eq!(manifest.entities[0].rows, 2);
+}
+
+#[tokio::test]
+async fn the_same_rows_give_the_same_bytes_whatever_the_batches() {
+    let (_directory, spool) = spool(8 << 20);
+    let rows = || (0..5000).map(|id| row(id, &noise(id as usize % 700)));
+    let first = write(&spool, &Pulse::default(), rows()).await.unwrap();
+    let second = write(&spool, &Pulse::default(), rows()).await.unwrap();
+    assert_eq!(first.sha256, second.sha256);
+    assert_eq!(first.crc64nvme, second.crc64nvme);
+    let other = write(&spool, &Pulse::default(), rows().skip(1)).await.unwrap();
+    assert_ne!(first.sha256, other.sha256);
+    assert_eq!(spool.used(), first.bytes + second.bytes + other.bytes);
+    drop((first, second, other));
+    assert_eq!(spool.used(), 0);
+}
+
+#[tokio::test]
+async fn an_unreadable_value_ends_the_archive_and_names_its_row() {
+    let (_directory, spool) = spool(1 << 20);
+    let rows = (0..100_000).map(|id| {
+        let mut row = row(id, "text");
+        if id == 1234 {
+            row[1] = Some(b"\xff".to_vec());
+        }
+        row
+    });
+    let error = write(&spool, &Pulse::default(), rows).await.unwrap_err();
+    let verdict = crate::failure::judge(&error);
+    assert_eq!(verdict.code, "unreadable_value");
+    assert!(verdict.detail.contains("`text` of `public.users`, row with key `1234`"), "{verdict}");
+    assert_eq!(spool.used(), 0);
+}
+
+#[tokio::test]
+async fn an_archive_over_the_quota_ends_as_such() {
+    let (_directory, spool) = spool(100_000);
+    let error =
+        write(&spool, &Pulse::default(), (0..1000).map(|id| row(id, &noise(5000)))).await.unwrap_err();
+    assert_eq!(crate::failure::judge(&error).code, "spool_quota_exceeded", "{error:#}");
+    assert_eq!(spool.used(), 0);
+}
+
+#[tokio::test]
+async fn a_cancelled_archive_ends_as_interrupted() {
+    let (_directory, spool) = spool(1 << 20);
+    let pulse = Pulse::default();
+    let cancelling = pulse.clone();
+    let rows = (0..100_000).map(move |id| {
+        if id == 1000 {
+            cancelling.cancel();
+        }
+        row(id, &noise(500))
+    });
+    let error = write(&spool, &pulse, rows).await.unwrap_err();
+    assert_eq!(crate::failure::judge(&error).code, "interrupted", "{error:#}");
+}
+
+#[tokio::test]
+async fn a_dropped_writer_gives_the_spool_back() {
+    let (_directory, spool) = spool(1 << 20);
+    let mut writer = ArchiveWriter::create(contents(), &spool, &Pulse::default()).unwrap();
+    writer.begin_entity(0).await.unwrap();
+    writer.row(row(1, &noise(100_000))).await.unwrap();
+    drop(writer);
+    // The threads end by themselves; the directory's files are theirs until then.
+    let given_back = async {
+        while spool.used() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), given_back).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_row_larger_than_the_queue_passes_alone() {
+    let (_directory, spool) = spool(64 << 20);
+    let rows = (0..3).map(|id| row(id, &noise(QUEUE_BYTES * 3)));
+    let archive = write(&spool, &Pulse::default(), rows).await.unwrap();
+    assert_eq!(archive.row_counts["users"], 3);
+}

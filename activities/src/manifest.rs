@@ -1,0 +1,141 @@
+//! What `manifest.json` says: what is in the archive, how it was treated, and what is not in it and why.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The name of the last entry of an archive.
+pub const MANIFEST_NAME: &str = "manifest.json";
+
+/// The format that this program writes and verifies.
+pub const FORMAT: &str = "data-export/1";
+
+/// Excel shows no more rows than this, the header included.
+pub const EXCEL_ROWS: u64 = 1_048_576;
+
+/// The manifest of one archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`FORMAT`]
+    pub format: String,
+    /// Name and version of the program that wrote the archive.
+    pub generator: String,
+    /// The request that was fulfilled.
+    pub request_id: Uuid,
+    /// Whose data it is.
+    pub user_id: Uuid,
+    /// When it was asked for.
+    pub requested_at: DateTime<Utc>,
+    /// The moment as of which all entities are.
+    pub snapshot_at: DateTime<Utc>,
+    /// The server's version.
+    pub database_version: String,
+    /// Digest of the catalogue that decided what is exported.
+    pub catalogue_sha256: String,
+    /// All other entries, in their order in the archive.
+    pub files: Vec<File>,
+    /// What the json and csv entries hold.
+    pub entities: Vec<Entity>,
+    /// Tables of the platform that are not exported.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Its name in the archive.
+    pub name: String,
+    /// Its rows, if it holds an entity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Its size, uncompressed.
+    pub bytes: u64,
+    /// Its digest, uncompressed, in hex.
+    pub sha256: String,
+}
+
+/// One entity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entity {
+    /// Its name, which is that of its files.
+    pub name: String,
+    /// The relation it was read from.
+    pub relation: String,
+    /// What it is.
+    pub about: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Whether Excel shows only a part of them.
+    pub exceeds_excel_rows: bool,
+    /// The exported columns, in the order of both files.
+    pub columns: Vec<Column>,
+    /// The columns that are not exported.
+    pub omitted: Vec<Omitted>,
+}
+
+/// One exported column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type, as PostgreSQL writes it.
+    #[serde(rename = "type")]
+    pub pg_type: String,
+    /// What it holds.
+    pub about: String,
+    /// What happened to its values.
+    pub treatment: Treatment,
+    /// What its CSV cells hold.
+    pub csv: CsvCells,
+    /// Cells that got a leading `'` in CSV.
+    pub neutralised: u64,
+    /// CSV cells that are too long for Excel.
+    pub cells_over_32767_characters: u64,
+}
+
+/// What happened to the values of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Treatment {
+    /// Nothing.
+    Exported,
+    /// Ids of other people were replaced.
+    Pseudonym,
+}
+
+/// What the CSV cells of a column hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CsvCells {
+    /// Texts, numbers or booleans.
+    Value,
+    /// JSON.
+    Json,
+}
+
+/// A column that is not exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Omitted {
+    /// Its name.
+    pub name: String,
+    /// Its type, as PostgreSQL writes it.
+    #[serde(rename = "type")]
+    pub pg_type: String,
+    /// The reason.
+    pub why: String,
+}
+
+/// A table that is not exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// The table.
+    pub relation: String,
+    /// The reason.
+    pub why: String,
+}

@@ -1,0 +1,289 @@
+//! The spool: anonymous files on disk, under a quota, in which archives are built.
+//!
+//! A file has no name, so nothing is left of it after `kill -9`, and nothing is ever emptied at start. A
+//! [`Share`] is what one attempt holds of the spool; when its files are gone, so is its part of the quota.
+
+use std::{
+    fs::{DirBuilder, File},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::{Context as _, ensure};
+
+use crate::{failure::Failure, pulse::Pulse};
+
+/// A directory that all attempts of a worker share, and how much of it they may use.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    directory: PathBuf,
+    quota: u64,
+    used: Arc<AtomicU64>,
+}
+
+impl Spool {
+    /// Opens the spool; the directory is made with mode 0700 if there is none.
+    pub fn new(directory: &Path, quota: u64) -> anyhow::Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .with_context(|| format!("failed to create the spool directory `{}`", directory.display()))?;
+        let mode = std::fs::metadata(directory)
+            .with_context(|| format!("failed to read the spool directory `{}`", directory.display()))?
+            .permissions()
+            .mode();
+        ensure!(
+            mode & 0o077 == 0,
+            "the spool directory `{}` is open to other users (mode {:o}); give it mode 700, or name one of its own",
+            directory.display(),
+            mode & 0o777
+        );
+        Ok(Self { directory: directory.to_owned(), quota, used: Arc::default() })
+    }
+
+    /// Gives the bytes that all files of the spool take together.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Begins the share of one attempt.
+    pub fn share(&self, pulse: &Pulse) -> Share {
+        Share { spool: self.clone(), mine: Arc::default(), pulse: pulse.clone() }
+    }
+}
+
+/// What one attempt holds of the spool.
+#[derive(Clone, Debug)]
+pub struct Share {
+    spool: Spool,
+    mine: Arc<AtomicU64>,
+    pulse: Pulse,
+}
+
+impl Share {
+    /// Makes an empty file.
+    pub fn file(&self) -> anyhow::Result<SpoolFile> {
+        let file =
+            tempfile::tempfile_in(&self.spool.directory).map_err(|error| named(error.into())).with_context(
+                || format!("failed to create a file in the spool `{}`", self.spool.directory.display()),
+            )?;
+        let hold = Hold { share: self.clone(), bytes: 0 };
+        Ok(SpoolFile { file, position: 0, hold, refused: None })
+    }
+
+    fn take(&self, bytes: u64) -> Result<(), Refusal> {
+        let fits = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.spool.quota);
+        if self.spool.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok() {
+            self.mine.fetch_add(bytes, Ordering::Relaxed);
+            return Ok(());
+        }
+        let mine = self.mine.load(Ordering::Relaxed).saturating_add(bytes);
+        Err(if mine > self.spool.quota { Refusal::QuotaExceeded(self.spool.quota) } else { Refusal::Full })
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.spool.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.mine.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Keeps the part of the quota that a file takes, until it is dropped.
+#[derive(Debug)]
+pub struct Hold {
+    share: Share,
+    bytes: u64,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.share.give_back(self.bytes);
+    }
+}
+
+/// Why the spool takes no more. It travels inside an [`io::Error`] through the writers above; [`named`] takes it out.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the spool takes no more")]
+enum Refusal {
+    Full,
+    QuotaExceeded(u64),
+    Interrupted,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::SpoolFull,
+            Refusal::QuotaExceeded(quota) => Self::SpoolQuotaExceeded { quota },
+            Refusal::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+/// Names the failure behind an error of a writer on top of a [`SpoolFile`], so that its class can be told.
+pub fn named(error: anyhow::Error) -> anyhow::Error {
+    let failure = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|cause| {
+        if let Some(refusal) = cause.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+            return Some(Failure::from(*refusal));
+        }
+        let full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        full.then_some(Failure::SpoolFull)
+    });
+    match failure {
+        Some(failure) => failure.into(),
+        None => error,
+    }
+}
+
+/// A file of the spool; each write beats the attempt's pulse and ends when it is cancelled.
+///
+/// After the first refused write it swallows all others: a zip writer that is dropped still tries to finish
+/// its archive, and must not fail a second time. [`into_parts`](Self::into_parts) does not give such a file out.
+#[derive(Debug)]
+pub struct SpoolFile {
+    file: File,
+    position: u64,
+    hold: Hold,
+    refused: Option<Refusal>,
+}
+
+impl SpoolFile {
+    /// Gives the file itself, and what keeps its part of the quota.
+    pub fn into_parts(self) -> anyhow::Result<(File, Hold)> {
+        match self.refused {
+            None => Ok((self.file, self.hold)),
+            Some(refusal) => Err(Failure::from(refusal).into()),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> io::Error {
+        self.refused = Some(refusal);
+        io::Error::other(refusal)
+    }
+}
+
+impl Write for SpoolFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.refused.is_some() {
+            self.position += bytes.len() as u64;
+            return Ok(bytes.len());
+        }
+        if self.hold.share.pulse.is_cancelled() {
+            return Err(self.refuse(Refusal::Interrupted));
+        }
+        let growth = (self.position + bytes.len() as u64).saturating_sub(self.hold.bytes);
+        if growth > 0 {
+            self.hold.share.take(growth).map_err(|refusal| self.refuse(refusal))?;
+            self.hold.bytes += growth;
+        }
+        match self.file.write(bytes) {
+            Ok(written) => {
+                self.position += written as u64;
+                self.hold.share.pulse.beat(written as u64);
+                Ok(written)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                self.refused = Some(Refusal::Full);
+                Err(error)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Read for SpoolFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for SpoolFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        if self.refused.is_some() && !matches!(to, SeekFrom::Start(_)) {
+            return Ok(self.position);
+        }
+        self.position = self.file.seek(to)?;
+        Ok(self.position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spool(quota: u64) -> (tempfile::TempDir, Spool) {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::new(&directory.path().join("spool"), quota).unwrap();
+        (directory, spool)
+    }
+
+    fn failure(error: io::Error) -> anyhow::Error {
+        named(anyhow::Error::new(error).context("while writing"))
+    }
+
+    #[test]
+    fn files_have_no_name_and_give_their_quota_back() {
+        let (directory, spool) = spool(100);
+        let share = spool.share(&Pulse::default());
+        let mut file = share.file().unwrap();
+        file.write_all(&[1; 60]).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(&[2; 40]).unwrap();
+        assert_eq!(spool.used(), 60);
+        assert_eq!(std::fs::read_dir(directory.path().join("spool")).unwrap().count(), 0);
+        let (_file, hold) = file.into_parts().unwrap();
+        assert_eq!(spool.used(), 60);
+        drop(hold);
+        assert_eq!(spool.used(), 0);
+    }
+
+    #[test]
+    fn one_archive_over_the_quota_is_its_own_fault_and_several_together_are_not() {
+        let (_directory, spool) = spool(100);
+        let (one, other) = (spool.share(&Pulse::default()), spool.share(&Pulse::default()));
+        let mut first = one.file().unwrap();
+        first.write_all(&[0; 70]).unwrap();
+        let error = failure(other.file().unwrap().write_all(&[0; 40]).unwrap_err());
+        assert!(matches!(error.downcast_ref(), Some(Failure::SpoolFull)), "{error:?}");
+        let mut second = one.file().unwrap();
+        let error = failure(second.write_all(&[0; 40]).unwrap_err());
+        assert!(
+            matches!(error.downcast_ref(), Some(Failure::SpoolQuotaExceeded { quota: 100 })),
+            "{error:?}"
+        );
+        second.write_all(b"swallowed").unwrap();
+        assert!(second.into_parts().is_err());
+        assert_eq!(spool.used(), 70);
+    }
+
+    #[test]
+    fn a_cancelled_attempt_writes_no_more() {
+        let (_directory, spool) = spool(100);
+        let pulse = Pulse::default();
+        let mut file = spool.share(&pulse).file().unwrap();
+        file.write_all(b"12345").unwrap();
+        assert_eq!(pulse.moved(), 5);
+        pulse.cancel();
+        let error = failure(file.write_all(b"1").unwrap_err());
+        assert!(matches!(error.downcast_ref(), Some(Failure::Interrupted)), "{error:?}");
+    }
+
+    #[test]
+    fn a_directory_that_others_may_enter_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Spool::new(directory.path(), 1).unwrap_err();
+        assert!(error.to_string().contains("mode 755"), "{error}");
+    }
+}
