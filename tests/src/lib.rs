@@ -1,1 +1,16 @@
+//! Starts PostgreSQL, Temporal and the store for the demo, for development and for the tests.
+//!
+//! The production binary knows nothing of this crate. Every server is started by one supervisor process
+//! ([`supervisor`]) that stops them all as soon as whoever asked for them is gone.
 
+pub mod database;
+pub mod ports;
+pub mod postgres;
+pub mod private;
+pub mod shared;
+pub mod stack;
+pub mod supervisor;
+pub mod temporal;
+pub mod tools;
+pub mod versitygw;
+pub mod wait;

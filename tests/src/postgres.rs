@@ -1,0 +1,231 @@
+//! A throw-away PostgreSQL cluster, made from the system's own programs, with the roles of the export.
+//!
+//! It listens on 127.0.0.1 only, on a port and with passwords of its own. PostgreSQL refuses to run as root: then
+//! it runs as the system's user `postgres`, and its data lies where that user can reach it.
+
+mod home;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+use self::home::Home;
+use crate::{
+    ports, private,
+    supervisor::{
+        Process, Supervisor,
+        protocol::{Program, Signal},
+    },
+    tools, wait,
+};
+
+/// How long a new cluster may take to be made, and a server to answer.
+const START_BOUND: Duration = Duration::from_secs(90);
+
+/// Enough for every test of a run to have its own pools at the same time.
+const CONNECTIONS: u32 = 400;
+
+/// Who connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The superuser of the cluster, for the harness alone.
+    Superuser,
+    /// `export_owner`: owns the tables and runs the migrations.
+    Owner,
+    /// `export_state`: requests and events.
+    State,
+    /// `export_read`: the platform's tables, read only.
+    Read,
+}
+
+impl Role {
+    /// The roles that every cluster gets.
+    const MADE: [Self; 3] = [Self::Owner, Self::State, Self::Read];
+
+    /// Gives the name of the role in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Superuser => "postgres",
+            Self::Owner => "export_owner",
+            Self::State => "export_state",
+            Self::Read => "export_read",
+        }
+    }
+}
+
+/// Where the cluster listens, and its passwords.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Postgres {
+    port: u16,
+    superuser: String,
+    owner: String,
+    state: String,
+    read: String,
+}
+
+impl Postgres {
+    /// Starts the cluster of `folder`, and makes it first if there is none. `last` is how it was reached before.
+    ///
+    /// One that lasts keeps what it promised to write; a throw-away one is fast instead.
+    pub async fn start(
+        supervisor: &Arc<Supervisor>,
+        folder: &Path,
+        last: Option<Self>,
+        lasts: bool,
+    ) -> anyhow::Result<(Self, Process)> {
+        let home = Home::find(folder)?;
+        let mut postgres = match last {
+            Some(last) if home.has_cluster()? => last,
+            _ => Self::make(supervisor, &home, lasts).await?,
+        };
+        for _ in 0..ports::TRIES {
+            let wanted = (postgres.port != 0).then_some([postgres.port]);
+            [postgres.port] = ports::free_again(wanted)?;
+            let process = supervisor.run(postgres.program(&home, lasts)?)?;
+            match postgres.answers(&process).await {
+                Ok(connection) => {
+                    postgres.make_roles(connection).await?;
+                    return Ok((postgres, process));
+                }
+                Err(error) if !process.output().contains("could not bind") => return Err(error),
+                Err(_) => postgres.port = 0,
+            }
+        }
+        bail!("PostgreSQL found its port taken {} times", ports::TRIES)
+    }
+
+    /// Gives the folder that holds the data of the cluster of `folder`, which may lie elsewhere.
+    pub fn home(folder: &Path) -> anyhow::Result<std::path::PathBuf> {
+        Ok(Home::find(folder)?.path)
+    }
+
+    async fn make(supervisor: &Arc<Supervisor>, home: &Home, lasts: bool) -> anyhow::Result<Self> {
+        let postgres = Self {
+            port: 0,
+            superuser: private::password(),
+            owner: private::password(),
+            state: private::password(),
+            read: private::password(),
+        };
+        home.make()?;
+        let passwords = home.write_password(&postgres.superuser)?;
+        let mut arguments = vec![
+            format!("--pgdata={}", home.cluster().display()),
+            format!("--username={}", Role::Superuser.name()),
+            format!("--pwfile={}", passwords.display()),
+            "--auth=scram-sha-256".to_owned(),
+            "--encoding=UTF8".to_owned(),
+            "--locale=C".to_owned(),
+        ];
+        if !lasts {
+            arguments.push("--no-sync".to_owned());
+        }
+        let initdb = home.program("initdb", arguments, Signal::Terminate)?;
+        supervisor.finish(initdb, START_BOUND).await.context("failed to make a PostgreSQL cluster")?;
+        std::fs::remove_file(&passwords).context("failed to remove the password file of the new cluster")?;
+        Ok(postgres)
+    }
+
+    fn program(&self, home: &Home, lasts: bool) -> anyhow::Result<Program> {
+        let port = format!("port={}", self.port);
+        let connections = format!("max_connections={CONNECTIONS}");
+        let mut settings = vec![
+            "listen_addresses=127.0.0.1",
+            // The path of a socket may not be longer than 107 bytes, and nobody needs one.
+            "unix_socket_directories=",
+            &port,
+            &connections,
+            "timezone=UTC",
+            "log_timezone=UTC",
+            "log_min_messages=warning",
+            // A failed statement in the log would carry a link or a row.
+            "log_min_error_statement=panic",
+            "log_parameter_max_length_on_error=0",
+        ];
+        if !lasts {
+            settings.extend([
+                "fsync=off",
+                "full_page_writes=off",
+                "synchronous_commit=off",
+                "max_wal_size=2GB",
+            ]);
+        }
+        let mut arguments = vec!["-D".to_owned(), home.cluster().display().to_string()];
+        for setting in settings {
+            arguments.extend(["-c".to_owned(), setting.to_owned()]);
+        }
+        home.program("postgres", arguments, Signal::Interrupt)
+    }
+
+    async fn answers(&self, process: &Process) -> anyhow::Result<PgConnection> {
+        wait::until("PostgreSQL answers", START_BOUND, || async {
+            process.check_alive()?;
+            Ok(self.connect(Role::Superuser, "postgres").await.ok())
+        })
+        .await
+    }
+
+    /// Makes the roles of the export, which belong to the cluster and not to one database.
+    async fn make_roles(&self, mut connection: PgConnection) -> anyhow::Result<()> {
+        for role in Role::MADE {
+            let there: bool =
+                sqlx::query_scalar("select exists (select from pg_catalog.pg_roles where rolname = $1)")
+                    .bind(role.name())
+                    .fetch_one(&mut connection)
+                    .await
+                    .context("failed to look for a role")?;
+            if !there {
+                let sql = format!("create role {} login password '{}'", role.name(), self.password(role));
+                connection.execute(AssertSqlSafe(sql)).await.context("failed to make a role")?;
+            }
+        }
+        connection.close().await.context("failed to close a connection")
+    }
+
+    fn password(&self, role: Role) -> &str {
+        match role {
+            Role::Superuser => &self.superuser,
+            Role::Owner => &self.owner,
+            Role::State => &self.state,
+            Role::Read => &self.read,
+        }
+    }
+
+    /// Gives the port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Gives the address of a database for a role.
+    pub fn url(&self, role: Role, database: &str) -> SecretString {
+        let (name, password, port) = (role.name(), self.password(role), self.port);
+        format!("postgres://{name}:{password}@127.0.0.1:{port}/{database}").into()
+    }
+
+    /// Opens one connection.
+    pub async fn connect(&self, role: Role, database: &str) -> anyhow::Result<PgConnection> {
+        use secrecy::ExposeSecret as _;
+        let url = self.url(role, database);
+        PgConnection::connect(url.expose_secret())
+            .await
+            .with_context(|| format!("failed to connect to the database `{database}` as {}", role.name()))
+    }
+
+    /// Runs SQL that the harness itself wrote.
+    pub async fn run(&self, role: Role, database: &str, sql: String) -> anyhow::Result<()> {
+        let mut connection = self.connect(role, database).await?;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.context("failed to run SQL")?;
+        connection.close().await.context("failed to close a connection")
+    }
+
+    /// Gives the line that opens a database in PostgreSQL's own client.
+    pub fn psql(&self, role: Role, database: &str) -> String {
+        use secrecy::ExposeSecret as _;
+        let psql = tools::on_path("psql").or_else(|| Some(tools::postgresql().ok()?.join("psql")));
+        let psql = psql.map_or_else(|| "psql".to_owned(), |path| path.display().to_string());
+        format!("{psql} '{}'", self.url(role, database).expose_secret())
+    }
+}

@@ -1,0 +1,151 @@
+//! The stack that all tests of one run share, and what each test has to itself on it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use secrecy::SecretString;
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::{
+    database,
+    postgres::Role,
+    stack::{Installation, Lifetime, Servers, Stack},
+    supervisor::record,
+    temporal::Temporal,
+    tools,
+};
+
+/// The database that the tests' own are copied from.
+const TEMPLATE: &str = "export_template";
+
+/// Gives the stack of this test run, which the first caller starts.
+///
+/// Nobody stops it: its supervisor does when the test program ends, however it ends.
+pub async fn stack() -> anyhow::Result<&'static Stack> {
+    static STACK: OnceCell<Result<Stack, String>> = OnceCell::const_new();
+    // An error is kept as well, else every test would wait for the same failure again.
+    let started = STACK.get_or_init(|| async { start().await.map_err(|error| format!("{error:#}")) }).await;
+    started.as_ref().map_err(|error| anyhow!("the test stack did not start: {error}"))
+}
+
+async fn start() -> anyhow::Result<Stack> {
+    remove_leftovers().await?;
+    let folder = folder().join(std::process::id().to_string());
+    let stack = Stack::start(&folder, Lifetime::Test).await?;
+    database::make(&stack.servers().postgres, TEMPLATE, &grants()?).await?;
+    Ok(stack)
+}
+
+fn folder() -> PathBuf {
+    tools::root().join(".stack-test")
+}
+
+/// Stops and removes what test runs left behind whose supervisor was killed too.
+async fn remove_leftovers() -> anyhow::Result<()> {
+    let Ok(listed) = std::fs::read_dir(folder()) else { return Ok(()) };
+    for entry in listed {
+        let folder = entry.context("failed to list the folders of earlier test runs")?.path();
+        if folder.join("processes.json").exists() && record::owner(&folder).await?.is_none() {
+            record::stop(&folder).await?;
+            record::remove(&folder)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the SQL for the rights of both roles.
+fn grants() -> anyhow::Result<String> {
+    Ok(String::new())
+}
+
+/// A database of a test's own: the reference platform's tables, empty, and the export's.
+#[derive(Debug)]
+pub struct TestDatabase {
+    name: String,
+}
+
+impl TestDatabase {
+    /// Copies the template.
+    pub async fn new() -> anyhow::Result<Self> {
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        database::copy(&stack().await?.servers().postgres, TEMPLATE, &name).await?;
+        Ok(Self { name })
+    }
+
+    /// Gives its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives its address for a role.
+    pub async fn url(&self, role: Role) -> anyhow::Result<SecretString> {
+        Ok(stack().await?.servers().postgres.url(role, &self.name))
+    }
+
+    /// Connects to it as a role.
+    pub async fn pool(&self, role: Role) -> anyhow::Result<PgPool> {
+        use secrecy::ExposeSecret as _;
+        let url = self.url(role).await?;
+        let pool = PgPoolOptions::new().max_connections(8).connect(url.expose_secret()).await;
+        pool.with_context(|| format!("failed to connect to `{}` as {}", self.name, role.name()))
+    }
+
+    /// Connects to it as the owner of all tables.
+    pub async fn owner(&self) -> anyhow::Result<PgPool> {
+        self.pool(Role::Owner).await
+    }
+
+    /// Connects to it as `export_state`.
+    pub async fn state(&self) -> anyhow::Result<PgPool> {
+        self.pool(Role::State).await
+    }
+
+    /// Connects to it as `export_read`.
+    pub async fn read(&self) -> anyhow::Result<PgPool> {
+        self.pool(Role::Read).await
+    }
+}
+
+/// An installation of a test's own: database, bucket, task queue, and a Temporal namespace if it asks for one.
+#[derive(Debug)]
+pub struct TestInstallation {
+    /// The database.
+    pub database: TestDatabase,
+    /// The names of everything.
+    pub names: Installation,
+}
+
+impl TestInstallation {
+    /// Makes a database, a bucket and a task queue; the namespace is the one that all share.
+    pub async fn new() -> anyhow::Result<Self> {
+        let database = TestDatabase::new().await?;
+        let own = database.name().replace('_', "-");
+        let names = Installation {
+            database: database.name().to_owned(),
+            bucket: own.clone(),
+            namespace: Temporal::NAMESPACE.to_owned(),
+            task_queue: own,
+        };
+        servers().await?.store.make_bucket(&names.bucket).await?;
+        Ok(Self { database, names })
+    }
+
+    /// Makes an installation with a namespace of its own, in which the fixed schedule and workflow ids are free.
+    pub async fn with_namespace() -> anyhow::Result<Self> {
+        let mut installation = Self::new().await?;
+        installation.names.namespace.clone_from(&installation.names.bucket);
+        servers().await?.temporal.make_namespace(&installation.names.namespace).await?;
+        Ok(installation)
+    }
+
+    /// Gives every variable that the production binary needs to work on it.
+    pub async fn environment(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        Ok(servers().await?.environment(&self.names))
+    }
+}
+
+async fn servers() -> anyhow::Result<&'static Servers> {
+    Ok(stack().await?.servers())
+}

@@ -1,0 +1,190 @@
+//! PostgreSQL, Temporal and the store, started together and stopped together.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    postgres::{Postgres, Role},
+    private,
+    supervisor::{Process, Supervisor, protocol::Program, record},
+    temporal::Temporal,
+    tools,
+    versitygw::Versitygw,
+};
+
+/// What becomes of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// It is found again by the next stack in the same folder.
+    Lasting,
+    /// It starts empty and is removed at the end; the logs stay.
+    Demo,
+    /// It starts empty and the whole folder is removed at the end.
+    Test,
+}
+
+/// The three servers.
+pub struct Stack {
+    supervisor: Arc<Supervisor>,
+    servers: Servers,
+    processes: [Process; 3],
+}
+
+/// How the servers are reached: the contents of `stack.json`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Servers {
+    /// The database.
+    pub postgres: Postgres,
+    /// The engine.
+    pub temporal: Temporal,
+    /// The store.
+    pub store: Versitygw,
+}
+
+/// One installation of the export on these servers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Installation {
+    /// The database.
+    pub database: String,
+    /// The bucket.
+    pub bucket: String,
+    /// The Temporal namespace.
+    pub namespace: String,
+    /// The task queue.
+    pub task_queue: String,
+}
+
+impl Stack {
+    /// Starts the servers, each on free ports, and waits until all of them answer.
+    ///
+    /// `folder` is theirs alone: this fails when another stack runs there. They stop when this value is dropped, and
+    /// also when this process dies without dropping it.
+    pub async fn start(folder: &Path, lifetime: Lifetime) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
+        let folder = &folder.canonicalize().context("failed to find the stack's folder")?;
+        if record::owner(folder).await?.is_none() {
+            record::stop(folder).await.context("failed to stop what an earlier stack left running")?;
+        }
+        let supervisor = Supervisor::start(folder)?;
+        let data = folder.join("data");
+        let home = Postgres::home(folder)?;
+        let lasts = lifetime == Lifetime::Lasting;
+        let mut last = None;
+        if lasts {
+            last = Servers::read(folder).ok();
+        } else {
+            record::remove(&data)?;
+            let mut paths = vec![data.clone(), home];
+            if lifetime == Lifetime::Test {
+                paths.push(folder.clone());
+            }
+            supervisor.throw_away(paths)?;
+        }
+        private::folder(&data)?;
+        let (postgres, temporal, store) = match last {
+            Some(Servers { postgres, temporal, store }) => (Some(postgres), Some(temporal), Some(store)),
+            None => (None, None, None),
+        };
+        let ((postgres, p1), (temporal, p2), (store, p3)) = tokio::try_join!(
+            Postgres::start(&supervisor, folder, postgres, lasts),
+            Temporal::start(&supervisor, &data, temporal, lasts),
+            Versitygw::start(&supervisor, &data, store),
+        )?;
+        let servers = Servers { postgres, temporal, store };
+        servers.write(folder)?;
+        Ok(Self { supervisor, servers, processes: [p1, p2, p3] })
+    }
+
+    /// Gives how the servers are reached.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// Gives the folder.
+    pub fn folder(&self) -> &Path {
+        self.supervisor.folder()
+    }
+
+    /// Gives the supervisor, which starts further programs and stops them together with the servers.
+    pub fn supervisor(&self) -> &Arc<Supervisor> {
+        &self.supervisor
+    }
+
+    /// Fails if one of the servers has ended.
+    pub fn check_alive(&self) -> anyhow::Result<()> {
+        self.processes.iter().try_for_each(Process::check_alive)
+    }
+
+    /// Starts the production binary with arguments, as part of the stack.
+    pub fn start_worker(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        environment: BTreeMap<String, String>,
+    ) -> anyhow::Result<Process> {
+        self.supervisor.run(Program {
+            name: name.to_owned(),
+            path: tools::worker_program()?,
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            environment,
+            ..Program::default()
+        })
+    }
+
+    /// Lets everything run on after this process, until `export-stack down`.
+    pub fn keep(&self) -> anyhow::Result<()> {
+        self.supervisor.keep()
+    }
+
+    /// Stops everything and waits for that.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        self.supervisor.stop()
+    }
+}
+
+impl Servers {
+    fn path(folder: &Path) -> PathBuf {
+        folder.join("stack.json")
+    }
+
+    /// Reads how the servers of a folder are, or were, reached.
+    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        let path = Self::path(folder);
+        let text = fs::read(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("failed to read `{}`", path.display()))
+    }
+
+    fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(self).context("failed to write down the servers")?;
+        private::write(&Self::path(folder), &text)
+    }
+
+    /// Gives every variable that the production binary needs to work on an installation.
+    pub fn environment(&self, installation: &Installation) -> BTreeMap<String, String> {
+        let database = |role| self.postgres.url(role, &installation.database).expose_secret().to_owned();
+        let pairs = [
+            ("EXPORT_DATABASE_URL", database(Role::State)),
+            ("EXPORT_SOURCE_URL", database(Role::Read)),
+            ("EXPORT_OWNER_URL", database(Role::Owner)),
+            ("EXPORT_BUCKET", installation.bucket.clone()),
+            ("EXPORT_S3_ENDPOINT", self.store.endpoint()),
+            ("EXPORT_PUBLIC_ENDPOINT", self.store.endpoint()),
+            ("EXPORT_TASK_QUEUE", installation.task_queue.clone()),
+            ("TEMPORAL_ADDRESS", self.temporal.address()),
+            ("TEMPORAL_NAMESPACE", installation.namespace.clone()),
+            ("AWS_ACCESS_KEY_ID", self.store.access_key_id().to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", self.store.secret_access_key().to_owned()),
+            ("AWS_REGION", Versitygw::REGION.to_owned()),
+        ];
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}

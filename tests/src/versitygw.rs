@@ -1,0 +1,153 @@
+//! versitygw, a small S3 server over a folder: signatures, presigned links, multipart uploads and checksums are real.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ports, private,
+    supervisor::{Process, Supervisor, protocol::Program},
+    tools, wait,
+};
+
+const START_BOUND: Duration = Duration::from_secs(30);
+
+/// Where the store listens, and its credentials.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Versitygw {
+    port: u16,
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+impl Versitygw {
+    /// The region that it serves.
+    pub const REGION: &'static str = "us-east-1";
+
+    /// Starts the store over a folder below `folder`.
+    pub async fn start(
+        supervisor: &Arc<Supervisor>,
+        folder: &Path,
+        last: Option<Self>,
+    ) -> anyhow::Result<(Self, Process)> {
+        Self::start_as(supervisor, folder, last, "versitygw").await
+    }
+
+    /// Starts one more store under a name of its own, for a test that stops and starts it.
+    pub async fn start_as(
+        supervisor: &Arc<Supervisor>,
+        folder: &Path,
+        last: Option<Self>,
+        name: &str,
+    ) -> anyhow::Result<(Self, Process)> {
+        let mut store = last.unwrap_or_else(|| Self {
+            port: 0,
+            access_key_id: format!("export{}", &private::password()[..12]),
+            secret_access_key: private::password(),
+        });
+        for _ in 0..ports::TRIES {
+            let wanted = (store.port != 0).then_some([store.port]);
+            [store.port] = ports::free_again(wanted)?;
+            let process = supervisor.run(store.program(folder, name)?)?;
+            match store.answers(&process).await {
+                Ok(()) => return Ok((store, process)),
+                Err(error) if !process.output().contains("address already in use") => return Err(error),
+                Err(_) => store.port = 0,
+            }
+        }
+        bail!("the store found its port taken {} times", ports::TRIES)
+    }
+
+    fn program(&self, folder: &Path, name: &str) -> anyhow::Result<Program> {
+        let (objects, sidecar) = (folder.join(name).join("objects"), folder.join(name).join("sidecar"));
+        private::folder(&objects)?;
+        private::folder(&sidecar)?;
+        let port = format!("127.0.0.1:{}", self.port);
+        let (sidecar, objects) = (sidecar.display().to_string(), objects.display().to_string());
+        let arguments =
+            ["--port", &port, "--health", "/health", "--quiet", "posix", "--sidecar", &sidecar, &objects];
+        Ok(Program {
+            name: name.to_owned(),
+            path: tools::server("versitygw")?,
+            arguments: arguments.map(str::to_owned).to_vec(),
+            environment: BTreeMap::from([
+                ("ROOT_ACCESS_KEY".to_owned(), self.access_key_id.clone()),
+                ("ROOT_SECRET_KEY".to_owned(), self.secret_access_key.clone()),
+            ]),
+            ..Program::default()
+        })
+    }
+
+    async fn answers(&self, process: &Process) -> anyhow::Result<()> {
+        let http = http()?;
+        wait::until("the store answers", START_BOUND, || async {
+            process.check_alive()?;
+            let answer = http.get(format!("{}/health", self.endpoint())).send().await;
+            Ok(answer.is_ok_and(|answer| answer.status().is_success()).then_some(()))
+        })
+        .await?;
+        process.check_alive()
+    }
+
+    /// Gives the address, as `EXPORT_S3_ENDPOINT` wants it.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Gives the id of the access key.
+    pub fn access_key_id(&self) -> &str {
+        &self.access_key_id
+    }
+
+    /// Gives the secret of the access key.
+    pub fn secret_access_key(&self) -> &str {
+        &self.secret_access_key
+    }
+
+    /// Gives a client that may do everything.
+    pub fn client(&self) -> aws_sdk_s3::Client {
+        let credentials = Credentials::new(
+            &self.access_key_id,
+            &self.secret_access_key,
+            None,
+            None,
+            "the development store",
+        );
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static(Self::REGION))
+            .endpoint_url(self.endpoint())
+            .credentials_provider(credentials)
+            .force_path_style(true)
+            .build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+
+    /// Makes a bucket, unless it is there already.
+    pub async fn make_bucket(&self, name: &str) -> anyhow::Result<()> {
+        match self.client().create_bucket().bucket(name).send().await {
+            Err(error)
+                if !error.as_service_error().is_some_and(|error| error.is_bucket_already_owned_by_you()) =>
+            {
+                Err(error).with_context(|| format!("failed to make the bucket `{name}`"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Gives a plain HTTP client, which follows no redirects.
+pub fn http() -> anyhow::Result<reqwest::Client> {
+    static PROVIDER: Once = Once::new();
+    // Of the two providers that are compiled in, rustls cannot choose by itself.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    client.build().context("failed to make an HTTP client")
+}

@@ -1,0 +1,54 @@
+//! Brings the export's own tables up to date.
+//!
+//! The migrations are compiled in. They are recorded in `public.data_export_migrations` and not in sqlx's usual
+//! table, which the platform that shares the database may use itself.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{Connection as _, PgConnection, migrate::Migrator};
+
+/// Where the applied migrations are recorded.
+const TABLE: &str = "public.data_export_migrations";
+
+/// Applies the migrations that are missing, as the role in `url`, which will own the tables; gives their names.
+///
+/// Safe to run at any time and by several at once: they wait for each other. Fails without changing
+/// anything when an applied migration is not the one that is compiled in.
+pub async fn migrate(url: &SecretString) -> anyhow::Result<Vec<String>> {
+    let mut connection = PgConnection::connect(url.expose_secret())
+        .await
+        .context("failed to connect to the database as the owner of the tables")?;
+    let missing = missing(&mut connection).await?;
+    migrator().run(&mut connection).await.context("failed to apply the migrations")?;
+    connection.close().await.context("failed to close the connection")?;
+    Ok(missing)
+}
+
+/// Gives the names of the migrations that are not applied yet.
+pub async fn missing(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+    let recorded: bool =
+        sqlx::query_scalar("select pg_catalog.to_regclass('public.data_export_migrations') is not null")
+            .fetch_one(&mut *connection)
+            .await
+            .context("failed to look for the record of migrations")?;
+    let applied: Vec<i64> = if recorded {
+        sqlx::query_scalar("select version from public.data_export_migrations where success")
+            .fetch_all(connection)
+            .await
+            .context("failed to read the record of migrations")?
+    } else {
+        Vec::new()
+    };
+    let applied: BTreeSet<_> = applied.into_iter().collect();
+    let missing = migrator();
+    let missing = missing.iter().filter(|migration| !applied.contains(&migration.version));
+    Ok(missing.map(|migration| format!("{} {}", migration.version, migration.description)).collect())
+}
+
+fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!("../migrations/exports");
+    migrator.dangerous_set_table_name(TABLE);
+    migrator
+}
