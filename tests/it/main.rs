@@ -1,1 +1,3 @@
-fn main() {}
+//! Promises of the whole system, each kept against real servers.
+
+mod stack;
