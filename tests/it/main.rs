@@ -1,3 +1,10 @@
 //! Promises of the whole system, each kept against real servers.
 
+mod faults;
+mod installation;
+mod presign;
+mod servers;
 mod stack;
+mod sweep;
+mod upload;
+//! Promises of the whole, one file each, kept on real servers.

@@ -4,9 +4,11 @@
 //! ([`supervisor`]) that stops them all as soon as whoever asked for them is gone.
 
 pub mod database;
+pub mod faulty_store;
 pub mod ports;
 pub mod postgres;
 pub mod private;
+pub mod proxy;
 pub mod shared;
 pub mod stack;
 pub mod supervisor;
@@ -14,3 +16,4 @@ pub mod temporal;
 pub mod tools;
 pub mod versitygw;
 pub mod wait;
+//! Starts the servers, and breaks them on purpose, for the demo, development and the tests.

@@ -1,0 +1,61 @@
+//! Signs the download link of one archive.
+//!
+//! The link is a bearer secret: whoever has it has the archive. Its type can be neither printed nor serialised; it is
+//! written to `download_url` and nowhere else. Nothing is stored and the store is not called here.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_sdk_s3::presigning::PresigningConfig;
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::{failure::StoreError, object_key::ObjectKey, store::Store};
+
+/// How long a link works: seven days, the most that S3 signs.
+pub const LINK_LIFE: Duration = Duration::from_secs(604_800);
+
+/// A signed link; without `Debug`, `Display` and `Serialize` on purpose.
+pub struct PresignedUrl {
+    url: SecretString,
+    expires_at: DateTime<Utc>,
+}
+
+impl PresignedUrl {
+    /// Gives the link itself: for `download_url`, and for nothing else.
+    pub fn reveal(&self) -> &str {
+        self.url.expose_secret()
+    }
+
+    /// Gives the first moment at which the link no longer works.
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        self.expires_at
+    }
+}
+
+/// Signs a link to `key` that works for [`LINK_LIFE`] from `start`, the database's `now()` cut to the second.
+///
+/// Temporary credentials are refused as at the start: the SDK would sign with them without an error.
+pub async fn presign(store: &Store, key: &ObjectKey, start: DateTime<Utc>) -> anyhow::Result<PresignedUrl> {
+    store.check_signing().await?;
+    // S3 signs whole seconds; a fraction would let the row promise more than the link keeps.
+    let start = start.trunc_subsecs(0);
+    let config = PresigningConfig::builder()
+        .start_time(start.into())
+        .expires_in(LINK_LIFE)
+        .build()
+        .context("failed to set the life of the link")?;
+    let request = store
+        .signer()
+        .get_object()
+        .bucket(store.bucket())
+        .key(key.as_str())
+        .presigned(config)
+        .await
+        .map_err(|error| StoreError::new("PresignGetObject", &error))
+        .with_context(|| format!("failed to sign the link to `{key}`"))?;
+    Ok(PresignedUrl {
+        url: request.uri().to_owned().into(),
+        expires_at: start + TimeDelta::from_std(LINK_LIFE).context("the life of a link is out of range")?,
+    })
+}

@@ -1,0 +1,210 @@
+//! The connection to the object store: one client that reads and writes, one that signs links.
+//!
+//! It knows nothing of requests and rows. Every call has a bound in time, is retried with a jittered backoff by the
+//! SDK, and fails as a [`StoreError`](crate::failure::StoreError), which carries no message text of the SDK.
+
+mod credentials;
+mod list;
+mod object;
+mod pace;
+mod uploads;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use aws_config::BehaviorVersion;
+use aws_sdk_s3::{
+    Client,
+    config::{
+        Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
+        retry::RetryConfig, timeout::TimeoutConfig,
+    },
+};
+
+pub(crate) use self::object::crc64nvme_to_base64;
+use self::pace::{Pace, SlowDownSensor};
+pub use self::{
+    credentials::{KeyPair, TemporaryCredentials},
+    list::{ListedObject, ListedUpload},
+    object::Head,
+};
+
+/// One mebibyte.
+const MIB: u64 = 1024 * 1024;
+/// The largest archive that goes up in one put. Most accounts fit, and a put costs one call where
+/// multipart costs three; it is held in memory whole, once for each slot.
+pub const DEFAULT_PUT_LIMIT: u64 = 16 * MIB;
+/// Parts of one archive in flight. Four fill an ordinary line; each costs a part's size in memory.
+pub const DEFAULT_PARALLEL_PARTS: usize = 4;
+
+/// What the store needs to know; one field for each variable of the configuration.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The bucket.
+    pub bucket: String,
+    /// The region; none: AWS's standard chain, and `us-east-1` when there is an endpoint.
+    pub region: Option<String>,
+    /// The store's address; none: AWS.
+    pub endpoint: Option<String>,
+    /// The address under which users reach the store, when it differs: the host is part of a link's signature.
+    pub public_endpoint: Option<String>,
+    /// The key pair that reads and writes; none: AWS's standard chain.
+    pub access: Option<KeyPair>,
+    /// The key pair that signs links; none: the one that reads and writes.
+    pub signing: Option<KeyPair>,
+    /// The longest wait for a connection. Too short: a busy store looks dead; too long: a dead one holds its slot.
+    pub connect_timeout: Duration,
+    /// The longest single try of one call. It must allow one part on the slowest line.
+    pub attempt_timeout: Duration,
+    /// The longest one call may take with all its tries and pauses.
+    pub operation_timeout: Duration,
+    /// How often one call is tried.
+    pub attempts: u32,
+    /// The pause before the second try at most; it doubles with each try, with jitter.
+    pub backoff: Duration,
+    /// The largest archive that goes up in one put, in bytes.
+    pub put_limit: u64,
+    /// Parts of one archive in flight; fewer while the store asks to slow down.
+    pub parallel_parts: usize,
+}
+
+impl StoreConfig {
+    /// Gives the defaults for `bucket`.
+    pub fn new(bucket: impl Into<String>) -> Self {
+        Self {
+            bucket: bucket.into(),
+            region: None,
+            endpoint: None,
+            public_endpoint: None,
+            access: None,
+            signing: None,
+            connect_timeout: Duration::from_secs(5),
+            attempt_timeout: Duration::from_secs(60),
+            operation_timeout: Duration::from_secs(240),
+            attempts: 5,
+            backoff: Duration::from_millis(500),
+            put_limit: DEFAULT_PUT_LIMIT,
+            parallel_parts: DEFAULT_PARALLEL_PARTS,
+        }
+    }
+}
+
+/// The store, ready for use; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    bucket: String,
+    client: Client,
+    signer: Client,
+    signing: SharedCredentialsProvider,
+    pace: Arc<Pace>,
+    put_limit: u64,
+    operation_timeout: Duration,
+}
+
+impl Store {
+    /// Makes the clients; the store itself is not called.
+    pub async fn connect(config: &StoreConfig) -> anyhow::Result<Self> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(region) = &config.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(access) = &config.access {
+            loader = loader.credentials_provider(access.credentials("configured access key"));
+        }
+        let sdk = loader.load().await;
+
+        let endpoint = config.endpoint.clone().or_else(|| sdk.endpoint_url().map(str::to_owned));
+        let region = match (sdk.region(), &endpoint) {
+            (Some(region), _) => region.clone(),
+            // Other stores than AWS do not care, but a signature needs some region.
+            (None, Some(_)) => Region::from_static("us-east-1"),
+            (None, None) => bail!("no region for bucket `{}`: set `AWS_REGION`", config.bucket),
+        };
+        let access = sdk.credentials_provider().context("no provider of credentials for the store")?;
+        let signing = match &config.signing {
+            Some(pair) => SharedCredentialsProvider::new(pair.credentials("configured signing key")),
+            None => access.clone(),
+        };
+
+        let pace = Arc::new(Pace::new(config.parallel_parts));
+        let base = aws_sdk_s3::config::Builder::from(&sdk).region(region);
+        let client = at_endpoint(base.clone(), endpoint.as_deref())
+            .timeout_config(timeouts(config))
+            .retry_config(retries(config))
+            // Spelled out, because `AWS_REQUEST_CHECKSUM_CALCULATION=when_required` would silently
+            // drop the checksum that the read-back compares.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
+            .interceptor(SlowDownSensor::new(Arc::clone(&pace)))
+            .build();
+        let public = config.public_endpoint.clone().or(endpoint);
+        let signer = at_endpoint(base, public.as_deref())
+            .credentials_provider(signing.clone())
+            // A link must not demand a header that a browser does not send.
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .build();
+        let shared = Shared {
+            bucket: config.bucket.clone(),
+            client: Client::from_conf(client),
+            signer: Client::from_conf(signer),
+            signing,
+            pace,
+            put_limit: config.put_limit,
+            operation_timeout: config.operation_timeout,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Gives the bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.shared.bucket
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    pub(crate) fn signer(&self) -> &Client {
+        &self.shared.signer
+    }
+
+    pub(crate) fn put_limit(&self) -> u64 {
+        self.shared.put_limit
+    }
+
+    pub(crate) fn operation_timeout(&self) -> Duration {
+        self.shared.operation_timeout
+    }
+
+    /// How many parts may be in flight now.
+    pub(crate) fn parts_in_flight(&self) -> usize {
+        self.shared.pace.now()
+    }
+}
+
+/// Stores that are not AWS rarely have a host name for each bucket: with an endpoint, the bucket is in the path.
+fn at_endpoint(builder: Builder, endpoint: Option<&str>) -> Builder {
+    match endpoint {
+        Some(url) => builder.endpoint_url(url).force_path_style(true),
+        None => builder,
+    }
+}
+
+/// The SDK has no bound on an operation by default.
+fn timeouts(config: &StoreConfig) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(config.connect_timeout)
+        .operation_attempt_timeout(config.attempt_timeout)
+        .operation_timeout(config.operation_timeout)
+        .build()
+}
+
+fn retries(config: &StoreConfig) -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(config.attempts.max(1))
+        .with_initial_backoff(config.backoff)
+        .with_max_backoff(Duration::from_secs(20))
+}

@@ -1,0 +1,126 @@
+//! Puts fewer parts in flight while the store asks to slow down.
+//!
+//! The SDK hides a 503 behind its retries, so a sensor counts the answers to single tries. The pace is the
+//! store's, not one archive's: the limit that was hit is one of the bucket. A 503 halves it, a run of good
+//! answers adds one again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_s3::{
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextRef,
+    },
+    error::BoxError,
+};
+
+/// Good answers in a row before one more part may be in flight: slow enough not to swing.
+const GOOD_ANSWERS_PER_STEP: u32 = 16;
+/// How S3 and its kin answer when they are asked too much.
+const SERVICE_UNAVAILABLE: u16 = 503;
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    now: usize,
+    good_in_a_row: u32,
+}
+
+impl Pace {
+    pub(super) fn new(most: usize) -> Self {
+        let most = most.max(1);
+        Self { most, state: Mutex::new(State { now: most, good_in_a_row: 0 }) }
+    }
+
+    /// How many parts may be in flight now.
+    pub(super) fn now(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).now
+    }
+
+    fn note(&self, status: u16) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if status == SERVICE_UNAVAILABLE {
+            state.now = (state.now / 2).max(1);
+            state.good_in_a_row = 0;
+        } else if status < 400 && state.now < self.most {
+            state.good_in_a_row += 1;
+            if state.good_in_a_row == GOOD_ANSWERS_PER_STEP {
+                state.now += 1;
+                state.good_in_a_row = 0;
+            }
+        }
+    }
+}
+
+/// Tells the pace how the store answered each single try.
+#[derive(Debug)]
+pub(super) struct SlowDownSensor {
+    pace: Arc<Pace>,
+}
+
+impl SlowDownSensor {
+    pub(super) fn new(pace: Arc<Pace>) -> Self {
+        Self { pace }
+    }
+}
+
+impl Intercept for SlowDownSensor {
+    fn name(&self) -> &'static str {
+        "SlowDownSensor"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.pace.note(context.response().status().as_u16());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_down_halves_the_parts_in_flight_and_never_stops_them() {
+        let pace = Pace::new(4);
+        assert_eq!(pace.now(), 4);
+        pace.note(503);
+        assert_eq!(pace.now(), 2);
+        pace.note(503);
+        pace.note(503);
+        assert_eq!(pace.now(), 1);
+    }
+
+    #[test]
+    fn a_run_of_good_answers_raises_it_again_up_to_the_limit() {
+        let pace = Pace::new(2);
+        pace.note(503);
+        for _ in 1..GOOD_ANSWERS_PER_STEP {
+            pace.note(200);
+        }
+        assert_eq!(pace.now(), 1);
+        pace.note(200);
+        assert_eq!(pace.now(), 2);
+        for _ in 0..100 {
+            pace.note(200);
+        }
+        assert_eq!(pace.now(), 2);
+    }
+
+    #[test]
+    fn other_errors_do_not_change_it() {
+        let pace = Pace::new(4);
+        for status in [404, 403, 500, 412] {
+            pace.note(status);
+        }
+        assert_eq!(pace.now(), 4);
+    }
+}

@@ -1,0 +1,306 @@
+//! Sends a large archive in parts, several at a time, and never leaves an unfinished upload behind.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_sdk_s3::{
+    config::{Config, timeout::TimeoutConfig},
+    primitives::ByteStream,
+    types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart},
+};
+use futures::{StreamExt as _, stream::FuturesUnordered};
+
+use super::{CACHE_CONTROL, CONTENT_TYPE, Source, settle, unless_cancelled};
+use crate::{
+    failure::{Failure, StoreError},
+    object_key::ObjectKey,
+    pulse::Pulse,
+    store::{Store, crc64nvme_to_base64},
+};
+
+const MIB: u64 = 1024 * 1024;
+/// The smallest part. S3 asks for 5 MiB at least; at 8 MiB an archive of up to 78 GiB fits into its parts.
+const PART_BYTES: u64 = 8 * MIB;
+/// S3 takes no more parts than this in one object.
+const MOST_PARTS: u64 = 10_000;
+/// Parts of one archive that may be in memory together, unless a single part is larger.
+const MEMORY_BYTES: u64 = 64 * MIB;
+/// How long an upload that ends badly may take to tidy up; the sweep takes what is left.
+const TIDY_UP: Duration = Duration::from_secs(20);
+
+/// Sends the archive in parts, completes it and reads it back; on every other end the upload is aborted.
+pub(super) async fn send(
+    store: &Store,
+    key: &ObjectKey,
+    source: &Source,
+    pulse: &Pulse,
+) -> anyhow::Result<()> {
+    let mut unfinished = Unfinished::new(store, key);
+    let ended = match unless_cancelled(pulse, send_all(store, key, source, pulse, &mut unfinished)).await {
+        Ok(sent) => sent,
+        Err(interrupted) => Err(interrupted),
+    };
+    match ended {
+        Ok(()) => unfinished.completed().await,
+        Err(_) => unfinished.abort().await,
+    }
+    ended
+}
+
+async fn send_all(
+    store: &Store,
+    key: &ObjectKey,
+    source: &Source,
+    pulse: &Pulse,
+    unfinished: &mut Unfinished,
+) -> anyhow::Result<()> {
+    let id = create(store, key, source).await?;
+    unfinished.id = Some(id.clone());
+    let parts = send_parts(store, key, &id, source, pulse).await?;
+    let completed = complete(store, key, &id, source, parts).await;
+    settle(store, key, source, completed, pulse).await
+}
+
+async fn create(store: &Store, key: &ObjectKey, source: &Source) -> anyhow::Result<String> {
+    let output = store
+        .client()
+        .create_multipart_upload()
+        .bucket(store.bucket())
+        .key(key.as_str())
+        .content_type(CONTENT_TYPE)
+        .content_disposition(&source.disposition)
+        .cache_control(CACHE_CONTROL)
+        .metadata("sha256", &source.sha256)
+        // Declared here, on each part and in `CompletedPart`, or stores disagree about the sum of the whole.
+        .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+        .checksum_type(ChecksumType::FullObject)
+        .send()
+        .await
+        .map_err(|error| StoreError::new("CreateMultipartUpload", &error))
+        .with_context(|| format!("failed to begin the upload of `{key}`"))?;
+    let id = output.upload_id.filter(|id| !id.is_empty());
+    id.ok_or_else(|| {
+        Failure::StoredObjectDiffers("the store began an upload without an id".to_owned()).into()
+    })
+}
+
+/// Sends all parts, with as many in flight as the store bears at the moment.
+async fn send_parts(
+    store: &Store,
+    key: &ObjectKey,
+    id: &str,
+    source: &Source,
+    pulse: &Pulse,
+) -> anyhow::Result<Vec<CompletedPart>> {
+    let parts = Parts::of(source.bytes);
+    let mut waiting = parts.iter();
+    let mut in_flight = FuturesUnordered::new();
+    let mut sent = Vec::new();
+    loop {
+        while in_flight.len() < parts.in_flight(store.parts_in_flight())
+            && let Some(part) = waiting.next()
+        {
+            in_flight.push(send_part(store, key, id, source, part));
+        }
+        let Some(part) = in_flight.next().await else {
+            break;
+        };
+        let (completed, bytes) = part?;
+        pulse.beat(bytes);
+        sent.push(completed);
+    }
+    sent.sort_by_key(CompletedPart::part_number);
+    Ok(sent)
+}
+
+async fn send_part(
+    store: &Store,
+    key: &ObjectKey,
+    id: &str,
+    source: &Source,
+    part: Part,
+) -> anyhow::Result<(CompletedPart, u64)> {
+    let body = source.read(part.offset, part.bytes).await?;
+    let output = store
+        .client()
+        .upload_part()
+        .bucket(store.bucket())
+        .key(key.as_str())
+        .upload_id(id)
+        .part_number(part.number)
+        .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+        .body(ByteStream::from(body))
+        .send()
+        .await
+        .map_err(|error| StoreError::new("UploadPart", &error))
+        .with_context(|| format!("failed to upload part {} of `{key}`", part.number))?;
+    let completed = CompletedPart::builder()
+        .part_number(part.number)
+        .set_e_tag(output.e_tag)
+        .set_checksum_crc64_nvme(output.checksum_crc64_nvme)
+        .build();
+    Ok((completed, part.bytes))
+}
+
+async fn complete(
+    store: &Store,
+    key: &ObjectKey,
+    id: &str,
+    source: &Source,
+    parts: Vec<CompletedPart>,
+) -> anyhow::Result<()> {
+    // To put thousands of parts together takes a store longer than to take one in: this call's single
+    // try may last as long as the operation.
+    let patient = Config::builder().timeout_config(
+        TimeoutConfig::builder().operation_attempt_timeout(store.operation_timeout()).build(),
+    );
+    store
+        .client()
+        .complete_multipart_upload()
+        .bucket(store.bucket())
+        .key(key.as_str())
+        .upload_id(id)
+        .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
+        // The store compares the sum of what it put together with ours, before the object is to be seen.
+        .checksum_type(ChecksumType::FullObject)
+        .checksum_crc64_nvme(crc64nvme_to_base64(source.crc64nvme))
+        .customize()
+        .config_override(patient)
+        .send()
+        .await
+        .map_err(|error| StoreError::new("CompleteMultipartUpload", &error))
+        .with_context(|| format!("failed to complete the upload of `{key}`"))?;
+    Ok(())
+}
+
+/// An upload that has to be aborted unless it ends well, also when the future that drives it is dropped.
+struct Unfinished {
+    store: Store,
+    key: ObjectKey,
+    id: Option<String>,
+    armed: bool,
+}
+
+impl Unfinished {
+    /// Armed before the first call: its answer may be lost, and the upload exists nevertheless.
+    fn new(store: &Store, key: &ObjectKey) -> Self {
+        Self { store: store.clone(), key: key.clone(), id: None, armed: true }
+    }
+
+    /// Takes away what a second try of the first call may have left beside the finished upload.
+    async fn completed(mut self) {
+        self.id = None;
+        self.abort().await;
+    }
+
+    async fn abort(mut self) {
+        tidy_up(self.store.clone(), self.key.clone(), self.id.clone()).await;
+        self.armed = false;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.armed
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(tidy_up(self.store.clone(), self.key.clone(), self.id.take()));
+        }
+    }
+}
+
+/// Aborts the upload by its id, then everything else under its key: an upload whose id was lost, and one
+/// that a part in flight brought back.
+async fn tidy_up(store: Store, key: ObjectKey, id: Option<String>) {
+    let abort = async {
+        if let Some(id) = &id {
+            store.abort_upload(key.as_str(), id).await?;
+        }
+        store.abort_uploads(&key).await
+    };
+    match tokio::time::timeout(TIDY_UP, abort).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(object_key = %key, "an unfinished upload of `{key}` is left to the sweep: {error:#}");
+        }
+        Err(_) => {
+            tracing::warn!(object_key = %key, "an unfinished upload of `{key}` is left to the sweep: the store does not answer");
+        }
+    }
+}
+
+/// How an archive is cut.
+#[derive(Clone, Copy, Debug)]
+struct Parts {
+    total: u64,
+    size: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    number: i32,
+    offset: u64,
+    bytes: u64,
+}
+
+impl Parts {
+    fn of(total: u64) -> Self {
+        let size = total.div_ceil(MOST_PARTS).next_multiple_of(MIB).max(PART_BYTES);
+        Self { total, size }
+    }
+
+    fn iter(self) -> impl Iterator<Item = Part> {
+        let offsets = (0..self.total.div_ceil(self.size)).map(move |index| index * self.size);
+        (1..).zip(offsets).map(move |(number, offset)| Part {
+            number,
+            offset,
+            bytes: self.size.min(self.total - offset),
+        })
+    }
+
+    /// How many may be in flight when the store bears `bearable`, within the bound on memory.
+    fn in_flight(self, bearable: usize) -> usize {
+        let fit = usize::try_from(MEMORY_BYTES / self.size).unwrap_or(usize::MAX);
+        bearable.min(fit).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_cover_the_archive_without_gap_or_overlap() {
+        for total in [1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 17] {
+            let parts: Vec<Part> = Parts::of(total).iter().collect();
+            let mut end = 0;
+            for (number, part) in (1..).zip(&parts) {
+                assert_eq!((part.number, part.offset), (number, end));
+                end += part.bytes;
+            }
+            assert_eq!(end, total);
+            assert!(parts.iter().rev().skip(1).all(|part| part.bytes == PART_BYTES));
+        }
+    }
+
+    #[test]
+    fn ten_thousand_parts_always_suffice() {
+        const TIB: u64 = 1024 * 1024 * MIB;
+        for total in [PART_BYTES * MOST_PARTS, PART_BYTES * MOST_PARTS + 1, TIB, 5 * TIB, 48 * TIB] {
+            let parts = Parts::of(total);
+            assert!(total.div_ceil(parts.size) <= MOST_PARTS, "{total}");
+            assert!(parts.size <= 5 * 1024 * MIB, "S3 takes no larger part");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_the_size_of_the_archive() {
+        for total in [1, 100 * MIB, 1024 * 1024 * MIB, 5 * 1024 * 1024 * MIB] {
+            let parts = Parts::of(total);
+            let in_flight = u64::try_from(parts.in_flight(1000)).unwrap();
+            assert!(in_flight * parts.size <= MEMORY_BYTES.max(parts.size));
+        }
+        assert_eq!(Parts::of(MIB).in_flight(4), 4);
+        assert_eq!(Parts::of(MIB).in_flight(0), 1);
+    }
+}

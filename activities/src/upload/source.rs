@@ -1,0 +1,45 @@
+//! Reads pieces of the archive from its spool file, on a blocking thread.
+
+use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+
+use super::Upload;
+
+/// The archive as every call of one upload sees it.
+pub(super) struct Source {
+    file: Arc<File>,
+    pub(super) bytes: u64,
+    pub(super) crc64nvme: u64,
+    pub(super) sha256: String,
+    pub(super) disposition: String,
+}
+
+impl Source {
+    pub(super) fn new(archive: &Upload<'_>) -> anyhow::Result<Self> {
+        // A second descriptor, because a blocking thread outlives the attempt that is cancelled.
+        let file = archive.file.try_clone().context("failed to open the spooled archive again")?;
+        Ok(Self {
+            file: Arc::new(file),
+            bytes: archive.bytes,
+            crc64nvme: archive.crc64nvme,
+            sha256: hex::encode(archive.sha256),
+            disposition: format!(
+                "attachment; filename=\"export-{}.zip\"",
+                archive.snapshot_at.format("%Y-%m-%d")
+            ),
+        })
+    }
+
+    /// Reads `length` bytes from `offset`: one buffer of exactly that size.
+    pub(super) async fn read(&self, offset: u64, length: u64) -> anyhow::Result<Bytes> {
+        let file = Arc::clone(&self.file);
+        let length = usize::try_from(length).context("a part is larger than the address space")?;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut buffer = vec![0; length];
+            file.read_exact_at(&mut buffer, offset).map(|()| Bytes::from(buffer))
+        });
+        read.await.context("the reading thread ended early")?.context("failed to read the spooled archive")
+    }
+}

@@ -1,0 +1,127 @@
+//! Finds the servers that the tests of the store need; a missing one fails the test.
+
+use std::{fs::File, os::unix::fs::FileExt as _};
+
+use aws_sdk_s3::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region},
+};
+use export_activities::{
+    object_key::ObjectKey,
+    store::{KeyPair, Store, StoreConfig},
+    upload::Upload,
+};
+use export_tests::faulty_store::{ACCESS_KEY_ID, FaultyStore, SECRET_ACCESS_KEY};
+use secrecy::ExposeSecret as _;
+use sha2::{Digest as _, Sha256};
+use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgPoolOptions};
+use uuid::Uuid;
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("`{name}` is not set: the test needs a running server"))
+}
+
+/// Gives the settings for an empty bucket of the test's own, in the real store.
+pub(crate) async fn real_store() -> StoreConfig {
+    let mut config = StoreConfig::new(format!("test-{}", Uuid::new_v4().simple()));
+    config.endpoint = Some(variable("EXPORT_TEST_S3_ENDPOINT"));
+    let secret = variable("EXPORT_TEST_S3_SECRET_KEY").into();
+    config.access = Some(KeyPair::new(variable("EXPORT_TEST_S3_ACCESS_KEY"), secret));
+    sdk_client(&config).create_bucket().bucket(&config.bucket).send().await.unwrap();
+    config
+}
+
+/// Starts a faulty store and gives the settings for it, with few and quick tries.
+pub(crate) async fn faulty_store() -> (FaultyStore, StoreConfig, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let faulty = FaultyStore::start(folder.path(), "bucket").await.unwrap();
+    let mut config = StoreConfig::new("bucket");
+    config.endpoint = Some(faulty.endpoint().to_owned());
+    config.access = Some(KeyPair::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY.to_owned().into()));
+    config.attempts = 3;
+    config.backoff = std::time::Duration::from_millis(1);
+    (faulty, config, folder)
+}
+
+pub(crate) async fn connect(config: &StoreConfig) -> Store {
+    Store::connect(config).await.unwrap()
+}
+
+/// Gives a bare client, to look at the store past our own code.
+pub(crate) fn sdk_client(config: &StoreConfig) -> Client {
+    let access = config.access.as_ref().unwrap();
+    let credentials = Credentials::new(&access.id, access.secret.expose_secret(), None, None, "test");
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .endpoint_url(config.endpoint.as_deref().unwrap())
+        .force_path_style(true)
+        .credentials_provider(credentials)
+        .build();
+    Client::from_conf(config)
+}
+
+/// Gives a database of the test's own with our tables in it.
+pub(crate) async fn database() -> PgPool {
+    let url = variable("EXPORT_TEST_DATABASE_URL");
+    let name = format!("test_{}", Uuid::new_v4().simple());
+    let mut admin = PgConnection::connect(&url).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
+    let options = url.parse::<sqlx::postgres::PgConnectOptions>().unwrap().database(&name);
+    let pool = PgPoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
+    let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/exports");
+    let migrator = sqlx::migrate::Migrator::new(std::path::Path::new(migrations)).await.unwrap();
+    migrator.run(&pool).await.unwrap();
+    pool
+}
+
+/// An archive as an upload sees it: bytes on the disk, their size and sums.
+pub(crate) struct TestArchive {
+    file: File,
+    pub(crate) content: Vec<u8>,
+    pub(crate) crc64nvme: u64,
+}
+
+impl TestArchive {
+    pub(crate) fn of_size(bytes: usize) -> Self {
+        let content: Vec<u8> = (0..bytes as u64).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 16) as u8).collect();
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&content, 0).unwrap();
+        let crc64nvme = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &content);
+        Self { file, content, crc64nvme }
+    }
+
+    pub(crate) fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(&self.content).into()
+    }
+
+    pub(crate) fn upload(&self) -> Upload<'_> {
+        Upload {
+            file: &self.file,
+            bytes: self.content.len() as u64,
+            sha256: self.sha256(),
+            crc64nvme: self.crc64nvme,
+            snapshot_at: "2026-03-01T01:02:03Z".parse().unwrap(),
+        }
+    }
+}
+
+pub(crate) fn new_key() -> ObjectKey {
+    ObjectKey::new(Uuid::new_v4(), Uuid::new_v4())
+}
+
+/// Gives the keys of all unfinished multipart uploads in the bucket.
+pub(crate) async fn unfinished_uploads(config: &StoreConfig) -> Vec<String> {
+    let output = sdk_client(config).list_multipart_uploads().bucket(&config.bucket).send().await.unwrap();
+    output.uploads().iter().map(|upload| upload.key().unwrap().to_owned()).collect()
+}
+
+/// Gives the bytes of an object; none when there is no such object.
+pub(crate) async fn content(config: &StoreConfig, key: &ObjectKey) -> Option<Vec<u8>> {
+    let answer = sdk_client(config).get_object().bucket(&config.bucket).key(key.as_str()).send().await;
+    match answer {
+        Ok(output) => Some(output.body.collect().await.unwrap().to_vec()),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => None,
+        Err(error) => panic!("the store does not answer: {}", error.into_service_error()),
+    }
+}

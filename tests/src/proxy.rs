@@ -1,0 +1,391 @@
+//! A TCP proxy between the processor and one of its servers that misbehaves on purpose.
+//!
+//! It knows bytes, not protocols, with one exception: it recognises PostgreSQL's COMMIT, to lose the answer to
+//! it after the server has committed. What it does by chance comes from a seed, so that a failure can be repeated.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
+
+/// One read: about what the kernel hands over at once.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// How PostgreSQL's simple query COMMIT looks on the wire: type, length, text, end.
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+
+/// What the proxy does to the connections through it, from the moment it is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Passes everything on.
+    Pass,
+    /// Cuts every connection, and every new one at once.
+    Cut,
+    /// Passes everything on after a pause of random length up to this, for each piece.
+    Delay(Duration),
+    /// Takes everything and passes nothing on; connections stay open.
+    BlackHole,
+    /// Swallows the server's n-th answer of each connection (1 is the next one), then cuts the connection. An answer is
+    /// what the server says until the client speaks again.
+    DropAnswer(usize),
+    /// Lets PostgreSQL commit, swallows the answer to COMMIT, then cuts the connection.
+    DropCommitAnswer,
+}
+
+/// The proxy; it stops, with all its connections, when it is dropped.
+pub struct Proxy {
+    address: SocketAddr,
+    mode: watch::Sender<Mode>,
+    counters: Arc<Counters>,
+    accept: AbortHandle,
+}
+
+#[derive(Default)]
+struct Counters {
+    connections: AtomicUsize,
+    dropped_answers: AtomicUsize,
+}
+
+impl Proxy {
+    /// Starts a proxy to `upstream` on a free port of 127.0.0.1, in mode [`Mode::Pass`].
+    pub async fn start(upstream: SocketAddr, seed: u64) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to bind the proxy")?;
+        let address = listener.local_addr()?;
+        let mode = watch::Sender::new(Mode::Pass);
+        let counters = Arc::<Counters>::default();
+        let links = Links {
+            upstream,
+            mode: mode.clone(),
+            counters: Arc::clone(&counters),
+            random: Arc::new(Random::new(seed)),
+        };
+        let accept = tokio::spawn(links.accept(listener)).abort_handle();
+        Ok(Self { address, mode, counters, accept })
+    }
+
+    /// Gives the address to connect to instead of the server's.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Changes what happens to all connections, open ones included.
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    /// Gives how many connections were made so far.
+    pub fn connections(&self) -> usize {
+        self.counters.connections.load(Ordering::SeqCst)
+    }
+
+    /// Gives how many answers were swallowed by [`Mode::DropAnswer`] and [`Mode::DropCommitAnswer`].
+    pub fn dropped_answers(&self) -> usize {
+        self.counters.dropped_answers.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accept.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Links {
+    upstream: SocketAddr,
+    mode: watch::Sender<Mode>,
+    counters: Arc<Counters>,
+    random: Arc<Random>,
+}
+
+impl Links {
+    async fn accept(self, listener: TcpListener) {
+        let mut links = JoinSet::new();
+        while let Ok((client, _)) = listener.accept().await {
+            self.counters.connections.fetch_add(1, Ordering::SeqCst);
+            let link = self.clone();
+            // A broken connection is what the proxy is for.
+            links.spawn(async move {
+                let _ = link.join(client).await;
+            });
+            while links.try_join_next().is_some() {}
+        }
+    }
+
+    /// Joins client and server until one of them, or the mode, ends it; then both see their connection cut.
+    async fn join(self, client: TcpStream) -> anyhow::Result<()> {
+        let mut mode = self.mode.subscribe();
+        if *mode.borrow_and_update() == Mode::Cut {
+            return Ok(());
+        }
+        let server = TcpStream::connect(self.upstream).await.context("failed to reach the server")?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let (client_in, client_out) = client.into_split();
+        let (server_in, server_out) = server.into_split();
+        let turns = Turns::default();
+        tokio::select! {
+            cut = mode.wait_for(|mode| *mode == Mode::Cut) => cut.map(|_| ()).map_err(Into::into),
+            ended = self.requests(client_in, server_out, &turns) => ended,
+            ended = self.answers(server_in, client_out, &turns) => ended,
+        }
+    }
+
+    async fn requests(
+        &self,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+        turns: &Turns,
+    ) -> anyhow::Result<()> {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut commit = CommitFinder::default();
+        loop {
+            let read = from.read(&mut buffer).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            let mode = self.pause().await;
+            turns.client_speaks();
+            // Searched in every mode, since a COMMIT may begin before the mode is set.
+            if commit.found_in(&buffer[..read]) && mode == Mode::DropCommitAnswer {
+                turns.drop_next_answer();
+            }
+            if mode != Mode::BlackHole {
+                to.write_all(&buffer[..read]).await?;
+            }
+        }
+    }
+
+    async fn answers(
+        &self,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+        turns: &Turns,
+    ) -> anyhow::Result<()> {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            let read = from.read(&mut buffer).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            let mode = self.pause().await;
+            let answer = turns.server_speaks(mode);
+            if turns.must_drop() || matches!(mode, Mode::DropAnswer(nth) if answer == nth) {
+                // The server has answered, so its work is done; nobody will hear of it.
+                self.counters.dropped_answers.fetch_add(1, Ordering::SeqCst);
+                return Ok(());
+            }
+            if mode != Mode::BlackHole {
+                to.write_all(&buffer[..read]).await?;
+            }
+        }
+    }
+
+    async fn pause(&self) -> Mode {
+        let mode = *self.mode.borrow();
+        if let Mode::Delay(most) = mode {
+            tokio::time::sleep(most.mul_f64(self.random.fraction())).await;
+        }
+        mode
+    }
+}
+
+/// Whose turn it is to speak, and which answer is the server's present one, counted from the last change of mode.
+#[derive(Default)]
+struct Turns {
+    state: std::sync::Mutex<TurnState>,
+}
+
+#[derive(Default)]
+struct TurnState {
+    mode: Option<Mode>,
+    client_spoke: bool,
+    answers: usize,
+    drop_next: bool,
+}
+
+impl Turns {
+    fn state(&self) -> std::sync::MutexGuard<'_, TurnState> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn client_speaks(&self) {
+        self.state().client_spoke = true;
+    }
+
+    /// Gives the number of the answer that is being spoken.
+    fn server_speaks(&self, mode: Mode) -> usize {
+        let mut state = self.state();
+        if state.mode != Some(mode) {
+            state.mode = Some(mode);
+            state.answers = 0;
+        }
+        if state.client_spoke || state.answers == 0 {
+            state.answers += 1;
+            state.client_spoke = false;
+        }
+        state.answers
+    }
+
+    fn drop_next_answer(&self) {
+        self.state().drop_next = true;
+    }
+
+    fn must_drop(&self) -> bool {
+        self.state().drop_next
+    }
+}
+
+/// Finds COMMIT in a stream that arrives in arbitrary pieces.
+#[derive(Default)]
+struct CommitFinder {
+    tail: Vec<u8>,
+}
+
+impl CommitFinder {
+    fn found_in(&mut self, piece: &[u8]) -> bool {
+        self.tail.extend_from_slice(piece);
+        let found = self.tail.windows(COMMIT.len()).any(|window| window == COMMIT);
+        // What is kept is too short to hold it again.
+        let keep = self.tail.len().min(COMMIT.len() - 1);
+        self.tail.drain(..self.tail.len() - keep);
+        found
+    }
+}
+
+/// A small generator (SplitMix64): the same seed gives the same pauses.
+struct Random {
+    state: AtomicU64,
+}
+
+impl Random {
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+    fn new(seed: u64) -> Self {
+        Self { state: AtomicU64::new(seed) }
+    }
+
+    fn next(&self) -> u64 {
+        let mut z = self.state.fetch_add(Self::STEP, Ordering::SeqCst).wrapping_add(Self::STEP);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Gives a number from 0 to 1.
+    fn fraction(&self) -> f64 {
+        f64::from(u32::try_from(self.next() >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that answers each byte with the next one.
+    async fn server() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    while let Ok(byte) = socket.read_u8().await {
+                        if socket.write_u8(byte + 1).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    async fn ask(client: &mut TcpStream, byte: u8) -> std::io::Result<u8> {
+        client.write_u8(byte).await?;
+        client.read_u8().await
+    }
+
+    #[tokio::test]
+    async fn it_passes_both_ways() {
+        let proxy = Proxy::start(server().await, 1).await.unwrap();
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(ask(&mut client, 1).await.unwrap(), 2);
+        proxy.set(Mode::Delay(Duration::from_millis(5)));
+        assert_eq!(ask(&mut client, 2).await.unwrap(), 3);
+        assert_eq!(proxy.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn it_cuts_open_connections_and_new_ones_until_it_passes_again() {
+        let proxy = Proxy::start(server().await, 1).await.unwrap();
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(ask(&mut client, 1).await.unwrap(), 2);
+        proxy.set(Mode::Cut);
+        assert!(ask(&mut client, 1).await.is_err());
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        assert!(ask(&mut client, 1).await.is_err());
+        proxy.set(Mode::Pass);
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(ask(&mut client, 1).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_black_hole_keeps_the_connection_and_says_nothing() {
+        let proxy = Proxy::start(server().await, 1).await.unwrap();
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        proxy.set(Mode::BlackHole);
+        let silence = tokio::time::timeout(Duration::from_millis(100), ask(&mut client, 1)).await;
+        assert!(silence.is_err());
+    }
+
+    #[tokio::test]
+    async fn it_swallows_exactly_the_nth_answer() {
+        let proxy = Proxy::start(server().await, 1).await.unwrap();
+        proxy.set(Mode::DropAnswer(3));
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(ask(&mut client, 1).await.unwrap(), 2);
+        assert_eq!(ask(&mut client, 2).await.unwrap(), 3);
+        assert_eq!(proxy.dropped_answers(), 0);
+        assert!(ask(&mut client, 3).await.is_err());
+        assert_eq!(proxy.dropped_answers(), 1);
+    }
+
+    #[test]
+    fn a_commit_is_found_in_whatever_pieces_it_comes() {
+        for cut in 0..COMMIT.len() {
+            let mut finder = CommitFinder::default();
+            let stream = [b"Q\0\0\0\x0bBEGINN\0".as_slice(), COMMIT].concat();
+            let (first, second) = stream.split_at(stream.len() - COMMIT.len() + cut);
+            assert!(!finder.found_in(first));
+            assert!(finder.found_in(second));
+            assert!(!finder.found_in(b"Q"), "one COMMIT is found once");
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers() {
+        let numbers = |seed| {
+            let random = Random::new(seed);
+            [random.next(), random.next(), random.next()]
+        };
+        assert_eq!(numbers(7), numbers(7));
+        assert_ne!(numbers(7), numbers(8));
+        let random = Random::new(3);
+        assert!((0..1000).all(|_| (0.0..=1.0).contains(&random.fraction())));
+    }
+}
