@@ -282,6 +282,9 @@ mod tests {
         let error = StoreError { operation: "PutObject", code: "SlowDown".to_owned(), status: Some(503) };
         assert!(error.is_slow_down() && !error.is_not_found());
         let verdict = judge(&anyhow::Error::new(error));
-        assert_eq!(verdict.to_string(), "system: store/SlowDown (PutObject was answered with SlowDown, HTTP 503)");
+        assert_eq!(
+            verdict.to_string(),
+            "system: store/SlowDown (PutObject was answered with SlowDown, HTTP 503)"
+        );
     }
 }

@@ -1,17 +1,26 @@
 //! The steps that take one export request from `pending` to `ready`, and the passes that expire and sweep.
 pub mod archive;
 pub mod blocking;
+pub mod catalogue;
 pub mod claim;
+pub mod collect;
+pub mod expire;
+pub mod exports;
 pub mod failure;
+pub mod fulfil;
 pub mod installation;
+pub mod lease;
 pub mod manifest;
 pub mod object_key;
 pub mod pending;
+pub mod pipeline;
 pub mod presign;
 pub mod pseudonym;
 pub mod pulse;
+pub mod ready;
 pub mod request;
 pub mod serialise;
+pub mod source;
 pub mod spool;
 pub mod store;
 pub mod sweep;

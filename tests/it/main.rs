@@ -7,4 +7,3 @@ mod servers;
 mod stack;
 mod sweep;
 mod upload;
-//! Promises of the whole, one file each, kept on real servers.

@@ -11,23 +11,23 @@ use export_activities::{
     store::{KeyPair, Store, StoreConfig},
     upload::Upload,
 };
-use export_tests::faulty_store::{ACCESS_KEY_ID, FaultyStore, SECRET_ACCESS_KEY};
+use export_tests::{
+    faulty_store::{ACCESS_KEY_ID, FaultyStore, SECRET_ACCESS_KEY},
+    shared::{self, TestDatabase},
+};
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
-use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgPoolOptions};
+use sqlx::PgPool;
 use uuid::Uuid;
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("`{name}` is not set: the test needs a running server"))
-}
 
 /// Gives the settings for an empty bucket of the test's own, in the real store.
 pub(crate) async fn real_store() -> StoreConfig {
+    let store = &shared::stack().await.unwrap().servers().store;
     let mut config = StoreConfig::new(format!("test-{}", Uuid::new_v4().simple()));
-    config.endpoint = Some(variable("EXPORT_TEST_S3_ENDPOINT"));
-    let secret = variable("EXPORT_TEST_S3_SECRET_KEY").into();
-    config.access = Some(KeyPair::new(variable("EXPORT_TEST_S3_ACCESS_KEY"), secret));
-    sdk_client(&config).create_bucket().bucket(&config.bucket).send().await.unwrap();
+    config.endpoint = Some(store.endpoint());
+    let secret = store.secret_access_key().to_owned().into();
+    config.access = Some(KeyPair::new(store.access_key_id(), secret));
+    store.make_bucket(&config.bucket).await.unwrap();
     config
 }
 
@@ -63,16 +63,7 @@ pub(crate) fn sdk_client(config: &StoreConfig) -> Client {
 
 /// Gives a database of the test's own with our tables in it.
 pub(crate) async fn database() -> PgPool {
-    let url = variable("EXPORT_TEST_DATABASE_URL");
-    let name = format!("test_{}", Uuid::new_v4().simple());
-    let mut admin = PgConnection::connect(&url).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
-    let options = url.parse::<sqlx::postgres::PgConnectOptions>().unwrap().database(&name);
-    let pool = PgPoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
-    let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/exports");
-    let migrator = sqlx::migrate::Migrator::new(std::path::Path::new(migrations)).await.unwrap();
-    migrator.run(&pool).await.unwrap();
-    pool
+    TestDatabase::new().await.unwrap().owner().await.unwrap()
 }
 
 /// An archive as an upload sees it: bytes on the disk, their size and sums.

@@ -58,8 +58,10 @@ async fn the_migrations_are_recorded_in_a_table_of_their_own_and_applied_once() 
 #[tokio::test]
 async fn two_stacks_run_side_by_side_and_each_is_gone_after_its_stop() -> anyhow::Result<()> {
     let (one, two) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let (first, second) =
-        tokio::try_join!(Stack::start(one.path(), Lifetime::Demo), Stack::start(two.path(), Lifetime::Lasting))?;
+    let (first, second) = tokio::try_join!(
+        Stack::start(one.path(), Lifetime::Demo),
+        Stack::start(two.path(), Lifetime::Lasting)
+    )?;
     assert_ne!(first.servers().postgres.port(), second.servers().postgres.port());
     let refused = Stack::start(one.path(), Lifetime::Demo).await.err().map(|error| error.to_string());
     assert!(refused.is_some_and(|error| error.contains("belongs to another running stack")));
@@ -139,7 +141,8 @@ async fn a_program_is_stopped_killed_and_started_again_under_its_name() -> anyho
     assert!(failed.contains("exit code 3") && failed.contains("two") && !failed.contains("one"), "{failed}");
 
     let deaf = supervisor.run(program("trap '' TERM; echo deaf; while :; do read x < /dev/zero; done"))?;
-    wait::until("the script runs", BOUND, || async { Ok(deaf.output().contains("deaf").then_some(())) }).await?;
+    wait::until("the script runs", BOUND, || async { Ok(deaf.output().contains("deaf").then_some(())) })
+        .await?;
     assert!(supervisor.run(program("true")).is_err());
     let ending = {
         deaf.signal(Signal::Kill)?;

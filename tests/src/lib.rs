@@ -16,4 +16,3 @@ pub mod temporal;
 pub mod tools;
 pub mod versitygw;
 pub mod wait;
-//! Starts the servers, and breaks them on purpose, for the demo, development and the tests.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use export_activities::catalogue::{self, Catalogue};
 use secrecy::SecretString;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::sync::OnceCell;
@@ -57,7 +58,9 @@ async fn remove_leftovers() -> anyhow::Result<()> {
 
 /// Gives the SQL for the rights of both roles.
 fn grants() -> anyhow::Result<String> {
-    Ok(String::new())
+    let catalogue = Catalogue::builtin()?;
+    let (read, state) = (Role::Read.name(), Role::State.name());
+    Ok(catalogue::read_grants(&catalogue, read) + &catalogue::state_grants(state))
 }
 
 /// A database of a test's own: the reference platform's tables, empty, and the export's.

@@ -1,0 +1,245 @@
+//! The rim to Temporal: each activity is a span, a call to its step, and the translation of its failure.
+//!
+//! What the steps need is a field of [`ExportSteps`], built once by the worker.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use export_workflows::contract::{
+    self, ExpireInput, ExpireOutput, FulfilInput, ListPendingInput, Outcome, PendingPage, SweepInput,
+    SweepOutput,
+};
+use futures::FutureExt;
+use sqlx::PgPool;
+use temporalio_common::{
+    ActivityError,
+    error::{ApplicationErrorCategory, ApplicationFailure},
+};
+use temporalio_macros::activities;
+use temporalio_sdk::activities::ActivityContext;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::{
+    catalogue::Catalogue,
+    claim::Owner,
+    expire,
+    failure::{Class, Failure, Verdict, judge},
+    fulfil::{self, Attempt, Unfinished},
+    lease, pending,
+    pulse::Pulse,
+    request::Trace,
+    spool::Spool,
+    store::Store,
+    sweep,
+};
+
+/// Everything that the steps work with.
+pub struct ExportSteps {
+    /// Requests and events, as role `export_state`.
+    pub state: PgPool,
+    /// The platform's tables, as role `export_read`.
+    pub source: PgPool,
+    /// The bucket.
+    pub store: Store,
+    /// The identity of this installation, as the bucket holds it.
+    pub installation: Uuid,
+    /// What is exported.
+    pub catalogue: Arc<Catalogue>,
+    /// Where archives lie until they are uploaded.
+    pub spool: Spool,
+    /// Limits and times.
+    pub settings: Settings,
+}
+
+/// Limits and times of the steps, from the worker's configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Failures of our own code after which a request fails for good.
+    pub max_attempts: u32,
+    /// Workers lost over one request after which it fails for good.
+    pub max_lost: u32,
+    /// How long after it was scheduled an activity that meets a fault of the system is left to the second look.
+    pub defer_after: Duration,
+    /// How long nothing may move before an attempt is stopped.
+    pub stall_timeout: Duration,
+    /// How long others leave a claimed request alone.
+    pub lease: Duration,
+    /// Deflate level of the archive, 0 to 9.
+    pub deflate_level: u32,
+    /// How old an object or upload must be to count as an orphan.
+    pub sweep_min_age: Duration,
+    /// The controller's own text, added to each archive as `NOTICE.txt`.
+    pub notice: Option<Vec<u8>>,
+}
+
+#[activities]
+impl ExportSteps {
+    /// Lists one page of the queue; the very first page also checks that the catalogue fits the database.
+    #[activity(definition = contract::ListPending)]
+    pub async fn list_pending(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: ListPendingInput,
+    ) -> Result<PendingPage, ActivityError> {
+        let span = tracing::info_span!("list_pending", run.id = ctx.info().workflow_run_id);
+        let step = async {
+            if input.cutoff.is_none() {
+                let mut conn = self.source.acquire().await?;
+                self.catalogue.resolve(&mut conn).await?;
+            }
+            pending::list_pending(&self.state, &input).await
+        };
+        step.instrument(span).await.map_err(|error| failed(judge(&error)))
+    }
+
+    /// Takes one request from `pending` to `ready`, or says why not.
+    #[activity(definition = contract::Fulfil)]
+    pub async fn fulfil(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: FulfilInput,
+    ) -> Result<Outcome, ActivityError> {
+        let info = ctx.info().clone();
+        let span =
+            tracing::info_span!("fulfil", request.id = %input.request_id, run.id = info.workflow_run_id);
+        let attempt = Attempt {
+            owner: Owner::new(
+                info.workflow_id.as_deref().unwrap_or_default(),
+                info.workflow_run_id.as_deref().unwrap_or_default(),
+                &info.activity_id,
+                info.attempt,
+            ),
+            input,
+            run_id: info.workflow_run_id.clone(),
+            scheduled_at: info.scheduled_time.unwrap_or_else(SystemTime::now),
+        };
+        let (pulse, _watch) = pulse_of(&ctx);
+        let heartbeat = |moved| {
+            let ctx = ctx.clone();
+            async move { beat(&ctx, moved).await }.boxed()
+        };
+        // Boxed: the future of a whole export is large, and one is made for each slot.
+        let step = Box::pin(fulfil::fulfil(&self, &attempt, &pulse, &heartbeat));
+        step.instrument(span).await.map_err(|unfinished| match unfinished {
+            Unfinished::Held(rest) => ApplicationFailure::builder(anyhow::anyhow!(
+                "another attempt holds this request for at most {} s more; it will be asked for again then",
+                rest.as_secs()
+            ))
+            .type_name("Held".to_owned())
+            .category(ApplicationErrorCategory::Benign)
+            .next_retry_delay(rest)
+            .build()
+            .into(),
+            Unfinished::Interrupted => interrupted(),
+            Unfinished::Retry(verdict) => failed(verdict),
+        })
+    }
+
+    /// Ends what is overdue and deletes the archives of failed requests.
+    #[activity(definition = contract::Expire)]
+    pub async fn expire(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: ExpireInput,
+    ) -> Result<ExpireOutput, ActivityError> {
+        let span = tracing::info_span!("expire", run.id = ctx.info().workflow_run_id);
+        let trace = Trace { night: input.night, run_id: ctx.info().workflow_run_id.clone() };
+        let accounts = Some((&self.source, &*self.catalogue));
+        let (pulse, _watch) = pulse_of(&ctx);
+        let step = expire::expire(&self.state, accounts, &self.store, &input, &trace, &pulse);
+        with_heartbeat(&ctx, &pulse, step).instrument(span).await
+    }
+
+    /// Deletes what no request points to.
+    #[activity(definition = contract::Sweep)]
+    pub async fn sweep(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: SweepInput,
+    ) -> Result<SweepOutput, ActivityError> {
+        let span = tracing::info_span!("sweep", run.id = ctx.info().workflow_run_id);
+        let options = sweep::SweepOptions {
+            min_age: self.settings.sweep_min_age,
+            dry_run: input.dry_run,
+            force: input.force,
+        };
+        let (pulse, _watch) = pulse_of(&ctx);
+        let step = sweep::sweep(&self.state, &self.store, &options, &pulse);
+        with_heartbeat(&ctx, &pulse, step).instrument(span).await
+    }
+}
+
+/// Stops the watching task when the activity is over.
+struct Watch(tokio::task::JoinHandle<()>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Makes a pulse that stops when Temporal cancels the activity or the worker drains.
+fn pulse_of(ctx: &ActivityContext) -> (Pulse, Watch) {
+    let token = CancellationToken::new();
+    let (ctx, cancelled) = (ctx.clone(), token.clone());
+    let watch = tokio::spawn(async move {
+        ctx.cancelled().await;
+        cancelled.cancel();
+    });
+    (Pulse::new(token), Watch(watch))
+}
+
+async fn beat(ctx: &ActivityContext, moved: u64) {
+    // A count always serialises, and a heartbeat that is lost is followed by another.
+    if let Err(error) = ctx.record_heartbeat(moved).await {
+        tracing::warn!(error.chain = %error, "A heartbeat could not be encoded");
+    }
+}
+
+/// Runs a pass with a heartbeat every tick until it ends.
+async fn with_heartbeat<T>(
+    ctx: &ActivityContext,
+    pulse: &Pulse,
+    step: impl Future<Output = anyhow::Result<T>>,
+) -> Result<T, ActivityError> {
+    let mut step = std::pin::pin!(step);
+    let mut ticks = tokio::time::interval(lease::TICK);
+    loop {
+        tokio::select! {
+            ended = &mut step => return ended.map_err(|error| failed(judge(&error))),
+            _ = ticks.tick() => beat(ctx, pulse.moved()).await,
+            () = pulse.cancelled() => return Err(interrupted()),
+        }
+    }
+}
+
+/// A cancelled token may mean a cancel, a terminate, a drain, or an operator's pause or reset of the activity; the
+/// server refuses "cancelled" for the last two, so every one of them ends as a failure that is retried at once.
+fn interrupted() -> ActivityError {
+    ApplicationFailure::builder(anyhow::anyhow!(
+        "the attempt was interrupted and let go of its request; nothing is lost, it will be tried again"
+    ))
+    .type_name("Interrupted".to_owned())
+    .category(ApplicationErrorCategory::Benign)
+    .next_retry_delay(Duration::from_secs(1))
+    .build()
+    .into()
+}
+
+/// Makes the one kind of failure that Temporal shows: a closed code as its type, a sentence as its message.
+fn failed(verdict: Verdict) -> ActivityError {
+    if verdict.class == Class::Interrupted {
+        return interrupted();
+    }
+    let permanent = [Failure::CatalogueDrift(Vec::new()).code(), Failure::RowSecurity(Vec::new()).code()];
+    let non_retryable = permanent.contains(&verdict.code.as_str());
+    ApplicationFailure::builder(anyhow::anyhow!("{verdict}"))
+        .type_name(verdict.code)
+        .non_retryable(non_retryable)
+        .build()
+        .into()
+}

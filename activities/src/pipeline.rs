@@ -1,0 +1,81 @@
+//! Collect, serialise and archive as the one streaming pass that they are: each row is read once.
+
+use anyhow::Result;
+
+use crate::{
+    archive::{Archive, ArchiveWriter, ColumnContents, Contents, EntityContents, LeftOut, Omitted},
+    catalogue::{Catalogue, Entity, EntityPlan, Use},
+    claim::Claim,
+    collect::Snapshot,
+    exports::ExportSteps,
+    pulse::Pulse,
+};
+
+/// Reads the account and leaves a finished archive in the spool; the read transaction is over when it returns.
+pub async fn write_archive(
+    mut snapshot: Snapshot,
+    claim: &Claim,
+    steps: &ExportSteps,
+    pulse: &Pulse,
+) -> Result<Archive> {
+    let contents = describe(&snapshot, claim, steps);
+    let mut writer = ArchiveWriter::create(contents, &steps.spool, pulse)?;
+    for entity in 0..snapshot.plan.entities.len() {
+        writer.begin_entity(entity).await?;
+        let mut rows = snapshot.rows(entity, pulse)?;
+        while let Some(row) = rows.next().await? {
+            writer.row(row).await?;
+        }
+        writer.end_entity().await?;
+    }
+    snapshot.close().await?;
+    writer.finish().await
+}
+
+fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps) -> Contents {
+    let catalogue: &Catalogue = &steps.catalogue;
+    let entities = catalogue.entities().iter().zip(&snapshot.plan.entities);
+    Contents {
+        request_id: claim.request_id,
+        user_id: claim.user_id,
+        requested_at: claim.requested_at,
+        snapshot_at: snapshot.snapshot_at,
+        database_version: snapshot.server_version.clone(),
+        catalogue_sha256: catalogue.sha256().to_owned(),
+        pseudonym_salt: claim.pseudonym_salt.clone(),
+        notice: steps.settings.notice.clone(),
+        deflate_level: steps.settings.deflate_level,
+        entities: entities.map(|(entity, plan)| describe_entity(entity, plan)).collect(),
+        left_out: catalogue
+            .left_out()
+            .iter()
+            .map(|(relation, why)| LeftOut { relation: relation.clone(), why: why.clone() })
+            .collect(),
+    }
+}
+
+fn describe_entity(entity: &Entity, plan: &EntityPlan) -> EntityContents {
+    let exported = entity.columns.iter().filter(|column| column.use_ != Use::Omit);
+    let omitted = entity.columns.iter().filter(|column| column.use_ == Use::Omit);
+    EntityContents {
+        name: entity.name.clone(),
+        relation: entity.relation.clone(),
+        about: entity.about.clone(),
+        columns: exported
+            .zip(&plan.columns)
+            .map(|(column, planned)| ColumnContents {
+                column: planned.clone(),
+                pg_type: column.pg_type.clone(),
+                about: column.about.clone().unwrap_or_default(),
+            })
+            .collect(),
+        omitted: omitted
+            .map(|column| Omitted {
+                name: column.name.clone(),
+                pg_type: column.pg_type.clone(),
+                why: column.why.clone().unwrap_or_default(),
+            })
+            .collect(),
+        order: plan.order.clone(),
+    }
+}

@@ -1,0 +1,68 @@
+//! `pending` -> `ready`: records the delivered archive and its link, and finds out how a doubtful COMMIT ended.
+//!
+//! Leaves the row `ready` with this attempt's object, or says that somebody else was faster.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sqlx::PgPool;
+
+use crate::{
+    claim::Claim,
+    failure::judge,
+    presign::PresignedUrl,
+    request::{self, Delivery, Trace},
+};
+
+/// How often a doubtful answer is looked into before the attempt ends as a fault of the database; with
+/// the pauses in between a fail-over of a few seconds is survived.
+const LOOKS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How the race for the row ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Race {
+    /// The row names this attempt's object.
+    Won,
+    /// It was read, and it names another object, another claim or another state.
+    Lost,
+}
+
+/// Marks the request `ready`.
+///
+/// # Errors
+/// Only when the row could not be read back either: then it is not known whether the commit took place, and nothing
+/// may be deleted.
+pub async fn ready(
+    state: &PgPool,
+    claim: &Claim,
+    delivery: &Delivery,
+    url: &PresignedUrl,
+    trace: &Trace,
+) -> Result<Race> {
+    let mut last = None;
+    for look in 0..LOOKS {
+        if look > 0 {
+            tokio::time::sleep(PAUSE * look).await;
+        }
+        match request::mark_ready(state, claim.request_id, claim.token, delivery, url.reveal(), trace).await {
+            Ok(true) => return Ok(Race::Won),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(
+                    error.chain = %judge(&error),
+                    "Marking request {} ready was not answered; reading it back", claim.request_id
+                );
+                last = Some(error);
+            }
+        }
+        match request::standing(state, claim.request_id).await {
+            Ok(Some(row)) if row.object_key.as_deref() == Some(&delivery.object_key) => return Ok(Race::Won),
+            Ok(Some(row)) if row.status == "pending" && row.claim_token == Some(claim.token) => {}
+            Ok(_) => return Ok(Race::Lost),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| anyhow::anyhow!("the row stayed pending under the same claim")))
+        .with_context(|| format!("failed to mark request `{}` ready", claim.request_id))
+}
