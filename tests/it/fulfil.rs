@@ -1,0 +1,154 @@
+//! One request from `pending` to `ready` on real servers, and what becomes of it when it cannot get there.
+
+use std::time::{Duration, SystemTime};
+
+use export_activities::{
+    exports::ExportSteps,
+    fulfil::{Attempt, Unfinished, fulfil},
+    lease::Heartbeat,
+    object_key::ObjectKey,
+    pulse::Pulse,
+};
+use export_workflows::contract::{FailureReason, FulfilInput, Outcome};
+use futures::FutureExt as _;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::installation_of::{self as given, Given};
+
+fn attempt(request_id: Uuid, number: i32) -> Attempt {
+    Attempt {
+        input: FulfilInput { request_id, night: None },
+        owner: export_activities::claim::Owner { name: format!("test run {request_id}"), attempt: number },
+        run_id: Some("run".to_owned()),
+        scheduled_at: SystemTime::now(),
+    }
+}
+
+async fn serve(steps: &ExportSteps, attempt: &Attempt) -> Result<Outcome, Unfinished> {
+    let silent: Heartbeat<'_> = &|_| async {}.boxed();
+    fulfil(steps, attempt, &Pulse::default(), silent).await
+}
+
+async fn key_of(owner: &PgPool, request: Uuid) -> Option<String> {
+    sqlx::query_scalar("select object_key from public.data_export_requests where id = $1")
+        .bind(request)
+        .fetch_one(owner)
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_request_becomes_ready_with_exactly_one_object() {
+    let Given { steps, owner, .. } = given::installation().await;
+    let user = given::user(&owner).await;
+    let request = given::request(&owner, user).await;
+
+    let outcome = serve(&steps, &attempt(request, 1)).await.unwrap();
+    assert!(matches!(outcome, Outcome::Fulfilled { rows: 1, .. }), "{outcome:?}");
+    let key = ObjectKey::parse(&key_of(&owner, request).await.unwrap()).unwrap();
+    assert!(steps.store.head(&key).await.unwrap().is_some());
+    assert_eq!(given::events(&owner, request).await, ["requested", "ready"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_served_twice_is_already_done_the_second_time_and_keeps_its_object() {
+    let Given { steps, owner, .. } = given::installation().await;
+    let request = given::request(&owner, given::user(&owner).await).await;
+    serve(&steps, &attempt(request, 1)).await.unwrap();
+    let key = key_of(&owner, request).await;
+
+    assert_eq!(serve(&steps, &attempt(request, 2)).await.unwrap(), Outcome::AlreadyDone);
+    assert_eq!(key_of(&owner, request).await, key);
+    assert_eq!(given::events(&owner, request).await, ["requested", "ready"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_an_unknown_user_fails_as_account_deleted_and_leaves_no_object() {
+    let Given { steps, owner, store, .. } = given::installation().await;
+    let request = given::request(&owner, Uuid::new_v4()).await;
+
+    let outcome = serve(&steps, &attempt(request, 1)).await.unwrap();
+    assert_eq!(outcome, Outcome::Failed { reason: FailureReason::AccountDeleted });
+    assert_eq!(given::objects(&store).await, Vec::<String>::new());
+    assert_eq!(given::events(&owner, request).await, ["requested", "failed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_cannot_be_read_fails_only_its_request_and_is_named_without_being_shown() {
+    let Given { steps, owner, .. } = given::installation().await;
+    let user = given::user(&owner).await;
+    // Bytes that are no UTF-8 can be smuggled into a text column of a database with encoding UTF8 only by
+    // a broken extension; a column that PostgreSQL itself cannot deliver shows the same: a failing domain cast.
+    sqlx::raw_sql("alter table public.users drop column bio; create function public.boom() returns text language sql stable as $$ select (1 / 0)::text $$;")
+        .execute(&owner)
+        .await
+        .unwrap();
+    let request = given::request(&owner, user).await;
+    let unfinished = serve(&steps, &attempt(request, 1)).await.unwrap_err();
+    // A vanished column is drift: the system's fault, found inside an export.
+    let Unfinished::Retry(verdict) = unfinished else { panic!("{unfinished:?}") };
+    assert_eq!(verdict.code, "CatalogueDrift");
+    assert!(verdict.detail.contains("`bio`"), "{verdict}");
+    let (status, attempts, last_error): (String, i32, String) =
+        sqlx::query_as("select status, attempts, last_error from public.data_export_requests where id = $1")
+            .bind(request)
+            .fetch_one(&owner)
+            .await
+            .unwrap();
+    assert_eq!((status.as_str(), attempts), ("pending", 0));
+    assert!(last_error.starts_with("system: CatalogueDrift"), "{last_error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_held_by_another_activity_is_asked_for_again_when_its_lease_ends() {
+    let Given { steps, owner, .. } = given::installation().await;
+    let request = given::request(&owner, given::user(&owner).await).await;
+    sqlx::query(
+        "update public.data_export_requests set claim_token = gen_random_uuid(), claim_owner = 'somebody else',
+         claim_try = 1, lease_until = now() + interval '40 s' where id = $1",
+    )
+    .bind(request)
+    .execute(&owner)
+    .await
+    .unwrap();
+    match serve(&steps, &attempt(request, 1)).await.unwrap_err() {
+        Unfinished::Held(rest) => assert!(rest > Duration::from_secs(20) && rest <= Duration::from_secs(40)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_twentieth_worker_was_lost_is_given_up_for_good() {
+    let Given { steps, owner, .. } = given::installation().await;
+    let request = given::request(&owner, given::user(&owner).await).await;
+    sqlx::query(
+        "update public.data_export_requests set lost = 19, claim_token = gen_random_uuid(), claim_owner = 'the dead',
+         claim_try = 1, lease_until = now() - interval '1 s' where id = $1",
+    )
+    .bind(request)
+    .execute(&owner)
+    .await
+    .unwrap();
+    let outcome = serve(&steps, &attempt(request, 1)).await.unwrap();
+    assert_eq!(outcome, Outcome::Failed { reason: FailureReason::AttemptsExhausted });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_attempt_gives_its_request_back_and_leaves_nothing() {
+    let Given { steps, owner, store, .. } = given::installation().await;
+    let request = given::request(&owner, given::user(&owner).await).await;
+    let pulse = Pulse::default();
+    pulse.cancel();
+    let silent: Heartbeat<'_> = &|_| async {}.boxed();
+    let unfinished = fulfil(&steps, &attempt(request, 1), &pulse, silent).await.unwrap_err();
+    assert!(matches!(unfinished, Unfinished::Interrupted), "{unfinished:?}");
+    let (status, token): (String, Option<Uuid>) =
+        sqlx::query_as("select status, claim_token from public.data_export_requests where id = $1")
+            .bind(request)
+            .fetch_one(&owner)
+            .await
+            .unwrap();
+    assert_eq!((status.as_str(), token), ("pending", None));
+    assert_eq!(given::objects(&store).await, Vec::<String>::new());
+}
