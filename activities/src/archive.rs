@@ -94,7 +94,7 @@ impl Archive {
     }
 }
 
-type Running<F> = Pin<Box<dyn Future<Output = anyhow::Result<Lane<F>>> + Send>>;
+type Running<F> = Pin<Box<dyn Future<Output = anyhow::Result<Box<Lane<F>>>> + Send>>;
 
 /// An archive that is being written.
 ///
@@ -122,7 +122,7 @@ impl<R: Row> ArchiveWriter<R> {
             let (contents, share) = (Arc::clone(&contents), share.clone());
             blocking::run("write the JSON files", move || {
                 let lane = begin_archive(&contents, &share)?;
-                write_entities(&contents, lane, "json", Json::new, json_work).map_err(named)
+                write_entities(&contents, lane, "json", Json::new, json_work).map(Box::new).map_err(named)
             })
         };
         let csv = {
@@ -130,7 +130,7 @@ impl<R: Row> ArchiveWriter<R> {
             blocking::run("write the CSV files", move || {
                 let zip = ZipWriter::new(share.file()?);
                 let lane = Lane { zip, files: Vec::new(), formats: Vec::new() };
-                write_entities(&contents, lane, "csv", Csv::new, csv_work).map_err(named)
+                write_entities(&contents, lane, "csv", Csv::new, csv_work).map(Box::new).map_err(named)
             })
         };
         Ok(Self {
@@ -173,7 +173,7 @@ impl<R: Row> ArchiveWriter<R> {
         self.send(|| Work::Finish).await?;
         let Self { contents, json, csv, pulse, .. } = self;
         let (json, csv) = futures::future::try_join(json, csv).await?;
-        blocking::run("complete the archive", move || complete(&contents, json, csv, &pulse).map_err(named))
+        blocking::run("complete the archive", move || complete(&contents, *json, *csv, &pulse).map_err(named))
             .await
     }
 

@@ -32,7 +32,6 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    #[expect(clippy::panic, reason = "the panic is what is tested")]
     async fn a_panic_is_a_failure_without_its_message() {
         let error = run::<(), _>("count", || panic!("row value")).await.unwrap_err();
         assert_eq!(format!("{error:#}"), "a panic was caught at count");

@@ -1,0 +1,197 @@
+//! Proves offline that an archive is whole: its structure, every digest and count, and JSON = CSV cell by cell.
+//!
+//! It never extracts anything and holds neither a file nor a row nor a cell in memory, whatever the archive claims
+//! to contain. Without `--sha256` it proves that the archive agrees with itself, not who wrote it.
+
+mod compare;
+mod csv;
+mod entry;
+mod json;
+mod structure;
+
+use std::{collections::HashMap, fs::File, os::unix::fs::FileExt as _, path::Path};
+
+use anyhow::{Context as _, ensure};
+use chrono::{DateTime, Utc};
+use export_activities::manifest::{self, FORMAT, MANIFEST_NAME, Manifest};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use self::{compare::compare, entry::Contents, structure::Entry};
+
+/// A manifest is the only thing that is held in memory.
+const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+
+/// The archive is digested in blocks of this size.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// What was verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The request that the archive was made for.
+    pub request_id: Uuid,
+    /// Whose data it is.
+    pub user_id: Uuid,
+    /// The moment as of which all rows are.
+    pub snapshot_at: DateTime<Utc>,
+    /// The archive's size.
+    pub bytes: u64,
+    /// The archive's digest, in hex.
+    pub sha256: String,
+    /// Its entries, the manifest included.
+    pub files: usize,
+    /// The rows of each entity, in the archive's order.
+    pub entities: Vec<EntityReport>,
+}
+
+/// What was verified of one entity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EntityReport {
+    /// Its name.
+    pub name: String,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// Verifies an archive; the error names the first difference.
+pub fn verify(path: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Report> {
+    verify_file(path, expected_sha256).with_context(|| format!("`{}` is not a valid export", path.display()))
+}
+
+fn verify_file(path: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Report> {
+    let file = File::open(path).context("failed to open it")?;
+    let (bytes, sha256) = digest(&file)?;
+    if let Some(expected) = expected_sha256 {
+        ensure!(
+            expected.len() == 64 && expected.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "the expected SHA-256 is not 64 hexadecimal digits"
+        );
+        ensure!(expected.eq_ignore_ascii_case(&sha256), "its SHA-256 is {sha256}, not the expected one");
+    }
+    let entries = structure::entries(&file)?;
+    let manifest = read_manifest(&file, &entries)?;
+    check_names(&manifest, &entries)?;
+    check_contents(&file, &manifest, &entries)?;
+    let entities = manifest.entities.into_iter();
+    Ok(Report {
+        request_id: manifest.request_id,
+        user_id: manifest.user_id,
+        snapshot_at: manifest.snapshot_at,
+        bytes,
+        sha256,
+        files: entries.len(),
+        entities: entities.map(|entity| EntityReport { name: entity.name, rows: entity.rows }).collect(),
+    })
+}
+
+fn digest(file: &File) -> anyhow::Result<(u64, String)> {
+    let mut sha256 = Sha256::new();
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut bytes = 0;
+    loop {
+        let read = file.read_at(&mut block, bytes).context("failed to read it")?;
+        if read == 0 {
+            return Ok((bytes, hex::encode(sha256.finalize())));
+        }
+        sha256.update(&block[..read]);
+        bytes += read as u64;
+    }
+}
+
+fn read_manifest(file: &File, entries: &[Entry]) -> anyhow::Result<Manifest> {
+    let is_last = entries.last().is_some_and(|entry| entry.name == MANIFEST_NAME);
+    ensure!(is_last, "its last entry is not `{MANIFEST_NAME}`");
+    let index = entries.len() - 1;
+    let entry = &entries[index];
+    ensure!(
+        entry.size <= MAX_MANIFEST_BYTES,
+        "`{MANIFEST_NAME}` has {} bytes, more than {MAX_MANIFEST_BYTES}",
+        entry.size
+    );
+    let mut zip = entry::open(file)?;
+    let text = Contents::open(&mut zip, index, entry, entry.size)?.read_rest()?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).with_context(|| format!("`{MANIFEST_NAME}` is not readable"))?;
+    ensure!(
+        manifest.format == FORMAT,
+        "it has the format `{}`, this program knows `{FORMAT}`",
+        manifest.format
+    );
+    Ok(manifest)
+}
+
+/// Compares three lists of names: what the entities ask for, what the manifest tells, what the archive holds.
+fn check_names(manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
+    let told: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
+    let held: Vec<&str> = entries[..entries.len() - 1].iter().map(|entry| entry.name.as_str()).collect();
+    if let Some(name) = held.iter().find(|name| !told.contains(name)) {
+        anyhow::bail!("the entry `{name}` is not in the manifest");
+    }
+    if let Some(name) = told.iter().find(|name| !held.contains(name)) {
+        anyhow::bail!("`{name}` is in the manifest, but not in the archive");
+    }
+    ensure!(told == held, "the manifest tells the files in another order than the archive, or twice");
+    let mut wanted = vec!["README.txt".to_owned()];
+    if told.contains(&"NOTICE.txt") {
+        wanted.push("NOTICE.txt".to_owned());
+    }
+    wanted.push("data-dictionary.csv".to_owned());
+    for folder in ["json", "csv"] {
+        for entity in &manifest.entities {
+            ensure!(is_entity_name(&entity.name), "`{}` is not the name of an entity", entity.name);
+            wanted.push(format!("{folder}/{}.{folder}", entity.name));
+        }
+    }
+    if let Some(name) = wanted.iter().find(|name| !told.contains(&name.as_str())) {
+        anyhow::bail!("`{name}` is missing");
+    }
+    if let Some(name) = told.iter().find(|name| !wanted.iter().any(|wanted| wanted == *name)) {
+        anyhow::bail!("`{name}` belongs to no entity of the manifest");
+    }
+    ensure!(told == wanted, "its files stand in another order than those of an export");
+    Ok(())
+}
+
+/// The catalogue allows only these, so that a name is a file name everywhere.
+fn is_entity_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+fn check_contents(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
+    let (mut zip, mut other_zip) = (entry::open(file)?, entry::open(file)?);
+    let mut places = HashMap::new();
+    for (index, (told, entry)) in manifest.files.iter().zip(entries).enumerate() {
+        let name = &told.name;
+        ensure!(
+            entry.size == told.bytes,
+            "`{name}` has {} bytes, the manifest says {}",
+            entry.size,
+            told.bytes
+        );
+        places.insert(name.as_str(), (index, told));
+        if told.rows.is_none() {
+            ensure!(!name.contains('/'), "the manifest does not say how many rows `{name}` has");
+            Contents::open(&mut zip, index, entry, told.bytes)?.finish(told)?;
+        }
+    }
+    let place = |name: String| -> anyhow::Result<(usize, &manifest::File)> {
+        places.get(name.as_str()).copied().with_context(|| format!("`{name}` is missing"))
+    };
+    for entity in &manifest.entities {
+        let files =
+            [place(format!("json/{}.json", entity.name))?, place(format!("csv/{}.csv", entity.name))?];
+        for (_, told) in files {
+            ensure!(told.rows == Some(entity.rows), "the manifest gives `{}` two numbers of rows", told.name);
+        }
+        let [(json_index, json_told), (csv_index, csv_told)] = files;
+        let json = Contents::open(&mut zip, json_index, &entries[json_index], json_told.bytes)?;
+        let csv = Contents::open(&mut other_zip, csv_index, &entries[csv_index], csv_told.bytes)?;
+        let [json, csv] = compare(entity, json, csv)?;
+        json.finish(json_told)?;
+        csv.finish(csv_told)?;
+    }
+    Ok(())
+}

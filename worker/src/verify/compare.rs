@@ -1,0 +1,165 @@
+//! Compares the two files of an entity cell by cell, and counts again what the manifest says of them.
+
+use anyhow::{Context as _, bail, ensure};
+use export_activities::{
+    manifest::{Column, CsvCells, EXCEL_ROWS, Entity},
+    serialise::EXCEL_CELL_CHARACTERS,
+};
+
+use super::{
+    csv::CsvRows,
+    entry::Contents,
+    json::{JsonRows, Start},
+};
+
+/// What was counted in one column.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    neutralised: u64,
+    long_cells: u64,
+}
+
+/// Compares both files to their ends and gives them back, to be digested.
+pub(super) fn compare<'a, 'f>(
+    entity: &Entity,
+    json: Contents<'a, 'f>,
+    csv: Contents<'a, 'f>,
+) -> anyhow::Result<[Contents<'a, 'f>; 2]> {
+    let (json_name, csv_name) = (format!("json/{}.json", entity.name), format!("csv/{}.csv", entity.name));
+    let names = || entity.columns.iter().map(|column| column.name.as_str());
+    let mut json = JsonRows::begin(json, names()).with_context(|| format!("`{json_name}`"))?;
+    let mut csv = CsvRows::begin(csv, names()).with_context(|| format!("`{csv_name}`"))?;
+    let mut counts = vec![Counts::default(); entity.columns.len()];
+    let mut rows = 0;
+    loop {
+        let in_json = json.next_row().with_context(|| format!("`{json_name}`, row {}", rows + 1))?;
+        let in_csv = csv.has_row()?;
+        if !in_json || !in_csv {
+            ensure!(
+                in_json == in_csv,
+                "`{json_name}` and `{csv_name}` differ in their number of rows after {rows}"
+            );
+            break;
+        }
+        rows += 1;
+        for (index, column) in entity.columns.iter().enumerate() {
+            let is_last = index + 1 == entity.columns.len();
+            cell(&mut json, &mut csv, index, column, is_last, &mut counts[index])
+                .with_context(|| format!("`{}`, row {rows}, column `{}`", entity.name, column.name))?;
+        }
+        json.end_row().with_context(|| format!("`{json_name}`, row {rows}"))?;
+    }
+    recount(entity, rows, &counts)?;
+    Ok([json.into_inner(), csv.into_inner()])
+}
+
+fn recount(entity: &Entity, rows: u64, counts: &[Counts]) -> anyhow::Result<()> {
+    let name = &entity.name;
+    ensure!(rows == entity.rows, "`{name}` has {rows} rows, the manifest says {}", entity.rows);
+    ensure!(
+        entity.exceeds_excel_rows == (rows >= EXCEL_ROWS),
+        "the manifest is wrong on whether Excel shows all rows of `{name}`"
+    );
+    for (column, counts) in entity.columns.iter().zip(counts) {
+        let pairs = [
+            ("neutralised cells", counts.neutralised, column.neutralised),
+            ("cells too long for Excel", counts.long_cells, column.cells_over_32767_characters),
+        ];
+        for (what, counted, said) in pairs {
+            ensure!(
+                counted == said,
+                "`{name}`, column `{}` has {counted} {what}, the manifest says {said}",
+                column.name
+            );
+        }
+    }
+    Ok(())
+}
+
+fn cell(
+    json: &mut JsonRows<'_, '_>,
+    csv: &mut CsvRows<'_, '_>,
+    index: usize,
+    column: &Column,
+    is_last: bool,
+    counts: &mut Counts,
+) -> anyhow::Result<()> {
+    let start = json.begin_cell(index)?;
+    let has_value = csv.begin_field()?;
+    ensure!(has_value == (start != Start::Null), "one of JSON and CSV has no value");
+    let mut characters = 0;
+    let mut same = |byte: u8, csv: &mut CsvRows<'_, '_>| -> anyhow::Result<()> {
+        // One for each character, two for one beyond the basic plane, as UTF-16 counts.
+        characters += usize::from(byte & 0xC0 != 0x80) + usize::from(byte >= 0xF0);
+        ensure!(csv.next()? == Some(byte), "JSON and CSV differ");
+        Ok(())
+    };
+    match (start, column.csv) {
+        (Start::Null, _) => {}
+        (Start::String, CsvCells::Value) => {
+            let marked = csv.take_mark()?;
+            let mut rule = Rule::default();
+            json.string(|byte| {
+                rule.see(byte);
+                same(byte, csv)
+            })?;
+            ensure!(
+                rule.wants_mark() == marked,
+                "the CSV cell {} neutralised",
+                if marked { "need not be" } else { "should be" }
+            );
+            counts.neutralised += u64::from(marked);
+            characters += usize::from(marked);
+        }
+        (Start::Other, CsvCells::Value) => json.token(|byte| {
+            if matches!(byte, b'{' | b'[') {
+                bail!("a value that is said to be plain is nested");
+            }
+            same(byte, csv)
+        })?,
+        (Start::String | Start::Other, CsvCells::Json) => json.token(|byte| same(byte, csv))?,
+    }
+    if has_value {
+        ensure!(csv.next()?.is_none(), "JSON and CSV differ");
+    }
+    counts.long_cells += u64::from(characters > EXCEL_CELL_CHARACTERS);
+    ensure!(csv.end_field(is_last)?, "the CSV row has more or fewer fields than the manifest");
+    Ok(())
+}
+
+/// Decides again, byte by byte, whether a text has to be neutralised.
+///
+/// It is written apart from the encoder's own rule on purpose.
+#[derive(Default)]
+struct Rule {
+    decided: Option<bool>,
+    is_later: bool,
+    partial: [u8; 4],
+    filled: usize,
+}
+
+impl Rule {
+    fn see(&mut self, byte: u8) {
+        if self.decided.is_some() {
+            return;
+        }
+        if self.filled < self.partial.len() {
+            self.partial[self.filled] = byte;
+            self.filled += 1;
+        }
+        let Ok(text) = std::str::from_utf8(&self.partial[..self.filled]) else { return };
+        let Some(character) = text.chars().next() else { return };
+        self.filled = 0;
+        let is_first = !std::mem::replace(&mut self.is_later, true);
+        self.decided = match character {
+            '\'' | '\t' | '\r' | '\n' if is_first => Some(true),
+            '=' | '+' | '-' | '@' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}' => Some(true),
+            c if c.is_whitespace() || c.is_control() => None,
+            _ => Some(false),
+        };
+    }
+
+    fn wants_mark(&self) -> bool {
+        self.decided == Some(true)
+    }
+}

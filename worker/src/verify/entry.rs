@@ -1,0 +1,161 @@
+//! Reads the contents of an entry byte by byte, in a fixed buffer, and digests them on the way.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt as _,
+};
+
+use anyhow::{Context as _, ensure};
+use export_activities::manifest;
+use sha2::{Digest as _, Sha256};
+use zip::{ZipArchive, read::ZipFile};
+
+use super::structure::Entry;
+
+/// Large enough that a call for a block costs nothing beside inflating it.
+const BLOCK_BYTES: usize = 64 << 10;
+
+/// A reader with a place of its own: two entries of one file are read side by side.
+#[derive(Clone)]
+pub(super) struct At<'f> {
+    file: &'f File,
+    position: u64,
+    length: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for At<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let place = match to {
+            SeekFrom::Start(place) => Some(place),
+            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = place.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.position)
+    }
+}
+
+/// Opens the archive for inflating; its structure has been checked before.
+pub(super) fn open(file: &File) -> anyhow::Result<ZipArchive<At<'_>>> {
+    let length = file.metadata()?.len();
+    ZipArchive::new(At { file, position: 0, length }).context("failed to open the archive")
+}
+
+/// The contents of one entry.
+pub(super) struct Contents<'a, 'f> {
+    name: String,
+    reader: ZipFile<'a, At<'f>>,
+    limit: u64,
+    total: u64,
+    sha256: Sha256,
+    block: Vec<u8>,
+    at: usize,
+    filled: usize,
+}
+
+impl<'a, 'f> Contents<'a, 'f> {
+    /// Opens an entry that may inflate to `limit` bytes.
+    pub(super) fn open(
+        zip: &'a mut ZipArchive<At<'f>>,
+        index: usize,
+        entry: &Entry,
+        limit: u64,
+    ) -> anyhow::Result<Self> {
+        let name = entry.name.clone();
+        let reader = zip.by_index(index).with_context(|| format!("failed to open the entry `{name}`"))?;
+        // The library read the archive by itself; it must have come to the same end as we did.
+        let seen = (reader.data_start(), reader.compressed_size(), reader.size());
+        ensure!(
+            reader.name_raw() == name.as_bytes()
+                && seen == (Some(entry.data_start), entry.compressed, entry.size),
+            "the entry `{name}` can be read in two ways"
+        );
+        let block = vec![0; BLOCK_BYTES];
+        Ok(Self { name, reader, limit, total: 0, sha256: Sha256::new(), block, at: 0, filled: 0 })
+    }
+
+    /// Gives the next byte without taking it, or nothing at the end.
+    #[inline]
+    pub(super) fn peek(&mut self) -> anyhow::Result<Option<u8>> {
+        if self.at == self.filled && !self.fill()? {
+            return Ok(None);
+        }
+        Ok(Some(self.block[self.at]))
+    }
+
+    /// Takes the next byte.
+    #[inline]
+    pub(super) fn next(&mut self) -> anyhow::Result<Option<u8>> {
+        let byte = self.peek()?;
+        self.at += usize::from(byte.is_some());
+        Ok(byte)
+    }
+
+    /// Takes these bytes, or says that they are not there.
+    pub(super) fn take(&mut self, expected: &[u8]) -> anyhow::Result<bool> {
+        for &byte in expected {
+            if self.next()? != Some(byte) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads what is left, at most up to the limit.
+    pub(super) fn read_rest(&mut self) -> anyhow::Result<Vec<u8>> {
+        let mut rest = Vec::new();
+        while self.peek()?.is_some() {
+            rest.extend_from_slice(&self.block[self.at..self.filled]);
+            self.at = self.filled;
+        }
+        Ok(rest)
+    }
+
+    /// Reads to the end and compares size and digest with the manifest.
+    pub(super) fn finish(mut self, expected: &manifest::File) -> anyhow::Result<()> {
+        while self.peek()?.is_some() {
+            self.at = self.filled;
+        }
+        let name = &self.name;
+        ensure!(
+            self.total == expected.bytes,
+            "`{name}` has {} bytes, the manifest says {}",
+            self.total,
+            expected.bytes
+        );
+        ensure!(
+            hex::encode(self.sha256.finalize()) == expected.sha256,
+            "the SHA-256 of `{name}` is not that of the manifest"
+        );
+        Ok(())
+    }
+
+    fn fill(&mut self) -> anyhow::Result<bool> {
+        self.at = 0;
+        // Nothing stale is left to be read when the next block fails.
+        self.filled = 0;
+        let filled = self
+            .reader
+            .read(&mut self.block)
+            .with_context(|| format!("failed to inflate `{}`", self.name))?;
+        self.filled = filled;
+        self.total += filled as u64;
+        ensure!(
+            self.total <= self.limit,
+            "`{}` inflates past the {} bytes it may have",
+            self.name,
+            self.limit
+        );
+        self.sha256.update(&self.block[..filled]);
+        Ok(filled > 0)
+    }
+}
