@@ -1,7 +1,10 @@
 //! Promises of the whole system, each kept against real servers.
 
+mod csv_reader;
+mod database;
 mod faults;
 mod fulfil;
+mod hostile;
 mod installation;
 mod installation_of;
 mod presign;
@@ -9,3 +12,4 @@ mod servers;
 mod stack;
 mod sweep;
 mod upload;
+mod values;

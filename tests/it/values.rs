@@ -1,0 +1,236 @@
+//! Every cell of both formats is what PostgreSQL itself makes of the value.
+
+use export_activities::{
+    failure::Failure,
+    pseudonym::Pseudonyms,
+    serialise::{Column, Csv, Format, Json, Serialiser, Treatment, ValueKind},
+};
+use futures::TryStreamExt as _;
+use proptest::{
+    collection::vec,
+    strategy::{Strategy as _, ValueTree as _},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::{
+    csv_reader::records,
+    database::connect,
+    hostile::{TYPES_SQL, Type, types},
+};
+
+/// Further values of each type beside its edges.
+const VALUES: usize = 300;
+
+#[tokio::test]
+async fn both_formats_equal_the_servers_own_text_for_hostile_values_of_every_type() {
+    let mut connection = connect().await;
+    sqlx::raw_sql(TYPES_SQL).execute(&mut connection).await.unwrap();
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed());
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    for tested in types() {
+        let more = vec(tested.more.clone(), VALUES).new_tree(&mut runner).unwrap().current();
+        let values = tested.edges.iter().cloned().chain(more).map(Some).chain([None]).collect();
+        compare(&mut connection, &tested, values).await;
+    }
+}
+
+#[tokio::test]
+async fn a_megabyte_cell_and_a_deep_document_equal_the_servers_own_text() {
+    let mut connection = connect().await;
+    sqlx::raw_sql(TYPES_SQL).execute(&mut connection).await.unwrap();
+    let long = "=\"a,\n\u{1}é😀".repeat(80_000);
+    let deep = format!("{}1{}", "[ {\"a\": ".repeat(2000), "} ] ".repeat(2000));
+    for tested in types() {
+        let values = match tested.name.as_str() {
+            "text" | "varchar" | "pg_temp.label" => vec![Some(long.clone())],
+            "json" | "jsonb" => vec![Some(deep.clone()), Some(serde_json::to_string(&long).unwrap())],
+            "bytea" => vec![Some(format!("\\x{}", "00ff".repeat(300_000)))],
+            "numeric" => vec![Some(format!("{}.{}", "9".repeat(100_000), "1".repeat(16_000)))],
+            _ => continue,
+        };
+        compare(&mut connection, &tested, values).await;
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_is_not_utf8_names_its_row_and_not_itself() {
+    let mut connection = connect().await;
+    let sql = "select 41 as id, 'secret'::bytea || '\\xff'::bytea as c";
+    let row: PgRow = sqlx::query(sql).fetch_one(&mut connection).await.unwrap();
+    let columns = vec![column("id", ValueKind::Int4), column("c", ValueKind::Text)];
+    let mut serialiser =
+        Serialiser::new("public.t", columns.clone(), vec![0], pseudonyms(), Json::new(&columns));
+    let error = serialiser.row(&row, &mut Vec::new()).unwrap_err();
+    let Some(Failure::UnreadableValue { relation, column, key }) = error.downcast_ref() else {
+        panic!("{error:?}")
+    };
+    assert_eq!((relation.as_str(), column.as_str(), key.as_str()), ("public.t", "c", "41"));
+    assert!(!format!("{error:?}").contains("secret"));
+}
+
+#[tokio::test]
+#[should_panic(expected = "timestamp")]
+async fn the_comparison_fails_for_a_wrong_encoder() {
+    let mut connection = connect().await;
+    let tested = types().into_iter().find(|tested| tested.name == "timestamp").unwrap();
+    // A timestamp read as one with a zone has a "+00:00" too many.
+    let wrong = Type { kind: ValueKind::Timestamptz, ..tested };
+    compare(&mut connection, &wrong, vec![Some("2024-01-01 00:00:00".to_owned())]).await;
+}
+
+/// Gives another seed each time; a failing test shows it, and takes it from `EXPORT_TEST_SEED`.
+#[expect(clippy::print_stderr, reason = "a failing test tells how to repeat it")]
+fn seed() -> [u8; 32] {
+    let number = match std::env::var("EXPORT_TEST_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => Uuid::new_v4().as_u128(),
+    };
+    eprintln!("EXPORT_TEST_SEED={number}");
+    let mut seed = [0; 32];
+    seed[..16].copy_from_slice(&number.to_be_bytes());
+    seed
+}
+
+fn column(name: &str, kind: ValueKind) -> Column {
+    Column { name: name.to_owned(), kind, treatment: Treatment::Export }
+}
+
+fn pseudonyms() -> Pseudonyms {
+    Pseudonyms::new(b"salt", Uuid::nil()).unwrap()
+}
+
+/// Puts the values into a table and compares our two files with what the server makes of it.
+async fn compare(connection: &mut PgConnection, tested: &Type, values: Vec<Option<String>>) {
+    let (name, made_by) = (&tested.name, &tested.made_by);
+    let mut run = async |sql: String| {
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(&values);
+        query.execute(&mut *connection).await.unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let make = format!(
+        "create temp table hostile as select n, {made_by} as c from unnest($1::text[]) with ordinality u(v, n)"
+    );
+    run(make).await;
+    let value = if tested.as_text { "c::text" } else { "c" };
+    let is_json = tested.kind.is_json_class();
+    let shown = if tested.as_text { "to_json(c::text)" } else { "to_json(c)" };
+    let cell = if is_json {
+        format!("{shown}::text")
+    } else {
+        format!("case when json_typeof({shown}) = 'string' then {shown} #>> '{{}}' else {shown}::text end")
+    };
+    // The name makes it another statement for each type: a prepared one must not change its types.
+    let sql = format!(
+        "select /* {name} */ n, {value} as c, {shown}::text as json, {cell} as cell from hostile order by n"
+    );
+    let rows: Vec<PgRow> = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *connection).await.unwrap();
+    let copy = "copy (select n, c from hostile order by n) to stdout (format csv)";
+    let copied: Vec<u8> = connection
+        .copy_out_raw(copy)
+        .await
+        .unwrap()
+        .try_fold(Vec::new(), |mut all, piece| async move {
+            all.extend_from_slice(&piece);
+            Ok(all)
+        })
+        .await
+        .unwrap();
+    sqlx::raw_sql("drop table hostile").execute(&mut *connection).await.unwrap();
+
+    let columns = vec![column("n", ValueKind::Int8), column("c", tested.kind.clone())];
+    let json = write(&columns, &rows, Json::new(&columns), name);
+    let csv = write(&columns, &rows, Csv::new(&columns), name);
+    assert!(json.starts_with("[\n") && json.ends_with("\n]\n"), "{name}");
+    let lines: Vec<&str> = json[2..json.len() - 3].split(",\n").collect();
+    let cells = records(csv.strip_prefix("\u{feff}n,c\r\n").unwrap(), "\r\n");
+    let copied = records(&String::from_utf8(copied).unwrap(), "\n");
+    assert_eq!(lines.len(), rows.len(), "{name}: lines");
+    assert_eq!(cells.len(), rows.len(), "{name}: records");
+    assert_eq!(copied.len(), rows.len(), "{name}: records of COPY");
+    for (index, row) in rows.iter().enumerate() {
+        let n: i64 = row.get("n");
+        let expected: Option<String> = row.get("json");
+        let expected = expected.unwrap_or_else(|| "null".to_owned());
+        let token =
+            lines[index].strip_prefix(&format!("{{\"n\":{n},\"c\":")).unwrap().strip_suffix('}').unwrap();
+        let is_null = expected.trim() == "null";
+        assert_same(tested, token, &expected, is_json);
+        // The order, and NULL, are COPY's own; only a JSON null is not.
+        assert_eq!(cells[index][0], copied[index][0], "{name}: order");
+        let copied_null = copied[index][1].is_none();
+        assert_eq!(cells[index][1].is_none(), copied_null || (is_json && is_null), "{name}: NULL in row {n}");
+        let expected: Option<String> = row.get("cell");
+        match (&cells[index][1], expected.filter(|_| !is_null)) {
+            (None, None) => {}
+            (Some(cell), Some(expected)) => {
+                let is_string = row.get::<String, _>("json").starts_with('"');
+                let marked = !is_json && is_string && cell.starts_with('\'');
+                assert_eq!(marked, !is_json && is_string && dangerous(&expected), "{name}: {cell:?}");
+                assert_same(
+                    tested,
+                    cell.strip_prefix('\'').filter(|_| marked).unwrap_or(cell),
+                    &expected,
+                    is_json,
+                );
+            }
+            (cell, expected) => panic!("{name}: {cell:?} is not {expected:?}"),
+        }
+    }
+}
+
+fn write<F: Format>(columns: &[Column], rows: &[PgRow], format: F, name: &str) -> String {
+    let mut out = Vec::new();
+    let mut serialiser = Serialiser::new(name, columns.to_vec(), vec![0], pseudonyms(), format);
+    serialiser.begin(&mut out).unwrap();
+    for row in rows {
+        serialiser.row(row, &mut out).unwrap();
+    }
+    serialiser.end(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// Floats are compared as numbers, JSON without its insignificant white space, all else as it stands.
+fn assert_same(tested: &Type, ours: &str, servers: &str, is_json: bool) {
+    let is_float = |kind: &ValueKind| matches!(kind, ValueKind::Float4 | ValueKind::Float8);
+    let is_float = match &tested.kind {
+        ValueKind::Array(element) => is_float(element),
+        kind => is_float(kind),
+    };
+    if is_float {
+        let numbers = |text: &str| -> Vec<String> {
+            let number = |part: &str| match part.parse::<f64>() {
+                Ok(number) if matches!(tested.kind, ValueKind::Float4) => (number as f32).to_string(),
+                Ok(number) => number.to_string(),
+                Err(_) => part.to_owned(),
+            };
+            text.split(|c: char| "[],\"".contains(c)).map(number).collect()
+        };
+        assert_eq!(numbers(ours), numbers(servers), "{}", tested.name);
+    } else if is_json {
+        assert_eq!(ours, without_white_space(servers), "{}", tested.name);
+    } else {
+        assert_eq!(ours, servers, "{}", tested.name);
+    }
+}
+
+fn without_white_space(token: &str) -> String {
+    let (mut inside, mut escaped) = (false, false);
+    let keep = |c: &char| {
+        if inside {
+            inside = escaped || *c != '"';
+            escaped = !escaped && *c == '\\';
+            return true;
+        }
+        inside = *c == '"';
+        !matches!(c, ' ' | '\t' | '\r' | '\n')
+    };
+    token.chars().filter(keep).collect()
+}
+
+/// The rule once more, in other words than the encoder's.
+fn dangerous(text: &str) -> bool {
+    let visible = text.trim_start_matches(|c: char| c.is_whitespace() || c.is_control());
+    visible.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
+        || text.starts_with(['\'', '\t', '\r', '\n'])
+}
