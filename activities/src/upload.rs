@@ -47,12 +47,12 @@ pub async fn upload(
 ) -> anyhow::Result<()> {
     let source = Source::new(archive)?;
     if source.bytes <= store.put_limit() {
-        let sent = unless_cancelled(pulse, put(store, key, &source)).await?;
+        let sent = unless_cancelled(pulse, Box::pin(put(store, key, &source))).await?;
         settle(store, key, &source, sent, pulse).await?;
         pulse.beat(source.bytes);
         Ok(())
     } else {
-        multipart::send(store, key, &source, pulse).await
+        Box::pin(multipart::send(store, key, &source, pulse)).await
     }
 }
 

@@ -13,3 +13,10 @@ mod stack;
 mod sweep;
 mod upload;
 mod values;
+//! Promises of the whole, one file each, kept on real servers.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the helpers of a test fail it as the test itself does"
+)]
+

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use export_activities::{
     failure::{Class, Failure, StoreError, judge},
     pulse::Pulse,
@@ -294,6 +295,31 @@ async fn a_deleted_archive_is_gone_and_deleting_it_twice_is_no_error() {
     store.delete(&key).await.unwrap();
     assert_eq!(store.head(&key).await.unwrap(), None);
     store.delete(&key).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_archive_is_gone_from_a_bucket_that_keeps_versions_too() {
+    let config = real_store().await;
+    let client = sdk_client(&config);
+    let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    let versioning = client.put_bucket_versioning().bucket(&config.bucket).versioning_configuration(enabled);
+    versioning.send().await.expect("the store must keep versions: start versitygw with --versioning-dir");
+    let (store, key, archive) = (connect(&config).await, new_key(), TestArchive::of_size(10));
+    let neighbour = new_key();
+    for key in [&key, &key, &neighbour] {
+        upload(&store, key, &archive.upload(), &Pulse::default()).await.unwrap();
+    }
+    let left = || async {
+        let page = client.list_object_versions().bucket(&config.bucket).send().await.unwrap();
+        let versions = page.versions().iter().map(|version| version.key().unwrap().to_owned());
+        let markers = page.delete_markers().iter().map(|marker| marker.key().unwrap().to_owned());
+        versions.chain(markers).collect::<Vec<_>>()
+    };
+    assert_eq!(left().await.len(), 3, "a second put is a second version");
+    store.delete(&key).await.unwrap();
+    assert_eq!(left().await, [neighbour.as_str()]);
+    store.delete(&key).await.unwrap();
+    assert_eq!(left().await, [neighbour.as_str()], "deleting twice leaves no marker either");
 }
 
 #[tokio::test]

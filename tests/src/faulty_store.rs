@@ -1,7 +1,7 @@
 //! An S3 store inside the test that fails on purpose, at the n-th call of a named operation.
 //!
-//! The store itself is `s3s-fs` on a folder (and what it lacks). The faults lie outside of it, at
-//! HTTP, where those of a real store lie: an answer is replaced, held back, or done and then lost.
+//! The store itself is `s3s-fs` on a folder, with what an upload needs and it lacks. The faults lie outside of it, at
+//! HTTP, where those of a real store lie: an answer is replaced, held back, or given after the work was done and then lost.
 
 mod backend;
 

@@ -5,6 +5,7 @@ use aws_sdk_s3::config::{Credentials, ProvideCredentials as _};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Store;
+use crate::failure::StoreError;
 
 /// An access key of the store; its `Debug` hides the secret.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ impl KeyPair {
     }
 }
 
-/// The credentials that would sign links die before the links do.
+/// The credentials that would sign links die before the links do: `run` refuses to start.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
     "the credentials that would sign download links are temporary ({sign}): every link would die with them, long \
@@ -44,20 +45,16 @@ impl Store {
     /// Refuses temporary signing credentials with [`TemporaryCredentials`]; other errors mean that there
     /// are none at the moment.
     pub async fn check_signing(&self) -> anyhow::Result<()> {
-        let credentials = self
-            .shared
-            .signing
-            .provide_credentials()
-            .await
-            // The SDK's text may name files and hosts of the machine, never a secret; still it is not ours to pass on.
-            .map_err(|_| crate::failure::StoreError {
-                operation: "GetCredentials",
-                code: "credentials".to_owned(),
-                status: None,
-            })
+        let failed =
+            |code: &str| StoreError { operation: "GetCredentials", code: code.to_owned(), status: None };
+        let provided = self.shared.signing.provide_credentials().await;
+        // The SDK's text may name files and hosts of this machine.
+        let credentials = provided
+            .map_err(|_| failed("credentials"))
             .context("failed to get the credentials that sign download links")?;
         match sign_of_temporary(&credentials) {
-            Some(sign) => Err(TemporaryCredentials { sign }.into()),
+            // Over an error of the store, so that credentials that turn temporary are never the request's fault.
+            Some(sign) => Err(failed("temporary_credentials")).context(TemporaryCredentials { sign }),
             None => Ok(()),
         }
     }

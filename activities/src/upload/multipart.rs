@@ -36,10 +36,11 @@ pub(super) async fn send(
     pulse: &Pulse,
 ) -> anyhow::Result<()> {
     let mut unfinished = Unfinished::new(store, key);
-    let ended = match unless_cancelled(pulse, send_all(store, key, source, pulse, &mut unfinished)).await {
-        Ok(sent) => sent,
-        Err(interrupted) => Err(interrupted),
-    };
+    let ended =
+        match unless_cancelled(pulse, Box::pin(send_all(store, key, source, pulse, &mut unfinished))).await {
+            Ok(sent) => sent,
+            Err(interrupted) => Err(interrupted),
+        };
     match ended {
         Ok(()) => unfinished.completed().await,
         Err(_) => unfinished.abort().await,
