@@ -9,17 +9,33 @@ use crate::{
     tools,
 };
 
-/// Makes a database with the reference platform's tables, the export's own tables, and what each role may do.
-///
-/// `grants` is the SQL that the catalogue generates for `export_state` and `export_read`.
-pub async fn make(postgres: &Postgres, name: &str, grants: &str) -> anyhow::Result<()> {
-    let owner = Role::Owner.name();
-    let create = format!("create database \"{name}\" owner {owner}");
+/// Makes a database with the reference platform's tables, empty; nothing happens if it is there already. Tells
+/// whether it was made.
+pub async fn make_platform(postgres: &Postgres, name: &str) -> anyhow::Result<bool> {
+    let mut connection = postgres.connect(Role::Superuser, "postgres").await?;
+    let there: bool =
+        sqlx::query_scalar("select exists (select from pg_catalog.pg_database where datname = $1)")
+            .bind(name)
+            .fetch_one(&mut connection)
+            .await
+            .context("failed to look for a database")?;
+    if there {
+        return Ok(false);
+    }
+    let create = format!("create database \"{name}\" owner {}", Role::Owner.name());
     postgres.run(Role::Superuser, "postgres", create).await?;
     postgres
         .run(Role::Owner, name, platform()?)
         .await
         .context("failed to make the reference platform's tables")?;
+    Ok(true)
+}
+
+/// Makes a database with the reference platform's tables, the export's own tables, and what each role may do.
+///
+/// `grants` is the SQL that the catalogue generates for `export_state` and `export_read`.
+pub async fn make(postgres: &Postgres, name: &str, grants: &str) -> anyhow::Result<()> {
+    make_platform(postgres, name).await?;
     export_worker::migrate::migrate(&postgres.url(Role::Owner, name)).await?;
     postgres.run(Role::Owner, name, grants.to_owned()).await.context("failed to give the roles their rights")
 }

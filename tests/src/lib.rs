@@ -4,15 +4,20 @@
 //! ([`supervisor`]) that stops them all as soon as whoever asked for them is gone.
 
 pub mod database;
+pub mod demo;
+pub mod development;
 pub mod faulty_store;
 pub mod ports;
 pub mod postgres;
 pub mod private;
 pub mod proxy;
+pub mod reference;
 pub mod shared;
 pub mod stack;
 pub mod supervisor;
 pub mod temporal;
+pub mod terminal;
 pub mod tools;
 pub mod versitygw;
 pub mod wait;
+pub mod worker;

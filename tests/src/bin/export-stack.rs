@@ -1,10 +1,13 @@
 //! Starts and stops the servers for development and for the demo.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use export_tests::supervisor::serve;
+use export_tests::{demo, development, supervisor::serve, terminal::say};
+use tokio::signal::unix::{SignalKind, signal};
 
+/// Starts PostgreSQL, Temporal and the store, for development and for the demo.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -13,6 +16,16 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start the servers and a worker for development, with data that lasts.
+    Up,
+    /// Stop the servers of `up`, and a demo that was kept.
+    Down,
+    /// Show one night, from pending requests to a verified download.
+    Demo {
+        /// Leave everything running afterwards.
+        #[arg(long)]
+        keep: bool,
+    },
     /// The process that starts and stops the servers; the other commands start it themselves.
     #[command(hide = true)]
     Supervise {
@@ -22,11 +35,43 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Command::Supervise { folder } = Arguments::parse().command;
+    let command = Arguments::parse().command;
+    // One thread: the supervisor must start its servers on the thread that lives as long as the process.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else { return ExitCode::FAILURE };
-    match runtime.block_on(serve::serve(&folder)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+    let done = runtime.context("failed to start").and_then(|runtime| runtime.block_on(run(command)));
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            // As in `say`: there may be nobody left to read it.
+            let _ = writeln!(std::io::stderr(), "export-stack: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up => until_interrupted(development::up()).await,
+        Command::Down => until_interrupted(development::down()).await,
+        Command::Demo { keep } => until_interrupted(demo::run(keep)).await,
+        Command::Supervise { folder } => serve::serve(&folder).await.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Drops what is being done at the first signal, which stops everything that it has started.
+async fn until_interrupted(doing: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?;
+    // The future is dropped where this block ends, before anything more is said.
+    let code = {
+        tokio::select! {
+            done = Box::pin(doing) => return done.map(|()| ExitCode::SUCCESS),
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+            _ = hangup.recv() => 129,
+        }
+    };
+    say("Interrupted; everything that was started has stopped.");
+    Ok(ExitCode::from(code))
 }

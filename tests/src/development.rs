@@ -1,0 +1,116 @@
+//! `make up` and `make down`: the servers and a worker for development, with data that lasts.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use anyhow::Context as _;
+
+use crate::{
+    database,
+    postgres::Role,
+    private, reference,
+    stack::{Installation, Lifetime, Servers, Stack},
+    supervisor::record,
+    temporal::Temporal,
+    terminal::{say, step},
+    tools, worker,
+};
+
+fn folder() -> PathBuf {
+    tools::root().join(".stack")
+}
+
+/// Gives the names of what the development stack and the demo work on.
+pub fn installation() -> Installation {
+    Installation {
+        database: "platform".to_owned(),
+        bucket: "exports".to_owned(),
+        namespace: Temporal::NAMESPACE.to_owned(),
+        task_queue: "exports".to_owned(),
+    }
+}
+
+/// Starts the servers and a worker, and leaves them running.
+pub async fn up() -> anyhow::Result<()> {
+    if record::owner(&folder()).await?.is_some() {
+        say("The development stack runs already.");
+        return show(&Servers::read(&folder())?);
+    }
+    let stack =
+        step("Starting PostgreSQL, Temporal and the store", Stack::start(&folder(), Lifetime::Lasting))
+            .await?;
+    let made = step("Bringing the database up to date", prepare(stack.servers())).await?;
+    if made {
+        step("Filling the reference platform", reference::fill(stack.servers(), &installation().database))
+            .await?;
+    }
+    step("Starting the worker and applying the schedules", start_worker(&stack)).await?;
+    stack.keep()?;
+    show(stack.servers())
+}
+
+/// Makes the database, the tables, the rights of the roles and the bucket, as far as they are missing. The tables
+/// and the rights come from the production binary, as they would anywhere. Tells whether the database is new.
+pub async fn prepare(servers: &Servers) -> anyhow::Result<bool> {
+    let Installation { database, bucket, .. } = installation();
+    let environment = servers.environment(&installation());
+    let made = database::make_platform(&servers.postgres, &database).await?;
+    worker::command(&environment, &["migrate"]).await?;
+    let grants = worker::command(&environment, &["grants"]).await?;
+    servers
+        .postgres
+        .run(Role::Owner, &database, grants)
+        .await
+        .context("failed to give the roles their rights")?;
+    servers.store.make_bucket(&bucket).await?;
+    Ok(made)
+}
+
+/// Starts the worker as part of the stack and applies the schedules.
+pub async fn start_worker(stack: &Stack) -> anyhow::Result<()> {
+    let environment = stack.servers().environment(&installation());
+    stack.start_worker("worker", &["run"], environment.clone())?;
+    worker::command(&environment, &["schedule", "apply"]).await.map(drop)
+}
+
+/// Stops the development stack and a demo that was kept; their other data stays.
+pub async fn down() -> anyhow::Result<()> {
+    let mut stopped = false;
+    for (name, folder) in [("development", folder()), ("demo", crate::demo::folder())] {
+        if record::stop(&folder).await? {
+            say(format_args!("The {name} stack has stopped."));
+            stopped = true;
+        }
+    }
+    if !stopped {
+        say("Nothing was running.");
+    }
+    Ok(())
+}
+
+fn show(servers: &Servers) -> anyhow::Result<()> {
+    let environment = folder().join("worker.env");
+    let mut text = String::new();
+    for (name, value) in servers.environment(&installation()) {
+        writeln!(text, "{name}='{value}'").context("failed to write the worker's environment")?;
+    }
+    private::write(&environment, text.as_bytes())?;
+    addresses(servers);
+    say(format_args!(
+        "  worker   set -a; . {}; set +a; {}",
+        environment.display(),
+        tools::worker_program()?.display()
+    ));
+    say(format_args!("  logs     {}", folder().join("logs").display()));
+    say("  stop     make down");
+    Ok(())
+}
+
+/// Says how to look at what runs.
+pub fn addresses(servers: &Servers) {
+    say(format_args!(
+        "  Web UI   {}/namespaces/{}/workflows",
+        servers.temporal.web_ui(),
+        Temporal::NAMESPACE
+    ));
+    say(format_args!("  psql     {}", servers.postgres.psql(Role::Owner, &installation().database)));
+}

@@ -1,0 +1,27 @@
+//! Runs the production binary the way an operator does.
+
+use std::{collections::BTreeMap, process::Stdio};
+
+use anyhow::{Context as _, bail};
+use tokio::process::Command;
+
+use crate::tools;
+
+/// Runs one command of `export-worker` to its end and gives what it printed.
+///
+/// The command is killed when the caller stops waiting for it.
+pub async fn command(environment: &BTreeMap<String, String>, arguments: &[&str]) -> anyhow::Result<String> {
+    let mut command = Command::new(tools::worker_program()?);
+    tools::clean_environment(|name| {
+        command.env_remove(name);
+    });
+    command.args(arguments).envs(environment).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let line = format!("export-worker {}", arguments.join(" "));
+    let output = command.output().await.with_context(|| format!("failed to run `{line}`"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{line}` ended with {}: {}", output.status, said.trim());
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("`{line}` printed something that is not text"))
+}
