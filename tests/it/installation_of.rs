@@ -35,10 +35,8 @@ pub(crate) async fn installation() -> Given {
         Some(KeyPair::new(versitygw.access_key_id(), versitygw.secret_access_key().to_owned().into()));
     let store: Store = connect(&config).await;
     let state = installation.database.state().await.unwrap();
-    let id: Uuid = sqlx::query_scalar("select id from public.data_export_installation")
-        .fetch_one(&state)
-        .await
-        .unwrap();
+    let id: Uuid =
+        sqlx::query_scalar("select id from public.data_export_installation").fetch_one(&state).await.unwrap();
     installation::standing(&store, id).await.unwrap();
     let spool = tempfile::tempdir().unwrap();
     let steps = ExportSteps {

@@ -1,4 +1,9 @@
-//! Promises of the whole system, each kept against real servers.
+//! Promises of the whole system, one file each, kept on real servers.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the helpers of a test fail it as the test itself does"
+)]
 
 mod csv_reader;
 mod database;
@@ -13,10 +18,3 @@ mod stack;
 mod sweep;
 mod upload;
 mod values;
-//! Promises of the whole, one file each, kept on real servers.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "the helpers of a test fail it as the test itself does"
-)]
-

@@ -1,3 +1,4 @@
+//! What the binary `export-worker` is made of.
+
 pub mod migrate;
 pub mod verify;
-//! What the binary `export-worker` is made of.
