@@ -129,8 +129,11 @@ impl Stack {
         &self,
         name: &str,
         arguments: &[&str],
-        environment: BTreeMap<String, String>,
+        mut environment: BTreeMap<String, String>,
     ) -> anyhow::Result<Process> {
+        // The usual place is shared by all users of the machine.
+        let spool = self.folder().join("data").join("spool");
+        environment.entry("EXPORT_SPOOL_DIR".to_owned()).or_insert_with(|| spool.display().to_string());
         self.supervisor.run(Program {
             name: name.to_owned(),
             path: tools::worker_program()?,

@@ -1,0 +1,60 @@
+# The commands of the project. `make help` lists them.
+
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+
+# Where Cargo builds. One profile and one folder for everything, and always the whole workspace, so that features are
+# the same for all and nothing is built twice.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+STACK := $(TARGET)/debug/export-stack
+
+# SQL is checked against .sqlx; `make sqlx` alone asks a database.
+export SQLX_OFFLINE := true
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test up down check fmt clippy deny doc sqlx sqlx-check build tools readers
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+demo: build ## Show one whole night, from a request to a verified download; KEEP=1 leaves it running
+	@$(STACK) demo $(if $(filter-out 0 no,$(KEEP)),--keep)
+
+test: build readers ## Run every test against real servers
+	@cargo test --workspace --locked
+
+up: build ## Start the servers and a worker for development
+	@$(STACK) up
+
+down: build ## Stop what `make up` and `make demo KEEP=1` started
+	@$(STACK) down
+
+check: fmt clippy deny sqlx-check doc ## Check form, lints, dependencies, .sqlx and documentation
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+
+deny:
+	@tools/setup deny
+	PATH="$(CURDIR)/.tools/bin:$$PATH" cargo deny --locked --offline check bans licenses sources
+
+sqlx-check: tools
+	tools/sqlx check
+
+doc:
+	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
+
+sqlx: tools ## Write .sqlx anew, after a change of our own SQL
+	tools/sqlx
+
+build: tools
+	@cargo build --workspace --locked
+
+tools: ## Find or install PostgreSQL, the Temporal CLI and versitygw
+	@tools/setup
+
+readers:
+	@tools/setup readers
