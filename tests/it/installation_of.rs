@@ -45,7 +45,7 @@ pub(crate) async fn installation() -> Given {
         store,
         installation: id,
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
-        spool: Spool::new(spool.path(), 1 << 30).unwrap(),
+        spool: Spool::new(&spool.path().join("spool"), 1 << 30).unwrap(),
         settings: settings(),
     };
     let owner = installation.database.owner().await.unwrap();
