@@ -20,9 +20,9 @@ pub(crate) struct Type {
     pub(crate) more: BoxedStrategy<String>,
 }
 
-/// What the types below need; it may be run again.
+/// What the types below need, for one connection.
 pub(crate) const TYPES_SQL: &str = "\
-    drop type if exists pg_temp.mood cascade; create type pg_temp.mood as enum ('sad', 'o''k', '=happy', 'ünï', ' '); \
+    create type pg_temp.mood as enum ('sad', 'o''k', '=happy', 'ünï', ' '); \
     create domain pg_temp.label as text; create domain pg_temp.amount as numeric(20, 4); \
     create domain pg_temp.moment as timestamptz; create domain pg_temp.settings as jsonb; \
     create domain pg_temp.tags as text[]";

@@ -1,10 +1,12 @@
 //! Promises of the whole system, one file each, kept on real servers.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "the helpers of a test fail it as the test itself does"
 )]
 
+mod archive;
 mod csv_reader;
 mod database;
 mod faults;
@@ -13,8 +15,10 @@ mod hostile;
 mod installation;
 mod installation_of;
 mod presign;
+mod sample;
 mod servers;
 mod stack;
 mod sweep;
 mod upload;
 mod values;
+mod verify;

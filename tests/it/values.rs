@@ -192,19 +192,18 @@ fn write<F: Format>(columns: &[Column], rows: &[PgRow], format: F, name: &str) -
 
 /// Floats are compared as numbers, JSON without its insignificant white space, all else as it stands.
 fn assert_same(tested: &Type, ours: &str, servers: &str, is_json: bool) {
-    let is_float = |kind: &ValueKind| matches!(kind, ValueKind::Float4 | ValueKind::Float8);
-    let is_float = match &tested.kind {
-        ValueKind::Array(element) => is_float(element),
-        kind => is_float(kind),
+    let element = match &tested.kind {
+        ValueKind::Array(element) => element,
+        kind => kind,
     };
-    if is_float {
+    if matches!(element, ValueKind::Float4 | ValueKind::Float8) {
         let numbers = |text: &str| -> Vec<String> {
-            let number = |part: &str| match part.parse::<f64>() {
-                Ok(number) if matches!(tested.kind, ValueKind::Float4) => (number as f32).to_string(),
-                Ok(number) => number.to_string(),
-                Err(_) => part.to_owned(),
+            let number = |part: &str| match element {
+                ValueKind::Float4 => part.parse::<f32>().map(|number| number.to_string()),
+                _ => part.parse::<f64>().map(|number| number.to_string()),
             };
-            text.split(|c: char| "[],\"".contains(c)).map(number).collect()
+            let parts = text.split(|c: char| "[],\"".contains(c));
+            parts.map(|part| number(part).unwrap_or_else(|_| part.to_owned())).collect()
         };
         assert_eq!(numbers(ours), numbers(servers), "{}", tested.name);
     } else if is_json {

@@ -1,0 +1,75 @@
+//! Archives of a few entities, for tests of the archive itself.
+
+use std::{fs::File, path::Path};
+
+use chrono::DateTime;
+use export_activities::{
+    archive::{Archive, ArchiveWriter, ColumnContents, Contents, EntityContents, LeftOut, Omitted},
+    pulse::Pulse,
+    serialise::{Column, Row, Treatment, ValueKind},
+    spool::Spool,
+};
+use uuid::Uuid;
+
+/// Describes an archive of these entities.
+pub(crate) fn contents(entities: Vec<EntityContents>) -> Contents {
+    Contents {
+        request_id: Uuid::from_u128(1),
+        user_id: Uuid::from_u128(2),
+        requested_at: DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
+        snapshot_at: DateTime::from_timestamp(1_700_000_060, 0).unwrap(),
+        database_version: "15.0".to_owned(),
+        catalogue_sha256: "0".repeat(64),
+        pseudonym_salt: b"salt".to_vec(),
+        notice: Some(b"Notice.\r\n".to_vec()),
+        deflate_level: 1,
+        entities,
+        left_out: vec![LeftOut {
+            relation: "public.invoices".to_owned(),
+            why: "They are elsewhere.".to_owned(),
+        }],
+    }
+}
+
+pub(crate) fn entity(name: &str, columns: Vec<(&str, ValueKind)>) -> EntityContents {
+    let column = |(name, kind): (&str, ValueKind)| ColumnContents {
+        column: Column { name: name.to_owned(), kind, treatment: Treatment::Export },
+        pg_type: "a type".to_owned(),
+        about: "Something.".to_owned(),
+    };
+    EntityContents {
+        name: name.to_owned(),
+        relation: format!("public.{name}"),
+        about: format!("Your {name}."),
+        columns: columns.into_iter().map(column).collect(),
+        omitted: vec![Omitted {
+            name: "secret".to_owned(),
+            pg_type: "text".to_owned(),
+            why: "It is a secret.".to_owned(),
+        }],
+        order: vec![0],
+    }
+}
+
+/// Writes an archive of these rows, one list for each entity, and puts it at `path`.
+pub(crate) async fn write<R: Row>(contents: Contents, rows: Vec<Vec<R>>, path: &Path) -> Archive {
+    let spool = Spool::new(&path.with_extension("spool"), 1 << 32).unwrap();
+    let mut writer = ArchiveWriter::create(contents, &spool, &Pulse::default()).unwrap();
+    for (index, rows) in rows.into_iter().enumerate() {
+        writer.begin_entity(index).await.unwrap();
+        for row in rows {
+            writer.row(row).await.unwrap();
+        }
+        writer.end_entity().await.unwrap();
+    }
+    let archive = writer.finish().await.unwrap();
+    let mut source = &archive.file;
+    std::io::Seek::rewind(&mut source).unwrap();
+    std::io::copy(&mut source, &mut File::create(path).unwrap()).unwrap();
+    archive
+}
+
+/// A row without a server: an id and a text.
+pub(crate) fn row(id: i32, text: Option<&str>) -> Vec<Option<Vec<u8>>> {
+    vec![Some(id.to_be_bytes().to_vec()), text.map(|text| text.as_bytes().to_vec())]
+}

@@ -1,0 +1,354 @@
+//! `verify` accepts what the engine writes and names the first difference in everything else.
+
+use std::{
+    io::{Cursor, Read as _, Write as _},
+    path::Path,
+};
+
+use export_activities::serialise::ValueKind;
+use export_worker::verify::verify;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
+
+use crate::sample::{contents, entity, row, write};
+
+/// The entries of an archive, to be changed and put together again.
+type Parts = Vec<(String, Vec<u8>)>;
+
+/// Breaks one promise.
+type Change = Box<dyn Fn(&mut Parts)>;
+
+#[tokio::test]
+async fn a_sound_archive_is_accepted_and_a_rebuilt_one_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let bytes = sound(&path).await;
+    let report = verify(&path, None).unwrap();
+    assert_eq!(report.entities.iter().map(|entity| entity.rows).collect::<Vec<_>>(), [3, 0]);
+    assert_eq!(report.files, 8);
+    assert_eq!(report.sha256, hex::encode(Sha256::digest(&bytes)));
+    verify(&path, Some(&report.sha256.to_uppercase())).unwrap();
+    // What the controls below are built with leaves nothing behind that is refused by itself.
+    std::fs::write(&path, join(redigested(parts(&bytes)))).unwrap();
+    verify(&path, None).unwrap();
+}
+
+#[tokio::test]
+async fn another_archive_than_the_delivered_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    sound(&path).await;
+    let error = |sha256: &str| format!("{:#}", verify(&path, Some(sha256)).unwrap_err());
+    assert!(error(&"0".repeat(64)).contains("not the expected one"));
+    assert!(error("12").contains("not 64 hexadecimal digits"));
+}
+
+#[tokio::test]
+async fn contents_that_do_not_agree_are_refused_even_with_right_digests() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let bytes = sound(&path).await;
+    let edit = |name: &'static str, from: &'static str, to: &'static str| {
+        move |parts: &mut Parts| {
+            let (_, text) = parts.iter_mut().find(|(entry, _)| entry == name).unwrap();
+            let old = String::from_utf8(text.clone()).unwrap();
+            assert!(old.contains(from), "{old}");
+            *text = old.replacen(from, to, 1).into_bytes();
+        }
+    };
+    let manifest = |pointer: &'static str, value: Value| {
+        move |parts: &mut Parts| {
+            let (_, text) = parts.last_mut().unwrap();
+            let mut manifest: Value = serde_json::from_slice(text).unwrap();
+            *manifest.pointer_mut(pointer).unwrap() = value.clone();
+            *text = serde_json::to_vec(&manifest).unwrap();
+        }
+    };
+    let controls: Vec<(Change, &str)> = vec![
+        (
+            Box::new(edit("csv/users.csv", "plain", "plaim")),
+            "`users`, row 2, column `text`: JSON and CSV differ",
+        ),
+        (Box::new(edit("csv/users.csv", "plain", "plain ")), "JSON and CSV differ"),
+        (Box::new(edit("csv/users.csv", "plain", "plai")), "JSON and CSV differ"),
+        (Box::new(edit("csv/users.csv", "plain", "'plain")), "need not be neutralised"),
+        (Box::new(edit("csv/users.csv", "\"'=1,\"\"2\"\"\"", "\"=1,\"\"2\"\"\"")), "should be neutralised"),
+        (Box::new(edit("csv/users.csv", "3,\r\n", "3,\"\"\r\n")), "one of JSON and CSV has no value"),
+        (Box::new(edit("csv/users.csv", "3,\r\n", "")), "differ in their number of rows after 2"),
+        (Box::new(edit("csv/users.csv", "3,\r\n", "3,\r\n4,\r\n")), "differ in their number of rows after 3"),
+        (Box::new(edit("csv/users.csv", "2,plain\r\n", "2,plain\n")), "has to be quoted is not"),
+        (Box::new(edit("csv/users.csv", "2,plain\r\n", "2,plain,\r\n")), "more or fewer fields"),
+        (Box::new(edit("csv/users.csv", "\u{feff}", "")), "byte order mark"),
+        (Box::new(edit("csv/users.csv", "id,text", "id,txet")), "header does not name the column `text`"),
+        (
+            Box::new(edit("json/users.json", "{\"id\":2", "{\"ID\":2")),
+            "`users`, row 2, column `id`: the JSON key",
+        ),
+        (Box::new(edit("json/users.json", "\"id\":2", "\"id\": 2")), "white space"),
+        (Box::new(edit("json/users.json", ",\n{\"id\":2", ",{\"id\":2")), "on a line of its own"),
+        (Box::new(edit("json/users.json", "\n]\n", "\n]")), "does not end well"),
+        (Box::new(edit("json/users.json", "\"plain\"", "[\"plain\"]")), "nested"),
+        (Box::new(edit("json/projects.json", "[]", "{}")), "no JSON array"),
+        (Box::new(manifest("/files/3/rows", json!(4))), "two numbers of rows"),
+        (
+            Box::new(manifest("/entities/0/columns/1/neutralised", json!(2))),
+            "1 neutralised cells, the manifest says 2",
+        ),
+        (
+            Box::new(manifest("/entities/0/columns/1/cells_over_32767_characters", json!(1))),
+            "0 cells too long for Excel, the manifest says 1",
+        ),
+        (Box::new(manifest("/entities/0/exceeds_excel_rows", json!(true))), "whether Excel shows"),
+        (Box::new(manifest("/entities/0/name", json!("../users"))), "not the name of an entity"),
+        (Box::new(manifest("/format", json!("other/1"))), "format `other/1`"),
+        (Box::new(manifest("/files/0/name", json!("README.md"))), "`README.txt` is not in the manifest"),
+        (
+            Box::new(|parts| parts.insert(1, ("evil.exe".to_owned(), vec![0]))),
+            "`evil.exe` is not in the manifest",
+        ),
+        (
+            Box::new(|parts| drop(parts.remove(3))),
+            "`json/users.json` is in the manifest, but not in the archive",
+        ),
+        (Box::new(|parts| parts.swap(0, 1)), "another order"),
+        (Box::new(|parts| parts.rotate_right(1)), "last entry is not `manifest.json`"),
+    ];
+    for (change, expected) in controls {
+        let mut changed = parts(&bytes);
+        change(&mut changed);
+        refused(&path, &join(redigested(changed)), expected);
+    }
+}
+
+#[tokio::test]
+async fn wrong_digests_and_sizes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let bytes = sound(&path).await;
+    for (index, name) in ["README.txt", "NOTICE.txt", "data-dictionary.csv"].into_iter().enumerate() {
+        let mut changed = parts(&bytes);
+        changed[index].1[0] ^= 1;
+        refused(&path, &join(changed), &format!("the SHA-256 of `{name}`"));
+        let mut changed = parts(&bytes);
+        changed[index].1.push(b' ');
+        refused(&path, &join(changed), &format!("`{name}` has "));
+    }
+    // Both formats changed alike: they agree, but not with the manifest.
+    let mut changed = parts(&bytes);
+    for (name, text) in &mut changed {
+        if name.ends_with("users.json") || name.ends_with("users.csv") {
+            *text = String::from_utf8(text.clone()).unwrap().replace("plain", "plaim").into_bytes();
+        }
+    }
+    refused(&path, &join(changed), "the SHA-256 of `json/users.json`");
+}
+
+#[tokio::test]
+async fn strange_zip_structures_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let bytes = sound(&path).await;
+    // Places in both headers of the first entry, whose local header stands at 0.
+    let central = find(&bytes, b"PK\x01\x02");
+    let patched = |places: &[(usize, u8)]| {
+        let mut bytes = bytes.clone();
+        for &(place, value) in places {
+            bytes[place] = value;
+        }
+        bytes
+    };
+    refused(&path, &patched(&[(6, 1), (central + 8, 1)]), "`README.txt` is encrypted");
+    refused(&path, &patched(&[(6, 8), (central + 8, 8)]), "`README.txt` was streamed");
+    refused(&path, &patched(&[(8, 12), (central + 10, 12)]), "method 12");
+    refused(&path, &patched(&[(30, b'X')]), "the two headers of the entry `README.txt` differ");
+    refused(&path, &patched(&[(10, 0xFF)]), "the two headers of the entry `README.txt` differ");
+    refused(&path, &patched(&[(central + 16, !bytes[central + 16])]), "the two headers");
+    refused(&path, &patched(&[(14, 0), (central + 16, 0)]), "failed to inflate `README.txt`");
+    refused(&path, &patched(&[(central + 42, 1)]), "bytes before the entry");
+    let second = central + 1 + find(&bytes[central + 1..], b"PK\x01\x02");
+    let overlapping = [0, 1, 2, 3].map(|byte| (second + 42 + byte, 0));
+    refused(&path, &patched(&overlapping), "overlaps the one before it");
+    // A second README.txt instead of NOTICE.txt, in both of its headers.
+    let mut doubled = bytes.clone();
+    for place in positions(&bytes, b"NOTICE.txt") {
+        doubled[place..place + 10].copy_from_slice(b"README.txt");
+    }
+    refused(&path, &doubled, "the name `README.txt` is in the archive twice");
+    refused(&path, &[&bytes[..], b"tail"].concat(), "does not end as a zip archive does");
+    refused(&path, &[b"head", &bytes[..]].concat(), "the central directory");
+    refused(&path, b"", "does not end as a zip archive does");
+    refused(&path, b"%PDF-1.7 and more bytes than the end of an archive has", "does not end as a zip");
+    for length in [1, 100, bytes.len() / 2, bytes.len() - 23, bytes.len() - 1] {
+        refused(&path, &bytes[..length], "does not end as a zip archive does");
+    }
+    let mut wrong_count = bytes.clone();
+    let end = bytes.len() - 22;
+    wrong_count[end + 8] += 1;
+    wrong_count[end + 10] += 1;
+    refused(&path, &wrong_count, "says that it has 9 entries, but has 8");
+}
+
+#[tokio::test]
+async fn no_truncation_and_no_flipped_bit_changes_the_contents_unseen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let bytes = sound(&path).await;
+    let sha256 = hex::encode(Sha256::digest(&bytes));
+    let contents = parts(&bytes);
+    let mut harmless = 0;
+    // A prime step meets every field of the headers in one entry or another, in a fraction of the time.
+    for place in (0..bytes.len()).step_by(7) {
+        let mut changed = bytes.clone();
+        changed[place] ^= 0x10;
+        std::fs::write(&path, &changed).unwrap();
+        // Versions, attributes and the compressor's choice between equal repetitions say nothing of the contents.
+        if verify(&path, None).is_ok() {
+            assert_eq!(parts(&changed), contents, "byte {place} of {} is not looked at", bytes.len());
+            assert!(verify(&path, Some(&sha256)).is_err());
+            harmless += 1;
+        }
+    }
+    assert!(harmless < bytes.len() / 140, "{harmless} bytes mean nothing");
+    for length in (0..bytes.len()).step_by(7) {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        assert!(verify(&path, None).is_err(), "cut to {length}");
+    }
+}
+
+#[tokio::test]
+async fn bombs_are_refused_before_they_inflate() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let bytes = sound(&path).await;
+    // Headers and manifest say 100 bytes, the data inflates to 256 MiB.
+    let mut bomb = parts(&bytes);
+    bomb[0].1 = vec![b' '; 256 << 20];
+    let mut told = bomb.clone();
+    told[0].1 = vec![b' '; 100];
+    let manifest = redigested(told).pop().unwrap();
+    *bomb.last_mut().unwrap() = manifest;
+    let mut bomb = join(bomb);
+    let central = find(&bomb, b"PK\x01\x02");
+    for place in [22, central + 24] {
+        bomb[place..place + 4].copy_from_slice(&100u32.to_le_bytes());
+    }
+    refused(&path, &bomb, "README.txt");
+    // An honest size, but not that of the manifest.
+    let mut bomb = parts(&bytes);
+    bomb[0].1 = vec![b' '; 64 << 20];
+    refused(&path, &join(bomb), "`README.txt` has 67108864 bytes, the manifest says");
+    let mut large = parts(&bytes);
+    large.last_mut().unwrap().1.extend(vec![b' '; 17 << 20]);
+    refused(&path, &join(large), "more than 16777216");
+}
+
+#[tokio::test]
+async fn memory_stays_flat_whatever_the_rows_and_the_cells() {
+    const ARCHIVE: &str = "EXPORT_TEST_VERIFY_ARCHIVE";
+    if let Some(path) = std::env::var_os(ARCHIVE) {
+        // This is the process that is measured.
+        let before = peak_kib();
+        let report = verify(Path::new(&path), None).unwrap();
+        assert_eq!(report.entities[0].rows, 50_001);
+        let grown = peak_kib() - before;
+        assert!(grown < 4 << 10, "verifying took {grown} KiB");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let columns = vec![("id", ValueKind::Int4), ("text", ValueKind::Text)];
+    let huge = row(0, Some(&"a cell, \"long\"\n".repeat(1 << 20)));
+    let rows = (1..=50_000).map(|id| row(id, Some("a cell"))).chain([huge]).collect();
+    write(contents(vec![entity("users", columns)]), vec![rows], &path).await;
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "verify::memory_stays_flat_whatever_the_rows_and_the_cells"]);
+    let output = child.env(ARCHIVE, &path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// The most memory that this process ever had.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn an_archive_of_somebody_else_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    refused(
+        &path,
+        &join(vec![("hello.txt".to_owned(), b"hello".to_vec())]),
+        "last entry is not `manifest.json`",
+    );
+    let foreign = vec![("manifest.json".to_owned(), b"{\"version\": 3}".to_vec())];
+    refused(&path, &join(foreign), "`manifest.json` is not readable");
+    refused(&path, &join(Vec::new()), "last entry is not `manifest.json`");
+    let error = verify(&folder.path().join("nowhere.zip"), None).unwrap_err();
+    assert!(format!("{error:#}").contains("failed to open it"), "{error:#}");
+}
+
+async fn sound(path: &Path) -> Vec<u8> {
+    let columns = vec![("id", ValueKind::Int4), ("text", ValueKind::Text)];
+    let entities = vec![entity("users", columns.clone()), entity("projects", columns)];
+    let users = vec![row(1, Some("=1,\"2\"")), row(2, Some("plain")), row(3, None)];
+    write(contents(entities), vec![users, Vec::new()], path).await;
+    std::fs::read(path).unwrap()
+}
+
+fn refused(path: &Path, bytes: &[u8], expected: &str) {
+    std::fs::write(path, bytes).unwrap();
+    let error = format!("{:#}", verify(path, None).expect_err(expected));
+    assert!(error.contains(expected), "{error}\ndoes not say: {expected}");
+}
+
+fn parts(bytes: &[u8]) -> Parts {
+    let mut zip = ZipArchive::new(Cursor::new(bytes)).unwrap();
+    let mut parts = Parts::new();
+    for index in 0..zip.len() {
+        let mut entry = zip.by_index(index).unwrap();
+        let mut contents = Vec::new();
+        entry.read_to_end(&mut contents).unwrap();
+        parts.push((entry.name().unwrap().into_owned(), contents));
+    }
+    parts
+}
+
+fn join(parts: Parts) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, contents) in parts {
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        zip.start_file(name, options).unwrap();
+        zip.write_all(&contents).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// Puts the right sizes and digests into the manifest.
+fn redigested(mut parts: Parts) -> Parts {
+    let place = parts.iter().position(|(name, _)| name == "manifest.json").unwrap();
+    let mut manifest: Value = serde_json::from_slice(&parts[place].1).unwrap();
+    for file in manifest["files"].as_array_mut().unwrap() {
+        if let Some((_, contents)) = parts.iter().find(|(name, _)| file["name"] == json!(name)) {
+            file["bytes"] = json!(contents.len());
+            file["sha256"] = json!(hex::encode(Sha256::digest(contents)));
+        }
+    }
+    parts[place].1 = serde_json::to_vec(&manifest).unwrap();
+    parts
+}
+
+fn positions(bytes: &[u8], wanted: &[u8]) -> Vec<usize> {
+    bytes
+        .windows(wanted.len())
+        .enumerate()
+        .filter(|(_, window)| *window == wanted)
+        .map(|(at, _)| at)
+        .collect()
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> usize {
+    positions(bytes, wanted)[0]
+}
