@@ -22,7 +22,8 @@ pub(crate) struct Given {
     pub(crate) steps: ExportSteps,
     pub(crate) owner: PgPool,
     pub(crate) store: StoreConfig,
-    _spool: tempfile::TempDir,
+    /// Goes with the test; bind it, or the spool is gone before it is used.
+    pub(crate) spool: tempfile::TempDir,
 }
 
 /// Makes database, bucket and steps; the steps work under the production's roles.
@@ -49,7 +50,7 @@ pub(crate) async fn installation() -> Given {
         settings: settings(),
     };
     let owner = installation.database.owner().await.unwrap();
-    Given { steps, owner, store: config, _spool: spool }
+    Given { steps, owner, store: config, spool }
 }
 
 fn settings() -> Settings {
