@@ -1,176 +1,293 @@
-//! What is exported: the one source of select lists, grants, manifest and dictionary.
+//! Knows what is exported: the one source of the statements, the grants, the manifest and the dictionary.
 //!
-//! The key queries say *whose* rows, the columns say *what* of them; nothing that is not listed leaves the database.
-//! Reads `catalogue.toml` and its queries, compiled in or from a directory, and refuses what is not decided.
+//! The catalogue is a text file; [`Catalogue::resolve`] compares it with a database and gives the [`Plan`] by
+//! which one export is read. It says which columns; the keys queries say whose rows. Reading them is the business of
+//! [`collect`](crate::collect).
 
-mod file;
+mod check;
+mod document;
 mod grants;
 mod init;
-mod plan;
-mod quote;
+mod kinds;
+mod parse;
 mod report;
+pub(crate) mod sql;
+mod statements;
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
+use anyhow::Context as _;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use sqlx::{PgConnection, SqlStr};
 
-pub(crate) use self::quote::{generated, ident, relation};
 pub use self::{
-    grants::{read_grants, state_grants},
+    check::{Finding, FindingKind},
+    grants::state_grants,
     init::init,
-    plan::{EntityPlan, Plan},
     report::Report,
 };
+use crate::serialise::Column;
 
+const FILE: &str = "catalogue.toml";
 const BUILTIN: &str = include_str!("../catalogue.toml");
 const BUILTIN_QUERIES: [(&str, &str); 1] =
     [("queries/project_keys.sql", include_str!("../queries/project_keys.sql"))];
 
-/// What may leave the database of one column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// The value.
-    Export,
-    /// The requester's own id as it is, anybody else's as a pseudonym of this archive.
-    Pseudonym,
-    /// Nothing.
-    Omit,
+/// Stands in a new catalogue where a person has to decide.
+const UNDECIDED: &str = "UNDECIDED";
+
+/// What is exported, of whom, and why the rest is not.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    entities: Vec<Entity>,
+    keys: Vec<Keys>,
+    left_out: Vec<LeftOut>,
+    account: usize,
+    sha256: String,
+    check: SqlStr,
+    keys_statement: SqlStr,
+    accounts_statement: SqlStr,
 }
 
-/// One column of an entity.
+/// One entity of the export: one file in each format.
+#[derive(Clone, Debug)]
+pub struct Entity {
+    /// Its name, which is that of its files.
+    pub name: String,
+    /// The relation it is read from, `schema.name`.
+    pub relation: String,
+    /// The keys that say whose rows.
+    pub keys: String,
+    /// The column that holds such a key.
+    pub by: String,
+    /// The columns that order its rows, unique within a key.
+    pub order: Vec<String>,
+    /// What it is, in words for the person whose data it is.
+    pub about: String,
+    /// Its columns, exported or not.
+    pub columns: Vec<CatalogueColumn>,
+}
+
+/// One decided column.
 #[derive(Clone, Debug)]
 pub struct CatalogueColumn {
     /// Its name.
     pub name: String,
-    /// PostgreSQL's `format_type()` text.
+    /// Its type as `format_type()` writes it.
     pub pg_type: String,
-    /// What leaves the database of it.
+    /// What becomes of it.
     pub use_: Use,
-    /// What it means, for the data dictionary.
+    /// What it holds; always there when it is exported.
     pub about: Option<String>,
-    /// Why it is left out.
+    /// Why it is omitted; always there when it is.
     pub why: Option<String>,
-    /// Made by the key query instead of read from the relation.
+    /// Whether it comes from the keys query and not from the relation.
     pub computed: bool,
 }
 
-/// One entity: a file of each format in the archive.
-#[derive(Clone, Debug)]
-pub struct Entity {
-    /// The name of its files.
-    pub name: String,
-    /// Schema-qualified relation.
-    pub relation: String,
-    /// The key set whose rows are exported.
-    pub keys: String,
-    /// The column that is one of these keys.
-    pub by: String,
-    /// Order of the rows of one key; unique within it.
-    pub order: Vec<String>,
-    /// What it is, for the data dictionary.
-    pub about: String,
-    /// Its columns in the order of the files.
-    pub columns: Vec<CatalogueColumn>,
+/// What becomes of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It is exported as it is.
+    Export,
+    /// Ids of other people are replaced.
+    Pseudonym,
+    /// It is not read.
+    Omit,
 }
 
-/// Whose rows: a query that gives one column `key`, and possibly computed columns, from `$1`, the user.
+/// A relation that is not exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The relation.
+    pub relation: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A query that says whose rows.
 #[derive(Clone, Debug)]
-pub struct KeySet {
+struct Keys {
+    name: String,
+    query: String,
+    /// What the query reads beside the entities: relation and columns.
+    reads: Vec<(String, Vec<String>)>,
+    /// Its further columns that some entity exports.
+    computed: Vec<String>,
+}
+
+/// The catalogue as it fits one database: what one export reads.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The entities in catalogue order.
+    pub entities: Vec<EntityPlan>,
+    /// Columns that the database has and the catalogue does not know; they are not exported.
+    pub unclassified: Vec<String>,
+}
+
+/// How one entity is read.
+#[derive(Clone, Debug)]
+pub struct EntityPlan {
     /// Its name.
     pub name: String,
-    /// The SQL.
-    pub query: String,
-    /// Columns that the query reads, by relation.
-    pub reads: Vec<(String, Vec<String>)>,
-}
-
-/// The whole catalogue.
-#[derive(Clone, Debug)]
-pub struct Catalogue {
-    keys: Vec<KeySet>,
-    entities: Vec<Entity>,
-    left_out: Vec<(String, String)>,
-    sha256: String,
+    /// The relation it is read from.
+    pub relation: String,
+    /// The generated statement; its parameters are the keys and their computed columns, as texts.
+    pub statement: SqlStr,
+    /// The columns it gives.
+    pub columns: Vec<Column>,
+    /// Indexes in `columns` of those that name a row.
+    pub order: Vec<usize>,
+    /// Index of its keys in the answer to the keys statement.
+    pub(crate) keys: usize,
+    /// Indexes of the computed columns that follow the keys as parameters.
+    pub(crate) computed: Vec<usize>,
 }
 
 impl Catalogue {
-    /// Reads the catalogue that is compiled in.
-    pub fn builtin() -> Result<Self> {
-        Self::parse("catalogue.toml", BUILTIN, |name| {
+    /// Gives the catalogue that is compiled in.
+    pub fn builtin() -> anyhow::Result<Self> {
+        Self::new(FILE, BUILTIN, &mut |name| {
             let query = BUILTIN_QUERIES.iter().find(|(file, _)| *file == name);
-            query.map(|(_, sql)| (*sql).to_owned()).context("there is no such built-in query")
+            query.map(|(_, text)| (*text).to_owned()).context("it is not compiled in")
         })
     }
 
-    /// Reads `catalogue.toml` and its queries from a directory (`EXPORT_CATALOGUE_DIR`).
-    pub fn load(dir: &Path) -> Result<Self> {
-        let path = dir.join("catalogue.toml");
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("failed to read the catalogue `{}`", path.display()))?;
-        Self::parse(&path.display().to_string(), &text, |name| {
-            let path = dir.join(name);
-            std::fs::read_to_string(&path)
-                .with_context(|| format!("failed to read the query `{}`", path.display()))
+    /// Reads `catalogue.toml` and the queries it names from a folder.
+    pub fn load(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(FILE);
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        Self::new(&path.display().to_string(), &text, &mut |name| {
+            let path = folder.join(name);
+            fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))
         })
     }
 
-    fn parse(file: &str, text: &str, query: impl Fn(&str) -> Result<String>) -> Result<Self> {
-        let (keys, entities, left_out) = file::parse(file, text, query)?;
-        let mut digest = Sha256::new_with_prefix(text);
-        keys.iter().for_each(|keys| digest.update(&keys.query));
-        let sha256 = hex::encode(digest.finalize());
-        Ok(Self { keys, entities, left_out, sha256 })
+    fn new(
+        file: &str,
+        text: &str,
+        query_file: &mut dyn FnMut(&str) -> anyhow::Result<String>,
+    ) -> anyhow::Result<Self> {
+        let parsed = parse::parse(file, text, query_file)?;
+        let mut keys = parsed.keys;
+        for keys in &mut keys {
+            let entities = parsed.entities.iter().filter(|entity| entity.keys == keys.name);
+            let computed = entities.flat_map(|entity| &entity.columns).filter(|column| column.computed);
+            for column in computed {
+                if !keys.computed.contains(&column.name) {
+                    keys.computed.push(column.name.clone());
+                }
+            }
+        }
+        let account = &parsed.entities[parsed.account];
+        Ok(Self {
+            sha256: digest(text, &keys),
+            check: check::statement(&relations(&parsed.entities, &keys)),
+            keys_statement: statements::keys(&keys, account),
+            accounts_statement: statements::accounts(account),
+            entities: parsed.entities,
+            keys,
+            left_out: parsed.left_out,
+            account: parsed.account,
+        })
     }
 
-    /// Gives the entities in the order of the archive.
+    /// Gives the entities in the order of the file, which is that of the archive.
     pub fn entities(&self) -> &[Entity] {
         &self.entities
     }
 
-    /// Gives the key sets that entities use.
-    pub fn keys(&self) -> &[KeySet] {
-        &self.keys
-    }
-
-    /// Gives the relations that are left out, with the reason.
-    pub fn left_out(&self) -> &[(String, String)] {
+    /// Gives the relations that are left out on purpose.
+    pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
 
-    /// Gives the SHA-256 of the file and its queries, in lower-case hexadecimal.
+    /// Gives the entity that holds the account's own row: without that row there is no account.
+    pub fn account(&self) -> &Entity {
+        &self.entities[self.account]
+    }
+
+    /// Gives the SHA-256 of the file and its queries, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// Gives the entity that holds the account itself: its row decides whether the user still exists.
-    pub fn account(&self) -> &Entity {
-        // `file::parse` refuses a catalogue without one.
-        self.entities.iter().find(|entity| entity.keys == file::ACCOUNT).unwrap_or(&self.entities[0])
+    /// Gives the SQL that lets `export_read` read exactly what the catalogue needs.
+    pub fn grants(&self) -> String {
+        grants::read_grants(self)
     }
+
+    /// Compares the catalogue with a database and gives the plan of an export.
+    ///
+    /// A vanished or retyped column is [`Failure::CatalogueDrift`](crate::failure::Failure::CatalogueDrift), row security
+    /// on a relation [`Failure::RowSecurity`](crate::failure::Failure::RowSecurity). The connection must be one of
+    /// [`source::pool`](crate::source::pool): names of types depend on its `search_path`.
+    pub async fn resolve(&self, connection: &mut PgConnection) -> anyhow::Result<Plan> {
+        let rows = sqlx::raw_sql(self.check.clone()).fetch_all(connection).await;
+        self.plan(&rows.context("failed to read the system catalogs")?)
+    }
+
+    /// Gives everything in which catalogue and database differ. The connection is as for [`Self::resolve`].
+    pub async fn report(&self, connection: &mut PgConnection) -> anyhow::Result<Report> {
+        report::report(self, connection).await
+    }
+
+    /// The query whose rows [`Self::plan`] reads: what the database has.
+    pub(crate) fn check_statement(&self) -> SqlStr {
+        self.check.clone()
+    }
+
+    /// Gives the plan by the answer to the check.
+    pub(crate) fn plan(&self, rows: &[sqlx::postgres::PgRow]) -> anyhow::Result<Plan> {
+        let found = check::read(rows)?;
+        let unclassified = check::refuse_drift(check::compare(self, &found))?;
+        let entities = self.entities.iter().map(|entity| statements::entity(self, entity, &found));
+        Ok(Plan { entities: entities.collect::<anyhow::Result<_>>()?, unclassified })
+    }
+
+    /// The query that reads all keys of one account.
+    pub(crate) fn keys_statement(&self) -> SqlStr {
+        self.keys_statement.clone()
+    }
+
+    /// The query that tells which of some accounts exist.
+    pub(crate) fn accounts_statement(&self) -> SqlStr {
+        self.accounts_statement.clone()
+    }
+
+    /// Names of the keys with the number of their computed columns, as the keys query gives them.
+    pub(crate) fn key_sets(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.keys.iter().map(|keys| (keys.name.as_str(), keys.computed.len()))
+    }
+
+    fn relations(&self) -> Vec<&str> {
+        relations(&self.entities, &self.keys)
+    }
+}
+
+/// Every relation that is read, once each: the entities first.
+fn relations<'a>(entities: &'a [Entity], keys: &'a [Keys]) -> Vec<&'a str> {
+    let read = keys.iter().flat_map(|keys| keys.reads.iter().map(|(relation, _)| relation));
+    let mut relations: Vec<&str> = Vec::new();
+    for relation in entities.iter().map(|entity| &entity.relation).chain(read) {
+        if !relations.contains(&relation.as_str()) {
+            relations.push(relation);
+        }
+    }
+    relations
+}
+
+fn digest(text: &str, keys: &[Keys]) -> String {
+    let mut digest = Sha256::new();
+    for text in std::iter::once(text).chain(keys.iter().map(|keys| keys.query.as_str())) {
+        digest.update(text.len().to_string());
+        digest.update("\n");
+        digest.update(text);
+    }
+    hex::encode(digest.finalize())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_built_in_catalogue_has_the_five_entities_in_their_order() {
-        let catalogue = Catalogue::builtin().unwrap();
-        let names: Vec<&str> = catalogue.entities().iter().map(|entity| entity.name.as_str()).collect();
-        assert_eq!(names, ["users", "projects", "features", "pipeline_runs", "releases"]);
-        assert_eq!(catalogue.account().name, "users");
-    }
-
-    #[test]
-    fn no_secret_of_the_platform_is_exported() {
-        for entity in Catalogue::builtin().unwrap().entities() {
-            for column in &entity.columns {
-                let secret = ["password", "token", "secret", "hash", "webhook"];
-                if secret.iter().any(|word| column.name.contains(word)) {
-                    assert_eq!(column.use_, Use::Omit, "{}.{}", entity.name, column.name);
-                }
-            }
-        }
-    }
-}
+mod tests;

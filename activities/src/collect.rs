@@ -1,231 +1,294 @@
-//! Reads the rows of one account: one snapshot, the keys once, then one streamed statement per entity.
+//! Reads one account: step one of an export, `pending` and claimed as it was before.
 //!
-//! Everything happens in one `REPEATABLE READ READ ONLY` transaction, which ends before the upload begins. A snapshot
-//! that is not closed in good order takes its connection with it: a half-read one never returns to the pool.
+//! One `REPEATABLE READ READ ONLY` transaction covers all entities, so that they fit together. It leaves
+//! nothing behind: a connection whose transaction did not end well is closed and never used again. Which columns and
+//! whose rows is the catalogue's business, what becomes of a row the caller's.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, future::Future, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, stream::BoxStream};
-use indexmap::IndexMap;
-use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool, Postgres, Row,
-    pool::PoolConnection,
-    postgres::{PgArguments, PgRow},
-    query::Query,
+use futures::{
+    FutureExt as _, StreamExt as _, TryStreamExt as _,
+    future::{BoxFuture, Fuse},
+    stream::BoxStream,
 };
+use sqlx::{Either, PgConnection, PgPool, Postgres, Row as _, pool::PoolConnection, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
-    catalogue::{Catalogue, Plan, generated, ident, relation},
+    catalogue::{
+        Catalogue, Plan,
+        sql::{Part, statement},
+    },
     failure::Failure,
     pulse::Pulse,
 };
 
-/// While a statement has not given its first row, this often says that something moves: the server is at work.
-const WAITING: Duration = Duration::from_secs(2);
+/// While a query has not answered yet, this often is said that it runs.
+const STILL_RUNNING: Duration = Duration::from_secs(1);
 
-/// Whose data is read, for which request.
-#[derive(Clone, Debug)]
+/// So many rows pass between two looks at the cancellation, which costs a lock.
+const ROWS_PER_LOOK: u64 = 256;
+
+/// Whose data, on which request.
+#[derive(Clone, Copy, Debug)]
 pub struct Account {
-    /// The request; it stands in `application_name`, so that a DBA sees what runs.
+    /// The request.
     pub request_id: Uuid,
     /// The user.
     pub user_id: Uuid,
 }
 
-/// One account as of one moment.
+/// One account at one moment, open to be read. Dropped before [`close`](Self::close), its connection is cut.
 pub struct Snapshot {
-    /// `now()` of the transaction.
+    /// The moment as of which all rows are.
     pub snapshot_at: DateTime<Utc>,
     /// The server's version.
     pub server_version: String,
-    /// How the entities are read.
+    /// What there is to read.
     pub plan: Plan,
-    keys: IndexMap<String, Keys>,
-    connection: Connection,
+    connection: Cut,
+    keys: Vec<KeySet>,
+    reading: bool,
 }
 
-/// The keys of one set, sorted, with the computed columns beside them; all as text.
-struct Keys {
+/// The keys of one kind, sorted, and beside them their computed columns.
+struct KeySet {
     keys: Vec<String>,
-    computed: IndexMap<String, Vec<Option<String>>>,
+    computed: Vec<Vec<Option<String>>>,
 }
 
-/// A pooled connection that is closed, not returned, unless it is given back on purpose.
-struct Connection(Option<PoolConnection<Postgres>>);
-
-impl Connection {
-    fn get(&mut self) -> Result<&mut PgConnection> {
-        Ok(self.0.as_mut().context("the snapshot was closed")?)
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            // Dropping a detached connection closes its socket at once, whatever is still on its way.
-            drop(connection.detach());
-        }
-    }
-}
-
-/// Opens the snapshot: fits the catalogue, makes sure that the account exists, reads its keys.
-///
-/// # Errors
-/// [`Failure::AccountDeleted`] when the account has no row, [`Failure::CatalogueDrift`] and [`Failure::RowSecurity`] when
-/// the catalogue does not fit, or the database's error.
+/// Opens the snapshot of an account in three round trips; the account must have a row.
 pub async fn open(
     source: &PgPool,
     catalogue: &Catalogue,
     account: &Account,
     pulse: &Pulse,
-) -> Result<Snapshot> {
-    tokio::select! {
-        snapshot = read_head(source, catalogue, account) => snapshot,
-        () = pulse.cancelled() => Err(Failure::Interrupted.into()),
-    }
+) -> anyhow::Result<Snapshot> {
+    let connection = while_alive(source.acquire(), pulse).await?;
+    let mut connection = Cut::new(connection.context("failed to connect to the source database")?);
+    let begun = begin(connection.get()?, catalogue, account.request_id);
+    let (snapshot_at, server_version, plan) = while_alive(begun, pulse).await??;
+    let read = read_keys(connection.get()?, catalogue, account.user_id);
+    let keys = while_alive(read, pulse).await??;
+    Ok(Snapshot { snapshot_at, server_version, plan, connection, keys, reading: false })
 }
 
-async fn read_head(source: &PgPool, catalogue: &Catalogue, account: &Account) -> Result<Snapshot> {
-    let pooled = source.acquire().await.context("failed to get a connection to the source database")?;
-    let mut connection = Connection(Some(pooled));
-    let conn = connection.get()?;
-    sqlx::raw_sql("begin isolation level repeatable read read only")
-        .execute(&mut *conn)
-        .await
-        .context("failed to begin the read transaction")?;
-    let users = catalogue.account();
-    let head = format!(
-        "select now() as at, pg_catalog.current_setting('server_version') as version,
-             pg_catalog.set_config('application_name', $2, true), pg_catalog.set_config('enable_sort', 'off', true),
-             exists (select from {} t where t.{} = $1) as account",
-        relation(&users.relation),
-        ident(&users.by),
-    );
-    // The catalogue is fitted first: a vanished relation is drift, not a database error.
-    let plan = catalogue.resolve(conn).await?;
-    let head = generated(&head)
-        .bind(account.user_id)
-        .bind(format!("export {}", account.request_id))
-        .fetch_one(&mut *conn)
-        .await
-        .with_context(|| format!("failed to look for the account in `{}`", users.relation))?;
-    if !head.try_get::<bool, _>("account")? {
-        return Err(Failure::AccountDeleted { relation: users.relation.clone() }.into());
-    }
-    let mut keys = IndexMap::new();
-    for set in catalogue.keys() {
-        let computed: Vec<&String> =
-            plan.entities.iter().filter(|entity| entity.keys == set.name).flat_map(|e| &e.computed).collect();
-        keys.insert(
-            set.name.clone(),
-            read_keys(conn, &set.name, &set.query, &computed, account.user_id).await?,
-        );
-    }
-    Ok(Snapshot {
-        snapshot_at: head.try_get("at")?,
-        server_version: head.try_get("version")?,
-        plan,
-        keys,
-        connection,
-    })
-}
-
-async fn read_keys(
-    conn: &mut PgConnection,
-    name: &str,
-    query: &str,
-    computed: &[&String],
-    user_id: Uuid,
-) -> Result<Keys> {
-    let columns: String = computed.iter().map(|column| format!(", k.{}::text", ident(column))).collect();
-    let sql = format!("select k.key::text{columns} from ({query}\n) k order by k.key");
-    let rows = generated(&sql)
-        .bind(user_id)
-        .fetch_all(conn)
-        .await
-        .with_context(|| format!("failed to run the query of [keys.{name}]"))?;
-    let mut keys = Keys { keys: Vec::with_capacity(rows.len()), computed: IndexMap::new() };
-    for row in &rows {
-        keys.keys.push(row.try_get(0).with_context(|| format!("[keys.{name}] gave a NULL key"))?);
-        for (index, column) in computed.iter().enumerate() {
-            let values: &mut Vec<Option<String>> = keys.computed.entry((*column).clone()).or_default();
-            values.push(row.try_get(index + 1)?);
-        }
-    }
-    Ok(keys)
+/// Gives those of the users that still have a row; a soft-deleted one counts.
+pub async fn existing_accounts(
+    source: &PgPool,
+    catalogue: &Catalogue,
+    users: &[Uuid],
+) -> anyhow::Result<HashSet<Uuid>> {
+    let rows = sqlx::query_scalar(catalogue.accounts_statement()).bind(users).fetch_all(source).await;
+    let relation = &catalogue.account().relation;
+    Ok(rows.with_context(|| format!("failed to look for accounts in `{relation}`"))?.into_iter().collect())
 }
 
 impl Snapshot {
-    /// Starts reading one entity of the plan; the rows come as the server finds them.
-    pub fn rows<'s>(&'s mut self, entity: usize, pulse: &'s Pulse) -> Result<Rows<'s>> {
-        let plan = self.plan.entities.get(entity).with_context(|| format!("there is no entity {entity}"))?;
-        let keys = self.keys.get(&plan.keys).with_context(|| format!("[keys.{}] was not read", plan.keys))?;
-        // Not `generated`: the statement must live as long as the rows, and is kept by the plan.
-        let mut query: Query<'_, Postgres, PgArguments> =
-            sqlx::query(AssertSqlSafe(plan.statement.clone())).bind(&keys.keys);
-        let none = Vec::new();
-        for column in &plan.computed {
-            query = query.bind(keys.computed.get(column).unwrap_or(&none).clone());
+    /// Starts to read the rows of an entity, given by its index in the plan.
+    pub fn rows<'s>(&'s mut self, entity: usize, pulse: &'s Pulse) -> anyhow::Result<Rows<'s>> {
+        if self.reading {
+            bail!("the rows of an earlier entity were not read to their end");
         }
-        let stream = query.fetch(self.connection.get()?);
-        Ok(Rows { stream, relation: &plan.relation, pulse, flowing: false })
+        let plan = self.plan.entities.get(entity).context("there is no such entity")?;
+        let set = self.keys.get(plan.keys).context("an entity's keys were not read")?;
+        let stream = if set.keys.is_empty() {
+            futures::stream::empty().boxed()
+        } else {
+            let mut query = sqlx::query(plan.statement.clone()).bind(&set.keys);
+            for computed in &plan.computed {
+                query = query.bind(set.computed.get(*computed).context("a computed column was not read")?);
+            }
+            query.fetch(self.connection.get()?)
+        };
+        self.reading = true;
+        Ok(Rows {
+            relation: &plan.relation,
+            stream,
+            cancelled: pulse.cancelled().boxed().fuse(),
+            pulse,
+            count: 0,
+            reading: &mut self.reading,
+        })
     }
 
-    /// Ends the transaction and gives the connection back.
-    pub async fn close(mut self) -> Result<()> {
-        sqlx::raw_sql("commit")
-            .execute(self.connection.get()?)
-            .await
-            .context("failed to end the read transaction")?;
-        drop(self.connection.0.take());
+    /// Ends the transaction and gives the connection back for the next export.
+    pub async fn close(mut self) -> anyhow::Result<()> {
+        if self.reading {
+            bail!("the rows of an entity were not read to their end");
+        }
+        let committed = sqlx::raw_sql("commit").execute(self.connection.get()?).await;
+        committed.context("failed to end the read transaction")?;
+        self.connection.keep();
         Ok(())
     }
 }
 
-/// The rows of one entity.
+/// The rows of one entity as they come from the server.
 pub struct Rows<'s> {
-    stream: BoxStream<'s, sqlx::Result<PgRow>>,
     relation: &'s str,
+    stream: BoxStream<'s, sqlx::Result<PgRow>>,
+    cancelled: Fuse<BoxFuture<'s, ()>>,
     pulse: &'s Pulse,
-    flowing: bool,
+    count: u64,
+    reading: &'s mut bool,
 }
 
 impl Rows<'_> {
-    /// Gives the next row, or nothing after the last.
-    pub async fn next(&mut self) -> Result<Option<PgRow>> {
-        let row = loop {
+    /// Gives the next row. Waiting for the first one counts as movement, waiting for a later one does not.
+    pub async fn next(&mut self) -> anyhow::Result<Option<PgRow>> {
+        if self.count.is_multiple_of(ROWS_PER_LOOK) && self.pulse.is_cancelled() {
+            return Err(Failure::Interrupted.into());
+        }
+        let row = if self.count == 0 {
+            while_alive(self.stream.next(), self.pulse).await?
+        } else {
             tokio::select! {
                 biased;
-                row = self.stream.next() => break row,
-                () = self.pulse.cancelled() => return Err(Failure::Interrupted.into()),
-                () = tokio::time::sleep(WAITING), if !self.flowing => self.pulse.beat(1),
+                row = self.stream.next() => row,
+                () = &mut self.cancelled => return Err(Failure::Interrupted.into()),
             }
         };
-        self.flowing = true;
-        self.pulse.beat(1);
-        row.transpose().with_context(|| format!("failed to read `{}`", self.relation))
+        match row.transpose().with_context(|| format!("failed to read `{}`", self.relation))? {
+            Some(row) => {
+                self.count += 1;
+                self.pulse.beat(1);
+                Ok(Some(row))
+            }
+            None => {
+                *self.reading = false;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives the number of rows so far.
+    pub fn count(&self) -> u64 {
+        self.count
     }
 }
 
-/// Gives those of the users who have no row in the source any more.
-pub async fn missing_accounts(
-    source: &PgPool,
+/// Begins the transaction and reads clock, version and system catalogs, all in one message.
+async fn begin(
+    connection: &mut PgConnection,
     catalogue: &Catalogue,
-    users: &[Uuid],
-) -> Result<HashSet<Uuid>> {
-    let account = catalogue.account();
-    let sql = format!(
-        "select u.id from unnest($1::uuid[]) u(id) where not exists (select from {} t where t.{} = u.id)",
-        relation(&account.relation),
-        ident(&account.by),
-    );
-    let rows = generated(&sql)
-        .bind(users)
-        .fetch_all(source)
-        .await
-        .with_context(|| format!("failed to look for accounts in `{}`", account.relation))?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    request: Uuid,
+) -> anyhow::Result<(DateTime<Utc>, String, Plan)> {
+    let name = format!("export-worker {request}");
+    let check = catalogue.check_statement();
+    let message = statement(&[
+        Part::Sql("begin isolation level repeatable read read only; set local application_name = "),
+        Part::Literal(&name),
+        Part::Sql("; select now(), pg_catalog.current_setting('server_version'); "),
+        Part::Trusted(check.as_str()),
+    ]);
+    let mut answers = sqlx::raw_sql(message).fetch_many(connection);
+    let mut clock = None;
+    let mut rows = Vec::new();
+    while let Some(answer) = answers.try_next().await.context("failed to begin the read transaction")? {
+        match answer {
+            Either::Left(_) => {}
+            Either::Right(row) if clock.is_none() => {
+                let now = row.try_get(0).context("failed to read the clock of the source database")?;
+                clock =
+                    Some((now, row.try_get(1).context("failed to read the version of the source database")?));
+            }
+            Either::Right(row) => rows.push(row),
+        }
+    }
+    drop(answers);
+    let (now, version) = clock.context("the source database did not say its time")?;
+    Ok((now, version, catalogue.plan(&rows)?))
+}
+
+/// Reads whose rows: each set of keys once, sorted.
+async fn read_keys(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+    user: Uuid,
+) -> anyhow::Result<Vec<KeySet>> {
+    let answer = sqlx::query(catalogue.keys_statement()).bind(user).fetch_one(connection).await;
+    let row = answer.map_err(blame_keys_query).context("failed to read the keys of the account")?;
+    let exists: bool = row.try_get(1).context("failed to read whether the account exists")?;
+    if !exists {
+        return Err(Failure::AccountDeleted { relation: catalogue.account().relation.clone() }.into());
+    }
+    let mut sets = Vec::new();
+    let mut column = 2;
+    for (name, computed) in catalogue.key_sets() {
+        let mut next = || {
+            column += 1;
+            column - 1
+        };
+        let keys: Vec<String> =
+            row.try_get(next()).with_context(|| format!("failed to read the keys `{name}`"))?;
+        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            // Its rows would be exported twice.
+            return Err(Failure::CatalogueDrift(vec![format!(
+                "the query of keys `{name}` gives a key twice"
+            )])
+            .into());
+        }
+        let computed = (0..computed).map(|_| row.try_get(next())).collect::<sqlx::Result<_>>();
+        sets.push(KeySet {
+            keys,
+            computed: computed.with_context(|| format!("failed to read the keys `{name}`"))?,
+        });
+    }
+    Ok(sets)
+}
+
+/// A keys query that no longer fits the database is no fault of the account whose turn it is: without this, a
+/// conversion error (class 22) in it would be taken for an unreadable value.
+fn blame_keys_query(error: sqlx::Error) -> anyhow::Error {
+    const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    let sqlstate = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    if sqlstate.starts_with("22") || (sqlstate.starts_with("42") && sqlstate != INSUFFICIENT_PRIVILEGE) {
+        return Failure::CatalogueDrift(vec![format!("a keys query failed with SQLSTATE {sqlstate}")]).into();
+    }
+    error.into()
+}
+
+/// Waits for a query, says that it runs, and stops when the attempt is to stop.
+async fn while_alive<T>(work: impl Future<Output = T>, pulse: &Pulse) -> Result<T, Failure> {
+    let mut work = std::pin::pin!(work.fuse());
+    let mut cancelled = std::pin::pin!(pulse.cancelled());
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            () = &mut cancelled => return Err(Failure::Interrupted),
+            () = tokio::time::sleep(STILL_RUNNING) => pulse.beat(1),
+        }
+    }
+}
+
+/// A connection that is cut when it is dropped: a half-read answer or an open transaction must not go back to
+/// the pool, which would first drain it.
+struct Cut(Option<PoolConnection<Postgres>>);
+
+impl Cut {
+    fn new(connection: PoolConnection<Postgres>) -> Self {
+        Self(Some(connection))
+    }
+
+    fn get(&mut self) -> anyhow::Result<&mut PgConnection> {
+        self.0.as_deref_mut().context("the read connection is already given back")
+    }
+
+    /// Gives the connection back to its pool.
+    fn keep(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            // Detached, it is closed with its socket at once, without a word to a server that may not listen.
+            drop(connection.detach());
+        }
+    }
 }

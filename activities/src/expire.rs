@@ -131,8 +131,8 @@ async fn find_gone_accounts(
         after = last.id;
         gone.asked += page.len() as u64;
         let users: Vec<Uuid> = page.iter().map(|row| row.user_id).collect();
-        let missing = collect::missing_accounts(source, catalogue, &users).await?;
-        gone.requests.extend(page.iter().filter(|row| missing.contains(&row.user_id)).map(|row| row.id));
+        let existing = collect::existing_accounts(source, catalogue, &users).await?;
+        gone.requests.extend(page.iter().filter(|row| !existing.contains(&row.user_id)).map(|row| row.id));
         pulse.beat(1);
     }
 }

@@ -49,7 +49,7 @@ fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps) -> Contents
         left_out: catalogue
             .left_out()
             .iter()
-            .map(|(relation, why)| LeftOut { relation: relation.clone(), why: why.clone() })
+            .map(|left| LeftOut { relation: left.relation.clone(), why: left.why.clone() })
             .collect(),
     }
 }

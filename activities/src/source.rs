@@ -1,41 +1,58 @@
-//! Connections to the platform's database: read only, with every setting that a faithful export depends on.
+//! Connects to the platform's database, as `export_read` and never to write.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use secrecy::{ExposeSecret, SecretString};
+use anyhow::anyhow;
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
-    PgPool,
+    ConnectOptions as _, Connection as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-/// A pool that hands out nothing for this long is a fault of the system.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What each read session is told when it begins. Values look the way `to_json` is documented to make them only
-/// under these; and with `row_security=off` a policy is an error instead of silently missing rows.
-const SETTINGS: [(&str, &str); 10] = [
+/// The settings that every value and every safety of an export depends on.
+///
+/// - `row_security=off`: a policy is an error instead of an export that silently misses rows.
+/// - `search_path` is empty: names are qualified, and types are always spelt in the same way.
+/// - the rest fixes the text of values, whatever role or database is set to.
+const SETTINGS: [(&str, &str); 9] = [
     ("row_security", "off"),
     ("default_transaction_read_only", "on"),
     ("search_path", ""),
     ("TimeZone", "UTC"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
-    ("extra_float_digits", "1"),
     ("bytea_output", "hex"),
     ("lc_monetary", "C"),
     ("jit", "off"),
 ];
 
-/// Makes the pool of read connections; it connects when the first one is asked for.
-pub fn pool(url: &SecretString, max_connections: u32) -> Result<PgPool> {
-    let options = PgConnectOptions::from_str(url.expose_secret())
-        .map_err(|_| anyhow::anyhow!("it is no PostgreSQL URL (postgres://user:password@host:port/database)"))
-        .context("failed to read `EXPORT_SOURCE_URL`")?
+/// A connection that rested longer is asked whether it lives before it is used; a busy one spares the round trip.
+const TRUSTED_IDLE: Duration = Duration::from_secs(30);
+
+/// Makes a pool of read connections. It opens none: the database may be down for now.
+///
+/// `most` is the number of exports at a time, each of which holds one connection.
+pub fn pool(url: &SecretString, most: u32, acquire_timeout: Duration) -> anyhow::Result<PgPool> {
+    // The error is dropped: it may quote a part of the URL.
+    let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| {
+        anyhow!("the URL of the source database is not of the form postgres://user:password@host/database")
+    })?;
+    let options = options
         .options(SETTINGS)
-        .application_name("export-worker source");
-    Ok(PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options))
+        .extra_float_digits(1)
+        .application_name("export-worker")
+        .disable_statement_logging();
+    let pool = PgPoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TRUSTED_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        });
+    Ok(pool.connect_lazy_with(options))
 }

@@ -83,7 +83,7 @@ async fn drift_found_inside_an_export_is_the_systems_fault_and_is_named_on_the_r
     let unfinished = serve(&steps, &attempt(request, 1)).await.unwrap_err();
     let Unfinished::Retry(verdict) = unfinished else { panic!("{unfinished:?}") };
     assert_eq!(verdict.code, "CatalogueDrift");
-    assert!(verdict.detail.contains("`bio`"), "{verdict}");
+    assert!(verdict.detail.contains("`public.users.bio`"), "{verdict}");
     let (status, attempts, last_error): (String, i32, String) =
         sqlx::query_as("select status, attempts, last_error from public.data_export_requests where id = $1")
             .bind(request)

@@ -42,7 +42,12 @@ pub(crate) async fn installation() -> Given {
     let spool = tempfile::tempdir().unwrap();
     let steps = ExportSteps {
         state,
-        source: source::pool(&installation.database.url(Role::Read).await.unwrap(), 4).unwrap(),
+        source: source::pool(
+            &installation.database.url(Role::Read).await.unwrap(),
+            4,
+            Duration::from_secs(30),
+        )
+        .unwrap(),
         store,
         installation: id,
         catalogue: Arc::new(Catalogue::builtin().unwrap()),

@@ -7,6 +7,8 @@
 )]
 
 mod archive;
+mod catalogue;
+mod collect;
 mod csv_reader;
 mod database;
 mod faults;
@@ -14,10 +16,12 @@ mod fulfil;
 mod hostile;
 mod installation;
 mod installation_of;
+mod platform;
 mod presign;
 mod sample;
 mod servers;
 mod stack;
+mod support;
 mod sweep;
 mod upload;
 mod values;

@@ -7,6 +7,7 @@ pub mod database;
 pub mod demo;
 pub mod development;
 pub mod faulty_store;
+pub mod platform;
 pub mod ports;
 pub mod postgres;
 pub mod private;

@@ -58,9 +58,7 @@ async fn remove_leftovers() -> anyhow::Result<()> {
 
 /// Gives the SQL for the rights of both roles.
 fn grants() -> anyhow::Result<String> {
-    let catalogue = Catalogue::builtin()?;
-    let (read, state) = (Role::Read.name(), Role::State.name());
-    Ok(catalogue::read_grants(&catalogue, read) + &catalogue::state_grants(state))
+    Ok(Catalogue::builtin()?.grants() + catalogue::state_grants())
 }
 
 /// A database of a test's own: the reference platform's tables, empty, and the export's.
@@ -73,7 +71,11 @@ impl TestDatabase {
     /// Copies the template.
     pub async fn new() -> anyhow::Result<Self> {
         let name = format!("test_{}", Uuid::new_v4().simple());
-        database::copy(&stack().await?.servers().postgres, TEMPLATE, &name).await?;
+        let postgres = &stack().await?.servers().postgres;
+        database::copy(postgres, TEMPLATE, &name).await?;
+        // A copy is an installation of its own: it must not take the bucket of another for its own.
+        let renew = "update public.data_export_installation set id = gen_random_uuid()".to_owned();
+        postgres.run(Role::Owner, &name, renew).await?;
         Ok(Self { name })
     }
 

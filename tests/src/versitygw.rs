@@ -66,13 +66,27 @@ impl Versitygw {
     }
 
     fn program(&self, folder: &Path, name: &str) -> anyhow::Result<Program> {
-        let (objects, sidecar) = (folder.join(name).join("objects"), folder.join(name).join("sidecar"));
+        let [objects, sidecar, versions] =
+            ["objects", "sidecar", "versions"].map(|part| folder.join(name).join(part));
         private::folder(&objects)?;
         private::folder(&sidecar)?;
+        private::folder(&versions)?;
         let port = format!("127.0.0.1:{}", self.port);
-        let (sidecar, objects) = (sidecar.display().to_string(), objects.display().to_string());
-        let arguments =
-            ["--port", &port, "--health", "/health", "--quiet", "posix", "--sidecar", &sidecar, &objects];
+        let [objects, sidecar, versions] =
+            [objects, sidecar, versions].map(|path| path.display().to_string());
+        let arguments = [
+            "--port",
+            &port,
+            "--health",
+            "/health",
+            "--quiet",
+            "posix",
+            "--sidecar",
+            &sidecar,
+            "--versioning-dir",
+            &versions,
+            &objects,
+        ];
         Ok(Program {
             name: name.to_owned(),
             path: tools::server("versitygw")?,

@@ -1,84 +1,74 @@
-//! The drift report: everything in which catalogue and database differ, and what is slow.
+//! The full drift report of `catalogue check` and `doctor`.
 
-use anyhow::{Context, Result};
+use anyhow::Context as _;
 use serde::Serialize;
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 
-use super::{
-    Catalogue,
-    quote::{generated, split},
-};
+use super::{Catalogue, Finding, FindingKind, check, sql::halves};
 
-/// What `catalogue check` and `doctor` show.
-#[derive(Clone, Debug, Default, Serialize)]
+/// Everything in which catalogue and database differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Columns and relations that vanished or changed their type: the night stops.
-    pub drift: Vec<String>,
-    /// Relations under row-level security: the night stops.
-    pub row_security: Vec<String>,
-    /// Columns that the catalogue does not know: not exported until somebody decides.
-    pub unclassified: Vec<String>,
-    /// Entities without an index on their key column: slow.
-    pub without_index: Vec<String>,
+    /// The differences, in the order of the catalogue; those of indexes last.
+    pub findings: Vec<Finding>,
 }
 
 impl Report {
-    /// Tells whether a night could run.
-    pub fn is_runnable(&self) -> bool {
-        self.drift.is_empty() && self.row_security.is_empty()
+    /// Tells whether nothing differs but what merely costs time.
+    pub fn is_clean(&self) -> bool {
+        self.findings.iter().all(|finding| finding.kind.is_warning())
     }
 
-    /// Tells whether nothing needs a decision.
-    pub fn is_clean(&self) -> bool {
-        self.is_runnable() && self.unclassified.is_empty()
+    /// Tells whether no export can be made until something is mended.
+    pub fn stops_exports(&self) -> bool {
+        self.findings.iter().any(|finding| finding.kind.stops_exports())
     }
 }
 
-impl Catalogue {
-    /// Compares catalogue and database in full.
-    pub async fn report(&self, conn: &mut PgConnection) -> Result<Report> {
-        let found = self.find_columns(conn).await?;
-        let unclassified = found.iter().filter_map(|f| {
-            let entity = self.entities().get(f.entity)?;
-            let known = entity.columns.iter().any(|column| column.name == f.name && !column.computed);
-            (!known).then(|| {
-                let base =
-                    if f.base_name() == f.pg_type { String::new() } else { format!(", a {}", f.base_name()) };
-                format!("`{}`.`{}` of type {}{base}", entity.relation, f.name, f.pg_type)
-            })
-        });
-        Ok(Report {
-            drift: self.drift(&found),
-            row_security: self.secured(&found),
-            unclassified: unclassified.collect(),
-            without_index: self.without_index(conn).await?,
-        })
-    }
-
-    async fn without_index(&self, conn: &mut PgConnection) -> Result<Vec<String>> {
-        let mut without = Vec::new();
-        for entity in self.entities() {
-            let (schema, relation) = split(&entity.relation);
-            let indexed: bool = generated(
-                "select exists (
-                     select from pg_catalog.pg_index i
-                     join pg_catalog.pg_class c on c.oid = i.indrelid
-                     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-                     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
-                     where n.nspname = $1 and c.relname = $2 and a.attname = $3 and i.indisvalid and i.indpred is null
-                 )",
-            )
-            .bind(schema)
-            .bind(relation)
-            .bind(&entity.by)
-            .fetch_one(&mut *conn)
-            .await
-            .with_context(|| format!("failed to read the indexes of `{}`", entity.relation))?
-            .try_get(0)?;
-            if !indexed {
-                without.push(format!("`{}` has no index that begins with `{}`", entity.relation, entity.by));
-            }
+pub(super) async fn report(catalogue: &Catalogue, connection: &mut PgConnection) -> anyhow::Result<Report> {
+    let rows = sqlx::raw_sql(catalogue.check.clone()).fetch_all(&mut *connection).await;
+    let found = check::read(&rows.context("failed to read the system catalogs")?)?;
+    let mut findings = check::compare(catalogue, &found);
+    let is_gone = |relation: &str, findings: &[Finding]| {
+        findings
+            .iter()
+            .any(|finding| finding.relation == relation && finding.kind == FindingKind::MissingRelation)
+    };
+    for entity in &catalogue.entities {
+        if !is_gone(&entity.relation, &findings)
+            && !has_index(connection, &entity.relation, &entity.by).await?
+        {
+            findings.push(Finding {
+                kind: FindingKind::NoIndex,
+                relation: entity.relation.clone(),
+                column: Some(entity.by.clone()),
+                found: None,
+                expected: None,
+            });
         }
-        Ok(without)
     }
+    Ok(Report { findings })
+}
+
+/// Tells whether a whole, valid index begins with the column; a view is taken at its word.
+async fn has_index(connection: &mut PgConnection, relation: &str, column: &str) -> anyhow::Result<bool> {
+    let (schema, name) = halves(relation);
+    let found: Option<bool> = sqlx::query_scalar(
+        "select c.relkind not in ('r', 'p', 'm') or exists (
+            select
+            from pg_catalog.pg_index i
+            join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
+            where i.indrelid = c.oid and a.attname = $3 and i.indisvalid and i.indpred is null
+        )
+        from pg_catalog.pg_class c
+        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and c.relname = $2",
+    )
+    .bind(schema)
+    .bind(name)
+    .bind(column)
+    .fetch_optional(connection)
+    .await
+    .with_context(|| format!("failed to look for an index of `{relation}`"))?;
+    Ok(found.unwrap_or_default())
 }

@@ -1,0 +1,297 @@
+//! Compares the catalogue with a database.
+//!
+//! It reads `pg_catalog`: `information_schema` hides the very columns that the reading role may not read.
+
+use std::fmt;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use sqlx::{Row as _, SqlStr, postgres::PgRow};
+
+use super::{
+    Catalogue, Entity, kinds,
+    sql::{self, Part, halves},
+};
+use crate::failure::Failure;
+
+/// The columns of all relations and what is beneath their types, in one answer.
+///
+/// Constants instead of parameters let it travel in one message with the begin of the transaction.
+pub(super) fn statement(relations: &[&str]) -> SqlStr {
+    let mut parts = vec![Part::Sql("with recursive wanted(relation, schema, name) as (values ")];
+    for (index, relation) in relations.iter().enumerate() {
+        let (schema, name) = halves(relation);
+        parts.extend([
+            Part::Sql(if index == 0 { "(" } else { ", (" }),
+            Part::Number(index),
+            Part::Sql(", "),
+            Part::Literal(schema),
+            Part::Sql("::pg_catalog.name, "),
+            Part::Literal(name),
+            Part::Sql("::pg_catalog.name)"),
+        ]);
+    }
+    parts.push(Part::Sql(
+        "),
+        found as (
+            select w.relation, c.relrowsecurity, a.attnum, a.attname, a.atttypid, a.atttypmod
+            from wanted w
+            join pg_catalog.pg_namespace n on n.nspname = w.schema
+            join pg_catalog.pg_class c
+                on c.relnamespace = n.oid and c.relname = w.name and c.relkind in ('r', 'p', 'v', 'm', 'f')
+            left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        ),
+        -- Down from each type through its domains and arrays (22 and 30 are the old vectors, not arrays).
+        walk(type, at, arrays, typtype, below) as (
+            select t.oid, t.oid, 0, t.typtype, b.below
+            from pg_catalog.pg_type t,
+                lateral (select case
+                    when t.typtype = 'd' then t.typbasetype
+                    when t.typcategory = 'A' and t.typlen = -1 and t.oid not in (22, 30) then t.typelem
+                    else 0 end as below) b
+            where t.oid in (select f.atttypid from found f)
+            union all
+            select w.type, t.oid, w.arrays + case w.typtype when 'd' then 0 else 1 end, t.typtype, b.below
+            from walk w
+            join pg_catalog.pg_type t on t.oid = w.below,
+                lateral (select case
+                    when t.typtype = 'd' then t.typbasetype
+                    when t.typcategory = 'A' and t.typlen = -1 and t.oid not in (22, 30) then t.typelem
+                    else 0 end as below) b
+        )
+        select f.relation, f.relrowsecurity, f.attname::pg_catalog.text,
+            pg_catalog.format_type(f.atttypid, f.atttypmod), f.atttypid::pg_catalog.int8, w.at::pg_catalog.int8,
+            w.typtype = 'e', w.arrays
+        from found f
+        left join walk w on w.type = f.atttypid and w.below = 0
+        order by f.relation, f.attnum",
+    ));
+    sql::statement(&parts)
+}
+
+/// What a database has.
+pub(super) struct Found {
+    relations: Vec<FoundRelation>,
+}
+
+struct FoundRelation {
+    index: usize,
+    row_security: bool,
+    columns: Vec<FoundColumn>,
+}
+
+/// A column that a database has.
+pub(super) struct FoundColumn {
+    name: String,
+    /// Its type as `format_type()` writes it.
+    pub(super) pg_type: String,
+    pub(super) found: kinds::FoundType,
+}
+
+impl Found {
+    fn relation(&self, catalogue: &Catalogue, relation: &str) -> Option<&FoundRelation> {
+        let index = catalogue.relations().iter().position(|name| *name == relation)?;
+        self.relations.iter().find(|found| found.index == index)
+    }
+
+    /// Gives a column of an entity, which the comparison has shown to be there.
+    pub(super) fn column(
+        &self,
+        catalogue: &Catalogue,
+        entity: &Entity,
+        name: &str,
+    ) -> anyhow::Result<&FoundColumn> {
+        let column = self.relation(catalogue, &entity.relation).and_then(|relation| relation.column(name));
+        column.with_context(|| format!("`{}.{name}` is not in the database", entity.relation))
+    }
+}
+
+impl FoundRelation {
+    fn column(&self, name: &str) -> Option<&FoundColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+/// Reads the answer to [`statement`], which comes in text or binary form.
+pub(super) fn read(rows: &[PgRow]) -> anyhow::Result<Found> {
+    let mut relations: Vec<FoundRelation> = Vec::new();
+    for row in rows {
+        read_row(row, &mut relations).context("failed to read the answer of the system catalogs")?;
+    }
+    Ok(Found { relations })
+}
+
+fn read_row(row: &PgRow, relations: &mut Vec<FoundRelation>) -> anyhow::Result<()> {
+    let index = usize::try_from(row.try_get::<i32, _>(0)?)?;
+    if relations.last().is_none_or(|last| last.index != index) {
+        relations.push(FoundRelation { index, row_security: row.try_get(1)?, columns: Vec::new() });
+    }
+    // A relation may have no column at all.
+    let Some(name) = row.try_get::<Option<String>, _>(2)? else { return Ok(()) };
+    let found = kinds::FoundType {
+        oid: row.try_get(4)?,
+        base: row.try_get(5)?,
+        is_enum: row.try_get(6)?,
+        arrays: row.try_get(7)?,
+    };
+    if let Some(relation) = relations.last_mut() {
+        relation.columns.push(FoundColumn { name, pg_type: row.try_get(3)?, found });
+    }
+    Ok(())
+}
+
+/// A difference between catalogue and database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What kind of difference.
+    pub kind: FindingKind,
+    /// The relation, `schema.name`.
+    pub relation: String,
+    /// The column, unless it is about the whole relation.
+    pub column: Option<String>,
+    /// The type that the database has.
+    pub found: Option<String>,
+    /// The type that the catalogue expects.
+    pub expected: Option<String>,
+}
+
+/// What kind of difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// The relation is gone.
+    MissingRelation,
+    /// The column is gone.
+    MissingColumn,
+    /// The column has another type.
+    RetypedColumn,
+    /// Row-level security is enabled on the relation.
+    RowSecurity,
+    /// The database has a column that nobody has decided about: it is not exported.
+    UnclassifiedColumn,
+    /// No index begins with the column by which the entity is read.
+    NoIndex,
+}
+
+impl FindingKind {
+    /// Tells whether no export can be made until it is mended.
+    pub fn stops_exports(self) -> bool {
+        !matches!(self, Self::UnclassifiedColumn | Self::NoIndex)
+    }
+
+    /// Tells whether it only makes exports slow.
+    pub fn is_warning(self) -> bool {
+        self == Self::NoIndex
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let relation = &self.relation;
+        let column = self.column.as_deref().unwrap_or_default();
+        let found = self.found.as_deref().unwrap_or_default();
+        let expected = self.expected.as_deref().unwrap_or_default();
+        match self.kind {
+            FindingKind::MissingRelation => write!(f, "`{relation}` does not exist"),
+            FindingKind::MissingColumn => write!(f, "column `{relation}.{column}` does not exist"),
+            FindingKind::RetypedColumn => {
+                write!(
+                    f,
+                    "column `{relation}.{column}` is of type `{found}`, the catalogue says `{expected}`"
+                )
+            }
+            FindingKind::RowSecurity => write!(f, "row-level security is enabled on `{relation}`"),
+            FindingKind::UnclassifiedColumn => {
+                write!(
+                    f,
+                    "column `{relation}.{column}` of type `{found}` is not in the catalogue and not exported"
+                )
+            }
+            FindingKind::NoIndex => {
+                write!(
+                    f,
+                    "no index of `{relation}` begins with `{column}`: every export reads the whole table"
+                )
+            }
+        }
+    }
+}
+
+/// Finds what differs in columns and row security.
+pub(super) fn compare(catalogue: &Catalogue, found: &Found) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in catalogue.relations() {
+        let finding = |kind, column: Option<&str>, found: Option<&str>, expected: Option<&str>| Finding {
+            kind,
+            relation: name.to_owned(),
+            column: column.map(str::to_owned),
+            found: found.map(str::to_owned),
+            expected: expected.map(str::to_owned),
+        };
+        let Some(relation) = found.relation(catalogue, name) else {
+            findings.push(finding(FindingKind::MissingRelation, None, None, None));
+            continue;
+        };
+        if relation.row_security {
+            findings.push(finding(FindingKind::RowSecurity, None, None, None));
+        }
+        for (column, expected) in expected_columns(catalogue, name) {
+            match (relation.column(column), expected) {
+                (None, _) => findings.push(finding(FindingKind::MissingColumn, Some(column), None, expected)),
+                (Some(found), Some(_)) if Some(found.pg_type.as_str()) != expected => {
+                    let kind = FindingKind::RetypedColumn;
+                    findings.push(finding(kind, Some(column), Some(&found.pg_type), expected));
+                }
+                (Some(_), _) => {}
+            }
+        }
+        let mut entities = catalogue.entities.iter().filter(|entity| entity.relation == name).peekable();
+        // What a keys query reads is no entity: its other columns are nobody's decision.
+        if entities.peek().is_some() {
+            let classified: Vec<&str> = entities
+                .flat_map(|entity| entity.columns.iter().filter(|c| !c.computed))
+                .map(|c| c.name.as_str())
+                .collect();
+            for column in relation.columns.iter().filter(|column| !classified.contains(&column.name.as_str()))
+            {
+                let kind = FindingKind::UnclassifiedColumn;
+                findings.push(finding(kind, Some(&column.name), Some(&column.pg_type), None));
+            }
+        }
+    }
+    findings
+}
+
+/// The columns that must be there, with the type where it matters.
+fn expected_columns<'a>(catalogue: &'a Catalogue, relation: &'a str) -> Vec<(&'a str, Option<&'a str>)> {
+    let mut expected: Vec<(&str, Option<&str>)> = Vec::new();
+    for entity in catalogue.entities.iter().filter(|entity| entity.relation == relation) {
+        let columns = entity.columns.iter().filter(|column| !column.computed);
+        expected.extend(columns.map(|column| (column.name.as_str(), Some(column.pg_type.as_str()))));
+    }
+    let reads = catalogue.keys.iter().flat_map(|keys| &keys.reads).filter(|(name, _)| name == relation);
+    for column in reads.flat_map(|(_, columns)| columns) {
+        if !expected.iter().any(|(name, _)| name == column) {
+            expected.push((column, None));
+        }
+    }
+    expected
+}
+
+/// Turns findings that no export survives into their failure, and gives the new columns.
+pub(super) fn refuse_drift(findings: Vec<Finding>) -> Result<Vec<String>, Failure> {
+    let secured: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.kind == FindingKind::RowSecurity)
+        .map(|finding| format!("`{}`", finding.relation))
+        .collect();
+    if !secured.is_empty() {
+        return Err(Failure::RowSecurity(secured));
+    }
+    let (drift, new): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.kind.stops_exports());
+    if !drift.is_empty() {
+        return Err(Failure::CatalogueDrift(drift.iter().map(Finding::to_string).collect()));
+    }
+    Ok(new.into_iter().map(|new| format!("{}.{}", new.relation, new.column.unwrap_or_default())).collect())
+}

@@ -1,0 +1,187 @@
+//! Reads `catalogue.toml`: everything that can be known without a database is checked here.
+
+use anyhow::Context as _;
+
+use super::{
+    CatalogueColumn, Entity, Keys, LeftOut, Use,
+    document::{Document, Table, Value},
+    kinds,
+};
+
+/// Identifiers are at most this long in PostgreSQL.
+const NAME_BYTES: usize = 63;
+
+/// The parts of a catalogue file, checked against each other.
+pub(super) struct Parsed {
+    pub(super) keys: Vec<Keys>,
+    pub(super) entities: Vec<Entity>,
+    pub(super) left_out: Vec<LeftOut>,
+    /// Index of the entity that holds the account's own row.
+    pub(super) account: usize,
+}
+
+/// Parses the text of a catalogue; `query_file` gives the text of a `.sql` file beside it.
+pub(super) fn parse(
+    file: &str,
+    text: &str,
+    query_file: &mut dyn FnMut(&str) -> anyhow::Result<String>,
+) -> anyhow::Result<Parsed> {
+    let document = Document::new(file, text);
+    let entries = document.parse()?;
+    let root = document.root(&entries);
+    root.only(&["keys", "left_out", "entity"])?;
+
+    let mut keys = Vec::new();
+    for (name, value) in root.required("keys")?.table()?.iter() {
+        keys.push(parse_keys(name, &value, query_file)?);
+    }
+    let mut left_out = Vec::new();
+    if let Some(value) = root.optional("left_out") {
+        for (relation, why) in value.table()?.iter() {
+            check_relation(relation, &why)?;
+            left_out.push(LeftOut { relation: relation.to_owned(), why: why.text()? });
+        }
+    }
+    let mut entities = Vec::new();
+    let mut account = None;
+    for (name, value) in root.required("entity")?.table()?.iter() {
+        let entity = parse_entity(name, &value.table()?, &keys)?;
+        if account.is_none() && entity.keys == "account" {
+            if entity.columns.iter().any(|column| column.name == entity.by && column.pg_type != "uuid") {
+                return Err(value.error("the account's own entity must have a `by` column of type `uuid`"));
+            }
+            account = Some(entities.len());
+        }
+        entities.push(entity);
+    }
+    let account = account.ok_or_else(|| {
+        root.error(
+            "no entity has `keys = \"account\"`: without one nobody knows whether an account still exists",
+        )
+    })?;
+    Ok(Parsed { keys, entities, left_out, account })
+}
+
+fn parse_keys(
+    name: &str,
+    value: &Value<'_>,
+    query_file: &mut dyn FnMut(&str) -> anyhow::Result<String>,
+) -> anyhow::Result<Keys> {
+    let table = value.table()?;
+    table.only(&["query", "reads"])?;
+    let place = table.required("query")?;
+    let query = place.text()?;
+    let query = if query.ends_with(".sql") {
+        let text = query_file(&query).with_context(|| place.error("cannot read the query").to_string())?;
+        if text.trim().is_empty() {
+            return Err(place.error(format_args!("`{query}` is empty")));
+        }
+        text
+    } else {
+        query
+    };
+    let query = query.trim_end().trim_end_matches(';').to_owned();
+    let mut reads = Vec::new();
+    if let Some(value) = table.optional("reads") {
+        for (relation, columns) in value.table()?.iter() {
+            check_relation(relation, &columns)?;
+            reads.push((relation.to_owned(), columns.texts()?));
+        }
+    }
+    Ok(Keys { name: name.to_owned(), query, reads, computed: Vec::new() })
+}
+
+fn parse_entity(name: &str, table: &Table<'_>, keys: &[Keys]) -> anyhow::Result<Entity> {
+    if !is_entity_name(name) {
+        return Err(table.error("an entity's name becomes a file name and must match ^[a-z][a-z0-9_]{0,62}$"));
+    }
+    table.only(&["relation", "keys", "by", "order", "about", "columns"])?;
+    let mut columns = Vec::new();
+    for (name, value) in table.required("columns")?.table()?.iter() {
+        columns.push(parse_column(name, &value)?);
+    }
+    if columns.iter().all(|column| column.use_ == Use::Omit) {
+        return Err(table.error("exports no column"));
+    }
+    let relation = table.required("relation")?;
+    check_relation(&relation.text()?, &relation)?;
+    let keys_place = table.required("keys")?;
+    let used = keys_place.text()?;
+    if !keys.iter().any(|keys| keys.name == used) {
+        return Err(keys_place.error(format_args!("there is no [keys.{used}]")));
+    }
+    let by = table.required("by")?;
+    if !columns.iter().any(|column| column.name == by.text().unwrap_or_default() && !column.computed) {
+        return Err(by.error(format_args!("`{}` is not one of the entity's columns", by.text()?)));
+    }
+    let order = table.required("order")?;
+    let ordered = order.texts()?;
+    if ordered.is_empty() {
+        return Err(order.error("is empty: without an order two exports of the same rows differ"));
+    }
+    for wanted in &ordered {
+        let known = columns.iter().any(|c| &c.name == wanted && c.use_ == Use::Export && !c.computed);
+        if !known {
+            return Err(order.error(format_args!("`{wanted}` is not an exported column of the entity")));
+        }
+    }
+    Ok(Entity {
+        name: name.to_owned(),
+        relation: relation.text()?,
+        keys: used,
+        by: by.text()?,
+        order: ordered,
+        about: table.required("about")?.text()?,
+        columns,
+    })
+}
+
+fn parse_column(name: &str, value: &Value<'_>) -> anyhow::Result<CatalogueColumn> {
+    if name.is_empty() || name.len() > NAME_BYTES || name.contains('\0') {
+        return Err(value.error("is not a column's name"));
+    }
+    let table = value.table()?;
+    table.only(&["type", "use", "about", "why", "computed"])?;
+    let use_place = table.required("use")?;
+    let use_ = match use_place.text()?.as_str() {
+        "export" => Use::Export,
+        "pseudonym" => Use::Pseudonym,
+        "omit" => Use::Omit,
+        other => {
+            return Err(use_place.error(format_args!("`{other}` is none of export, pseudonym and omit")));
+        }
+    };
+    let type_place = table.required("type")?;
+    let pg_type = type_place.text()?;
+    if use_ == Use::Pseudonym && pg_type != "uuid" {
+        return Err(use_place.error(format_args!("only a `uuid` can become a pseudonym, not `{pg_type}`")));
+    }
+    let computed = table.optional("computed").map(|flag| flag.flag()).transpose()?.unwrap_or_default();
+    if computed && kinds::named(&pg_type).is_none() {
+        return Err(type_place.error(format_args!("`{pg_type}` cannot be the type of a computed column")));
+    }
+    if computed && (use_ == Use::Omit || name == "key") {
+        return Err(use_place.error("a computed column is exported or left out of the query"));
+    }
+    let explain = |key: &str| table.optional(key).map(|place| place.text()).transpose();
+    let (about, why) = match use_ {
+        Use::Omit => (explain("about")?, Some(table.required("why")?.text()?)),
+        Use::Export | Use::Pseudonym => (Some(table.required("about")?.text()?), explain("why")?),
+    };
+    Ok(CatalogueColumn { name: name.to_owned(), pg_type, use_, about, why, computed })
+}
+
+fn check_relation(relation: &str, place: &Value<'_>) -> anyhow::Result<()> {
+    let is_name = |name: &str| !name.is_empty() && name.len() <= NAME_BYTES && !name.contains(['.', '\0']);
+    match relation.split_once('.') {
+        Some((schema, name)) if is_name(schema) && is_name(name) => Ok(()),
+        _ => Err(place.error(format_args!("`{relation}` is not of the form `schema.relation`"))),
+    }
+}
+
+/// Tells whether a name is safe as the name of a file and of an archive's entry.
+pub(super) fn is_entity_name(name: &str) -> bool {
+    name.len() <= NAME_BYTES
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}

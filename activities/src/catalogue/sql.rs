@@ -1,0 +1,85 @@
+//! Puts names from the catalogue into SQL; no other place of the project makes a statement at run time.
+
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+
+/// A piece of a statement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part<'a> {
+    /// Text of this program.
+    Sql(&'static str),
+    /// An identifier, quoted here.
+    Name(&'a str),
+    /// A relation as the catalogue names it, `schema.name`, each half quoted here.
+    Relation(&'a str),
+    /// A string constant, quoted here.
+    Literal(&'a str),
+    /// The number of a parameter or of a generated name.
+    Number(usize),
+    /// Text that is SQL already: a keys query of the operator's own file, or a type as
+    /// `format_type()` writes it.
+    Trusted(&'a str),
+}
+
+/// Makes the statement: the one place where identifiers are quoted and SQL is declared safe.
+pub(crate) fn statement(parts: &[Part<'_>]) -> SqlStr {
+    let mut sql = String::new();
+    for part in parts {
+        match part {
+            Part::Sql(text) => sql.push_str(text),
+            Part::Trusted(text) => sql.push_str(text),
+            Part::Number(number) => sql.push_str(&number.to_string()),
+            Part::Name(name) => push_quoted(&mut sql, '"', name),
+            Part::Relation(relation) => {
+                let (schema, name) = halves(relation);
+                push_quoted(&mut sql, '"', schema);
+                sql.push('.');
+                push_quoted(&mut sql, '"', name);
+            }
+            Part::Literal(text) => {
+                // An escape string means the same whatever standard_conforming_strings is.
+                sql.push('E');
+                push_quoted(&mut sql, '\'', &text.replace('\\', "\\\\"));
+            }
+        }
+    }
+    AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
+}
+
+/// Splits `schema.name`, which the catalogue was checked to hold.
+pub(crate) fn halves(relation: &str) -> (&str, &str) {
+    relation.split_once('.').unwrap_or(("", relation))
+}
+
+fn push_quoted(sql: &mut String, quote: char, text: &str) {
+    sql.push(quote);
+    for character in text.chars() {
+        if character == quote {
+            sql.push(quote);
+        }
+        sql.push(character);
+    }
+    sql.push(quote);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_constants_cannot_leave_their_quotes() {
+        let sql = statement(&[
+            Part::Sql("select "),
+            Part::Name("a\"; drop table b; --"),
+            Part::Sql(" from "),
+            Part::Relation("Odd schema.ta\"ble"),
+            Part::Sql(" where x = "),
+            Part::Literal("it's \\ here"),
+        ]);
+        assert_eq!(
+            sql.as_str(),
+            r#"select "a""; drop table b; --" from "Odd schema"."ta""ble" where x = E'it''s \\ here'"#
+        );
+    }
+}

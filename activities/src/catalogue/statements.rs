@@ -1,0 +1,156 @@
+//! Generates the statements of an export from the catalogue.
+//!
+//! The keys come first, sorted; each entity is then read key by key through a lateral join, so that no row
+//! outside the keys can come, rows flow from the first moment, and the source never sorts a whole account.
+
+use anyhow::Context as _;
+use sqlx::SqlStr;
+
+use super::{
+    Catalogue, Entity, EntityPlan, Keys, Use,
+    check::Found,
+    kinds,
+    sql::{Part, statement},
+};
+use crate::serialise::{Column, Treatment};
+
+/// One row: whether the account exists, then for each set of keys an array of the keys and one of each computed column.
+///
+/// From here on the transaction plans without sorts: the answer sets `enable_sort`, which spares a round trip.
+pub(super) fn keys(keys: &[Keys], account: &Entity) -> SqlStr {
+    let mut parts = vec![
+        Part::Sql("select pg_catalog.set_config('enable_sort', 'off', true), exists (select from "),
+        Part::Relation(&account.relation),
+        Part::Sql(" t where t."),
+        Part::Name(&account.by),
+        Part::Sql(" = $1::pg_catalog.uuid)"),
+    ];
+    for (index, set) in keys.iter().enumerate() {
+        for column in 0..=set.computed.len() {
+            parts.extend([Part::Sql(", k"), Part::Number(index), Part::Sql(".c"), Part::Number(column)]);
+        }
+    }
+    for (index, set) in keys.iter().enumerate() {
+        parts.push(Part::Sql(if index == 0 { " from (select " } else { " cross join (select " }));
+        let columns = std::iter::once("key").chain(set.computed.iter().map(String::as_str));
+        for (column, name) in columns.enumerate() {
+            parts.extend([
+                Part::Sql(if column == 0 { "" } else { ", " }),
+                Part::Sql("coalesce(array_agg(q."),
+                Part::Name(name),
+                Part::Sql("::pg_catalog.text order by q.key) filter (where q.key is not null), '{}') as c"),
+                Part::Number(column),
+            ]);
+        }
+        // The query may end in a comment, hence the line feed.
+        parts.extend([
+            Part::Sql(" from (\n"),
+            Part::Trusted(&set.query),
+            Part::Sql("\n) q) k"),
+            Part::Number(index),
+        ]);
+    }
+    statement(&parts)
+}
+
+/// Which of the users in `$1` have a row.
+pub(super) fn accounts(account: &Entity) -> SqlStr {
+    statement(&[
+        Part::Sql("select t."),
+        Part::Name(&account.by),
+        Part::Sql(" from "),
+        Part::Relation(&account.relation),
+        Part::Sql(" t where t."),
+        Part::Name(&account.by),
+        Part::Sql(" = any($1::pg_catalog.uuid[])"),
+    ])
+}
+
+/// How one entity is read from the database that was found.
+pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> anyhow::Result<EntityPlan> {
+    let keys = catalogue.keys.iter().position(|keys| keys.name == entity.keys);
+    let keys = keys.with_context(|| format!("entity `{}` has no keys", entity.name))?;
+    let key_type = found.column(catalogue, entity, &entity.by)?.pg_type.as_str();
+
+    let (mut columns, mut outer, mut inner) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut arrays, mut names) = (Vec::new(), Vec::new());
+    let mut computed = Vec::new();
+    let mut casts = Vec::new();
+    let exported: Vec<_> = entity.columns.iter().filter(|column| column.use_ != Use::Omit).collect();
+    for column in exported.iter().filter(|column| !column.computed) {
+        casts.push(kinds::encoder(&found.column(catalogue, entity, &column.name)?.found));
+    }
+    let mut encoders = casts.iter();
+    for (index, column) in exported.iter().enumerate() {
+        let comma = Part::Sql(if index == 0 { "" } else { ", " });
+        let treatment = if column.use_ == Use::Pseudonym { Treatment::Pseudonym } else { Treatment::Export };
+        let kind = if column.computed {
+            let base = kinds::named(&column.pg_type).context("a computed column has no base type")?;
+            let position = catalogue.keys[keys].computed.iter().position(|name| name == &column.name);
+            computed.push(position.context("a computed column is not among its keys'")?);
+            arrays.extend([
+                Part::Sql(", $"),
+                Part::Number(computed.len() + 1),
+                Part::Sql("::pg_catalog.text[]::"),
+                Part::Sql(base.cast),
+                Part::Sql("[]"),
+            ]);
+            names.extend([Part::Sql(", c"), Part::Number(index)]);
+            outer.extend([comma, Part::Sql("k.c"), Part::Number(index)]);
+            base.kind()
+        } else {
+            let (kind, cast) = encoders.next().context("a column has no encoder")?;
+            let comma = Part::Sql(if inner.is_empty() { "" } else { ", " });
+            inner.extend([
+                comma,
+                Part::Sql("t."),
+                Part::Name(&column.name),
+                Part::Trusted(cast),
+                Part::Sql(" as c"),
+                Part::Number(index),
+            ]);
+            outer.extend([
+                Part::Sql(if index == 0 { "" } else { ", " }),
+                Part::Sql("t.c"),
+                Part::Number(index),
+            ]);
+            kind.clone()
+        };
+        columns.push(Column { name: column.name.clone(), kind, treatment });
+    }
+
+    let mut parts = vec![Part::Sql("select ")];
+    parts.append(&mut outer);
+    parts.extend([
+        Part::Sql(" from unnest($1::pg_catalog.text[]::"),
+        Part::Trusted(key_type),
+        Part::Sql("[]"),
+    ]);
+    parts.append(&mut arrays);
+    parts.push(Part::Sql(") k(key"));
+    parts.append(&mut names);
+    parts.push(Part::Sql(") cross join lateral (select "));
+    parts.append(&mut inner);
+    parts.extend([
+        Part::Sql(" from "),
+        Part::Relation(&entity.relation),
+        Part::Sql(" t where t."),
+        Part::Name(&entity.by),
+        Part::Sql(" = k.key order by "),
+    ]);
+    for (index, name) in entity.order.iter().enumerate() {
+        parts.extend([Part::Sql(if index == 0 { "t." } else { ", t." }), Part::Name(name)]);
+    }
+    parts.push(Part::Sql(") t"));
+
+    let position = |name: &String| columns.iter().position(|column: &Column| &column.name == name);
+    Ok(EntityPlan {
+        name: entity.name.clone(),
+        relation: entity.relation.clone(),
+        statement: statement(&parts),
+        order: entity.order.iter().filter_map(position).collect(),
+        columns,
+        keys,
+        computed,
+    })
+}

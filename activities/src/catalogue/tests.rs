@@ -1,0 +1,172 @@
+use super::*;
+
+fn parse(text: &str) -> anyhow::Result<Catalogue> {
+    Catalogue::new("catalogue.toml", text, &mut |name| match name {
+        "keys.sql" => Ok("select 1 as key; \n".to_owned()),
+        _ => anyhow::bail!("no such file"),
+    })
+}
+
+fn complaint(text: &str) -> String {
+    format!("{:#}", parse(text).unwrap_err())
+}
+
+const SMALL: &str = r#"[keys.account]
+query = "select $1::uuid as key"
+[entity.users]
+relation = "public.users"
+keys = "account"
+by = "id"
+order = ["id"]
+about = "You."
+[entity.users.columns]
+id = { type = "uuid", use = "export", about = "Id." }
+password = { type = "text", use = "omit", why = "Secret." }
+"#;
+
+#[test]
+fn the_builtin_catalogue_parses_and_keeps_the_order_of_the_file() {
+    let catalogue = Catalogue::builtin().unwrap();
+    let names: Vec<_> = catalogue.entities().iter().map(|entity| entity.name.as_str()).collect();
+    assert_eq!(names, ["users", "projects", "features", "pipeline_runs", "releases"]);
+    let columns: Vec<_> = catalogue.entities()[1].columns.iter().take(3).map(|c| c.name.as_str()).collect();
+    assert_eq!(columns, ["id", "association", "owner_id"]);
+    assert_eq!(catalogue.account().name, "users");
+    assert_eq!(catalogue.sha256().len(), 64);
+}
+
+#[test]
+fn a_small_catalogue_is_accepted() {
+    assert_eq!(parse(SMALL).unwrap().entities().len(), 1);
+}
+
+#[test]
+fn any_change_of_the_file_or_a_query_changes_the_digest() {
+    let plain = parse(SMALL).unwrap();
+    assert_ne!(plain.sha256(), parse(&SMALL.replace("You.", "Me.")).unwrap().sha256());
+    let in_a_file = SMALL.replace("select $1::uuid as key", "keys.sql");
+    assert_ne!(plain.sha256(), parse(&in_a_file).unwrap().sha256());
+}
+
+#[test]
+fn every_mistake_is_named_with_file_line_and_key() {
+    let cases = [
+        (
+            "by = \"id\"",
+            "bye = \"id\"",
+            "catalogue.toml:6: `entity.users.bye`: unknown key, expected one of relation, keys, by, order, about, columns",
+        ),
+        ("by = \"id\"\n", "", "catalogue.toml:3: `entity.users`: `by` is missing"),
+        (
+            "by = \"id\"",
+            "by = \"uid\"",
+            "catalogue.toml:6: `entity.users.by`: `uid` is not one of the entity's columns",
+        ),
+        ("by = \"id\"", "by = 7", "catalogue.toml:6: `entity.users.by`: expected a text, found integer"),
+        ("\"account\"", "\"projects\"", "catalogue.toml:5: `entity.users.keys`: there is no [keys.projects]"),
+        (
+            "[\"id\"]",
+            "[]",
+            "catalogue.toml:7: `entity.users.order`: is empty: without an order two exports of the same rows differ",
+        ),
+        (
+            "[\"id\"]",
+            "[\"password\"]",
+            "catalogue.toml:7: `entity.users.order`: `password` is not an exported column of the entity",
+        ),
+        (
+            "public.users",
+            "users",
+            "catalogue.toml:4: `entity.users.relation`: `users` is not of the form `schema.relation`",
+        ),
+        (
+            "entity.users",
+            "entity.Users",
+            "catalogue.toml:3: `entity.Users`: an entity's name becomes a file name and must match ^[a-z][a-z0-9_]{0,62}$",
+        ),
+        (
+            "use = \"export\"",
+            "use = \"UNDECIDED\"",
+            "catalogue.toml:10: `entity.users.columns.id.use`: is still UNDECIDED: a person has to decide it",
+        ),
+        (
+            "use = \"export\"",
+            "use = \"Export\"",
+            "catalogue.toml:10: `entity.users.columns.id.use`: `Export` is none of export, pseudonym and omit",
+        ),
+        ("about = \"Id.\"", "about = \" \"", "catalogue.toml:10: `entity.users.columns.id.about`: is empty"),
+        (", about = \"Id.\"", "", "catalogue.toml:10: `entity.users.columns.id`: `about` is missing"),
+        (
+            "why =",
+            "wy =",
+            "catalogue.toml:11: `entity.users.columns.password.wy`: unknown key, expected one of type, use, about, why, computed",
+        ),
+        (
+            "\"omit\", why = \"Secret.\"",
+            "\"pseudonym\", about = \"?\"",
+            "catalogue.toml:11: `entity.users.columns.password.use`: only a `uuid` can become a pseudonym, not `text`",
+        ),
+        (
+            "{ type = \"text\"",
+            "{ type = \"text\", computed = \"yes\"",
+            "catalogue.toml:11: `entity.users.columns.password.computed`: expected true or false, found string",
+        ),
+        (
+            "select $1::uuid as key",
+            "none.sql",
+            "catalogue.toml:2: `keys.account.query`: cannot read the query: no such file",
+        ),
+        (
+            "{ type = \"uuid\"",
+            "{ type = \"bigint\"",
+            "catalogue.toml:3: `entity.users`: the account's own entity must have a `by` column of type `uuid`",
+        ),
+    ];
+    for (right, wrong, expected) in cases {
+        let text = SMALL.replace(right, wrong);
+        assert_ne!(text, SMALL, "`{right}` is not in the catalogue");
+        assert_eq!(complaint(&text), expected);
+    }
+}
+
+#[test]
+fn a_syntax_error_is_named_with_file_and_line() {
+    let complaint = complaint(&SMALL.replace("by = \"id\"", "by = id"));
+    assert!(complaint.starts_with("catalogue.toml:6: "), "{complaint}");
+    assert!(complaint.ends_with("in `by = id`"), "{complaint}");
+}
+
+#[test]
+fn without_the_account_there_is_no_catalogue() {
+    let text =
+        SMALL.replace("keys = \"account\"", "keys = \"mine\"").replace("[keys.account]", "[keys.mine]");
+    assert!(complaint(&text).contains("no entity has `keys = \"account\"`"), "{}", complaint(&text));
+}
+
+#[test]
+fn the_keys_are_read_in_one_statement_that_also_looks_for_the_account() {
+    let catalogue = Catalogue::builtin().unwrap();
+    let sql = catalogue.keys_statement();
+    let sql = sql.as_str();
+    assert!(sql.contains("exists (select from \"public\".\"users\" t where t.\"id\" = $1::pg_catalog.uuid), k0.c0, k1.c0, k1.c1 from"));
+    assert!(sql.contains("array_agg(q.\"association\"::pg_catalog.text order by q.key)"));
+}
+
+#[test]
+fn the_reading_role_gets_the_columns_of_the_statements_and_no_others() {
+    let grants = parse(SMALL).unwrap().grants();
+    assert_eq!(
+        grants,
+        "grant usage on schema \"public\" to export_read;\n\
+         revoke all on \"public\".\"users\" from export_read;\n\
+         grant select (\"id\") on \"public\".\"users\" to export_read;\n"
+    );
+    let grants = Catalogue::builtin().unwrap().grants();
+    assert!(grants.contains(
+        "grant select (\"left_at\", \"project_id\", \"user_id\") on \"public\".\"project_members\""
+    ));
+    for secret in ["password_hash", "api_token", "totp_secret", "webhook_secret", "variables", "association"]
+    {
+        assert!(!grants.contains(secret), "{secret}");
+    }
+}
