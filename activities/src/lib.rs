@@ -12,6 +12,7 @@ pub mod installation;
 pub mod lease;
 pub mod manifest;
 pub mod object_key;
+pub mod operate;
 pub mod pending;
 pub mod pipeline;
 pub mod presign;
