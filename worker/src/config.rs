@@ -1,0 +1,439 @@
+//! Reads the one configuration from the environment and names every mistake at once.
+//!
+//! A value that is set must be right, whatever the command; a value that is missing is an error only for a
+//! command that needs it, so `verify` works offline and `migrate` needs no bucket. Secrets are a type whose `Debug`
+//! hides them, and no error repeats their text.
+
+mod value;
+pub mod variable;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+pub(crate) use self::value::{show_size, show_time};
+use self::{
+    value::Reader,
+    variable::{GROUPS, Variable},
+};
+
+/// A configuration that cannot be used; each problem names a variable and its remedy.
+#[derive(Debug)]
+pub struct ConfigError {
+    /// One sentence a mistake.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration cannot be used: {}", self.problems.join("; "))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// For machines.
+    Json,
+}
+
+/// All that can be set; see [`variable`] for what each one means.
+#[derive(Clone, Debug)]
+pub struct Config {
+    database_url: Option<SecretString>,
+    source_url: Option<SecretString>,
+    owner_url: Option<SecretString>,
+    bucket: Option<String>,
+    /// `EXPORT_STATE_CONNECTIONS`
+    pub state_connections: u32,
+    /// `EXPORT_SOURCE_CONNECTIONS`
+    pub source_connections: u32,
+    /// `EXPORT_ACQUIRE_TIMEOUT`
+    pub acquire_timeout: Duration,
+    /// `EXPORT_S3_ENDPOINT`
+    pub s3_endpoint: Option<String>,
+    /// `EXPORT_PUBLIC_ENDPOINT`
+    pub public_endpoint: Option<String>,
+    /// `EXPORT_SIGNING_ACCESS_KEY_ID` and `EXPORT_SIGNING_SECRET_ACCESS_KEY`
+    pub signing: Option<(String, SecretString)>,
+    /// `EXPORT_STORE_CONNECT_TIMEOUT`
+    pub store_connect_timeout: Duration,
+    /// `EXPORT_STORE_ATTEMPT_TIMEOUT`
+    pub store_attempt_timeout: Duration,
+    /// `EXPORT_STORE_OPERATION_TIMEOUT`
+    pub store_operation_timeout: Duration,
+    /// `EXPORT_PUT_LIMIT`
+    pub put_limit: u64,
+    /// `EXPORT_PARALLEL_PARTS`
+    pub parallel_parts: usize,
+    /// `EXPORT_TASK_QUEUE`
+    pub task_queue: String,
+    /// `EXPORT_SLOTS`
+    pub slots: usize,
+    /// `EXPORT_HEARTBEAT_THROTTLE`
+    pub heartbeat_throttle: Duration,
+    /// `EXPORT_SHUTDOWN_GRACE`
+    pub shutdown_grace: Duration,
+    /// `EXPORT_RENEW_WORKER_AFTER`
+    pub renew_worker_after: u64,
+    /// `EXPORT_CATALOGUE_DIR`
+    pub catalogue_dir: Option<PathBuf>,
+    /// `EXPORT_NOTICE_FILE`
+    pub notice_file: Option<PathBuf>,
+    /// `EXPORT_DEFLATE_LEVEL`
+    pub deflate_level: u32,
+    /// `EXPORT_SPOOL_DIR`
+    pub spool_dir: PathBuf,
+    /// `EXPORT_SPOOL_QUOTA`
+    pub spool_quota: u64,
+    /// `EXPORT_MAX_ATTEMPTS`
+    pub max_attempts: u32,
+    /// `EXPORT_MAX_LOST`
+    pub max_lost: u32,
+    /// `EXPORT_DEFER_AFTER`
+    pub defer_after: Duration,
+    /// `EXPORT_STALL_TIMEOUT`
+    pub stall_timeout: Duration,
+    /// `EXPORT_LEASE`
+    pub lease: Duration,
+    /// `EXPORT_SWEEP_MIN_AGE`
+    pub sweep_min_age: Duration,
+    /// `EXPORT_LOG_FORMAT`
+    pub log_format: LogFormat,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl Config {
+    /// Reads the environment of this process.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_lookup(&|name| std::env::var(name).ok())
+    }
+
+    /// Reads the variables from `get`.
+    pub fn from_lookup(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut env = Reader::new(get);
+        let slots = env.number(&variable::SLOTS, 1..=1000, 1);
+        let state_default = u32::try_from(slots / 8).unwrap_or(u32::MAX).max(4);
+        let source_default = u32::try_from(slots).unwrap_or(u32::MAX);
+        let config = Self {
+            database_url: database_url(&mut env, &variable::DATABASE_URL),
+            source_url: database_url(&mut env, &variable::SOURCE_URL),
+            owner_url: database_url(&mut env, &variable::OWNER_URL),
+            // Two is the least: an attempt's ticker must renew its lease while the attempt itself writes.
+            state_connections: env.number(&variable::STATE_CONNECTIONS, 2..=1000, state_default),
+            source_connections: env.number(&variable::SOURCE_CONNECTIONS, 1..=1000, source_default),
+            acquire_timeout: env.time(&variable::ACQUIRE_TIMEOUT, Duration::from_millis(100)..=HOUR),
+            bucket: bucket(&mut env),
+            s3_endpoint: endpoint(&mut env, &variable::S3_ENDPOINT),
+            public_endpoint: endpoint(&mut env, &variable::PUBLIC_ENDPOINT),
+            signing: signing(&mut env),
+            store_connect_timeout: env
+                .time(&variable::STORE_CONNECT_TIMEOUT, Duration::from_millis(100)..=HOUR),
+            store_attempt_timeout: env
+                .time(&variable::STORE_ATTEMPT_TIMEOUT, Duration::from_millis(100)..=HOUR),
+            store_operation_timeout: env
+                .time(&variable::STORE_OPERATION_TIMEOUT, Duration::from_millis(100)..=HOUR),
+            // 5 GiB is the most that S3 takes in one put.
+            put_limit: env.size(&variable::PUT_LIMIT, 0..=5 << 30),
+            parallel_parts: env.number(&variable::PARALLEL_PARTS, 1..=64, 1),
+            task_queue: env
+                .text(&variable::TASK_QUEUE)
+                .unwrap_or_else(|| variable::TASK_QUEUE.default.to_owned()),
+            slots,
+            heartbeat_throttle: env
+                .time(&variable::HEARTBEAT_THROTTLE, Duration::from_millis(100)..=Duration::from_secs(20)),
+            shutdown_grace: env.time(&variable::SHUTDOWN_GRACE, Duration::ZERO..=24 * HOUR),
+            renew_worker_after: env.number(&variable::RENEW_WORKER_AFTER, 100..=u64::MAX, 100),
+            catalogue_dir: env.text(&variable::CATALOGUE_DIR).map(PathBuf::from),
+            notice_file: env.text(&variable::NOTICE_FILE).map(PathBuf::from),
+            deflate_level: env.number(&variable::DEFLATE_LEVEL, 0..=9, 0),
+            spool_dir: env
+                .text(&variable::SPOOL_DIR)
+                .map_or_else(|| std::env::temp_dir().join("export-worker"), PathBuf::from),
+            spool_quota: env.size(&variable::SPOOL_QUOTA, 1 << 20..=1 << 50),
+            max_attempts: env.number(&variable::MAX_ATTEMPTS, 1..=1000, 1),
+            max_lost: env.number(&variable::MAX_LOST, 1..=1000, 1),
+            defer_after: env.time(&variable::DEFER_AFTER, Duration::ZERO..=12 * HOUR),
+            stall_timeout: env.time(&variable::STALL_TIMEOUT, Duration::from_secs(1)..=12 * HOUR),
+            lease: env.time(&variable::LEASE, Duration::from_secs(1)..=HOUR),
+            sweep_min_age: env.time(&variable::SWEEP_MIN_AGE, Duration::ZERO..=24 * 365 * HOUR),
+            log_format: log_format(&mut env),
+        };
+        if env.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: env.problems }) }
+    }
+
+    /// Gives the database of requests and events, as role `export_state`.
+    pub fn database_url(&self) -> Result<&SecretString, ConfigError> {
+        needed(self.database_url.as_ref(), &variable::DATABASE_URL)
+    }
+
+    /// Gives the platform's database, as role `export_read`.
+    pub fn source_url(&self) -> Result<&SecretString, ConfigError> {
+        needed(self.source_url.as_ref(), &variable::SOURCE_URL)
+    }
+
+    /// Gives the database as the role that may create tables.
+    pub fn owner_url(&self) -> Result<&SecretString, ConfigError> {
+        needed(self.owner_url.as_ref(), &variable::OWNER_URL)
+    }
+
+    /// Gives the bucket.
+    pub fn bucket(&self) -> Result<&str, ConfigError> {
+        needed(self.bucket.as_deref(), &variable::BUCKET)
+    }
+
+    /// Checks at once all that `run` needs, so that one start names everything that is missing.
+    pub fn require_for_run(&self) -> Result<(), ConfigError> {
+        let problems: Vec<_> = [
+            self.database_url().err(),
+            self.source_url().err(),
+            self.bucket().err(),
+            self.notice_file.as_deref().and_then(unreadable_notice),
+        ]
+        .into_iter()
+        .flatten()
+        .flat_map(|error| error.problems)
+        .collect();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+    }
+
+    /// Reads the controller's own text, if one is configured.
+    pub fn notice(&self) -> Result<Option<Vec<u8>>, ConfigError> {
+        let Some(path) = &self.notice_file else { return Ok(None) };
+        match std::fs::read(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) => Err(notice_problem(path, &error)),
+        }
+    }
+}
+
+/// Gives the variables with our prefix that the worker does not know: most likely misspelt.
+pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    let known = |name: &str| {
+        GROUPS.iter().flat_map(|group| group.variables).any(|variable| variable.name == name)
+            || name.starts_with("EXPORT_TEST_")
+    };
+    let mut unknown: Vec<_> = names.filter(|name| name.starts_with("EXPORT_") && !known(name)).collect();
+    unknown.sort_unstable();
+    unknown
+}
+
+fn needed<T>(value: Option<T>, variable: &Variable) -> Result<T, ConfigError> {
+    value.ok_or_else(|| ConfigError {
+        problems: vec![format!("{} is not set: set it, for example to {}", variable.name, variable.example)],
+    })
+}
+
+fn database_url(env: &mut Reader<'_>, variable: &Variable) -> Option<SecretString> {
+    let text = env.text(variable)?;
+    // The text holds a password: nothing of it may be repeated.
+    let problem = match Url::parse(&text) {
+        Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => None,
+        Ok(_) => Some("does not begin with postgres://"),
+        Err(_) => Some("is not a URL (special characters in the password are written as %XX)"),
+    };
+    match problem {
+        None => Some(SecretString::from(text)),
+        Some(problem) => {
+            env.problems.push(format!(
+                "{} {problem}: set it to postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+                variable.name
+            ));
+            None
+        }
+    }
+}
+
+fn bucket(env: &mut Reader<'_>) -> Option<String> {
+    let name = env.text(&variable::BUCKET)?;
+    let fits = (3..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'));
+    if !fits {
+        env.problems.push(format!(
+            "{} is `{name}`: set the bucket's bare name, 3 to 63 of a-z, 0-9, `-` and `.`, without s3:// or a path",
+            variable::BUCKET.name
+        ));
+    }
+    Some(name)
+}
+
+fn endpoint(env: &mut Reader<'_>, variable: &Variable) -> Option<String> {
+    let text = env.text(variable)?;
+    let fits = Url::parse(&text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.host().is_some()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+    });
+    if !fits {
+        env.problems.push(format!(
+            "{} is not the address of a store: set http:// or https://, host and port, nothing else",
+            variable.name
+        ));
+    }
+    Some(text.trim_end_matches('/').to_owned())
+}
+
+fn signing(env: &mut Reader<'_>) -> Option<(String, SecretString)> {
+    let (id, secret) = (&variable::SIGNING_ACCESS_KEY_ID, &variable::SIGNING_SECRET_ACCESS_KEY);
+    match (env.text(id), env.text(secret)) {
+        (Some(id), Some(secret)) => Some((id, SecretString::from(secret))),
+        (None, None) => None,
+        (Some(_), None) => {
+            env.problems.push(format!("{} is set without {}: set both or neither", id.name, secret.name));
+            None
+        }
+        (None, Some(_)) => {
+            env.problems.push(format!("{} is set without {}: set both or neither", secret.name, id.name));
+            None
+        }
+    }
+}
+
+fn log_format(env: &mut Reader<'_>) -> LogFormat {
+    match env.text(&variable::LOG_FORMAT).as_deref() {
+        None | Some("auto") => LogFormat::Auto,
+        Some("human") => LogFormat::Human,
+        Some("json") => LogFormat::Json,
+        Some(other) => {
+            env.problems.push(format!("{} is `{other}`: set auto, human or json", variable::LOG_FORMAT.name));
+            LogFormat::Auto
+        }
+    }
+}
+
+fn unreadable_notice(path: &Path) -> Option<ConfigError> {
+    std::fs::File::open(path).err().map(|error| notice_problem(path, &error))
+}
+
+fn notice_problem(path: &Path, error: &std::io::Error) -> ConfigError {
+    ConfigError {
+        problems: vec![format!(
+            "{} names `{}`, which cannot be read ({error}): mend the path or the file's rights",
+            variable::NOTICE_FILE.name,
+            path.display()
+        )],
+    }
+}
+
+/// Names a database for a sentence: host, port and database, never the password.
+pub fn display_database(url: &SecretString) -> String {
+    match Url::parse(url.expose_secret()) {
+        Ok(url) => format!(
+            "{}:{}{} as `{}`",
+            url.host_str().unwrap_or("localhost"),
+            url.port().unwrap_or(5432),
+            url.path(),
+            url.username()
+        ),
+        Err(_) => "the database".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let pairs: Vec<(String, String)> =
+            pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        Config::from_lookup(&|name| pairs.iter().find(|(n, _)| n == name).map(|(_, text)| text.clone()))
+    }
+
+    #[test]
+    fn nothing_set_gives_the_defaults_that_the_table_names() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.slots, 8);
+        assert_eq!(config.state_connections, 4);
+        assert_eq!(config.source_connections, 8);
+        assert_eq!(config.lease, Duration::from_secs(60));
+        assert_eq!(config.defer_after, Duration::from_secs(1800));
+        assert_eq!(config.sweep_min_age, Duration::from_secs(86_400));
+        assert_eq!(config.put_limit, 16 << 20);
+        assert_eq!(config.spool_quota, 20 << 30);
+        assert_eq!((config.max_attempts, config.max_lost, config.deflate_level), (15, 20, 1));
+        assert_eq!(config.heartbeat_throttle, Duration::from_secs(3));
+        assert_eq!(config.task_queue, "exports");
+    }
+
+    #[test]
+    fn pools_grow_with_the_slots_until_they_are_set() {
+        let config = read(&[("EXPORT_SLOTS", "64")]).unwrap();
+        assert_eq!((config.state_connections, config.source_connections), (8, 64));
+        let config = read(&[("EXPORT_SLOTS", "64"), ("EXPORT_SOURCE_CONNECTIONS", "3")]).unwrap();
+        assert_eq!((config.state_connections, config.source_connections), (8, 3));
+    }
+
+    #[test]
+    fn one_error_names_every_mistake_with_its_remedy() {
+        let error = read(&[
+            ("EXPORT_SLOTS", "0"),
+            ("EXPORT_LEASE", "60"),
+            ("EXPORT_BUCKET", "s3://exports/"),
+            ("EXPORT_SIGNING_ACCESS_KEY_ID", "AKIA1"),
+            ("EXPORT_LOG_FORMAT", "xml"),
+        ])
+        .unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.problems.len(), 5, "{text}");
+        for part in [
+            "EXPORT_SLOTS is 0: set it between 1 and 1000",
+            "EXPORT_LEASE is `60`: set a time such as 250ms, 30s, 5m or 24h, from 1s to 1h",
+            "EXPORT_BUCKET is `s3://exports/`",
+            "EXPORT_SIGNING_ACCESS_KEY_ID is set without EXPORT_SIGNING_SECRET_ACCESS_KEY",
+            "EXPORT_LOG_FORMAT is `xml`: set auto, human or json",
+        ] {
+            assert!(text.contains(part), "no `{part}` in: {text}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_needs_is_missed_by_name() {
+        let config = read(&[]).unwrap();
+        assert!(config.database_url().unwrap_err().to_string().contains("EXPORT_DATABASE_URL is not set"));
+        let all = config.require_for_run().unwrap_err();
+        assert_eq!(all.problems.len(), 3, "{all}");
+    }
+
+    #[test]
+    fn no_secret_is_shown_in_debug_or_in_an_error() {
+        let config = read(&[
+            ("EXPORT_DATABASE_URL", "postgres://u:hunter2@db/x"),
+            ("EXPORT_SIGNING_ACCESS_KEY_ID", "AKIA1"),
+            ("EXPORT_SIGNING_SECRET_ACCESS_KEY", "hunter2"),
+        ])
+        .unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert_eq!(display_database(config.database_url().unwrap()), "db:5432/x as `u`");
+        for wrong in ["mysql://u:hunter2@db/x", "hunter2#@:", "postgres://u:hun#ter2@db:x/y"] {
+            let error = read(&[("EXPORT_DATABASE_URL", wrong)]).unwrap_err().to_string();
+            assert!(!error.contains("ter2"), "{error}");
+            assert!(error.contains("EXPORT_DATABASE_URL"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_not_set() {
+        let config = read(&[("EXPORT_SLOTS", ""), ("EXPORT_S3_ENDPOINT", " ")]).unwrap();
+        assert_eq!((config.slots, config.s3_endpoint), (8, None));
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_noticed() {
+        let names = ["EXPORT_SLOT", "EXPORT_SLOTS", "EXPORT_TEST_DATABASE_URL", "PATH"];
+        assert_eq!(unknown_variables(names.iter().map(|n| (*n).to_owned())), ["EXPORT_SLOT"]);
+    }
+}

@@ -1,0 +1,156 @@
+//! Reads one value of the environment: numbers, times and sizes with their units, each within its bounds.
+
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+
+use super::variable::Variable;
+
+/// Reads variables and collects what is wrong with them, so that one start names every mistake.
+pub(super) struct Reader<'a> {
+    get: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) problems: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { get, problems: Vec::new() }
+    }
+
+    /// Gives the text that was set; an empty one counts as not set, as shells and compose files make them.
+    pub(super) fn text(&self, variable: &Variable) -> Option<String> {
+        (self.get)(variable.name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// Gives a whole number; `fallback` counts when there is neither a value nor a default.
+    pub(super) fn number<T>(&mut self, variable: &Variable, bounds: RangeInclusive<T>, fallback: T) -> T
+    where
+        T: FromStr + PartialOrd + Display + Copy,
+    {
+        self.parse(variable, bounds, fallback, "a whole number", |text| text.parse().ok(), |n| n.to_string())
+    }
+
+    /// Gives a time such as `250ms`, `30s`, `5m`, `24h`.
+    pub(super) fn time(&mut self, variable: &Variable, bounds: RangeInclusive<Duration>) -> Duration {
+        let fallback = *bounds.start();
+        self.parse(variable, bounds, fallback, "a time such as 250ms, 30s, 5m or 24h", parse_time, show_time)
+    }
+
+    /// Gives a size in bytes such as `512KiB`, `16MiB`, `20GiB`.
+    pub(super) fn size(&mut self, variable: &Variable, bounds: RangeInclusive<u64>) -> u64 {
+        let fallback = *bounds.start();
+        self.parse(variable, bounds, fallback, "a size such as 512KiB, 16MiB or 20GiB", parse_size, show_size)
+    }
+
+    fn parse<T: PartialOrd + Copy>(
+        &mut self,
+        variable: &Variable,
+        bounds: RangeInclusive<T>,
+        fallback: T,
+        kind: &str,
+        parse: impl Fn(&str) -> Option<T>,
+        show: impl Fn(T) -> String,
+    ) -> T {
+        let name = variable.name;
+        let text = self.text(variable);
+        let default = parse(variable.default).unwrap_or(fallback);
+        let Some(text) = text else { return default };
+        let (least, most) = (show(*bounds.start()), show(*bounds.end()));
+        match parse(&text) {
+            Some(value) if bounds.contains(&value) => value,
+            Some(_) => {
+                self.problems.push(format!("{name} is {text}: set it between {least} and {most}"));
+                default
+            }
+            None => {
+                self.problems.push(format!("{name} is `{text}`: set {kind}, from {least} to {most}"));
+                default
+            }
+        }
+    }
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    Some((digits.parse().ok()?, unit.trim()))
+}
+
+fn parse_time(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
+    let seconds = match unit {
+        "ms" => return Some(Duration::from_millis(number)),
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        // A bare number says nothing about its unit, except zero.
+        "" if number == 0 => 1,
+        _ => return None,
+    };
+    number.checked_mul(seconds).map(Duration::from_secs)
+}
+
+/// Shows a time in the largest unit that keeps it whole.
+pub(crate) fn show_time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if time.subsec_millis() != 0 {
+        return format!("{}ms", time.as_millis());
+    }
+    match seconds {
+        0 => "0s".to_owned(),
+        s if s % 3600 == 0 => format!("{}h", s / 3600),
+        s if s % 60 == 0 => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+/// Shows a size in the largest unit that keeps it whole.
+pub(crate) fn show_size(bytes: u64) -> String {
+    for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes != 0 && bytes % (1 << shift) == 0 {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes}B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_read_with_their_unit_and_never_without() {
+        assert_eq!(parse_time("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_time("24h"), Some(Duration::from_secs(86_400)));
+        assert_eq!(parse_time("0"), Some(Duration::ZERO));
+        assert_eq!(parse_time("30"), None);
+        assert_eq!(parse_time("-1s"), None);
+        assert_eq!(parse_time("99999999999999999h"), None);
+        assert_eq!(parse_size("16MiB"), Some(16 << 20));
+        assert_eq!(parse_size("1024"), Some(1024));
+        assert_eq!(parse_size("1.5GiB"), None);
+        assert_eq!(parse_size("99999999TiB"), None);
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_again() {
+        for text in ["0s", "250ms", "90s", "5m", "24h"] {
+            assert_eq!(parse_time(text).map(show_time).as_deref(), Some(text));
+        }
+        for text in ["0B", "1000B", "512KiB", "16MiB", "20GiB", "2TiB"] {
+            assert_eq!(parse_size(text).map(show_size).as_deref(), Some(text));
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Names every environment variable of the worker, its default, and what goes wrong at its extremes.
+//!
+//! `.env.sample` is rendered from this table, and a test keeps the two equal. Temporal's own variables
+//! (`TEMPORAL_*`) and AWS's (`AWS_*`) are read by their SDKs and only named at the end of the sample.
+
+use std::fmt::Write as _;
+
+/// One variable of the configuration.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What counts when it is not set; empty when there is no default.
+    pub default: &'static str,
+    /// What stands in `.env.sample` in place of a default; empty when the default does.
+    pub example: &'static str,
+    /// What it means, and what goes wrong when it is too small or too large.
+    pub about: &'static str,
+}
+
+impl Variable {
+    const fn new(name: &'static str, default: &'static str, about: &'static str) -> Self {
+        Self { name, default, example: "", about }
+    }
+
+    const fn example(name: &'static str, example: &'static str, about: &'static str) -> Self {
+        Self { name, default: "", example, about }
+    }
+}
+
+/// A heading of `.env.sample` and the variables under it.
+#[derive(Debug)]
+pub struct Group {
+    /// The heading.
+    pub title: &'static str,
+    /// Its variables.
+    pub variables: &'static [&'static Variable],
+}
+
+pub static DATABASE_URL: Variable = Variable::example(
+    "EXPORT_DATABASE_URL",
+    "postgres://export_state:secret@127.0.0.1:5432/platform",
+    "Where the export requests and their log are, as role `export_state`. Any stronger role works and is \
+     reported by `doctor`: a bug could then write more than its own tables.",
+);
+pub static SOURCE_URL: Variable = Variable::example(
+    "EXPORT_SOURCE_URL",
+    "postgres://export_read:secret@127.0.0.1:5432/platform",
+    "Where the exported tables are, as role `export_read`; may be a replica, whose lag is the age of the exported data. \
+     A wrong database that lacks the users fails their requests for good as `account_deleted`.",
+);
+pub static OWNER_URL: Variable = Variable::example(
+    "EXPORT_OWNER_URL",
+    "postgres://owner:secret@127.0.0.1:5432/platform",
+    "Only for `migrate`: a role that may create tables in schema `public`. Do not give it to the worker.",
+);
+pub static STATE_CONNECTIONS: Variable = Variable::example(
+    "EXPORT_STATE_CONNECTIONS",
+    "4",
+    "Connections for requests and events; default: the larger of 4 and an eighth of EXPORT_SLOTS. Too few: claims \
+     queue behind each other; too many: the role's CONNECTION LIMIT is met and attempts fail with 53300.",
+);
+pub static SOURCE_CONNECTIONS: Variable = Variable::example(
+    "EXPORT_SOURCE_CONNECTIONS",
+    "8",
+    "Connections that read the exported tables; default: EXPORT_SLOTS. Fewer than slots: exports wait for \
+     each other; more is of no use.",
+);
+pub static ACQUIRE_TIMEOUT: Variable = Variable::new(
+    "EXPORT_ACQUIRE_TIMEOUT",
+    "30s",
+    "How long a step waits for a free database connection. Too short: a busy moment looks like an outage; \
+     too long: an outage is noticed late.",
+);
+
+pub static BUCKET: Variable = Variable::example(
+    "EXPORT_BUCKET",
+    "exports",
+    "The bucket of the archives, for this installation alone: a bucket that carries another installation's mark is \
+     neither written nor cleaned.",
+);
+pub static S3_ENDPOINT: Variable = Variable::example(
+    "EXPORT_S3_ENDPOINT",
+    "http://127.0.0.1:7070",
+    "Address of an S3-compatible store; none: AWS S3.",
+);
+pub static PUBLIC_ENDPOINT: Variable = Variable::example(
+    "EXPORT_PUBLIC_ENDPOINT",
+    "https://downloads.example.com",
+    "Address under which users reach the store, when it is not EXPORT_S3_ENDPOINT. The host is part of a link's \
+     signature: a wrong one makes every link fail.",
+);
+pub static SIGNING_ACCESS_KEY_ID: Variable = Variable::example(
+    "EXPORT_SIGNING_ACCESS_KEY_ID",
+    "AKIAEXAMPLE",
+    "A long-lived key that signs the links; none: the key that reads and writes. Needed where that one is temporary \
+     (a role, SSO, a session token): a link dies with the credentials that signed it.",
+);
+pub static SIGNING_SECRET_ACCESS_KEY: Variable = Variable::example(
+    "EXPORT_SIGNING_SECRET_ACCESS_KEY",
+    "secret",
+    "The secret of EXPORT_SIGNING_ACCESS_KEY_ID; the two go together.",
+);
+pub static STORE_CONNECT_TIMEOUT: Variable = Variable::new(
+    "EXPORT_STORE_CONNECT_TIMEOUT",
+    "5s",
+    "The longest wait for a connection to the store. Too short: a busy store looks dead; too long: a dead one \
+     holds its slot.",
+);
+pub static STORE_ATTEMPT_TIMEOUT: Variable = Variable::new(
+    "EXPORT_STORE_ATTEMPT_TIMEOUT",
+    "60s",
+    "The longest single try of one call. Too short: a part never gets through a slow line; too long: a hung \
+     connection is noticed late.",
+);
+pub static STORE_OPERATION_TIMEOUT: Variable = Variable::new(
+    "EXPORT_STORE_OPERATION_TIMEOUT",
+    "4m",
+    "The longest that one call may take with all its tries. Keep it under EXPORT_STALL_TIMEOUT, or a slow call is \
+     stopped as stalled.",
+);
+pub static PUT_LIMIT: Variable = Variable::new(
+    "EXPORT_PUT_LIMIT",
+    "16MiB",
+    "The largest archive that goes up in one put, else multipart. It is held in memory once for each slot: too large \
+     costs memory; too small costs three calls in place of one.",
+);
+pub static PARALLEL_PARTS: Variable = Variable::new(
+    "EXPORT_PARALLEL_PARTS",
+    "4",
+    "Parts of one archive in flight. Each costs a part's size in memory, for each slot; 1 leaves a fast line idle.",
+);
+
+pub static TASK_QUEUE: Variable = Variable::new(
+    "EXPORT_TASK_QUEUE",
+    "exports",
+    "The Temporal task queue; the same for worker and schedules. Where they differ, runs wait for ever.",
+);
+pub static SLOTS: Variable = Variable::new(
+    "EXPORT_SLOTS",
+    "8",
+    "Activities that one worker runs at a time. Memory, spool and database connections grow with it; too few and a \
+     large account keeps others, and the expiry pass, waiting.",
+);
+pub static HEARTBEAT_THROTTLE: Variable = Variable::new(
+    "EXPORT_HEARTBEAT_THROTTLE",
+    "3s",
+    "How seldom heartbeats reach the server. A cancel, a reset or a terminate arrives with a heartbeat, so longer means \
+     a slower stop; near the heartbeat timeout of 30s healthy attempts are given up.",
+);
+pub static SHUTDOWN_GRACE: Variable = Variable::new(
+    "EXPORT_SHUTDOWN_GRACE",
+    "25s",
+    "How long a stopping worker lets attempts finish before it interrupts them. Keep it 5s under the grace of whatever \
+     stops it (30s in Kubernetes), or it is killed and its claims count as lost.",
+);
+pub static RENEW_WORKER_AFTER: Variable = Variable::new(
+    "EXPORT_RENEW_WORKER_AFTER",
+    "250000",
+    "Activities after which the worker drains and begins afresh in the same process: the SDK keeps about 480 bytes of \
+     each. Too small: it drains all the time; too large: memory grows.",
+);
+
+pub static CATALOGUE_DIR: Variable = Variable::example(
+    "EXPORT_CATALOGUE_DIR",
+    "/etc/export-worker/catalogue",
+    "A directory with `catalogue.toml` and its queries in place of the compiled-in catalogue. These are trusted files: \
+     they decide what leaves the platform.",
+);
+pub static NOTICE_FILE: Variable = Variable::example(
+    "EXPORT_NOTICE_FILE",
+    "/etc/export-worker/notice.txt",
+    "A text (UTF-8) that each archive carries as NOTICE.txt: purposes, recipients, rights, whatever the law asks you to \
+     say with the copy.",
+);
+pub static DEFLATE_LEVEL: Variable = Variable::new(
+    "EXPORT_DEFLATE_LEVEL",
+    "1",
+    "Compression, 0 to 9. 0 stores; above 6 costs several times the CPU for a few per cent. A change changes the bytes \
+     of the archives, not their contents.",
+);
+pub static SPOOL_DIR: Variable = Variable::example(
+    "EXPORT_SPOOL_DIR",
+    "/var/tmp/export-worker",
+    "Where archives lie until they are uploaded, as files without a name; default: `export-worker` under the system's \
+     directory for temporary files. On a tmpfs they cost memory.",
+);
+pub static SPOOL_QUOTA: Variable = Variable::new(
+    "EXPORT_SPOOL_QUOTA",
+    "20GiB",
+    "The most that the spool may hold. An archive over the whole quota fails its request in the end; a quota \
+     over the disk's space turns into `spool_full`.",
+);
+
+pub static MAX_ATTEMPTS: Variable = Variable::new(
+    "EXPORT_MAX_ATTEMPTS",
+    "15",
+    "Failures of our own code after which a request fails as `attempts_exhausted` (five a night). Too few: a bug that is \
+     mended tomorrow has already failed the request.",
+);
+pub static MAX_LOST: Variable = Variable::new(
+    "EXPORT_MAX_LOST",
+    "20",
+    "Workers killed over one request after which it fails as `attempts_exhausted`. Too few: a bad day of the cluster \
+     fails requests; too many: a poisonous one kills workers for nights.",
+);
+pub static DEFER_AFTER: Variable = Variable::new(
+    "EXPORT_DEFER_AFTER",
+    "30m",
+    "How long a request is retried while database or store fail, before the night leaves it to its second look. Too \
+     short: a small outage defers the night; too long: a dead store holds every lane.",
+);
+pub static STALL_TIMEOUT: Variable = Variable::new(
+    "EXPORT_STALL_TIMEOUT",
+    "5m",
+    "How long an attempt may move no row and no byte before it is stopped. Too short: slow stores and disks look dead; \
+     too long: a hung one holds its slot.",
+);
+pub static LEASE: Variable = Variable::new(
+    "EXPORT_LEASE",
+    "60s",
+    "How long others leave a claimed request alone after its last sign of life. Under 20s a pause of the worker loses \
+     its claims; longer delays the takeover from a killed worker.",
+);
+pub static SWEEP_MIN_AGE: Variable = Variable::new(
+    "EXPORT_SWEEP_MIN_AGE",
+    "24h",
+    "How old an object must be to count as an orphan. Shorter than the longest upload and the sweep has to rely on the \
+     claims alone; longer keeps personal data lying about.",
+);
+
+pub static LOG_FORMAT: Variable = Variable::new(
+    "EXPORT_LOG_FORMAT",
+    "auto",
+    "human, json, or auto: human on a terminal, JSON otherwise. What is logged is set by RUST_LOG (default: info); the \
+     targets that see credentials and row values stay at info whatever it says.",
+);
+
+/// Every variable, in the order of `.env.sample`.
+pub static GROUPS: [Group; 6] = [
+    Group {
+        title: "Databases",
+        variables: &[
+            &DATABASE_URL,
+            &SOURCE_URL,
+            &OWNER_URL,
+            &STATE_CONNECTIONS,
+            &SOURCE_CONNECTIONS,
+            &ACQUIRE_TIMEOUT,
+        ],
+    },
+    Group {
+        title: "Store",
+        variables: &[
+            &BUCKET,
+            &S3_ENDPOINT,
+            &PUBLIC_ENDPOINT,
+            &SIGNING_ACCESS_KEY_ID,
+            &SIGNING_SECRET_ACCESS_KEY,
+            &STORE_CONNECT_TIMEOUT,
+            &STORE_ATTEMPT_TIMEOUT,
+            &STORE_OPERATION_TIMEOUT,
+            &PUT_LIMIT,
+            &PARALLEL_PARTS,
+        ],
+    },
+    Group {
+        title: "Worker",
+        variables: &[&TASK_QUEUE, &SLOTS, &HEARTBEAT_THROTTLE, &SHUTDOWN_GRACE, &RENEW_WORKER_AFTER],
+    },
+    Group {
+        title: "Archive",
+        variables: &[&CATALOGUE_DIR, &NOTICE_FILE, &DEFLATE_LEVEL, &SPOOL_DIR, &SPOOL_QUOTA],
+    },
+    Group {
+        title: "Limits",
+        variables: &[&MAX_ATTEMPTS, &MAX_LOST, &DEFER_AFTER, &STALL_TIMEOUT, &LEASE, &SWEEP_MIN_AGE],
+    },
+    Group { title: "Logs", variables: &[&LOG_FORMAT] },
+];
+
+/// What `.env.sample` says of the variables that are not ours.
+const FOREIGN: &str = "\
+# --- Temporal (read by its SDK; or a profile of temporal/temporal.toml) ---
+
+# TEMPORAL_ADDRESS=127.0.0.1:7233
+# TEMPORAL_NAMESPACE=default
+# TEMPORAL_CONFIG_FILE=temporal/temporal.toml
+# TEMPORAL_PROFILE=default
+# TEMPORAL_API_KEY=
+# TEMPORAL_TLS_CLIENT_CERT_PATH=
+# TEMPORAL_TLS_CLIENT_KEY_PATH=
+
+# --- AWS (read by its SDK: environment, profile, web identity, container, instance) ---
+
+# AWS_REGION=eu-central-1
+# AWS_ACCESS_KEY_ID=
+# AWS_SECRET_ACCESS_KEY=
+
+# --- Logs ---
+
+# RUST_LOG=info
+";
+
+/// Renders `.env.sample`.
+pub fn sample() -> String {
+    let mut out = String::from(
+        "# Every variable of export-worker. A line that begins with `# NAME=` shows the default or an example.\n\
+         # Times: 250ms, 30s, 5m, 24h. Sizes: 512KiB, 16MiB, 20GiB.\n",
+    );
+    for group in &GROUPS {
+        let _ = write!(out, "\n# --- {} ---\n", group.title);
+        for variable in group.variables {
+            out.push('\n');
+            for line in wrap(variable.about, 108) {
+                let _ = writeln!(out, "# {line}");
+            }
+            let value = if variable.default.is_empty() { variable.example } else { variable.default };
+            let _ = writeln!(out, "# {}={value}", variable.name);
+        }
+    }
+    out.push('\n');
+    out.push_str(FOREIGN);
+    out
+}
+
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_file_is_what_the_table_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.env.sample");
+        if std::env::var_os("UPDATE_ENV_SAMPLE").is_some() {
+            std::fs::write(path, sample()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap();
+        assert!(committed == sample(), "run this test once with UPDATE_ENV_SAMPLE=1");
+    }
+
+    #[test]
+    fn every_variable_has_our_prefix_and_stands_once() {
+        let mut names: Vec<_> =
+            GROUPS.iter().flat_map(|group| group.variables).map(|variable| variable.name).collect();
+        assert!(names.iter().all(|name| name.starts_with("EXPORT_")));
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

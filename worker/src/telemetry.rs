@@ -1,0 +1,98 @@
+//! Sets up the log: human on a terminal, JSON otherwise, on standard error, so that output can be piped.
+//!
+//! Targets that see credentials, statements and row values are capped at `info` whatever `RUST_LOG` says: the cap is
+//! a second filter beside it, so that no directive, however exact, can lift it.
+
+use std::io::IsTerminal as _;
+
+use tracing::{Level, Metadata, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+use crate::config::LogFormat;
+
+/// Targets whose lines below `info` carry headers, statements or values.
+const CAPPED: [&str; 4] = ["aws_", "hyper", "sqlx", "rustls"];
+/// Pollers warn on each retry of an outage; the probe says once that Temporal is lost and once that it is back.
+const RETRY: &str = "temporalio_client::retry";
+
+/// Starts logging. `quiet` (a command whose output is its answer) shows warnings only, unless `RUST_LOG` says otherwise.
+pub fn init(format: LogFormat, quiet: bool) -> anyhow::Result<()> {
+    let default = if quiet { LevelFilter::WARN } else { LevelFilter::INFO };
+    let filter = EnvFilter::builder().with_default_directive(default.into()).from_env().map_err(|error| {
+        anyhow::anyhow!("RUST_LOG cannot be read ({error}): set it to a level such as info")
+    })?;
+    let json = match format {
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Human => false,
+        LogFormat::Json => true,
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = if json {
+        layer.json().flatten_event(true).with_current_span(false).with_filter(filter).boxed()
+    } else {
+        layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter_fn(may_be_logged)))
+        .try_init()
+        .map_err(|error| anyhow::anyhow!("failed to start logging: {error}"))
+}
+
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    let (target, level) = (metadata.target(), metadata.level());
+    if CAPPED.iter().any(|prefix| target.starts_with(prefix)) {
+        return *level <= Level::INFO;
+    }
+    if target.starts_with(RETRY) {
+        return *level <= Level::ERROR;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn rust_log_cannot_lift_the_cap_on_targets_that_see_secrets() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let filter = EnvFilter::new("trace,aws_config=trace,hyper_util=debug,sqlx::query=debug");
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(move || writer.clone())
+            .with_filter(filter)
+            .with_filter(filter_fn(may_be_logged));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::debug!(target: "aws_config::profile", "secret one");
+            tracing::trace!(target: "hyper_util::client", "secret two");
+            tracing::debug!(target: "sqlx::query", "secret three");
+            tracing::warn!(target: "temporalio_client::retry", "noise");
+            tracing::error!(target: "temporalio_client::retry", "poll failed");
+            tracing::info!(target: "aws_config", "told");
+            tracing::debug!(target: "export_worker", "own");
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("secret") && !text.contains("noise"), "{text}");
+        assert!(text.contains("told") && text.contains("own") && text.contains("poll failed"), "{text}");
+    }
+}
