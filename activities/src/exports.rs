@@ -38,6 +38,7 @@ use crate::{
 };
 
 /// Everything that the steps work with.
+#[derive(Clone)]
 pub struct ExportSteps {
     /// Requests and events, as role `export_state`.
     pub state: PgPool,

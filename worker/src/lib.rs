@@ -1,4 +1,13 @@
-//! What the binary `export-worker` is made of.
+//! What the binary `export-worker` is made of: the worker, its schedules, the operator's commands, the doctor.
 
+pub mod commands;
+pub mod config;
+pub mod connect;
+pub mod doctor;
 pub mod migrate;
+pub mod night;
+pub mod output;
+pub mod run;
+pub mod schedule;
+pub mod telemetry;
 pub mod verify;

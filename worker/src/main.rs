@@ -1,1 +1,15 @@
-fn main() {}
+//! The binary `export-worker`; everything is in the library of the same name.
+
+use std::process::ExitCode;
+
+use export_worker::commands;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // First of all: two TLS providers are compiled in by the SDKs, and none is the default until one is named.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        return ExitCode::FAILURE;
+    }
+    // On the main task, because the worker's future is not `Send`; boxed, because it is large.
+    Box::pin(commands::main()).await
+}

@@ -1,0 +1,338 @@
+//! The command line: what can be typed, and which command does it.
+//!
+//! Exit code 0: done, or all is well. 1: it failed, or what was examined is not well. 2: the command line or the
+//! configuration is wrong, and nothing was tried.
+
+mod catalogue;
+mod database;
+mod doctor;
+mod night;
+mod request;
+mod schedule;
+mod upkeep;
+mod verify;
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use export_activities::operate::RevokeReason;
+use uuid::Uuid;
+
+use crate::{
+    config::{self, Config, ConfigError},
+    output::Output,
+    run, telemetry,
+};
+
+/// Fulfils data export requests: collects a user's data, stores it as an archive, hands out a link for seven days.
+#[derive(Debug, Parser)]
+#[command(name = "export-worker", version, propagate_version = true)]
+#[command(
+    after_help = "Exit codes: 0 done or well; 1 failed or not well; 2 wrong command line or configuration.\n\
+    Configuration: environment variables EXPORT_*, TEMPORAL_*, AWS_*; see .env.sample."
+)]
+pub struct Cli {
+    /// How the answer is written.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the worker until SIGTERM or SIGINT; a second signal ends it at once.
+    Run,
+    /// Create or upgrade our tables, as the role of EXPORT_OWNER_URL.
+    Migrate,
+    /// Print the SQL that gives both roles their rights, made from the catalogue.
+    Grants,
+    /// The two schedules of Temporal.
+    #[command(subcommand)]
+    Schedule(Schedule),
+    /// The nightly run.
+    #[command(subcommand)]
+    Night(Night),
+    /// The requests.
+    #[command(subcommand)]
+    Request(Request),
+    /// End what is overdue and delete the archives of failed requests, as the schedule does every five minutes.
+    Expire {
+        /// Also revoke the archives of users who have no row any more.
+        #[arg(long)]
+        accounts: bool,
+        /// Revoke even when more than a tenth of the users seem to be gone.
+        #[arg(long, requires = "accounts")]
+        force: bool,
+    },
+    /// Delete objects and uploads that no request points to, as the night does.
+    Sweep {
+        /// Count only.
+        #[arg(long)]
+        dry_run: bool,
+        /// Delete even when more than a tenth of the objects would go.
+        #[arg(long)]
+        force: bool,
+    },
+    /// The fulfilment log.
+    #[command(subcommand)]
+    Events(Events),
+    /// Verify an archive offline: every digest, every count, JSON against CSV, cell by cell.
+    Verify {
+        /// The archive.
+        archive: PathBuf,
+        /// Also that it is the file with this SHA-256.
+        #[arg(long, value_name = "HEX", value_parser = sha256, conflicts_with = "request")]
+        sha256: Option<String>,
+        /// Also that it is the file that was delivered for this request (needs EXPORT_DATABASE_URL).
+        #[arg(long, value_name = "ID")]
+        request: Option<Uuid>,
+    },
+    /// What is exported.
+    #[command(subcommand)]
+    Catalogue(Catalogue),
+    /// Examine everything that a night depends on; each line is ok, or a cause and its remedy.
+    Doctor {
+        /// Make the bucket this installation's, whatever its mark says now.
+        #[arg(long)]
+        adopt_bucket: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Schedule {
+    /// Create or update both schedules; paused ones stay paused, notes stay.
+    Apply,
+    /// Show both schedules and whether they are as they should be.
+    Show,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Night {
+    /// Start a night now; with one running, name that one.
+    Trigger {
+        /// Wait until it has ended and print its counts.
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Request {
+    /// Make a pending request.
+    Create {
+        /// Whose data.
+        #[arg(long)]
+        user: Uuid,
+    },
+    /// List requests, newest first.
+    List {
+        /// Only those in this state.
+        #[arg(long, value_enum)]
+        status: Option<Status>,
+        /// At most so many.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+        limit: i64,
+    },
+    /// Show one request and its log; says that a link exists, and until when.
+    Show {
+        /// The request.
+        id: Uuid,
+        /// Print the link itself: whoever has it has the archive.
+        #[arg(long)]
+        reveal: bool,
+    },
+    /// Take a request back: its link dies with its archive.
+    Revoke {
+        /// The request.
+        id: Uuid,
+        /// Why.
+        #[arg(long, value_enum)]
+        reason: Reason,
+    },
+    /// Make a new pending request that repeats a failed one.
+    Retry {
+        /// The failed request.
+        id: Uuid,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Status {
+    Pending,
+    Ready,
+    Failed,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Reason {
+    UserRequest,
+    Legal,
+    Mistake,
+}
+
+impl From<Reason> for RevokeReason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::UserRequest => Self::UserRequest,
+            Reason::Legal => Self::Legal,
+            Reason::Mistake => Self::Mistake,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Events {
+    /// Delete the lines that are older than 24 months.
+    Prune,
+}
+
+#[derive(Debug, Subcommand)]
+enum Catalogue {
+    /// Compare the catalogue with the database.
+    Check,
+    /// Print a first catalogue for these relations, every column undecided.
+    Init {
+        /// Relations such as `public.users`.
+        #[arg(required = true, value_name = "SCHEMA.RELATION")]
+        relations: Vec<String>,
+    },
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("a SHA-256 is 64 hexadecimal digits".to_owned())
+    }
+}
+
+/// How a command ended that could do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Done, or all is well.
+    Good,
+    /// It could not be done, or something is not well; the answer says what.
+    Bad,
+}
+
+/// Reads the command line, does what it says, and words what went wrong.
+pub async fn main() -> ExitCode {
+    // Ends by itself with 0 after `--help` and with 2 after a mistake.
+    let cli = Cli::parse();
+    match dispatch(cli).await {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::from(1),
+        Err(error) => {
+            // Not by the log: a wrong configuration may be the reason why there is none.
+            let _ = writeln!(std::io::stderr().lock(), "error: {error:#}");
+            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
+    let (config, output) = (Config::from_env()?, cli.output);
+    telemetry::init(config.log_format, !matches!(cli.command, Command::Run))?;
+    for name in config::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+    {
+        tracing::warn!("{name} is set but means nothing to export-worker: is it misspelt? See .env.sample");
+    }
+    match cli.command {
+        Command::Run => run::run(&config).await.map(|()| Verdict::Good),
+        Command::Migrate => database::migrate(&config, output).await,
+        Command::Grants => database::grants(&config, output),
+        Command::Schedule(Schedule::Apply) => schedule::apply(&config, output).await,
+        Command::Schedule(Schedule::Show) => schedule::show(&config, output).await,
+        Command::Night(Night::Trigger { wait }) => night::trigger(&config, output, wait).await,
+        Command::Request(Request::Create { user }) => request::create(&config, output, user).await,
+        Command::Request(Request::List { status, limit }) => {
+            request::list(&config, output, status.map(Status::as_str), limit).await
+        }
+        Command::Request(Request::Show { id, reveal }) => request::show(&config, output, id, reveal).await,
+        Command::Request(Request::Revoke { id, reason }) => {
+            request::revoke(&config, output, id, reason.into()).await
+        }
+        Command::Request(Request::Retry { id }) => request::retry(&config, output, id).await,
+        Command::Expire { accounts, force } => upkeep::expire(&config, output, accounts, force).await,
+        Command::Sweep { dry_run, force } => upkeep::sweep(&config, output, dry_run, force).await,
+        Command::Events(Events::Prune) => upkeep::prune(&config, output).await,
+        Command::Verify { archive, sha256, request } => {
+            verify::verify(&config, output, &archive, sha256, request).await
+        }
+        Command::Catalogue(Catalogue::Check) => catalogue::check(&config, output).await,
+        Command::Catalogue(Catalogue::Init { relations }) => catalogue::init(&config, &relations).await,
+        Command::Doctor { adopt_bucket } => doctor::doctor(&config, output, adopt_bucket).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_that_the_manual_names_can_be_typed() {
+        let id = "0f0e9e3e-6f0c-4f7e-8d40-d2c1f2a8a111";
+        let digest = "ab".repeat(32);
+        for line in [
+            "run".to_owned(),
+            "migrate".to_owned(),
+            "grants".to_owned(),
+            "schedule apply".to_owned(),
+            "schedule show --output json".to_owned(),
+            "night trigger --wait".to_owned(),
+            format!("request create --user {id}"),
+            "request list --status pending".to_owned(),
+            format!("request show {id} --reveal"),
+            format!("request revoke {id} --reason user_request"),
+            format!("request retry {id}"),
+            "expire --accounts --force".to_owned(),
+            "sweep --dry-run --force".to_owned(),
+            "events prune".to_owned(),
+            format!("verify a.zip --sha256 {digest}"),
+            format!("verify a.zip --request {id}"),
+            "catalogue check".to_owned(),
+            "catalogue init public.users public.projects".to_owned(),
+            "doctor --adopt-bucket".to_owned(),
+        ] {
+            assert!(parse(&format!("export-worker {line}")).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_before_anything_is_tried() {
+        for (line, kind) in [
+            ("request create --user me", ErrorKind::ValueValidation),
+            ("request revoke 0f0e9e3e-6f0c-4f7e-8d40-d2c1f2a8a111", ErrorKind::MissingRequiredArgument),
+            ("request list --status done", ErrorKind::InvalidValue),
+            ("expire --force", ErrorKind::MissingRequiredArgument),
+            ("verify a.zip --sha256 abc", ErrorKind::ValueValidation),
+        ] {
+            let error = parse(&format!("export-worker {line}")).unwrap_err();
+            assert_eq!(error.kind(), kind, "{line}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `catalogue check` and `catalogue init`.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+use export_activities::catalogue;
+
+use super::Verdict;
+use crate::{config::Config, connect, output::Output};
+
+/// Prints the drift report; bad when something needs a decision.
+pub(super) async fn check(config: &Config, output: Output) -> Result<Verdict> {
+    let catalogue = connect::catalogue(config)?;
+    let mut conn = connect::source(config)?.acquire().await.context("failed to reach the source database")?;
+    let report = catalogue.report(&mut conn).await?;
+    output.write(&report, |report, out| {
+        for (what, lines) in [
+            ("stops the night", &report.drift),
+            ("stops the night: row-level security on", &report.row_security),
+            ("not decided, not exported", &report.unclassified),
+            ("slow", &report.without_index),
+        ] {
+            for line in lines {
+                writeln!(out, "{what}: {line}")?;
+            }
+        }
+        if report.is_clean() { writeln!(out, "the catalogue fits the database") } else { Ok(()) }
+    })?;
+    Ok(if report.is_clean() { Verdict::Good } else { Verdict::Bad })
+}
+
+/// Prints a first catalogue; it is refused until every column is decided.
+pub(super) async fn init(config: &Config, relations: &[String]) -> Result<Verdict> {
+    let mut conn = connect::source(config)?.acquire().await.context("failed to reach the source database")?;
+    let text = catalogue::init(&mut conn, relations).await?;
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(Verdict::Good)
+}

@@ -1,0 +1,60 @@
+//! `migrate` and `grants`.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use export_activities::catalogue::{read_grants, state_grants};
+use serde::Serialize;
+
+use super::Verdict;
+use crate::{config::Config, connect, migrate, output::Output};
+
+#[derive(Serialize)]
+struct Migrated {
+    applied: Vec<String>,
+}
+
+/// Applies what is missing.
+pub(super) async fn migrate(config: &Config, output: Output) -> Result<Verdict> {
+    let applied = migrate::migrate(config.owner_url()?).await?;
+    output.write(&Migrated { applied }, |answer, out| {
+        for name in &answer.applied {
+            writeln!(out, "applied {name}")?;
+        }
+        if answer.applied.is_empty() { writeln!(out, "nothing to apply") } else { Ok(()) }
+    })?;
+    Ok(Verdict::Good)
+}
+
+#[derive(Serialize)]
+struct Grants {
+    sql: String,
+}
+
+/// Prints the SQL; running it is the owner's decision.
+pub(super) fn grants(config: &Config, output: Output) -> Result<Verdict> {
+    let catalogue = connect::catalogue(config)?;
+    let mut sql = String::from(
+        "-- The rights of the two roles of export-worker. Run it as the owner of the tables, after each change of the\n\
+         -- catalogue; it may be run again. It makes the roles without a password: give them one, or another way in.\n",
+    );
+    for role in ["export_state", "export_read"] {
+        let _ = write!(
+            sql,
+            "\ndo $$ begin\n    if not exists (select from pg_catalog.pg_roles where rolname = '{role}') then\n        \
+             create role {role} login nosuperuser nobypassrls;\n    end if;\nend $$;\n"
+        );
+        sql.push_str(&if role == "export_state" {
+            state_grants(role)
+        } else {
+            read_grants(&catalogue, role)
+        });
+    }
+    sql.push_str(
+        "\n-- As a superuser, so that no link ends in the server's log:\n\
+         -- alter role export_state set log_parameter_max_length = 0;\n\
+         -- alter role export_state set log_parameter_max_length_on_error = 0;\n",
+    );
+    output.write(&Grants { sql }, |answer, out| out.write_all(answer.sql.as_bytes()))?;
+    Ok(Verdict::Good)
+}

@@ -1,0 +1,200 @@
+//! `request create|list|show|revoke|retry`.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use export_activities::{
+    operate::{self, Listed, Retried, RevokeReason, Revoked, Shown},
+    pulse::Pulse,
+    request::Trace,
+};
+use export_workflows::contract::ExpireInput;
+use serde::Serialize;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::Verdict;
+use crate::{
+    config::Config,
+    connect,
+    output::{Output, table},
+};
+
+#[derive(Serialize)]
+struct Answer {
+    id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_of: Option<Uuid>,
+    done: bool,
+    sentence: String,
+}
+
+impl Answer {
+    fn write(self, output: Output) -> Result<Verdict> {
+        let verdict = if self.done { Verdict::Good } else { Verdict::Bad };
+        output.write(&self, |answer, out| writeln!(out, "{}", answer.sentence))?;
+        Ok(verdict)
+    }
+}
+
+/// Makes a pending request.
+pub(super) async fn create(config: &Config, output: Output, user: Uuid) -> Result<Verdict> {
+    let id = operate::create(&connect::state(config)?, user).await?;
+    // The id alone, so that a shell can take it.
+    let answer = Answer { id, retry_of: None, done: true, sentence: id.to_string() };
+    answer.write(output)
+}
+
+/// Lists requests.
+pub(super) async fn list(
+    config: &Config,
+    output: Output,
+    status: Option<&str>,
+    limit: i64,
+) -> Result<Verdict> {
+    let listed = operate::list(&connect::state(config)?, status, limit).await?;
+    output.write(&listed, |listed, out| {
+        let rows: Vec<_> = listed.iter().map(row).collect();
+        table(out, &["REQUEST", "USER", "STATUS", "REQUESTED", "LINK UNTIL", "WHY"], &rows)
+    })?;
+    Ok(Verdict::Good)
+}
+
+fn row(listed: &Listed) -> Vec<String> {
+    let why = listed.failure_reason.as_deref().or(listed.last_error.as_deref()).unwrap_or_default();
+    vec![
+        listed.id.to_string(),
+        listed.user_id.to_string(),
+        listed.status.clone(),
+        time(listed.requested_at),
+        listed.expires_at.filter(|_| listed.status == "ready").map(time).unwrap_or_default(),
+        why.to_owned(),
+    ]
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+#[derive(Serialize)]
+struct ShownAnswer<'a> {
+    #[serde(flatten)]
+    request: &'a Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    download_url: Option<&'a str>,
+}
+
+/// Shows one request; the link only when it is asked for.
+pub(super) async fn show(config: &Config, output: Output, id: Uuid, reveal: bool) -> Result<Verdict> {
+    let Some(shown) = operate::show(&connect::state(config)?, id).await? else {
+        return unknown(id).write(output);
+    };
+    let download_url = shown.link.as_ref().filter(|_| reveal).map(operate::Link::reveal);
+    output.write(&ShownAnswer { request: &shown, download_url }, |answer, out| human(answer, out))?;
+    Ok(Verdict::Good)
+}
+
+fn human(answer: &ShownAnswer<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let request = answer.request;
+    let mut line = |name: &str, value: Option<String>| match value {
+        Some(value) => writeln!(out, "{name:<14}{value}"),
+        None => Ok(()),
+    };
+    line("request", Some(request.id.to_string()))?;
+    line("user", Some(request.user_id.to_string()))?;
+    line("status", Some(request.status.clone()))?;
+    line("requested", Some(time(request.requested_at)))?;
+    line("retry of", request.retry_of.map(|id| id.to_string()))?;
+    line("why", request.failure_reason.clone())?;
+    line("last error", request.last_error.clone())?;
+    line("fulfilled", request.fulfilled_at.map(time))?;
+    line("snapshot", request.snapshot_at.map(time))?;
+    if request.has_link {
+        let until = request.expires_at.map(time).unwrap_or_default();
+        let hint = if answer.download_url.is_some() { "" } else { "; --reveal prints it" };
+        line("link", Some(format!("works until {until}{hint}")))?;
+    }
+    line("download url", answer.download_url.map(str::to_owned))?;
+    line("object", request.object_key.clone())?;
+    line("deleted", request.object_deleted_at.map(time))?;
+    line("bytes", request.archive_bytes.map(|bytes| bytes.to_string()))?;
+    line("sha256", request.archive_sha256.clone())?;
+    line("rows", request.row_counts.as_ref().map(ToString::to_string))?;
+    line(
+        "attempts",
+        Some(format!("{} failed, {} claims, {} lost", request.attempts, request.claims, request.lost)),
+    )?;
+    line("held by", request.claim_owner.clone())?;
+    line("until", request.lease_until.map(time))?;
+    for event in &request.events {
+        let night = event.night.map(|night| format!(", night {night}")).unwrap_or_default();
+        let run = event.run_id.as_deref().map(|run| format!(", run {run}")).unwrap_or_default();
+        let reason = event.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        line("event", Some(format!("{} {}{reason}{night}{run}", time(event.at), event.kind)))?;
+    }
+    Ok(())
+}
+
+fn unknown(id: Uuid) -> Answer {
+    Answer { id, retry_of: None, done: false, sentence: format!("There is no request {id}") }
+}
+
+/// Takes a request back and deletes its archive at once.
+pub(super) async fn revoke(
+    config: &Config,
+    output: Output,
+    id: Uuid,
+    reason: RevokeReason,
+) -> Result<Verdict> {
+    let state = connect::state(config)?;
+    let (done, sentence) = match operate::revoke(&state, id, reason).await? {
+        Revoked::Unknown => return unknown(id).write(output),
+        Revoked::HadFailed(reason) => {
+            (false, format!("Request {id} had failed before ({reason}); nothing was changed"))
+        }
+        Revoked::Done { had_archive: false } => {
+            (true, format!("Request {id} is revoked; there was no archive"))
+        }
+        Revoked::Done { had_archive: true } => (true, delete_archive(config, &state, id).await),
+    };
+    Answer { id, retry_of: None, done, sentence }.write(output)
+}
+
+/// The link works until the archive is gone, so nobody waits for the next pass; what fails here, that pass repeats.
+async fn delete_archive(config: &Config, state: &PgPool, id: Uuid) -> String {
+    let pass = async {
+        let store = connect::store(config).await?;
+        let input = ExpireInput::default();
+        let (trace, pulse) = (Trace::default(), Pulse::default());
+        export_activities::expire::expire(state, None, &store, &input, &trace, &pulse).await?;
+        operate::show(state, id).await
+    };
+    match pass.await {
+        Ok(Some(shown)) if shown.object_deleted_at.is_some() => {
+            format!("Request {id} is revoked and its archive is deleted: the link is dead")
+        }
+        Ok(_) => format!(
+            "Request {id} is revoked, but the store did not delete its archive yet: THE LINK STILL WORKS until the \
+             expiry pass, every five minutes, gets it deleted"
+        ),
+        Err(error) => format!(
+            "Request {id} is revoked, but its archive could not be deleted from here ({error:#}): THE LINK STILL WORKS \
+             until the expiry pass, every five minutes, gets it deleted"
+        ),
+    }
+}
+
+/// Repeats a failed request.
+pub(super) async fn retry(config: &Config, output: Output, id: Uuid) -> Result<Verdict> {
+    let answer = |new, done, sentence| Answer { id: new, retry_of: Some(id), done, sentence };
+    match operate::retry(&connect::state(config)?, id).await? {
+        Retried::Created(new) => answer(new, true, new.to_string()),
+        Retried::Waiting(new) => answer(new, true, new.to_string()),
+        Retried::NotFailed => {
+            answer(id, false, format!("Request {id} has not failed: there is nothing to repeat"))
+        }
+        Retried::Unknown => unknown(id),
+    }
+    .write(output)
+}

@@ -1,0 +1,68 @@
+//! `schedule apply` and `schedule show`.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::Verdict;
+use crate::{
+    config::Config,
+    connect,
+    output::Output,
+    schedule::{self, Applied},
+};
+
+#[derive(Serialize)]
+struct Line {
+    id: &'static str,
+    applied: Applied,
+}
+
+/// Applies both schedules.
+pub(super) async fn apply(config: &Config, output: Output) -> Result<Verdict> {
+    let client = connect::temporal().await?;
+    let applied = schedule::apply(&client, &config.task_queue).await?;
+    let lines: Vec<_> = applied.into_iter().map(|(id, applied)| Line { id, applied }).collect();
+    output.write(&lines, |lines, out| {
+        for line in lines {
+            let how = if line.applied == Applied::Created { "created" } else { "updated" };
+            writeln!(out, "{} {how}, task queue `{}`", line.id, config.task_queue)?;
+        }
+        Ok(())
+    })?;
+    Ok(Verdict::Good)
+}
+
+/// Shows both; bad when one is not as `apply` would make it.
+pub(super) async fn show(config: &Config, output: Output) -> Result<Verdict> {
+    let client = connect::temporal().await?;
+    let standings = schedule::show(&client, &config.task_queue).await?;
+    output.write(&standings, |standings, out| {
+        for standing in standings {
+            writeln!(out, "{}", standing.id)?;
+            for difference in &standing.differences {
+                writeln!(out, "  differs   {difference}; run `export-worker schedule apply`")?;
+            }
+            if !standing.exists {
+                continue;
+            }
+            let time = |at: Option<chrono::DateTime<chrono::Utc>>| {
+                at.map_or_else(|| "never".to_owned(), |at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+            };
+            writeln!(
+                out,
+                "  next      {}",
+                if standing.paused { "paused".to_owned() } else { time(standing.next) }
+            )?;
+            writeln!(out, "  last      {}", time(standing.last))?;
+            writeln!(out, "  running   {}", if standing.running.is_empty() { "no" } else { "yes" })?;
+            writeln!(out, "  queue     {}", standing.task_queue)?;
+            writeln!(out, "  missed    {}, skipped {}", standing.missed, standing.skipped)?;
+            if let Some(note) = &standing.note {
+                writeln!(out, "  note      {note}")?;
+            }
+        }
+        Ok(())
+    })?;
+    let well = standings.iter().all(|standing| standing.as_defined);
+    Ok(if well { Verdict::Good } else { Verdict::Bad })
+}

@@ -1,0 +1,114 @@
+//! Connects to what a command needs: the two databases, the store, Temporal.
+//!
+//! Nothing here waits or tries again; `run` does that around it. No sentence carries a password or a key.
+
+pub mod explain;
+
+use std::{str::FromStr as _, time::Duration};
+
+use anyhow::{Context as _, Result};
+use export_activities::{
+    catalogue::Catalogue,
+    source,
+    store::{KeyPair, Store, StoreConfig},
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use temporalio_client::{
+    Client, ClientOptions, Connection, ConnectionOptions, envconfig::LoadClientConfigProfileOptions,
+};
+
+use crate::config::{Config, ConfigError};
+
+/// The longest wait for a connection to Temporal.
+const TEMPORAL_CONNECT: Duration = Duration::from_secs(10);
+
+/// Makes the pool of requests and events; nothing is connected yet.
+pub fn state(config: &Config) -> Result<PgPool> {
+    let options = options(config.database_url()?, "EXPORT_DATABASE_URL")?
+        // Our own names are qualified; a search path that anybody may write to must not matter.
+        .options([("search_path", ""), ("TimeZone", "UTC")]);
+    Ok(PgPoolOptions::new()
+        .max_connections(config.state_connections)
+        .acquire_timeout(config.acquire_timeout)
+        .connect_lazy_with(options))
+}
+
+/// Makes the pool that reads the exported tables; nothing is connected yet.
+pub fn source(config: &Config) -> Result<PgPool> {
+    source::pool(config.source_url()?, config.source_connections)
+}
+
+fn options(url: &SecretString, variable: &str) -> Result<PgConnectOptions> {
+    // The parser's own error may repeat the URL.
+    let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| ConfigError {
+        problems: vec![format!(
+            "{variable} cannot be read: set it to postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+        )],
+    })?;
+    Ok(options.application_name("export-worker"))
+}
+
+/// Makes the client of the store; the store is not called yet.
+pub async fn store(config: &Config) -> Result<Store> {
+    Store::connect(&store_config(config)?).await
+}
+
+/// Reads the catalogue: the compiled-in one, or the one of `EXPORT_CATALOGUE_DIR`.
+pub fn catalogue(config: &Config) -> Result<Catalogue> {
+    match &config.catalogue_dir {
+        Some(directory) => Catalogue::load(directory),
+        None => Catalogue::builtin(),
+    }
+}
+
+fn store_config(config: &Config) -> Result<StoreConfig> {
+    Ok(StoreConfig {
+        endpoint: config.s3_endpoint.clone(),
+        public_endpoint: config.public_endpoint.clone(),
+        signing: config.signing.clone().map(|(id, secret)| KeyPair::new(id, secret)),
+        connect_timeout: config.store_connect_timeout,
+        attempt_timeout: config.store_attempt_timeout,
+        operation_timeout: config.store_operation_timeout,
+        put_limit: config.put_limit,
+        parallel_parts: config.parallel_parts,
+        ..StoreConfig::new(config.bucket()?)
+    })
+}
+
+/// Connects to Temporal as `TEMPORAL_*` and its configuration file say.
+pub async fn temporal() -> Result<Client> {
+    let (connection, client) = temporal_options()?;
+    let address = connection.target.clone();
+    let connection = Connection::connect(connection)
+        .await
+        // The SDK's error says the cause in debug form only, inside its own text.
+        .with_context(|| {
+            format!(
+                "cannot reach Temporal at {address} (TEMPORAL_ADDRESS, or the profile of TEMPORAL_PROFILE)"
+            )
+        })?;
+    Client::new(connection, client).context("failed to make the Temporal client")
+}
+
+/// Reads Temporal's own configuration, as its SDKs define it.
+pub fn temporal_options() -> Result<(ConnectionOptions, ClientOptions)> {
+    let profile = LoadClientConfigProfileOptions::builder().config_file_strict(true).build();
+    let (mut connection, client) = ClientOptions::load_from_config(profile).map_err(|error| ConfigError {
+        problems: vec![format!(
+            "Temporal's configuration cannot be read ({error}): mend TEMPORAL_* or the file"
+        )],
+    })?;
+    connection.connect_timeout = Some(TEMPORAL_CONNECT);
+    connection.identity = identity();
+    Ok((connection, client))
+}
+
+/// Says in the Web UI which process it was.
+fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("export-worker {}@{}", std::process::id(), host.trim())
+}

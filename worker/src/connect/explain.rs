@@ -1,0 +1,153 @@
+//! Words what is wrong with a database, the store or Temporal, and what to do about it.
+//!
+//! The words come from closed codes; the message text of PostgreSQL and the SDKs, which may carry values, stays out.
+
+use std::fmt;
+
+use export_activities::failure::{Failure, StoreError, judge};
+use serde::Serialize;
+
+/// A cause and its remedy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explained {
+    /// What is wrong.
+    pub cause: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Explained {
+    /// Puts the two together.
+    pub fn new(cause: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { cause: cause.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.cause, self.remedy)
+    }
+}
+
+/// Explains an error of the database that `variable` names.
+pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
+    let code = judge(error).code;
+    let (cause, remedy) = match code.strip_prefix("database/").unwrap_or(&code) {
+        "connection" => {
+            ("nothing answers there", format!("start the server, or mend host and port in {variable}"))
+        }
+        "tls" => ("the TLS handshake failed", format!("mend sslmode and sslrootcert in {variable}")),
+        "pool_timed_out" => (
+            "no connection within EXPORT_ACQUIRE_TIMEOUT",
+            format!(
+                "start the server, mend host and port in {variable}, or raise the role's CONNECTION LIMIT"
+            ),
+        ),
+        "28P01" | "28000" => {
+            ("the role or its password was refused", format!("mend them in {variable}, or pg_hba.conf"))
+        }
+        "3D000" => ("there is no such database", format!("mend its name in {variable}, or create it")),
+        "53300" => (
+            "there are no connections left",
+            "raise the role's CONNECTION LIMIT or lower EXPORT_SLOTS".to_owned(),
+        ),
+        "42P01" | "3F000" => ("our tables are missing", "run `export-worker migrate`".to_owned()),
+        "42703" => ("our tables are older than this program", "run `export-worker migrate`".to_owned()),
+        "42501" => (
+            "the role lacks a right",
+            "run the SQL of `export-worker grants` as the owner of the tables".to_owned(),
+        ),
+        "57P01" | "57P02" | "57P03" => {
+            ("the server is starting or shutting down", "wait; it comes back by itself".to_owned())
+        }
+        _ => {
+            return Explained::new(
+                format!("the database failed with {code}"),
+                "look that code up in PostgreSQL's list",
+            );
+        }
+    };
+    Explained::new(cause, remedy)
+}
+
+/// Explains an error of the store.
+pub fn store(error: &anyhow::Error) -> Explained {
+    if let Some(Failure::Installation(sentence)) = error.downcast_ref() {
+        let (cause, remedy) = sentence.split_once(": ").unwrap_or((sentence, "use a bucket of its own"));
+        return Explained::new(cause, remedy);
+    }
+    let Some(error) = error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()) else {
+        return Explained::new(
+            format!("the store failed: {error:#}"),
+            "mend EXPORT_BUCKET, EXPORT_S3_ENDPOINT or AWS_*",
+        );
+    };
+    let (cause, remedy) = match (error.code.as_str(), error.status) {
+        ("dispatch" | "timeout", _) => (
+            "nothing answers there",
+            "start the store, or mend EXPORT_S3_ENDPOINT (none: AWS) and AWS_REGION",
+        ),
+        ("credentials", _) => (
+            "there are no credentials",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role; for links \
+             EXPORT_SIGNING_ACCESS_KEY_ID and EXPORT_SIGNING_SECRET_ACCESS_KEY",
+        ),
+        ("NoSuchBucket", _) => ("there is no such bucket", "create it, or mend EXPORT_BUCKET"),
+        ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "XAdminUserNotFound" | "ExpiredToken", _) => {
+            ("the credentials were refused", "mend AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        }
+        ("PermanentRedirect" | "AuthorizationHeaderMalformed", _) => {
+            ("the bucket is in another region", "set AWS_REGION to the bucket's region")
+        }
+        ("AccessDenied", _) | (_, Some(403)) => (
+            "the credentials lack a right",
+            "allow s3:ListBucket, s3:ListBucketMultipartUploads on the bucket and s3:GetObject, s3:PutObject, \
+             s3:DeleteObject, s3:AbortMultipartUpload on exports/*",
+        ),
+        ("SlowDown", _) | (_, Some(500..=599)) => {
+            ("the store is in trouble", "wait; it comes back by itself")
+        }
+        _ => return Explained::new(error.to_string(), "look that code up in the store's manual"),
+    };
+    Explained::new(format!("{cause} ({error})"), remedy)
+}
+
+/// Explains an error on the way to Temporal.
+pub fn temporal(error: &anyhow::Error) -> Explained {
+    let remedy =
+        "start Temporal, or mend TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and its TLS or API key settings";
+    Explained::new(short(&format!("{error:#}")), remedy)
+}
+
+/// Cuts what the SDK words in debug form.
+fn short(text: &str) -> String {
+    let end = text.char_indices().nth(200).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_common_fault_of_a_store_has_a_remedy_of_its_own() {
+        for (code, status, part) in [
+            ("dispatch", None, "EXPORT_S3_ENDPOINT"),
+            ("NoSuchBucket", Some(404), "EXPORT_BUCKET"),
+            ("SignatureDoesNotMatch", Some(403), "AWS_SECRET_ACCESS_KEY"),
+            ("AccessDenied", Some(403), "s3:PutObject"),
+            ("unknown", Some(403), "s3:PutObject"),
+        ] {
+            let error = StoreError { operation: "PutObject", code: code.to_owned(), status };
+            let explained = store(&anyhow::Error::new(error).context("failed to put"));
+            assert!(explained.remedy.contains(part), "{code}: {explained}");
+        }
+    }
+
+    #[test]
+    fn a_database_that_does_not_answer_names_its_variable() {
+        let error = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        let explained = database(&error.into(), "EXPORT_SOURCE_URL");
+        assert!(explained.to_string().contains("EXPORT_SOURCE_URL"), "{explained}");
+    }
+}

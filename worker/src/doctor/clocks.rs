@@ -1,0 +1,80 @@
+//! The clocks of database, worker and store: links are signed by the first and judged by the last.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgPool;
+
+use super::{Line, store::Clock};
+use crate::connect::explain::{self, Explained};
+
+/// More is worth a look.
+const WARN: i64 = 5;
+/// More makes links end early or late enough to be noticed.
+const FAIL: i64 = 60;
+
+/// Compares the three.
+pub(super) async fn examine(state: Option<&PgPool>, bucket: Option<Clock>, lines: &mut Vec<Line>) {
+    const CHECK: &str = "clocks";
+    let Some(state) = state else {
+        lines.push(Line::skipped(CHECK, "the database does not answer"));
+        return;
+    };
+    let before = Utc::now();
+    let database =
+        sqlx::query_scalar::<_, DateTime<Utc>>("select pg_catalog.clock_timestamp()").fetch_one(state).await;
+    let here = before + (Utc::now() - before) / 2;
+    let database = match database {
+        Ok(database) => database - here,
+        Err(error) => {
+            lines.push(Line::failed(CHECK, explain::database(&error.into(), "EXPORT_DATABASE_URL")));
+            return;
+        }
+    };
+    let store = bucket.map(|clock| clock.store - clock.here);
+    lines.push(judge(database, store));
+}
+
+/// Judges by how far database and store are ahead of us.
+fn judge(database: TimeDelta, store: Option<TimeDelta>) -> Line {
+    const CHECK: &str = "clocks";
+    let apart = |a: TimeDelta, b: TimeDelta| (a - b).num_milliseconds().abs();
+    // The store tells whole seconds, so less than one is no difference.
+    let mut pairs = vec![("database and worker", apart(database, TimeDelta::zero()))];
+    if let Some(store) = store {
+        pairs.push(("store and database", apart(store, database)));
+        pairs.push(("store and worker", apart(store, TimeDelta::zero())));
+    }
+    let worst = pairs.iter().map(|(_, apart)| *apart).max().unwrap_or(0);
+    let found = pairs
+        .iter()
+        .map(|(who, apart)| format!("{who} {}.{} s apart", apart / 1000, apart % 1000 / 100))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let remedy = "let NTP keep all three: a link begins by the database's clock and ends by the store's";
+    match worst {
+        worst if worst >= FAIL * 1000 => Line::failed(CHECK, Explained::new(found, remedy)),
+        worst if worst >= WARN * 1000 => Line::warning(CHECK, Explained::new(found, remedy)),
+        _ => Line::ok(CHECK, found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::State;
+
+    #[test]
+    fn five_seconds_are_a_warning_and_sixty_a_failure_between_any_two() {
+        let seconds = TimeDelta::seconds;
+        for (database, store, state) in [
+            (0, Some(0), State::Ok),
+            (4, Some(0), State::Ok),
+            (5, None, State::Warning),
+            (0, Some(-5), State::Warning),
+            (30, Some(-30), State::Failed),
+            (-60, None, State::Failed),
+        ] {
+            let line = judge(seconds(database), store.map(seconds));
+            assert_eq!(line.state, state, "{database} {store:?}: {}", line.found);
+        }
+    }
+}

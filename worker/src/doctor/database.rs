@@ -1,0 +1,328 @@
+//! The two databases: reachable, migrated, and each role with its rights and no others.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use export_activities::catalogue::{Catalogue, Use};
+use sqlx::{PgPool, Row as _};
+
+use super::Line;
+use crate::{
+    config::{Config, display_database},
+    connect::{
+        self,
+        explain::{self, Explained},
+    },
+    migrate,
+};
+
+const STATE_URL: &str = "EXPORT_DATABASE_URL";
+const SOURCE_URL: &str = "EXPORT_SOURCE_URL";
+const GRANTS: &str = "run the SQL of `export-worker grants` as the owner of the tables";
+
+/// Examines the database of requests; gives its pool if it answers.
+pub(super) async fn state(
+    config: &Config,
+    catalogue: Option<&Catalogue>,
+    lines: &mut Vec<Line>,
+) -> Option<PgPool> {
+    let pool = reach("database", STATE_URL, connect::state(config), config.database_url().ok(), lines).await;
+    let Some(pool) = pool else {
+        lines.push(Line::skipped("migrations", "the database does not answer"));
+        lines.push(Line::skipped("rights of export_state", "the database does not answer"));
+        return None;
+    };
+    let migrations = migrations(&pool).await;
+    let migrated = migrations.is_ok();
+    lines.push(migrations);
+    lines.push(if migrated {
+        line("rights of export_state", STATE_URL, state_rights(&pool, catalogue).await)
+    } else {
+        Line::skipped("rights of export_state", "migrations are missing")
+    });
+    Some(pool)
+}
+
+/// Examines the platform's database against the catalogue.
+pub(super) async fn source(config: &Config, catalogue: Option<&Catalogue>, lines: &mut Vec<Line>) {
+    let pool =
+        reach("source database", SOURCE_URL, connect::source(config), config.source_url().ok(), lines).await;
+    for (check, because) in [("rights of export_read", "the source"), ("catalogue", "the source")] {
+        match (&pool, catalogue) {
+            (None, _) => lines.push(Line::skipped(check, &format!("{because} does not answer"))),
+            (_, None) => lines.push(Line::skipped(check, "the catalogue cannot be read")),
+            (Some(pool), Some(catalogue)) if check == "catalogue" => {
+                lines.push(line(check, SOURCE_URL, drift(pool, catalogue).await));
+            }
+            (Some(pool), Some(catalogue)) => {
+                lines.push(line(check, SOURCE_URL, read_rights(pool, catalogue).await));
+            }
+        }
+    }
+}
+
+fn line(check: &'static str, variable: &str, found: Result<Line>) -> Line {
+    found.unwrap_or_else(|error| Line::failed(check, explain::database(&error, variable)))
+}
+
+async fn reach(
+    check: &'static str,
+    variable: &str,
+    pool: Result<PgPool>,
+    url: Option<&secrecy::SecretString>,
+    lines: &mut Vec<Line>,
+) -> Option<PgPool> {
+    let pool = match pool {
+        Ok(pool) => pool,
+        Err(error) => {
+            let remedy = format!("set {variable}");
+            lines.push(Line::failed(check, Explained::new(format!("{error:#}"), remedy)));
+            return None;
+        }
+    };
+    let version = sqlx::query_scalar::<_, String>("select pg_catalog.current_setting('server_version')");
+    match version.fetch_one(&pool).await {
+        Ok(version) => {
+            let place = url.map(display_database).unwrap_or_default();
+            lines.push(Line::ok(check, format!("PostgreSQL {version} at {place}")));
+            Some(pool)
+        }
+        Err(error) => {
+            lines.push(Line::failed(check, explain::database(&error.into(), variable)));
+            None
+        }
+    }
+}
+
+async fn migrations(pool: &PgPool) -> Line {
+    const CHECK: &str = "migrations";
+    let missing = async {
+        let mut conn = pool.acquire().await?;
+        migrate::missing(&mut conn).await
+    };
+    match missing.await {
+        Ok(missing) if missing.is_empty() => Line::ok(CHECK, "all are applied"),
+        Ok(missing) => Line::failed(
+            CHECK,
+            Explained::new(format!("missing: {}", missing.join(", ")), "run `export-worker migrate`"),
+        ),
+        Err(error) => Line::failed(CHECK, explain::database(&error, STATE_URL)),
+    }
+}
+
+/// What `export_state` must be able to do.
+const STATE_NEEDS: [(&str, &str); 9] = [
+    ("public.data_export_requests", "SELECT"),
+    ("public.data_export_requests", "INSERT"),
+    ("public.data_export_requests", "UPDATE"),
+    ("public.data_export_events", "SELECT"),
+    ("public.data_export_events", "INSERT"),
+    ("public.data_export_events", "DELETE"),
+    ("public.data_export_installation", "SELECT"),
+    ("public.data_export_requests_effective", "SELECT"),
+    ("public.data_export_migrations", "SELECT"),
+];
+
+async fn state_rights(pool: &PgPool, catalogue: Option<&Catalogue>) -> Result<Line> {
+    const CHECK: &str = "rights of export_state";
+    let mut missing = Vec::new();
+    for (table, right) in STATE_NEEDS {
+        let has: bool =
+            sqlx::query_scalar("select pg_catalog.has_table_privilege(current_user, $1::text, $2)")
+                .bind(table)
+                .bind(right)
+                .fetch_one(pool)
+                .await?;
+        if !has {
+            missing.push(format!("{right} on {table}"));
+        }
+    }
+    if !missing.is_empty() {
+        return Ok(Line::failed(CHECK, Explained::new(format!("missing: {}", missing.join(", ")), GRANTS)));
+    }
+    let mut excess = powers(pool).await?;
+    for entity in catalogue.map(Catalogue::entities).unwrap_or_default() {
+        let (schema, name) = split(&entity.relation);
+        let reads = sqlx::query(
+            "select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+             where n.nspname = $1 and c.relname = $2
+                 and pg_catalog.has_any_column_privilege(current_user, c.oid, 'SELECT, INSERT, UPDATE')",
+        );
+        if reads.bind(schema).bind(name).fetch_optional(pool).await?.is_some() {
+            excess.push(format!("it may use {}", entity.relation));
+        }
+    }
+    Ok(verdict(CHECK, excess, "its tables and nothing else"))
+}
+
+/// What makes every other right pointless to examine.
+async fn powers(pool: &PgPool) -> Result<Vec<String>> {
+    let row = sqlx::query(
+        "select r.rolname, r.rolsuper, r.rolbypassrls, exists (
+             select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+             where n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_%'
+                 and pg_catalog.pg_has_role(current_user, c.relowner, 'MEMBER')) as owns
+         from pg_catalog.pg_roles r where r.rolname = current_user",
+    )
+    .fetch_one(pool)
+    .await?;
+    let role: String = row.try_get("rolname")?;
+    let mut found = Vec::new();
+    for (column, what) in [
+        ("rolsuper", "is a superuser"),
+        ("rolbypassrls", "bypasses row-level security"),
+        ("owns", "owns tables"),
+    ] {
+        if row.try_get(column)? {
+            found.push(format!("`{role}` {what}"));
+        }
+    }
+    Ok(found)
+}
+
+fn verdict(check: &'static str, excess: Vec<String>, fine: &str) -> Line {
+    if excess.is_empty() {
+        Line::ok(check, fine)
+    } else {
+        let remedy = format!("use a role of its own, and {GRANTS}");
+        Line::failed(check, Explained::new(some_of(&excess), remedy))
+    }
+}
+
+/// Proves that the role reads what is exported and is refused everything else.
+async fn read_rights(pool: &PgPool, catalogue: &Catalogue) -> Result<Line> {
+    const CHECK: &str = "rights of export_read";
+    let powers = powers(pool).await?;
+    if !powers.is_empty() {
+        return Ok(verdict(CHECK, powers, ""));
+    }
+    let readable = readable(pool).await?;
+    let (needed, omitted) = wanted(catalogue);
+    let missing: Vec<_> = needed.difference(&readable).cloned().collect();
+    if !missing.is_empty() {
+        return Ok(Line::failed(
+            CHECK,
+            Explained::new(format!("it may not read {}", some_of(&missing)), GRANTS),
+        ));
+    }
+    let link = "public.data_export_requests.download_url".to_owned();
+    let mut excess: Vec<_> = readable
+        .iter()
+        .filter(|column| omitted.contains(*column) || **column == link)
+        .map(|column| format!("it may read {column}"))
+        .collect();
+    let writable: Vec<String> = sqlx::query_scalar(
+        "select n.nspname || '.' || c.relname
+         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+         where c.relkind in ('r', 'p', 'v', 'm', 'f')
+             and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_%'
+             and (pg_catalog.has_table_privilege(current_user, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+                  or pg_catalog.has_any_column_privilege(current_user, c.oid, 'INSERT, UPDATE'))
+         order by 1",
+    )
+    .fetch_all(pool)
+    .await?;
+    excess.extend(writable.into_iter().map(|name| format!("it may write {name}")));
+    if !excess.is_empty() {
+        return Ok(verdict(CHECK, excess, ""));
+    }
+    // Extensions let everybody read tables of theirs, so more than was granted is no failure by itself.
+    let more: Vec<_> = readable.difference(&needed).cloned().collect();
+    if more.is_empty() {
+        return Ok(Line::ok(
+            CHECK,
+            "it reads what is exported; omitted columns, links and writes are refused",
+        ));
+    }
+    let cause = format!("it may also read {}", some_of(&more));
+    Ok(Line::warning(CHECK, Explained::new(cause, "revoke that, unless everybody may read it anyway")))
+}
+
+/// Every column, as `schema.relation.column`, that the role may read outside of PostgreSQL's own schemas.
+async fn readable(pool: &PgPool) -> Result<BTreeSet<String>> {
+    let columns: Vec<String> = sqlx::query_scalar(
+        "select n.nspname || '.' || c.relname || '.' || a.attname
+         from pg_catalog.pg_attribute a
+         join pg_catalog.pg_class c on c.oid = a.attrelid
+         join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+         where c.relkind in ('r', 'p', 'v', 'm', 'f') and a.attnum > 0 and not a.attisdropped
+             and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\\_%'
+             and pg_catalog.has_column_privilege(current_user, c.oid, a.attnum, 'SELECT')",
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(columns.into_iter().collect())
+}
+
+/// The columns that the catalogue needs, and those that it leaves out on purpose.
+fn wanted(catalogue: &Catalogue) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut needed, mut omitted) = (BTreeSet::new(), BTreeSet::new());
+    for entity in catalogue.entities() {
+        needed.insert(format!("{}.{}", entity.relation, entity.by));
+        for column in entity.columns.iter().filter(|column| !column.computed) {
+            let to = if column.use_ == Use::Omit { &mut omitted } else { &mut needed };
+            to.insert(format!("{}.{}", entity.relation, column.name));
+        }
+    }
+    for (relation, columns) in catalogue.keys().iter().flat_map(|keys| &keys.reads) {
+        needed.extend(columns.iter().map(|column| format!("{relation}.{column}")));
+    }
+    // A key may be a column that is not exported; then it is needed all the same.
+    let omitted = omitted.difference(&needed).cloned().collect();
+    (needed, omitted)
+}
+
+/// Names the first few.
+fn some_of(names: &[String]) -> String {
+    const FEW: usize = 5;
+    let first = names.iter().take(FEW).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(FEW) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+fn split(relation: &str) -> (&str, &str) {
+    relation.split_once('.').unwrap_or(("public", relation))
+}
+
+async fn drift(pool: &PgPool, catalogue: &Catalogue) -> Result<Line> {
+    const CHECK: &str = "catalogue";
+    let mut conn = pool.acquire().await?;
+    let report = catalogue.report(&mut conn).await?;
+    let stops: Vec<String> = report
+        .drift
+        .iter()
+        .cloned()
+        .chain(
+            report.row_security.iter().map(|relation| format!("row-level security is enabled on {relation}")),
+        )
+        .collect();
+    if !stops.is_empty() {
+        let remedy = "decide them in the catalogue; until then no request is exported";
+        return Ok(Line::failed(CHECK, Explained::new(stops.join("; "), remedy)));
+    }
+    if !report.unclassified.is_empty() {
+        let cause = format!("not decided, so not exported: {}", report.unclassified.join("; "));
+        let remedy = "give each of them `use` in the catalogue: export, pseudonym or omit";
+        return Ok(Line::failed(CHECK, Explained::new(cause, remedy)));
+    }
+    if !report.without_index.is_empty() {
+        let remedy = "create the index, or each export reads the whole table";
+        return Ok(Line::warning(CHECK, Explained::new(report.without_index.join("; "), remedy)));
+    }
+    Ok(Line::ok(CHECK, format!("{} entities fit the database", catalogue.entities().len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_column_is_needed_even_when_it_is_not_exported() {
+        let (needed, omitted) = wanted(&Catalogue::builtin().unwrap());
+        assert!(needed.contains("public.project_members.user_id"), "{needed:?}");
+        assert!(omitted.contains("public.users.password_hash"), "{omitted:?}");
+        assert!(needed.is_disjoint(&omitted));
+    }
+}

@@ -1,0 +1,69 @@
+//! Temporal: reachable, somebody polls the task queue, both schedules as they should be.
+
+use temporalio_client::NamespacedClient as _;
+
+use super::Line;
+use crate::{
+    config::Config,
+    connect::{
+        self,
+        explain::{self, Explained},
+    },
+    night, schedule,
+};
+
+const REMEDY: &str = "run `export-worker schedule apply`";
+
+/// Examines Temporal.
+pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
+    let client = match connect::temporal().await {
+        Ok(client) => client,
+        Err(error) => {
+            lines.push(Line::failed("Temporal", explain::temporal(&error)));
+            lines.push(Line::skipped("worker", "Temporal does not answer"));
+            lines.push(Line::skipped("schedules", "Temporal does not answer"));
+            return;
+        }
+    };
+    // A connection alone proves nothing about the namespace: ask for something in it.
+    let polling = night::worker_is_polling(&client, &config.task_queue).await;
+    match polling {
+        Ok(polling) => {
+            lines.push(Line::ok("Temporal", format!("namespace `{}` answers", client.namespace())));
+            lines.push(if polling {
+                Line::ok("worker", format!("polls task queue `{}`", config.task_queue))
+            } else {
+                let cause = format!("nobody polls task queue `{}`", config.task_queue);
+                let remedy = "start `export-worker run` with the same EXPORT_TASK_QUEUE and namespace";
+                Line::warning("worker", Explained::new(cause, remedy))
+            });
+        }
+        Err(error) => {
+            lines.push(Line::failed("Temporal", explain::temporal(&error)));
+            lines.push(Line::skipped("worker", "the namespace does not answer"));
+            lines.push(Line::skipped("schedules", "the namespace does not answer"));
+            return;
+        }
+    }
+    match schedule::show(&client, &config.task_queue).await {
+        Ok(standings) => lines.extend(standings.iter().map(judge)),
+        Err(error) => lines.push(Line::failed("schedules", explain::temporal(&error))),
+    }
+}
+
+fn judge(standing: &schedule::Standing) -> Line {
+    const CHECK: &str = "schedules";
+    let id = &standing.id;
+    if !standing.as_defined {
+        let cause = format!("`{id}`: {}", standing.differences.join("; "));
+        return Line::failed(CHECK, Explained::new(cause, REMEDY));
+    }
+    if standing.paused {
+        let note = standing.note.as_deref().unwrap_or("without a note");
+        let remedy =
+            format!("when it may run again: `temporal schedule toggle --unpause --schedule-id {id}`");
+        return Line::warning(CHECK, Explained::new(format!("`{id}` is paused ({note})"), remedy));
+    }
+    let next = standing.next.map(|at| at.to_rfc3339()).unwrap_or_default();
+    Line::ok(CHECK, format!("`{id}` fires next at {next}"))
+}

@@ -1,0 +1,197 @@
+//! Triggers a night by hand and waits for a night, whoever started it.
+//!
+//! A night that is running is never joined by a second one: the claims would keep the two from harm, but it would be
+//! wasteful. The look for a running one and the start are two steps, so the start itself goes through the schedule
+//! with overlap Skip, or under the fixed workflow id: a race has one winner, and the other hears of it.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use export_workflows::contract::NIGHTLY_BATCH;
+use futures::TryStreamExt as _;
+use serde::Serialize;
+use temporalio_client::{
+    Client, UntypedWorkflow, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions,
+    errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError},
+    schedules::{ScheduleDescription, ScheduleError, ScheduleOverlapPolicy},
+};
+use temporalio_common::{data_converters::RawValue, error::IncomingError};
+use tonic::Code;
+
+/// How long a triggered schedule may take to show its run: the server starts it in a workflow of its own.
+const SHOWS_WITHIN: Duration = Duration::from_secs(20);
+/// How often the schedule is asked meanwhile.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// How a call for a night was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Started {
+    /// The schedule started it.
+    BySchedule,
+    /// There is no schedule; it was started directly.
+    Directly,
+    /// It was running already.
+    WasRunning,
+}
+
+/// One night and how it came to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Night {
+    /// Its workflow id, as the Web UI shows it.
+    pub workflow_id: String,
+    /// How it came to run.
+    pub started: Started,
+    /// The schedule is paused, which a trigger by hand does not mind.
+    pub schedule_paused: bool,
+}
+
+/// How a night ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It completed with these counts.
+    Completed(serde_json::Value),
+    /// It failed, or was cancelled or terminated; the sentence says why.
+    NotCompleted(String),
+}
+
+/// Starts a night, or names the one that is running.
+pub async fn trigger(client: &Client, task_queue: &str) -> Result<Night> {
+    let schedule = describe(client).await?;
+    let paused = schedule.as_ref().is_some_and(ScheduleDescription::paused);
+    if let Some(workflow_id) = find_running(client, schedule.as_ref()).await? {
+        return Ok(Night { workflow_id, started: Started::WasRunning, schedule_paused: paused });
+    }
+    match schedule {
+        Some(before) => trigger_schedule(client, &before).await,
+        None => start(client, task_queue).await,
+    }
+}
+
+async fn describe(client: &Client) -> Result<Option<ScheduleDescription>> {
+    match client.get_schedule_handle(NIGHTLY_BATCH).describe(Default::default()).await {
+        Ok(described) => Ok(Some(described)),
+        Err(ScheduleError::Rpc(status)) if status.code() == Code::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("failed to read schedule `{NIGHTLY_BATCH}`")),
+    }
+}
+
+/// Looks in three places: the schedule knows its own runs at once, the fixed id those started by hand, and the list of
+/// workflows, which lags by a moment, all others.
+async fn find_running(client: &Client, schedule: Option<&ScheduleDescription>) -> Result<Option<String>> {
+    if let Some(run) = schedule.and_then(|schedule| schedule.running_actions().into_iter().next()) {
+        return Ok(Some(run.workflow_id));
+    }
+    match client.get_workflow_handle::<UntypedWorkflow>(NIGHTLY_BATCH).describe(Default::default()).await {
+        Ok(described) if described.close_time().is_none() => return Ok(Some(NIGHTLY_BATCH.to_owned())),
+        Ok(_) | Err(WorkflowInteractionError::NotFound(_)) => {}
+        Err(error) => return Err(error).context("failed to look for a running night"),
+    }
+    let query = format!("WorkflowType = '{NIGHTLY_BATCH}' and ExecutionStatus = 'Running'");
+    let mut running = client.list_workflows(query, Default::default());
+    let first = running.try_next().await.context("failed to look for a running night")?;
+    Ok(first.map(|run| run.id().to_owned()))
+}
+
+async fn trigger_schedule(client: &Client, before: &ScheduleDescription) -> Result<Night> {
+    let handle = client.get_schedule_handle(NIGHTLY_BATCH);
+    let known: HashSet<String> = before.recent_actions().into_iter().map(|action| action.run_id).collect();
+    handle
+        .trigger(ScheduleOverlapPolicy::Skip, Default::default())
+        .await
+        .with_context(|| format!("failed to trigger schedule `{NIGHTLY_BATCH}`"))?;
+    let deadline = Instant::now() + SHOWS_WITHIN;
+    loop {
+        let now = handle.describe(Default::default()).await.context("failed to read the schedule")?;
+        let night = |workflow_id, started| Night { workflow_id, started, schedule_paused: before.paused() };
+        if let Some(run) = now.recent_actions().into_iter().rev().find(|run| !known.contains(&run.run_id)) {
+            return Ok(night(run.workflow_id, Started::BySchedule));
+        }
+        // Somebody was quicker: the trigger was skipped because of their run.
+        if now.overlap_skipped() > before.overlap_skipped()
+            && let Some(run) = now.running_actions().into_iter().next()
+        {
+            return Ok(night(run.workflow_id, Started::WasRunning));
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "schedule `{NIGHTLY_BATCH}` was triggered but shows no run after {} s; look at it in the Web UI",
+                SHOWS_WITHIN.as_secs()
+            );
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// Starts a night without a schedule, under the fixed id, so that two calls at once make one night.
+async fn start(client: &Client, task_queue: &str) -> Result<Night> {
+    let options = WorkflowStartOptions::new(task_queue, NIGHTLY_BATCH)
+        .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
+        .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
+        .static_summary("started by `export-worker night trigger`")
+        .build();
+    let workflow = UntypedWorkflow::new(NIGHTLY_BATCH);
+    let started = match client.start_workflow(workflow, RawValue::new(Vec::new()), options).await {
+        Ok(_) => Started::Directly,
+        Err(WorkflowStartError::AlreadyStarted { .. }) => Started::WasRunning,
+        Err(error) => return Err(error).context("failed to start a night"),
+    };
+    Ok(Night { workflow_id: NIGHTLY_BATCH.to_owned(), started, schedule_paused: false })
+}
+
+/// Waits until a night and every run that continues it have ended.
+pub async fn wait(client: &Client, workflow_id: &str) -> Result<Ended> {
+    let handle = client.get_workflow_handle::<UntypedWorkflow>(workflow_id);
+    let sentence = match handle.get_result(Default::default()).await {
+        Ok(raw) => {
+            let counts = match raw.payloads.first() {
+                Some(payload) => serde_json::from_slice(&payload.data)
+                    .with_context(|| format!("failed to read the counts of `{workflow_id}`"))?,
+                None => serde_json::Value::Null,
+            };
+            return Ok(Ended::Completed(counts));
+        }
+        Err(WorkflowGetResultError::Failed(error)) => format!("it failed: {}", cause(&error)),
+        Err(WorkflowGetResultError::Cancelled { .. }) => "it was cancelled".to_owned(),
+        Err(WorkflowGetResultError::Terminated { .. }) => "it was terminated".to_owned(),
+        Err(WorkflowGetResultError::TimedOut) => "it ran out of time".to_owned(),
+        Err(error) => return Err(error).with_context(|| format!("failed to wait for `{workflow_id}`")),
+    };
+    Ok(Ended::NotCompleted(sentence))
+}
+
+/// Words a failure with its closed code, which the SDK's own text leaves out.
+fn cause(error: &IncomingError) -> String {
+    match error {
+        IncomingError::Application(failure) => match failure.type_name() {
+            Some(code) if !code.is_empty() => format!("{code}: {failure}"),
+            _ => failure.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// Tells whether any worker asks for the runs of this task queue; none means that nothing will move.
+pub async fn worker_is_polling(client: &Client, task_queue: &str) -> Result<bool> {
+    use temporalio_client::{NamespacedClient as _, grpc::WorkflowService as _};
+    use temporalio_common::protos::temporal::api::{
+        enums::v1::TaskQueueType, taskqueue::v1::TaskQueue, workflowservice::v1::DescribeTaskQueueRequest,
+    };
+    use tonic::IntoRequest as _;
+
+    let request = DescribeTaskQueueRequest {
+        namespace: client.namespace(),
+        task_queue: Some(TaskQueue { name: task_queue.to_owned(), ..Default::default() }),
+        task_queue_type: TaskQueueType::Workflow.into(),
+        ..Default::default()
+    };
+    let answer = client
+        .clone()
+        .describe_task_queue(request.into_request())
+        .await
+        .with_context(|| format!("failed to look at task queue `{task_queue}`"))?;
+    Ok(!answer.into_inner().pollers.is_empty())
+}

@@ -1,0 +1,288 @@
+//! `export-worker run`: waits for what it needs, then serves the task queue until it is told to stop.
+//!
+//! Nothing is served before database, bucket and credentials are known to be right: a worker on the wrong bucket would
+//! take every archive in it for an orphan. SIGTERM or SIGINT drains; a second one ends at once.
+
+pub(crate) mod outage;
+mod probe;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use anyhow::{Context as _, Result};
+use export_activities::{
+    exports::{ExportSteps, Settings},
+    installation,
+    spool::Spool,
+    store::{Store, TemporaryCredentials},
+};
+use export_workflows::{export_expiry::ExportExpiry, nightly_batch::NightlyBatch};
+use sqlx::PgPool;
+use temporalio_client::{Client, NamespacedClient as _};
+use temporalio_common::worker::{WorkerDeploymentOptions, WorkerDeploymentVersion};
+use temporalio_sdk::{
+    Runtime, Worker, WorkerOptions,
+    error::WorkerRunError,
+    interceptors::{ActivityInboundInterceptor, ExecuteActivityInput, ExecuteActivityOutput, Next},
+    runtime::{
+        PollerBehavior, RuntimeOptions,
+        worker_tuner::{FixedSizeSlotSupplier, TunerHolder},
+    },
+};
+use tokio::{signal::unix, sync::Notify};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::outage::{Outage, Trouble, wait_for};
+use crate::{
+    config::{Config, show_time},
+    connect::{self, explain},
+};
+
+/// Workflow tasks at a time: they take milliseconds each.
+const WORKFLOW_SLOTS: usize = 20;
+/// Runs that stay in memory between their tasks: a night, an expiry pass, and room for others by hand.
+const CACHED_WORKFLOWS: usize = 20;
+/// Polls that wait for tasks. One fewer than two for workflows is refused by the SDK.
+const POLLERS: usize = 2;
+
+/// Runs the worker until a signal.
+///
+/// Must be awaited on the main task: the SDK's future is not `Send`.
+pub async fn run(config: &Config) -> Result<()> {
+    config.require_for_run()?;
+    let catalogue = Arc::new(connect::catalogue(config)?);
+    let spool = Spool::new(&config.spool_dir, config.spool_quota)?;
+    let settings = settings(config)?;
+    let stop = stop_on_signals()?;
+    let state = connect::state(config)?;
+    let source = connect::source(config)?;
+    let store = connect::store(config).await?;
+
+    let Some(installation) = wait_for("the database", &stop, async || know(&state).await).await? else {
+        return Ok(());
+    };
+    if wait_for("the source database", &stop, async || reach(&source).await).await?.is_none()
+        || wait_for("the store", &stop, async || own(&store, installation).await).await?.is_none()
+    {
+        return Ok(());
+    }
+    let steps = ExportSteps { state, source, store, installation, catalogue, spool, settings };
+    serve(config, &steps, &stop).await
+}
+
+/// Limits and times of the steps.
+fn settings(config: &Config) -> Result<Settings> {
+    Ok(Settings {
+        max_attempts: config.max_attempts,
+        max_lost: config.max_lost,
+        defer_after: config.defer_after,
+        stall_timeout: config.stall_timeout,
+        lease: config.lease,
+        deflate_level: config.deflate_level,
+        sweep_min_age: config.sweep_min_age,
+        notice: config.notice()?,
+    })
+}
+
+/// Reads who we are: the database answers, is migrated, and the role may read it.
+async fn know(state: &PgPool) -> Result<Uuid, Trouble> {
+    sqlx::query_scalar("select id from public.data_export_installation")
+        .fetch_one(state)
+        .await
+        .map_err(|error| Trouble::Wait(explain::database(&error.into(), "EXPORT_DATABASE_URL")))
+}
+
+async fn reach(source: &PgPool) -> Result<(), Trouble> {
+    match source.acquire().await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Trouble::Wait(explain::database(&error.into(), "EXPORT_SOURCE_URL"))),
+    }
+}
+
+/// Checks that links would live and that the bucket is ours; marks an empty one.
+async fn own(store: &Store, installation: Uuid) -> Result<(), Trouble> {
+    let wait = |error: anyhow::Error| Trouble::Wait(explain::store(&error));
+    if let Err(error) = store.check_signing().await {
+        return Err(match error.downcast_ref::<TemporaryCredentials>() {
+            Some(_) => Trouble::Refuse(error),
+            None => wait(error),
+        });
+    }
+    let standing = installation::standing(store, installation).await.map_err(wait)?;
+    standing.require_ours(store).map_err(|failure| wait(failure.into()))
+}
+
+/// Serves the task queue; begins afresh after an outage at the start, and after many activities.
+async fn serve(config: &Config, steps: &ExportSteps, stop: &CancellationToken) -> Result<()> {
+    let options = RuntimeOptions::builder().build().map_err(|error| anyhow::anyhow!(error))?;
+    let runtime = Runtime::from_current_tokio(options).context("failed to start the Temporal runtime")?;
+    let mut outage = Outage::new("Temporal");
+    while !stop.is_cancelled() {
+        let connected = wait_for("Temporal", stop, async || {
+            // A broken configuration does not mend itself; a server that is away does.
+            connect::temporal_options().map_err(Trouble::Refuse)?;
+            connect::temporal().await.map_err(|error| Trouble::Wait(explain::temporal(&error)))
+        });
+        let Some(client) = connected.await? else { return Ok(()) };
+        let probe = tokio::spawn(probe::watch(client.clone(), stop.child_token()));
+        let ended = serve_over(config, &runtime, &client, steps, stop, &mut outage).await;
+        probe.abort();
+        ended?;
+    }
+    tracing::info!("The worker has stopped");
+    Ok(())
+}
+
+/// Runs one worker after the other over one connection, until the stop or until the server refuses one.
+async fn serve_over(
+    config: &Config,
+    runtime: &Runtime,
+    client: &Client,
+    steps: &ExportSteps,
+    stop: &CancellationToken,
+    outage: &mut Outage,
+) -> Result<()> {
+    while !stop.is_cancelled() {
+        let renewal = Renewal::after(config.renew_worker_after);
+        let options = worker_options(config, steps, renewal.clone())?;
+        let mut worker =
+            Worker::new(runtime, client.clone(), options).context("failed to make the Temporal worker")?;
+        let shutdown = worker.shutdown_handle();
+        let (told, due) = (stop.clone(), renewal.clone());
+        let drain = tokio::spawn(async move {
+            tokio::select! {
+                () = told.cancelled() => {}
+                () = due.due.notified() => tracing::info!("Drains to begin afresh (EXPORT_RENEW_WORKER_AFTER)"),
+            }
+            shutdown();
+        });
+        tracing::info!(
+            slots = config.slots,
+            "Serves task queue `{}` of namespace `{}`",
+            config.task_queue,
+            client.namespace()
+        );
+        let ended = worker.run().await;
+        drain.abort();
+        match ended {
+            Ok(()) => {
+                outage.over();
+            }
+            // The namespace could not be read: the server went away again, or does not know it.
+            Err(error @ WorkerRunError::Validation(_)) => {
+                outage.goes_on(&explain::temporal(&error.into()));
+                tokio::select! {
+                    () = tokio::time::sleep(std::time::Duration::from_secs(5)) => {}
+                    () = stop.cancelled() => {}
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(error).context("the Temporal worker ended"),
+        }
+    }
+    Ok(())
+}
+
+fn worker_options(config: &Config, steps: &ExportSteps, renewal: Renewal) -> Result<WorkerOptions> {
+    let fixed = FixedSizeSlotSupplier::new;
+    let version = WorkerDeploymentVersion::builder()
+        .deployment_name("export-worker")
+        .build_id(env!("CARGO_PKG_VERSION"))
+        .build();
+    let deployment = WorkerDeploymentOptions::new(version).use_worker_versioning(false).build();
+    let mut options = WorkerOptions::new(config.task_queue.clone())
+        .register_activities(steps.clone())
+        .register_workflow::<NightlyBatch>()
+        .and_then(|options| options.register_workflow::<ExportExpiry>())
+        .map_err(|error| anyhow::anyhow!("failed to register the workflows: {error}"))?
+        .activity_inbound_interceptor(renewal)
+        .deployment_options(deployment)
+        .tuner(
+            TunerHolder::builder()
+                .workflow_task_slot_supplier(fixed(WORKFLOW_SLOTS))
+                .activity_task_slot_supplier(fixed(config.slots))
+                .local_activity_task_slot_supplier(fixed(1))
+                .nexus_task_slot_supplier(fixed(1))
+                .build(),
+        )
+        .max_cached_workflows(CACHED_WORKFLOWS)
+        .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(POLLERS))
+        .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(POLLERS))
+        // A started activity must be in the server's hands before it runs, or a kill between the two is not noticed.
+        .max_eager_activity_reservations_per_workflow_task(0)
+        .build();
+    options.max_heartbeat_throttle_interval = config.heartbeat_throttle;
+    options.default_heartbeat_throttle_interval = config.heartbeat_throttle;
+    options.graceful_shutdown_period = Some(config.shutdown_grace);
+    tracing::debug!("Drains for at most {}", show_time(config.shutdown_grace));
+    Ok(options)
+}
+
+/// Counts the activities of one SDK worker and says when it is time for a new one.
+#[derive(Clone)]
+struct Renewal {
+    left: Arc<AtomicU64>,
+    due: Arc<Notify>,
+}
+
+impl Renewal {
+    fn after(activities: u64) -> Self {
+        Self { left: Arc::new(AtomicU64::new(activities)), due: Arc::default() }
+    }
+
+    fn count(&self) {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.due.notify_one();
+        }
+    }
+}
+
+impl ActivityInboundInterceptor for Renewal {
+    fn execute_activity<'a>(
+        &'a self,
+        input: ExecuteActivityInput,
+        next: Next<'a, ExecuteActivityInput, ExecuteActivityOutput<'a>>,
+    ) -> ExecuteActivityOutput<'a> {
+        self.count();
+        next.run(input)
+    }
+}
+
+/// Turns the first SIGTERM or SIGINT into a drain and the second into the end.
+fn stop_on_signals() -> Result<CancellationToken> {
+    let mut terminate =
+        unix::signal(unix::SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = unix::signal(unix::SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        let mut signal = async || {
+            tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+        };
+        signal().await;
+        tracing::info!("Stopping: attempts in flight may finish; a second signal ends them at once");
+        told.cancel();
+        signal().await;
+        tracing::warn!("Ended by a second signal; what was in flight will be taken over after its lease");
+        std::process::exit(1);
+    });
+    Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_renewal_is_due_once_after_so_many_activities() {
+        let renewal = Renewal::after(3);
+        renewal.count();
+        renewal.count();
+        assert!(tokio::time::timeout(std::time::Duration::ZERO, renewal.due.notified()).await.is_err());
+        renewal.count();
+        renewal.due.notified().await;
+    }
+}

@@ -1,0 +1,177 @@
+//! Waits for what is not there yet, and says so once per outage and once when it is back.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::connect::explain::Explained;
+
+/// How patiently something is waited for.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// The first pause; it doubles with each try.
+    first_pause: Duration,
+    /// The longest pause: what has come back is noticed within it.
+    longest_pause: Duration,
+    /// How long one try may take, so that a black hole is spoken of too.
+    try_within: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    first_pause: Duration::from_millis(250),
+    longest_pause: Duration::from_secs(15),
+    try_within: Duration::from_secs(30),
+};
+
+/// Why a try failed.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It may be there later.
+    Wait(Explained),
+    /// Waiting would not help: the worker refuses to start.
+    Refuse(anyhow::Error),
+}
+
+/// Tries until it works; `None` when the worker is to stop first.
+pub(crate) async fn wait_for<T>(
+    what: &str,
+    stop: &CancellationToken,
+    attempt: impl AsyncFnMut() -> Result<T, Trouble>,
+) -> anyhow::Result<Option<T>> {
+    wait_with(PATIENCE, what, stop, attempt).await
+}
+
+async fn wait_with<T>(
+    patience: Patience,
+    what: &str,
+    stop: &CancellationToken,
+    mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
+) -> anyhow::Result<Option<T>> {
+    let mut outage = Outage::new(what);
+    let mut pause = patience.first_pause;
+    loop {
+        let tried = tokio::select! {
+            tried = tokio::time::timeout(patience.try_within, attempt()) => tried,
+            () = stop.cancelled() => return Ok(None),
+        };
+        match tried {
+            Ok(Ok(found)) => {
+                outage.over();
+                return Ok(Some(found));
+            }
+            Ok(Err(Trouble::Refuse(error))) => return Err(error),
+            Ok(Err(Trouble::Wait(explained))) => {
+                outage.goes_on(&explained);
+            }
+            Err(_) => {
+                let cause = format!("no answer within {} s", patience.try_within.as_secs());
+                outage.goes_on(&Explained::new(cause, "look at the network between here and there"));
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+        pause = (pause * 2).min(patience.longest_pause);
+    }
+}
+
+/// One outage of one thing; a different cause within it is said once too.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    what: String,
+    since: Option<Instant>,
+    said: HashSet<String>,
+}
+
+impl Outage {
+    pub(crate) fn new(what: &str) -> Self {
+        Self { what: what.to_owned(), since: None, said: HashSet::new() }
+    }
+
+    /// It is not there. Returns whether that was news.
+    pub(crate) fn goes_on(&mut self, explained: &Explained) -> bool {
+        self.since.get_or_insert_with(Instant::now);
+        if !self.said.insert(explained.cause.clone()) {
+            return false;
+        }
+        tracing::warn!(cause = explained.cause, "Waiting for {}: {explained}", self.what);
+        true
+    }
+
+    /// It is there. Returns whether that was news.
+    pub(crate) fn over(&mut self) -> bool {
+        let Some(since) = self.since.take() else { return false };
+        self.said.clear();
+        let seconds = since.elapsed().as_secs();
+        tracing::info!(outage.seconds = seconds, "{} is back after {seconds} s", capital(&self.what));
+        true
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASTE: Patience = Patience {
+        first_pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(2),
+        try_within: Duration::from_millis(20),
+    };
+
+    fn why(cause: &str) -> Explained {
+        Explained::new(cause, "mend it")
+    }
+
+    #[test]
+    fn an_outage_is_said_once_and_its_end_once() {
+        let mut outage = Outage::new("the store");
+        assert!(!outage.over(), "nothing was lost yet");
+        assert!(outage.goes_on(&why("refused")));
+        assert!(!outage.goes_on(&why("refused")));
+        assert!(outage.goes_on(&why("wrong password")), "a new cause is news");
+        assert!(!outage.goes_on(&why("refused")));
+        assert!(outage.over());
+        assert!(!outage.over());
+        assert!(outage.goes_on(&why("refused")), "the next outage is news again");
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_success_with_a_refusal_or_with_the_stop() {
+        let stop = CancellationToken::new();
+        let mut tries = 0;
+        let found = wait_with(HASTE, "x", &stop, async || {
+            tries += 1;
+            if tries < 4 { Err(Trouble::Wait(why("not yet"))) } else { Ok(tries) }
+        });
+        assert_eq!(found.await.unwrap(), Some(4));
+        let refused =
+            wait_with(HASTE, "x", &stop, async || Err::<(), _>(Trouble::Refuse(anyhow::anyhow!("no"))));
+        assert!(refused.await.is_err());
+        stop.cancel();
+        let stopped = wait_with(HASTE, "x", &stop, async || Err::<(), _>(Trouble::Wait(why("not yet"))));
+        assert_eq!(stopped.await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_black_hole_is_given_up_and_tried_again() {
+        let stop = CancellationToken::new();
+        let mut tries = 0;
+        let found = wait_with(HASTE, "x", &stop, async || {
+            tries += 1;
+            if tries == 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, Trouble>(tries)
+        });
+        assert_eq!(found.await.unwrap(), Some(2));
+    }
+}

@@ -1,0 +1,50 @@
+//! Watches the way to Temporal while the worker runs: says once that it is lost and once that it is back.
+//!
+//! The worker's pollers resume by themselves after an outage, but the SDK tells nobody; this probe only speaks.
+
+use std::time::Duration;
+
+use temporalio_client::{Client, grpc::WorkflowService as _};
+use temporalio_common::protos::temporal::api::workflowservice::v1::GetSystemInfoRequest;
+use tokio_util::sync::CancellationToken;
+use tonic::IntoRequest as _;
+
+use super::outage::Outage;
+use crate::connect::explain::Explained;
+
+/// How often the server is asked.
+const EVERY: Duration = Duration::from_secs(5);
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Answers that must be missing in a row: one lost packet is no outage.
+const MISSES: u32 = 2;
+
+/// Asks until `stop`.
+pub(super) async fn watch(client: Client, stop: CancellationToken) {
+    let mut outage = Outage::new("Temporal");
+    let mut missed = 0;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        if answers(&client).await {
+            missed = 0;
+            outage.over();
+            continue;
+        }
+        missed += 1;
+        if missed >= MISSES {
+            outage.goes_on(&Explained::new(
+                "it no longer answers",
+                "look at the server; the worker resumes by itself, and attempts that ended meanwhile run again",
+            ));
+        }
+    }
+}
+
+async fn answers(client: &Client) -> bool {
+    let mut client = client.clone();
+    let answer = client.get_system_info(GetSystemInfoRequest::default().into_request());
+    matches!(tokio::time::timeout(ANSWER_WITHIN, answer).await, Ok(Ok(_)))
+}
