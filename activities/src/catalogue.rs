@@ -214,6 +214,11 @@ impl Catalogue {
         &self.sha256
     }
 
+    /// Gives the columns that the key queries read beside the entities, by relation.
+    pub fn reads(&self) -> impl Iterator<Item = &(String, Vec<String>)> {
+        self.keys.iter().flat_map(|keys| &keys.reads)
+    }
+
     /// Gives the SQL that lets `export_read` read exactly what the catalogue needs.
     pub fn grants(&self) -> String {
         grants::read_grants(self)

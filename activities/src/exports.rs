@@ -37,7 +37,7 @@ use crate::{
     sweep,
 };
 
-/// Everything that the steps work with.
+/// Everything that the steps work with; cheap to clone.
 #[derive(Clone)]
 pub struct ExportSteps {
     /// Requests and events, as role `export_state`.

@@ -39,7 +39,7 @@ pub fn state(config: &Config) -> Result<PgPool> {
 
 /// Makes the pool that reads the exported tables; nothing is connected yet.
 pub fn source(config: &Config) -> Result<PgPool> {
-    source::pool(config.source_url()?, config.source_connections)
+    source::pool(config.source_url()?, config.source_connections, config.acquire_timeout)
 }
 
 fn options(url: &SecretString, variable: &str) -> Result<PgConnectOptions> {

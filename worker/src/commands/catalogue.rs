@@ -14,15 +14,13 @@ pub(super) async fn check(config: &Config, output: Output) -> Result<Verdict> {
     let mut conn = connect::source(config)?.acquire().await.context("failed to reach the source database")?;
     let report = catalogue.report(&mut conn).await?;
     output.write(&report, |report, out| {
-        for (what, lines) in [
-            ("stops the night", &report.drift),
-            ("stops the night: row-level security on", &report.row_security),
-            ("not decided, not exported", &report.unclassified),
-            ("slow", &report.without_index),
-        ] {
-            for line in lines {
-                writeln!(out, "{what}: {line}")?;
-            }
+        for finding in &report.findings {
+            let what = match finding.kind {
+                kind if kind.stops_exports() => "stops the night",
+                kind if kind.is_warning() => "slow",
+                _ => "not decided, not exported",
+            };
+            writeln!(out, "{what}: {finding}")?;
         }
         if report.is_clean() { writeln!(out, "the catalogue fits the database") } else { Ok(()) }
     })?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use export_activities::catalogue::{read_grants, state_grants};
+use export_activities::catalogue::state_grants;
 use serde::Serialize;
 
 use super::Verdict;
@@ -44,11 +44,7 @@ pub(super) fn grants(config: &Config, output: Output) -> Result<Verdict> {
             "\ndo $$ begin\n    if not exists (select from pg_catalog.pg_roles where rolname = '{role}') then\n        \
              create role {role} login nosuperuser nobypassrls;\n    end if;\nend $$;\n"
         );
-        sql.push_str(&if role == "export_state" {
-            state_grants(role)
-        } else {
-            read_grants(&catalogue, role)
-        });
+        sql.push_str(&if role == "export_state" { state_grants().to_owned() } else { catalogue.grants() });
     }
     sql.push_str(
         "\n-- As a superuser, so that no link ends in the server's log:\n\

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use export_activities::catalogue::{Catalogue, Use};
+use export_activities::catalogue::{Catalogue, FindingKind, Use};
 use sqlx::{PgPool, Row as _};
 
 use super::Line;
@@ -264,7 +264,7 @@ fn wanted(catalogue: &Catalogue) -> (BTreeSet<String>, BTreeSet<String>) {
             to.insert(format!("{}.{}", entity.relation, column.name));
         }
     }
-    for (relation, columns) in catalogue.keys().iter().flat_map(|keys| &keys.reads) {
+    for (relation, columns) in catalogue.reads() {
         needed.extend(columns.iter().map(|column| format!("{relation}.{column}")));
     }
     // A key may be a column that is not exported; then it is needed all the same.
@@ -290,26 +290,23 @@ async fn drift(pool: &PgPool, catalogue: &Catalogue) -> Result<Line> {
     const CHECK: &str = "catalogue";
     let mut conn = pool.acquire().await?;
     let report = catalogue.report(&mut conn).await?;
-    let stops: Vec<String> = report
-        .drift
-        .iter()
-        .cloned()
-        .chain(
-            report.row_security.iter().map(|relation| format!("row-level security is enabled on {relation}")),
-        )
-        .collect();
+    let of = |wanted: fn(FindingKind) -> bool| {
+        let findings = report.findings.iter().filter(|finding| wanted(finding.kind));
+        findings.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let stops = of(FindingKind::stops_exports);
     if !stops.is_empty() {
         let remedy = "decide them in the catalogue; until then no request is exported";
         return Ok(Line::failed(CHECK, Explained::new(stops.join("; "), remedy)));
     }
-    if !report.unclassified.is_empty() {
-        let cause = format!("not decided, so not exported: {}", report.unclassified.join("; "));
+    if !report.is_clean() {
+        let cause = format!("not decided, so not exported: {}", of(|kind| !kind.is_warning()).join("; "));
         let remedy = "give each of them `use` in the catalogue: export, pseudonym or omit";
         return Ok(Line::failed(CHECK, Explained::new(cause, remedy)));
     }
-    if !report.without_index.is_empty() {
+    if !report.findings.is_empty() {
         let remedy = "create the index, or each export reads the whole table";
-        return Ok(Line::warning(CHECK, Explained::new(report.without_index.join("; "), remedy)));
+        return Ok(Line::warning(CHECK, Explained::new(of(FindingKind::is_warning).join("; "), remedy)));
     }
     Ok(Line::ok(CHECK, format!("{} entities fit the database", catalogue.entities().len())))
 }
