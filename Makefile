@@ -39,7 +39,7 @@ clippy:
 
 deny:
 	@tools/setup deny
-	PATH="$(CURDIR)/.tools/bin:$$PATH" cargo deny --locked --offline check bans licenses sources
+	PATH="$(CURDIR)/.tools/bin:$$PATH" cargo deny --locked check bans licenses sources
 
 sqlx-check: tools
 	tools/sqlx check

@@ -1,12 +1,12 @@
 //! Makes databases: one with everything in it, and quick copies of it.
 
-use std::fs;
-
 use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::{
+    platform::{self, SeedOptions},
     postgres::{Postgres, Role},
-    tools,
 };
 
 /// Makes a database with the reference platform's tables, empty; nothing happens if it is there already. Tells
@@ -47,22 +47,14 @@ pub async fn copy(postgres: &Postgres, template: &str, name: &str) -> anyhow::Re
     postgres.run(Role::Superuser, "postgres", create).await
 }
 
-/// Gives the SQL of the reference platform, all its files in the order of their names.
-fn platform() -> anyhow::Result<String> {
-    let folder = tools::root().join("migrations/platform");
-    let listed = fs::read_dir(&folder).with_context(|| format!("failed to list `{}`", folder.display()))?;
-    let mut paths = Vec::new();
-    for entry in listed {
-        let path = entry.with_context(|| format!("failed to list `{}`", folder.display()))?.path();
-        if path.extension().is_some_and(|extension| extension == "sql") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    let mut sql = String::new();
-    for path in paths {
-        sql += &fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
-        sql.push('\n');
-    }
-    Ok(sql)
+/// Fills the reference platform with a few dozen users, one of them heavy.
+pub async fn fill(postgres: &Postgres, name: &str) -> anyhow::Result<()> {
+    let options = SeedOptions { users: 36, heavy_runs: 100_000, markers: false, ..SeedOptions::default() };
+    platform::seed(&owner(postgres, name).await?, &options).await.map(drop)
+}
+
+async fn owner(postgres: &Postgres, name: &str) -> anyhow::Result<PgPool> {
+    let url = postgres.url(Role::Owner, name);
+    let pool = PgPoolOptions::new().max_connections(1).connect(url.expose_secret()).await;
+    pool.with_context(|| format!("failed to connect to the database `{name}`"))
 }

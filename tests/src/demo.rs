@@ -12,9 +12,9 @@ use anyhow::{Context as _, bail, ensure};
 use sqlx::PgConnection;
 
 use crate::{
+    database,
     development::{addresses, installation, prepare, start_worker},
     postgres::Role,
-    reference,
     stack::{Lifetime, Stack},
     supervisor::{Process, record},
     terminal::{Bar, say, step},
@@ -36,7 +36,7 @@ pub async fn run(keep: bool) -> anyhow::Result<()> {
     let stack =
         step("Starting PostgreSQL, Temporal and the store", Stack::start(&folder(), Lifetime::Demo)).await?;
     step("Making the tables and the rights of the roles", prepare(stack.servers())).await?;
-    step("Filling the reference platform", reference::fill(stack.servers(), &installation().database))
+    step("Filling the reference platform", database::fill(&stack.servers().postgres, &installation().database))
         .await?;
     let mut database = stack.servers().postgres.connect(Role::Owner, &installation().database).await?;
     let requests = step("Asking for the data of every user", request_all(&mut database)).await?;

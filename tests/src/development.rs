@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::{
     database,
     postgres::Role,
-    private, reference,
+    private,
     stack::{Installation, Lifetime, Servers, Stack},
     supervisor::record,
     temporal::Temporal,
@@ -40,7 +40,7 @@ pub async fn up() -> anyhow::Result<()> {
             .await?;
     let made = step("Bringing the database up to date", prepare(stack.servers())).await?;
     if made {
-        step("Filling the reference platform", reference::fill(stack.servers(), &installation().database))
+        step("Filling the reference platform", database::fill(&stack.servers().postgres, &installation().database))
             .await?;
     }
     step("Starting the worker and applying the schedules", start_worker(&stack)).await?;

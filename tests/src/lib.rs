@@ -12,7 +12,6 @@ pub mod ports;
 pub mod postgres;
 pub mod private;
 pub mod proxy;
-pub mod reference;
 pub mod shared;
 pub mod stack;
 pub mod supervisor;
