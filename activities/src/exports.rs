@@ -152,7 +152,7 @@ impl ExportSteps {
         let accounts = Some((&self.source, &*self.catalogue));
         let (pulse, _watch) = pulse_of(&ctx);
         let step = expire::expire(&self.state, accounts, &self.store, &input, &trace, &pulse);
-        with_heartbeat(&ctx, &pulse, step).instrument(span).await
+        with_heartbeat(&ctx, &pulse, Box::pin(step)).instrument(span).await
     }
 
     /// Deletes what no request points to.
@@ -170,7 +170,7 @@ impl ExportSteps {
         };
         let (pulse, _watch) = pulse_of(&ctx);
         let step = sweep::sweep(&self.state, &self.store, &options, &pulse);
-        with_heartbeat(&ctx, &pulse, step).instrument(span).await
+        with_heartbeat(&ctx, &pulse, Box::pin(step)).instrument(span).await
     }
 }
 

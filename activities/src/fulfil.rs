@@ -94,7 +94,9 @@ pub async fn fulfil(
 
     let stop = Pulse::child_of(pulse);
     let delivered = {
-        let work = AssertUnwindSafe(deliver(steps, &claim, &trace, &stop)).catch_unwind();
+        // Boxed: the future of a whole export is large.
+        let work = Box::pin(deliver(steps, &claim, &trace, &stop));
+        let work = AssertUnwindSafe(work).catch_unwind();
         let keep = lease::keep(
             &steps.state,
             request_id,
@@ -194,7 +196,7 @@ async fn end(
             if !let_go(steps, claim, &verdict, true).await {
                 return Ok(Outcome::Superseded);
             }
-            if (claim.attempts + 1) % ATTEMPTS_A_NIGHT == 0 {
+            if (claim.attempts + 1).is_multiple_of(ATTEMPTS_A_NIGHT) {
                 return Ok(Outcome::GivenUpTonight);
             }
             Err(Unfinished::Retry(verdict))

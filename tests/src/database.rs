@@ -24,10 +24,9 @@ pub async fn make_platform(postgres: &Postgres, name: &str) -> anyhow::Result<bo
     }
     let create = format!("create database \"{name}\" owner {}", Role::Owner.name());
     postgres.run(Role::Superuser, "postgres", create).await?;
-    postgres
-        .run(Role::Owner, name, platform()?)
-        .await
-        .context("failed to make the reference platform's tables")?;
+    let pool = owner(postgres, name).await?;
+    platform::create(&pool).await?;
+    pool.close().await;
     Ok(true)
 }
 
@@ -50,7 +49,10 @@ pub async fn copy(postgres: &Postgres, template: &str, name: &str) -> anyhow::Re
 /// Fills the reference platform with a few dozen users, one of them heavy.
 pub async fn fill(postgres: &Postgres, name: &str) -> anyhow::Result<()> {
     let options = SeedOptions { users: 36, heavy_runs: 100_000, markers: false, ..SeedOptions::default() };
-    platform::seed(&owner(postgres, name).await?, &options).await.map(drop)
+    let pool = owner(postgres, name).await?;
+    platform::seed(&pool, &options).await?;
+    pool.close().await;
+    Ok(())
 }
 
 async fn owner(postgres: &Postgres, name: &str) -> anyhow::Result<PgPool> {

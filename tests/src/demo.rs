@@ -33,11 +33,17 @@ pub fn folder() -> PathBuf {
 pub async fn run(keep: bool) -> anyhow::Result<()> {
     stop_kept().await?;
     let output = empty_output()?;
-    let stack =
-        step("Starting PostgreSQL, Temporal and the store", Stack::start(&folder(), Lifetime::Demo)).await?;
+    let stack = step(
+        "Starting PostgreSQL, Temporal and the store",
+        Box::pin(Stack::start(&folder(), Lifetime::Demo)),
+    )
+    .await?;
     step("Making the tables and the rights of the roles", prepare(stack.servers())).await?;
-    step("Filling the reference platform", database::fill(&stack.servers().postgres, &installation().database))
-        .await?;
+    step(
+        "Filling the reference platform",
+        database::fill(&stack.servers().postgres, &installation().database),
+    )
+    .await?;
     let mut database = stack.servers().postgres.connect(Role::Owner, &installation().database).await?;
     let requests = step("Asking for the data of every user", request_all(&mut database)).await?;
     step("Starting the worker and applying the schedules", start_worker(&stack)).await?;

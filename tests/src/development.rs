@@ -35,13 +35,18 @@ pub async fn up() -> anyhow::Result<()> {
         say("The development stack runs already.");
         return show(&Servers::read(&folder())?);
     }
-    let stack =
-        step("Starting PostgreSQL, Temporal and the store", Stack::start(&folder(), Lifetime::Lasting))
-            .await?;
+    let stack = step(
+        "Starting PostgreSQL, Temporal and the store",
+        Box::pin(Stack::start(&folder(), Lifetime::Lasting)),
+    )
+    .await?;
     let made = step("Bringing the database up to date", prepare(stack.servers())).await?;
     if made {
-        step("Filling the reference platform", database::fill(&stack.servers().postgres, &installation().database))
-            .await?;
+        step(
+            "Filling the reference platform",
+            database::fill(&stack.servers().postgres, &installation().database),
+        )
+        .await?;
     }
     step("Starting the worker and applying the schedules", start_worker(&stack)).await?;
     stack.keep()?;

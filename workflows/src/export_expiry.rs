@@ -19,7 +19,7 @@ impl ExportExpiry {
     /// Flips what is overdue and deletes its archives; users are left to the nightly pass.
     #[run(name = "export_expiry")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, input: RawValue) -> WorkflowResult<ExpireOutput> {
-        let _: NoInput = input::decode(&input)?;
+        let _: NoInput = input::decode(&input).map_err(|failure| *failure)?;
         let passed =
             ctx.execute_activity(Expire, ExpireInput::default(), policies::pass("overdue links")).await;
         if ctx.cancellation_token().is_cancelled() {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use temporalio_common::{data_converters::RawValue, error::ApplicationFailure};
 
 /// Decodes the input, or makes the non-retryable failure `InvalidInput` that names the field.
-pub(crate) fn decode<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, ApplicationFailure> {
+pub(crate) fn decode<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, Box<ApplicationFailure>> {
     let data = match raw.payloads.as_slice() {
         [] => return Ok(T::default()),
         [payload] if payload.data.is_empty() => return Ok(T::default()),
@@ -23,13 +23,14 @@ pub(crate) fn decode<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T,
     }
 }
 
-fn invalid(what: String) -> ApplicationFailure {
-    ApplicationFailure::builder(anyhow::anyhow!(
+fn invalid(what: String) -> Box<ApplicationFailure> {
+    let failure = ApplicationFailure::builder(anyhow::anyhow!(
         "the input is invalid: {what}; start the workflow without input, or see `ARCHITECTURE.md`"
     ))
     .type_name("InvalidInput".to_owned())
     .non_retryable(true)
-    .build()
+    .build();
+    Box::new(failure)
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ impl NightlyBatch {
     /// Works off one page, then continues as new or ends the night.
     #[run(name = "nightly_batch")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, input: RawValue) -> WorkflowResult<NightReport> {
-        let mut night: NightInput = input::decode(&input)?;
+        let mut night: NightInput = input::decode(&input).map_err(|failure| *failure)?;
         night.look = night.look.max(1);
         if night.started_at.is_none() {
             night.started_at = ctx.workflow_time().map(DateTime::from);

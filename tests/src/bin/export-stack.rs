@@ -51,9 +51,9 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Up => until_interrupted(development::up()).await,
+        Command::Up => until_interrupted(Box::pin(development::up())).await,
         Command::Down => until_interrupted(development::down()).await,
-        Command::Demo { keep } => until_interrupted(demo::run(keep)).await,
+        Command::Demo { keep } => until_interrupted(Box::pin(demo::run(keep))).await,
         Command::Supervise { folder } => serve::serve(&folder).await.map(|()| ExitCode::SUCCESS),
     }
 }
