@@ -16,6 +16,7 @@ mod fulfil;
 mod hostile;
 mod installation;
 mod installation_of;
+mod night;
 mod platform;
 mod presign;
 mod sample;

@@ -20,8 +20,8 @@ pub async fn command(environment: &BTreeMap<String, String>, arguments: &[&str])
     let line = format!("export-worker {}", arguments.join(" "));
     let output = command.output().await.with_context(|| format!("failed to run `{line}`"))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("`{line}` ended with {}: {}", output.status, said.trim());
+        let said = [output.stderr, output.stdout].concat();
+        bail!("`{line}` ended with {}: {}", output.status, String::from_utf8_lossy(&said).trim());
     }
     String::from_utf8(output.stdout).with_context(|| format!("`{line}` printed something that is not text"))
 }
