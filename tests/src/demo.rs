@@ -46,9 +46,9 @@ pub async fn run(keep: bool) -> anyhow::Result<()> {
     .await?;
     let mut database = stack.servers().postgres.connect(Role::Owner, &installation().database).await?;
     let requests = step("Asking for the data of every user", request_all(&mut database)).await?;
-    step("Starting the worker and applying the schedules", start_worker(&stack)).await?;
+    let worker = step("Starting the worker and applying the schedules", start_worker(&stack)).await?;
     let night = Instant::now();
-    watch_night(&stack, &mut database, requests).await?;
+    watch_night(&stack, &worker, &mut database, requests).await?;
     let seconds = night.elapsed().as_secs_f64();
     let archive = step("Downloading the largest archive", download::largest(&mut database, &output)).await?;
     step("Verifying it", verify(&archive)).await?;
@@ -98,7 +98,12 @@ async fn request_all(database: &mut PgConnection) -> anyhow::Result<u64> {
 }
 
 /// Triggers the night and shows the counts until it has ended.
-async fn watch_night(stack: &Stack, database: &mut PgConnection, requests: u64) -> anyhow::Result<()> {
+async fn watch_night(
+    stack: &Stack,
+    worker: &Process,
+    database: &mut PgConnection,
+    requests: u64,
+) -> anyhow::Result<()> {
     say(format_args!("Running the night for {requests} requests"));
     let environment = stack.servers().environment(&installation());
     let arguments = ["--output", "json", "night", "trigger", "--wait"];
@@ -109,6 +114,7 @@ async fn watch_night(stack: &Stack, database: &mut PgConnection, requests: u64) 
             let (done, message) = counts(database).await?;
             bar.show(done, message);
             stack.check_alive()?;
+            worker.check_alive()?;
             // It waits a moment for the end of the night before it says "not yet".
             if let Ok(ending) = night.ended(Duration::from_millis(200)).await {
                 return Ok::<_, anyhow::Error>(ending);

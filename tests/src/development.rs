@@ -9,7 +9,7 @@ use crate::{
     postgres::Role,
     private,
     stack::{Installation, Lifetime, Servers, Stack},
-    supervisor::record,
+    supervisor::{Process, record},
     temporal::Temporal,
     terminal::{say, step},
     tools, worker,
@@ -71,10 +71,12 @@ pub async fn prepare(servers: &Servers) -> anyhow::Result<bool> {
 }
 
 /// Starts the worker as part of the stack and applies the schedules.
-pub async fn start_worker(stack: &Stack) -> anyhow::Result<()> {
+pub async fn start_worker(stack: &Stack) -> anyhow::Result<Process> {
     let environment = stack.servers().environment(&installation());
-    stack.start_worker("worker", &["run"], environment.clone())?;
-    worker::command(&environment, &["schedule", "apply"]).await.map(drop)
+    let process = stack.start_worker("worker", &["run"], environment.clone())?;
+    worker::command(&environment, &["schedule", "apply"]).await?;
+    process.check_alive()?;
+    Ok(process)
 }
 
 /// Stops the development stack and a demo that was kept; their other data stays.

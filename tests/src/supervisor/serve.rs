@@ -51,7 +51,9 @@ pub async fn serve(folder: &Path) -> anyhow::Result<()> {
         record: Record { supervisor: std::process::id(), ..Record::default() },
     };
     serving.write_record()?;
-    private::folder(&folder.join("logs"))?;
+    let logs = folder.join("logs");
+    record::remove(&logs)?;
+    private::folder(&logs)?;
     answer(&Answer::Ready)?;
     let listened = serving.listen().await;
     serving.stop_all().await;
