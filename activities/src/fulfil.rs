@@ -120,7 +120,10 @@ pub async fn fulfil(
         }
     };
     match delivered {
-        Ok(outcome) => Ok(outcome),
+        Ok(outcome) => {
+            tracing::info!(request.id = %request_id, run.id = attempt.run_id, "Request {request_id} ended as {outcome:?}");
+            Ok(outcome)
+        }
         Err(error) => {
             let verdict = judge(&error);
             tracing::warn!(

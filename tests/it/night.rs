@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use export_tests::{
     platform::{self, SeedOptions},
     shared::{TestInstallation, stack},
     supervisor::Process,
-    wait, worker,
+    tools, wait, worker,
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -17,7 +18,7 @@ const NIGHT: Duration = Duration::from_secs(120);
 struct Running {
     environment: BTreeMap<String, String>,
     owner: PgPool,
-    _worker: Process,
+    worker: Process,
 }
 
 /// Makes an installation with a namespace of its own and a worker that serves it.
@@ -28,7 +29,7 @@ async fn running() -> Running {
     let name = format!("worker-{}", installation.names.bucket);
     let worker = stack().await.unwrap().start_worker(&name, &["run"], environment.clone()).unwrap();
     worker::command(&environment, &["schedule", "apply"]).await.unwrap();
-    Running { environment, owner, _worker: worker.kill_on_drop() }
+    Running { environment, owner, worker: worker.kill_on_drop() }
 }
 
 impl Running {
@@ -46,12 +47,55 @@ impl Running {
         serde_json::from_str(&answer.expect("the night did not end").unwrap()).unwrap()
     }
 
+    /// Gives the histories of all runs as JSON, with every payload decoded.
+    async fn histories(&self) -> String {
+        let list = self.temporal(&["workflow", "list"]).await;
+        let mut all = String::new();
+        for run in list.as_array().unwrap() {
+            let execution = &run["execution"];
+            let (id, run) = (execution["workflowId"].as_str().unwrap(), execution["runId"].as_str().unwrap());
+            let mut history =
+                self.temporal(&["workflow", "show", "--workflow-id", id, "--run-id", run]).await;
+            decode_payloads(&mut history);
+            all += &history.to_string();
+        }
+        all
+    }
+
+    async fn temporal(&self, arguments: &[&str]) -> serde_json::Value {
+        let mut command = tokio::process::Command::new(tools::server("temporal").unwrap());
+        command.args(arguments).args(["--output", "json"]);
+        command.args(["--address", &self.environment["TEMPORAL_ADDRESS"]]);
+        command.args(["--namespace", &self.environment["TEMPORAL_NAMESPACE"]]);
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     async fn status(&self, request: Uuid) -> (String, Option<String>) {
         sqlx::query_as("select status, failure_reason from public.data_export_requests where id = $1")
             .bind(request)
             .fetch_one(&self.owner)
             .await
             .unwrap()
+    }
+}
+
+/// Payloads stand as base64 in a history; what they hold is what an operator sees.
+fn decode_payloads(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, field) in fields {
+                match field.as_str().map(|text| BASE64_STANDARD.decode(text)) {
+                    Some(Ok(bytes)) if name == "data" => {
+                        *field = String::from_utf8_lossy(&bytes).into_owned().into();
+                    }
+                    _ => decode_payloads(field),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(decode_payloads),
+        _ => {}
     }
 }
 
@@ -156,4 +200,50 @@ async fn an_overdue_request_fails_in_the_night_and_its_archive_goes() {
             .await
             .unwrap();
     assert_eq!(events, ["requested", "ready", "failed", "object_deleted"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_link_credential_or_row_value_of_a_night_with_failures_is_in_histories_logs_or_rows() {
+    let running = running().await;
+    let seeded = platform::seed(&running.owner, &SeedOptions::default()).await.unwrap();
+    for user in seeded.users.iter().copied().chain([Uuid::new_v4()]) {
+        running.request(user).await;
+    }
+    running.night().await;
+
+    let histories = running.histories().await;
+    assert!(
+        histories.contains("fulfil_export_request") && histories.contains("account_deleted"),
+        "{histories}"
+    );
+    let log = running.worker.output();
+    assert!(log.contains("run.id"), "the worker logged nothing: {log}");
+    let errors: Vec<String> = sqlx::query_scalar(
+        "select last_error from public.data_export_requests where last_error is not null
+         union all select e::text from public.data_export_events e",
+    )
+    .fetch_all(&running.owner)
+    .await
+    .unwrap();
+    // Every text cell of the seed holds a marker; every link holds its signature.
+    let secret = running.environment["AWS_SECRET_ACCESS_KEY"].as_str();
+    let password = running.environment["EXPORT_SOURCE_URL"].split(['@', ':']).nth(2).unwrap();
+    for (place, text) in [("histories", &histories), ("log", &log), ("rows", &errors.join("\n"))] {
+        for word in ["mk-", "X-Amz-", secret, password] {
+            assert!(!text.contains(word), "`{word}` is in the {place}");
+        }
+    }
+    // The negative control: what is searched for does exist where it belongs.
+    let urls: Vec<String> = sqlx::query_scalar(
+        "select download_url from public.data_export_requests where download_url is not null",
+    )
+    .fetch_all(&running.owner)
+    .await
+    .unwrap();
+    assert!(urls.len() == seeded.users.len() && urls.iter().all(|url| url.contains("X-Amz-")));
+    let names: String = sqlx::query_scalar("select string_agg(full_name, ' ') from public.users")
+        .fetch_one(&running.owner)
+        .await
+        .unwrap();
+    assert!(names.contains("mk-"), "{names}");
 }

@@ -7,7 +7,10 @@ use std::io::IsTerminal as _;
 
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, filter_fn},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 use crate::config::LogFormat;
@@ -23,6 +26,7 @@ pub fn init(format: LogFormat, quiet: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(default.into()).from_env().map_err(|error| {
         anyhow::anyhow!("RUST_LOG cannot be read ({error}): set it to a level such as info")
     })?;
+    let filter = filter.and(filter_fn(may_be_logged));
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Human => false,
@@ -35,7 +39,7 @@ pub fn init(format: LogFormat, quiet: bool) -> anyhow::Result<()> {
         layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
     };
     tracing_subscriber::registry()
-        .with(layer.with_filter(filter_fn(may_be_logged)))
+        .with(layer)
         .try_init()
         .map_err(|error| anyhow::anyhow!("failed to start logging: {error}"))
 }
@@ -80,8 +84,7 @@ mod tests {
         let filter = EnvFilter::new("trace,aws_config=trace,hyper_util=debug,sqlx::query=debug");
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(move || writer.clone())
-            .with_filter(filter)
-            .with_filter(filter_fn(may_be_logged));
+            .with_filter(filter.and(filter_fn(may_be_logged)));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::debug!(target: "aws_config::profile", "secret one");
             tracing::trace!(target: "hyper_util::client", "secret two");
