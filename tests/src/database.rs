@@ -2,16 +2,23 @@
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 
 use crate::{
     platform::{self, SeedOptions},
     postgres::{Postgres, Role},
 };
 
-/// Makes a database with the reference platform's tables, empty; nothing happens if it is there already. Tells
-/// whether it was made.
-pub async fn make_platform(postgres: &Postgres, name: &str) -> anyhow::Result<bool> {
+/// A few dozen users, one of them heavy: what the demo and the development stack start with.
+pub const EXAMPLE: SeedOptions = SeedOptions { seed: 1, users: 36, heavy_runs: 100_000, markers: false };
+
+/// Makes a database with the reference platform's tables and, if asked for, people who use it; nothing happens if it is
+/// there already.
+pub async fn make_platform(
+    postgres: &Postgres,
+    name: &str,
+    seed: Option<&SeedOptions>,
+) -> anyhow::Result<()> {
     let mut connection = postgres.connect(Role::Superuser, "postgres").await?;
     let there: bool =
         sqlx::query_scalar("select exists (select from pg_catalog.pg_database where datname = $1)")
@@ -20,21 +27,30 @@ pub async fn make_platform(postgres: &Postgres, name: &str) -> anyhow::Result<bo
             .await
             .context("failed to look for a database")?;
     if there {
-        return Ok(false);
+        return Ok(());
     }
-    let create = format!("create database \"{name}\" owner {}", Role::Owner.name());
+    // Under another name until it is complete, so that an interrupted attempt is not taken for the whole.
+    let draft = format!("{name}_draft");
+    let create = format!("create database \"{draft}\" owner {}", Role::Owner.name());
+    postgres.run(Role::Superuser, "postgres", format!("drop database if exists \"{draft}\"")).await?;
     postgres.run(Role::Superuser, "postgres", create).await?;
-    let pool = owner(postgres, name).await?;
+    let url = postgres.url(Role::Owner, &draft);
+    let pool = PgPoolOptions::new().max_connections(1).connect(url.expose_secret()).await;
+    let pool = pool.with_context(|| format!("failed to connect to the database `{draft}`"))?;
     platform::create(&pool).await?;
+    if let Some(seed) = seed {
+        platform::seed(&pool, seed).await?;
+    }
     pool.close().await;
-    Ok(true)
+    let rename = format!("alter database \"{draft}\" rename to \"{name}\"");
+    postgres.run(Role::Superuser, "postgres", rename).await
 }
 
 /// Makes a database with the reference platform's tables, the export's own tables, and what each role may do.
 ///
 /// `grants` is the SQL that the catalogue generates for `export_state` and `export_read`.
 pub async fn make(postgres: &Postgres, name: &str, grants: &str) -> anyhow::Result<()> {
-    make_platform(postgres, name).await?;
+    make_platform(postgres, name, None).await?;
     export_worker::migrate::migrate(&postgres.url(Role::Owner, name)).await?;
     postgres.run(Role::Owner, name, grants.to_owned()).await.context("failed to give the roles their rights")
 }
@@ -44,19 +60,4 @@ pub async fn copy(postgres: &Postgres, template: &str, name: &str) -> anyhow::Re
     let owner = Role::Owner.name();
     let create = format!("create database \"{name}\" template \"{template}\" owner {owner}");
     postgres.run(Role::Superuser, "postgres", create).await
-}
-
-/// Fills the reference platform with a few dozen users, one of them heavy.
-pub async fn fill(postgres: &Postgres, name: &str) -> anyhow::Result<()> {
-    let options = SeedOptions { users: 36, heavy_runs: 100_000, markers: false, ..SeedOptions::default() };
-    let pool = owner(postgres, name).await?;
-    platform::seed(&pool, &options).await?;
-    pool.close().await;
-    Ok(())
-}
-
-async fn owner(postgres: &Postgres, name: &str) -> anyhow::Result<PgPool> {
-    let url = postgres.url(Role::Owner, name);
-    let pool = PgPoolOptions::new().max_connections(1).connect(url.expose_secret()).await;
-    pool.with_context(|| format!("failed to connect to the database `{name}`"))
 }

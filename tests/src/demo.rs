@@ -12,8 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use sqlx::PgConnection;
 
 use crate::{
-    database,
-    development::{addresses, installation, prepare, start_worker},
+    development::{addresses, installation, start, start_worker},
     postgres::Role,
     stack::{Lifetime, Stack},
     supervisor::{Process, record},
@@ -33,17 +32,7 @@ pub fn folder() -> PathBuf {
 pub async fn run(keep: bool) -> anyhow::Result<()> {
     stop_kept().await?;
     let output = empty_output()?;
-    let stack = step(
-        "Starting PostgreSQL, Temporal and the store",
-        Box::pin(Stack::start(&folder(), Lifetime::Demo)),
-    )
-    .await?;
-    step("Making the tables and the rights of the roles", prepare(stack.servers())).await?;
-    step(
-        "Filling the reference platform",
-        database::fill(&stack.servers().postgres, &installation().database),
-    )
-    .await?;
+    let stack = Box::pin(start(&folder(), Lifetime::Demo)).await?;
     let mut database = stack.servers().postgres.connect(Role::Owner, &installation().database).await?;
     let requests = step("Asking for the data of every user", request_all(&mut database)).await?;
     let worker = step("Starting the worker and applying the schedules", start_worker(&stack)).await?;
@@ -68,7 +57,7 @@ pub async fn run(keep: bool) -> anyhow::Result<()> {
 /// Stops a demo that was kept; one that is being shown elsewhere is left alone.
 async fn stop_kept() -> anyhow::Result<()> {
     let owner = record::owner(&folder()).await?;
-    if let Some(owner) = owner.filter(|owner| !owner.kept) {
+    if let Some(owner) = owner.filter(|owner| !owner.kept && !owner.is_abandoned()) {
         bail!("another demo is running here (process {}): wait for it, or run `make down`", owner.supervisor);
     }
     if record::stop(&folder()).await? {

@@ -1,6 +1,9 @@
 //! `make up` and `make down`: the servers and a worker for development, with data that lasts.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 
@@ -31,43 +34,38 @@ pub fn installation() -> Installation {
 
 /// Starts the servers and a worker, and leaves them running.
 pub async fn up() -> anyhow::Result<()> {
-    if record::owner(&folder()).await?.is_some() {
+    if record::owner(&folder()).await?.is_some_and(|owner| owner.kept) {
         say("The development stack runs already.");
         return show(&Servers::read(&folder())?);
     }
-    let stack = step(
-        "Starting PostgreSQL, Temporal and the store",
-        Box::pin(Stack::start(&folder(), Lifetime::Lasting)),
-    )
-    .await?;
-    let made = step("Bringing the database up to date", prepare(stack.servers())).await?;
-    if made {
-        step(
-            "Filling the reference platform",
-            database::fill(&stack.servers().postgres, &installation().database),
-        )
-        .await?;
-    }
+    let stack = Box::pin(start(&folder(), Lifetime::Lasting)).await?;
     step("Starting the worker and applying the schedules", start_worker(&stack)).await?;
     stack.keep()?;
     show(stack.servers())
 }
 
-/// Makes the database, the tables, the rights of the roles and the bucket, as far as they are missing. The tables
-/// and the rights come from the production binary, as they would anywhere. Tells whether the database is new.
-pub async fn prepare(servers: &Servers) -> anyhow::Result<bool> {
+/// Starts the servers, the reference platform and the export on it, as far as they are missing.
+pub async fn start(folder: &Path, lifetime: Lifetime) -> anyhow::Result<Stack> {
+    let starting = Box::pin(Stack::start(folder, lifetime));
+    let stack = step("Starting PostgreSQL, Temporal and the store", starting).await?;
+    let postgres = &stack.servers().postgres;
+    let Installation { database, .. } = installation();
+    let platform = database::make_platform(postgres, &database, Some(&database::EXAMPLE));
+    step("Making a platform with a few dozen users, one of them heavy", platform).await?;
+    step("Making the export's tables, rights and bucket", install(stack.servers())).await?;
+    Ok(stack)
+}
+
+/// Makes the export's own tables, the rights of its roles and its bucket. The tables and the rights come from the
+/// production binary, as they would anywhere.
+async fn install(servers: &Servers) -> anyhow::Result<()> {
     let Installation { database, bucket, .. } = installation();
     let environment = servers.environment(&installation());
-    let made = database::make_platform(&servers.postgres, &database).await?;
     worker::command(&environment, &["migrate"]).await?;
     let grants = worker::command(&environment, &["grants"]).await?;
-    servers
-        .postgres
-        .run(Role::Owner, &database, grants)
-        .await
-        .context("failed to give the roles their rights")?;
-    servers.store.make_bucket(&bucket).await?;
-    Ok(made)
+    let granted = servers.postgres.run(Role::Owner, &database, grants).await;
+    granted.context("failed to give the roles their rights")?;
+    servers.store.make_bucket(&bucket).await
 }
 
 /// Starts the worker as part of the stack and applies the schedules.

@@ -71,7 +71,7 @@ impl Stack {
         fs::create_dir_all(folder)
             .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
         let folder = &folder.canonicalize().context("failed to find the stack's folder")?;
-        if record::owner(folder).await?.is_none() {
+        if record::owner(folder).await?.is_none_or(|owner| owner.is_abandoned()) {
             record::stop(folder).await.context("failed to stop what an earlier stack left running")?;
         }
         let supervisor = Supervisor::start(folder)?;

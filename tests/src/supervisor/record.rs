@@ -27,7 +27,9 @@ pub const GRACE: Duration = Duration::from_secs(15);
 pub struct Record {
     /// The supervisor.
     pub supervisor: u32,
-    /// Whether it goes on without the process that started it.
+    /// The process that started it, its master.
+    pub master: Option<Born>,
+    /// Whether it goes on without its master.
     pub kept: bool,
     /// What it started, in that order.
     pub processes: Vec<Born>,
@@ -93,6 +95,11 @@ pub fn lock(folder: &Path) -> anyhow::Result<Option<fs::File>> {
 }
 
 impl Record {
+    /// Tells whether the supervisor is about to stop by itself, because its master is gone.
+    pub fn is_abandoned(&self) -> bool {
+        !self.kept && !self.master.as_ref().is_some_and(Born::is_alive)
+    }
+
     /// Writes the record into the supervisor's folder.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(self).context("failed to write down the processes")?;

@@ -48,7 +48,7 @@ pub async fn serve(folder: &Path) -> anyhow::Result<()> {
         folder: folder.to_owned(),
         setpriv: tools::on_path("setpriv"),
         running: Vec::new(),
-        record: Record { supervisor: std::process::id(), ..Record::default() },
+        record: Record { supervisor: std::process::id(), master: master(), ..Record::default() },
     };
     serving.write_record()?;
     let logs = folder.join("logs");
@@ -58,6 +58,11 @@ pub async fn serve(folder: &Path) -> anyhow::Result<()> {
     let listened = serving.listen().await;
     serving.stop_all().await;
     listened
+}
+
+fn master() -> Option<Born> {
+    let pid = rustix::process::getppid()?.as_raw_nonzero().get();
+    Some(Born::of("master", u32::try_from(pid).ok()?, Signal::Terminate))
 }
 
 fn answer(answer: &Answer) -> anyhow::Result<()> {
