@@ -26,7 +26,9 @@ test: build readers ## Run every test against real servers
 up: build ## Start the servers and a worker for development
 	@$(STACK) up
 
-down: build ## Stop what `make up` and `make demo KEEP=1` started
+# Also when the code does not compile just now.
+down: ## Stop what `make up` and `make demo KEEP=1` started
+	@[ -x $(STACK) ] || $(MAKE) --no-print-directory build
 	@$(STACK) down
 
 check: fmt clippy deny sqlx-check doc ## Check form, lints, dependencies, .sqlx and documentation

@@ -1,17 +1,24 @@
 //! The servers start, belong to one owner, and are gone when nobody is there any more.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
+use anyhow::Context as _;
 use export_tests::{
     postgres::{Postgres, Role},
     shared::{TestDatabase, TestInstallation, stack},
     stack::{Lifetime, Stack},
     supervisor::{
         Supervisor,
-        protocol::{Program, Signal},
+        protocol::{Order, Program, Signal},
         record,
     },
-    versitygw, wait,
+    tools, versitygw, wait,
 };
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -127,6 +134,36 @@ async fn a_master_killed_with_its_supervisor_leaves_nothing_behind() -> anyhow::
 }
 
 #[tokio::test]
+async fn the_end_of_the_pipe_stops_everything_as_when_the_kernel_closes_it_for_a_killed_master()
+-> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut supervisor = Command::new(tools::stack_program()?)
+        .arg("supervise")
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut orders = supervisor.stdin.take().context("no pipe")?;
+    let mut answers = BufReader::new(supervisor.stdout.take().context("no pipe")?).lines();
+    let sleeper = Program {
+        name: "sleeper".to_owned(),
+        path: "/bin/sleep".into(),
+        arguments: vec!["600".to_owned()],
+        ..Program::default()
+    };
+    writeln!(orders, "{}", serde_json::to_string(&Order::Start(sleeper))?)?;
+    let (ready, started) = (answers.next().transpose()?, answers.next().transpose()?);
+    assert!(ready.is_some() && started.is_some_and(|line| line.contains("started")));
+    let processes = processes(folder.path())?;
+    assert!(processes.len() == 1 && processes[0].is_alive());
+
+    drop(orders);
+    assert!(supervisor.wait()?.success());
+    assert!(!processes[0].is_alive());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_program_is_stopped_killed_and_started_again_under_its_name() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let supervisor = Supervisor::start(folder.path())?;
@@ -144,11 +181,8 @@ async fn a_program_is_stopped_killed_and_started_again_under_its_name() -> anyho
     wait::until("the script runs", BOUND, || async { Ok(deaf.output().contains("deaf").then_some(())) })
         .await?;
     assert!(supervisor.run(program("true")).is_err());
-    let ending = {
-        deaf.signal(Signal::Kill)?;
-        deaf.ended(BOUND).await?
-    };
-    assert_eq!(ending.signal, Some(9));
+    deaf.signal(Signal::Kill)?;
+    assert_eq!(deaf.ended(BOUND).await?.signal, Some(9));
     assert!(deaf.check_alive().is_err());
     supervisor.finish(program("true"), BOUND).await
 }
@@ -171,5 +205,5 @@ async fn a_file_that_holds_passwords_is_for_its_owner_only() -> anyhow::Result<(
 
 fn processes(folder: &Path) -> anyhow::Result<Vec<record::Born>> {
     let record: record::Record = serde_json::from_slice(&fs::read(folder.join("processes.json"))?)?;
-    Ok(record.processes.into_iter().filter(|process| process.name != "initdb").collect())
+    Ok(record.processes)
 }

@@ -95,7 +95,10 @@ pub async fn down() -> anyhow::Result<()> {
 fn show(servers: &Servers) -> anyhow::Result<()> {
     let environment = folder().join("worker.env");
     let mut text = String::new();
-    for (name, value) in servers.environment(&installation()) {
+    let mut variables = servers.environment(&installation());
+    let spool = folder().join("data").join("spool").display().to_string();
+    variables.insert("EXPORT_SPOOL_DIR".to_owned(), spool);
+    for (name, value) in variables {
         writeln!(text, "{name}='{value}'").context("failed to write the worker's environment")?;
     }
     private::write(&environment, text.as_bytes())?;
