@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     config::{self, Config, ConfigError},
+    connect::explain,
     output::Output,
     run, telemetry,
 };
@@ -236,7 +237,7 @@ pub async fn main() -> ExitCode {
         Ok(Verdict::Bad) => ExitCode::from(1),
         Err(error) => {
             // Not by the log: a wrong configuration may be the reason why there is none.
-            let _ = writeln!(std::io::stderr().lock(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr().lock(), "error: {}", explain::command(&error));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
     }

@@ -6,7 +6,7 @@ pub mod explain;
 
 use std::{str::FromStr as _, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, bail};
 use export_activities::{
     catalogue::Catalogue,
     source,
@@ -14,12 +14,15 @@ use export_activities::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
-    PgPool,
+    Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use temporalio_client::{
-    Client, ClientOptions, Connection, ConnectionOptions, envconfig::LoadClientConfigProfileOptions,
+    Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _,
+    envconfig::LoadClientConfigProfileOptions, grpc::WorkflowService as _,
 };
+use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
+use tonic::IntoRequest as _;
 
 use crate::config::{Config, ConfigError};
 
@@ -35,6 +38,11 @@ pub fn state(config: &Config) -> Result<PgPool> {
         .max_connections(config.state_connections)
         .acquire_timeout(config.acquire_timeout)
         .connect_lazy_with(options))
+}
+
+/// Connects once, beside the pool, which would hide the cause behind its own timeout.
+pub async fn once(pool: &PgPool) -> sqlx::Result<PgConnection> {
+    PgConnection::connect_with(&pool.connect_options()).await
 }
 
 /// Makes the pool that reads the exported tables; nothing is connected yet.
@@ -79,19 +87,23 @@ fn store_config(config: &Config) -> Result<StoreConfig> {
     })
 }
 
-/// Connects to Temporal as `TEMPORAL_*` and its configuration file say.
+/// Connects to Temporal as `TEMPORAL_*` and its configuration file say, and makes sure of the namespace.
 pub async fn temporal() -> Result<Client> {
     let (connection, client) = temporal_options()?;
     let address = connection.target.clone();
-    let connection = Connection::connect(connection)
-        .await
-        // The SDK's error says the cause in debug form only, inside its own text.
-        .with_context(|| {
-            format!(
-                "cannot reach Temporal at {address} (TEMPORAL_ADDRESS, or the profile of TEMPORAL_PROFILE)"
-            )
-        })?;
-    Client::new(connection, client).context("failed to make the Temporal client")
+    let connection = Connection::connect(connection).await.map_err(|error| {
+        anyhow!("cannot reach Temporal at {address} ({})", explain::temporal_connection(&error))
+    })?;
+    let client = Client::new(connection, client).context("failed to make the Temporal client")?;
+    // A worker would find out about a missing namespace only after it was made, and at length.
+    let namespace = client.namespace();
+    let request = DescribeNamespaceRequest { namespace: namespace.clone(), ..Default::default() };
+    match client.clone().describe_namespace(request.into_request()).await {
+        Ok(_) => Ok(client),
+        Err(status) => {
+            bail!("cannot use namespace `{namespace}` of Temporal at {address} ({})", status.message())
+        }
+    }
 }
 
 /// Reads Temporal's own configuration, as its SDKs define it.

@@ -19,7 +19,7 @@ use export_activities::{
     store::{Store, TemporaryCredentials},
 };
 use export_workflows::{export_expiry::ExportExpiry, nightly_batch::NightlyBatch};
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgPool};
 use temporalio_client::{Client, NamespacedClient as _};
 use temporalio_common::worker::{WorkerDeploymentOptions, WorkerDeploymentVersion};
 use temporalio_sdk::{
@@ -89,17 +89,21 @@ fn settings(config: &Config) -> Result<Settings> {
 
 /// Reads who we are: the database answers, is migrated, and the role may read it.
 async fn know(state: &PgPool) -> Result<Uuid, Trouble> {
-    sqlx::query_scalar("select id from public.data_export_installation")
-        .fetch_one(state)
-        .await
-        .map_err(|error| Trouble::Wait(explain::database(&error.into(), "EXPORT_DATABASE_URL")))
+    let know = async {
+        let mut connection = connect::once(state).await?;
+        let id =
+            sqlx::query_scalar("select id from public.data_export_installation").fetch_one(&mut connection);
+        let id = id.await?;
+        connection.close().await?;
+        Ok(id)
+    };
+    let known: sqlx::Result<Uuid> = know.await;
+    known.map_err(|error| Trouble::Wait(explain::database(&error.into(), "EXPORT_DATABASE_URL")))
 }
 
 async fn reach(source: &PgPool) -> Result<(), Trouble> {
-    match source.acquire().await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Trouble::Wait(explain::database(&error.into(), "EXPORT_SOURCE_URL"))),
-    }
+    let reached = async { connect::once(source).await?.close().await };
+    reached.await.map_err(|error| Trouble::Wait(explain::database(&error.into(), "EXPORT_SOURCE_URL")))
 }
 
 /// Checks that links would live and that the bucket is ours; marks an empty one.

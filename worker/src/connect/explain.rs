@@ -2,10 +2,11 @@
 //!
 //! The words come from closed codes; the message text of PostgreSQL and the SDKs, which may carry values, stays out.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use export_activities::failure::{Failure, StoreError, judge};
 use serde::Serialize;
+use temporalio_client::errors::ClientConnectError;
 
 /// A cause and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -119,9 +120,40 @@ pub fn temporal(error: &anyhow::Error) -> Explained {
     Explained::new(short(&format!("{error:#}")), remedy)
 }
 
-/// Cuts what the SDK words in debug form.
+/// Words why there is no connection: the innermost cause, without the SDK's debug forms around it.
+pub fn temporal_connection(error: &ClientConnectError) -> String {
+    if let ClientConnectError::SystemInfoCallError(status) = error {
+        return status.message().to_owned();
+    }
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    short(&cause.to_string())
+}
+
+/// Words an error for the command line: what was tried, then cause and remedy. The text of PostgreSQL, which may carry
+/// a row, and that of the SDKs stay out.
+pub fn command(error: &anyhow::Error) -> String {
+    let mut tried = Vec::new();
+    for cause in error.chain() {
+        if cause.is::<sqlx::Error>() {
+            tried.push(database(error, "EXPORT_DATABASE_URL or EXPORT_SOURCE_URL").to_string());
+            return tried.join(": ");
+        }
+        if cause.is::<StoreError>() {
+            tried.push(store(error).to_string());
+            return tried.join(": ");
+        }
+        tried.push(cause.to_string());
+    }
+    format!("{error:#}")
+}
+
+/// Cuts what an SDK words at length.
 fn short(text: &str) -> String {
-    let end = text.char_indices().nth(200).map_or(text.len(), |(at, _)| at);
+    const CHARACTERS: usize = 300;
+    let end = text.char_indices().nth(CHARACTERS).map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or(text).to_owned()
 }
 
@@ -149,5 +181,14 @@ mod tests {
         let error = sqlx::Error::Io(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         let explained = database(&error.into(), "EXPORT_SOURCE_URL");
         assert!(explained.to_string().contains("EXPORT_SOURCE_URL"), "{explained}");
+    }
+
+    #[test]
+    fn a_command_that_fails_says_what_it_tried_and_keeps_the_text_of_others_out() {
+        let error = StoreError { operation: "PutObject", code: "NoSuchBucket".to_owned(), status: Some(404) };
+        let sentence = command(&anyhow::Error::new(error).context("failed to write the mark"));
+        assert!(sentence.starts_with("failed to write the mark: there is no such bucket"), "{sentence}");
+        let own = anyhow::anyhow!("inner").context("outer");
+        assert_eq!(command(&own), "outer: inner");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use export_activities::catalogue::{Catalogue, FindingKind, Use};
-use sqlx::{PgPool, Row as _};
+use sqlx::{Connection as _, PgPool, Row as _};
 
 use super::Line;
 use crate::{
@@ -80,8 +80,7 @@ async fn reach(
             return None;
         }
     };
-    let version = sqlx::query_scalar::<_, String>("select pg_catalog.current_setting('server_version')");
-    match version.fetch_one(&pool).await {
+    match version(&pool).await {
         Ok(version) => {
             let place = url.map(display_database).unwrap_or_default();
             lines.push(Line::ok(check, format!("PostgreSQL {version} at {place}")));
@@ -92,6 +91,14 @@ async fn reach(
             None
         }
     }
+}
+
+async fn version(pool: &PgPool) -> sqlx::Result<String> {
+    let mut connection = connect::once(pool).await?;
+    let version = sqlx::query_scalar("select pg_catalog.current_setting('server_version')");
+    let version = version.fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(version)
 }
 
 async fn migrations(pool: &PgPool) -> Line {
