@@ -217,7 +217,7 @@ async fn no_link_credential_or_row_value_of_a_night_with_failures_is_in_historie
         "{histories}"
     );
     let log = running.worker.output();
-    assert!(log.contains("run.id"), "the worker logged nothing: {log}");
+    assert!(log.contains("Serves task queue"), "the worker logged nothing: {log}");
     let errors: Vec<String> = sqlx::query_scalar(
         "select last_error from public.data_export_requests where last_error is not null
          union all select e::text from public.data_export_events e",
