@@ -7,10 +7,7 @@ use std::io::IsTerminal as _;
 
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
-    filter::{FilterExt as _, filter_fn},
-    layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
 use crate::config::LogFormat;
@@ -26,7 +23,6 @@ pub fn init(format: LogFormat, quiet: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(default.into()).from_env().map_err(|error| {
         anyhow::anyhow!("RUST_LOG cannot be read ({error}): set it to a level such as info")
     })?;
-    let filter = filter.and(filter_fn(may_be_logged));
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Human => false,
@@ -34,11 +30,13 @@ pub fn init(format: LogFormat, quiet: bool) -> anyhow::Result<()> {
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = if json {
-        layer.json().flatten_event(true).with_current_span(false).with_filter(filter).boxed()
+        layer.json().flatten_event(true).with_current_span(false).boxed()
     } else {
-        layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
+        layer.with_ansi(std::io::stderr().is_terminal()).boxed()
     };
     tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(may_be_logged))
         .with(layer)
         .try_init()
         .map_err(|error| anyhow::anyhow!("failed to start logging: {error}"))
@@ -82,10 +80,9 @@ mod tests {
         let sink = Sink::default();
         let writer = sink.clone();
         let filter = EnvFilter::new("trace,aws_config=trace,hyper_util=debug,sqlx::query=debug");
-        let layer = tracing_subscriber::fmt::layer()
-            .with_writer(move || writer.clone())
-            .with_filter(filter.and(filter_fn(may_be_logged)));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
+        let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_logged)).with(layer);
+        tracing::subscriber::with_default(registry, || {
             tracing::debug!(target: "aws_config::profile", "secret one");
             tracing::trace!(target: "hyper_util::client", "secret two");
             tracing::debug!(target: "sqlx::query", "secret three");
