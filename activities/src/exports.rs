@@ -28,7 +28,7 @@ use crate::{
     claim::Owner,
     expire,
     failure::{Class, Failure, Verdict, judge},
-    fulfil::{self, Attempt, Unfinished},
+    fulfil::{self, Attempt, Unfinished, caught},
     lease, pending,
     pulse::Pulse,
     request::Trace,
@@ -94,6 +94,7 @@ impl ExportSteps {
             }
             pending::list_pending(&self.state, &input).await
         };
+        let step = caught("list_pending", step);
         step.instrument(span).await.map_err(|error| failed(judge(&error)))
     }
 
@@ -125,7 +126,9 @@ impl ExportSteps {
         };
         // Boxed: the future of a whole export is large, and one is made for each slot.
         let step = Box::pin(fulfil::fulfil(&self, &attempt, &pulse, &heartbeat));
-        step.instrument(span).await.map_err(|unfinished| match unfinished {
+        let step = caught("fulfil", step.map(Ok)).instrument(span);
+        let ended = step.await.unwrap_or_else(|panic| Err(Unfinished::Retry(judge(&panic))));
+        ended.map_err(|unfinished| match unfinished {
             Unfinished::Held(rest) => ApplicationFailure::builder(anyhow::anyhow!(
                 "another attempt holds this request for at most {} s more; it will be asked for again then",
                 rest.as_secs()
@@ -207,7 +210,7 @@ async fn with_heartbeat<T>(
     pulse: &Pulse,
     step: impl Future<Output = anyhow::Result<T>>,
 ) -> Result<T, ActivityError> {
-    let mut step = std::pin::pin!(step);
+    let mut step = std::pin::pin!(caught("a pass", step));
     let mut ticks = tokio::time::interval(lease::TICK);
     loop {
         tokio::select! {

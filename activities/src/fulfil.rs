@@ -95,8 +95,7 @@ pub async fn fulfil(
     let stop = Pulse::child_of(pulse);
     let delivered = {
         // Boxed: the future of a whole export is large.
-        let work = Box::pin(deliver(steps, &claim, &trace, &stop));
-        let work = AssertUnwindSafe(work).catch_unwind();
+        let work = caught("deliver", Box::pin(deliver(steps, &claim, &trace, &stop)));
         let keep = lease::keep(
             &steps.state,
             request_id,
@@ -108,12 +107,12 @@ pub async fn fulfil(
         );
         let (mut work, mut keep) = (std::pin::pin!(work), std::pin::pin!(keep));
         tokio::select! {
-            worked = &mut work => worked.unwrap_or_else(|_| Err(Failure::Panic("deliver".to_owned()).into())),
+            worked = &mut work => worked,
             reason = &mut keep => {
                 stop.cancel();
                 // What it may have achieved in the meantime counts; how it failed does not.
                 match tokio::time::timeout(LETTING_GO, work).await {
-                    Ok(Ok(Ok(outcome))) => Ok(outcome),
+                    Ok(Ok(outcome)) => Ok(outcome),
                     _ => Err(reason.into()),
                 }
             }
@@ -135,6 +134,13 @@ pub async fn fulfil(
             end(steps, attempt, &claim, &trace, verdict).await
         }
     }
+}
+
+/// Makes a failure of a panic in `work`; its message, which the SDK would show, is dropped: it may hold a row value.
+pub(crate) async fn caught<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    // Nothing that a panic may have left half done is looked at again: the attempt starts over.
+    let worked = AssertUnwindSafe(work).catch_unwind().await;
+    worked.unwrap_or_else(|_| Err(Failure::Panic(what.to_owned()).into()))
 }
 
 /// The steps, in order.
@@ -299,4 +305,32 @@ fn system_failure(steps: &ExportSteps, attempt: &Attempt, verdict: Verdict) -> R
 
 fn waited(attempt: &Attempt) -> Duration {
     attempt.scheduled_at.elapsed().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocking;
+
+    #[tokio::test]
+    async fn a_panic_is_our_own_fault_and_its_message_is_nowhere_on_whatever_thread_it_was() {
+        let value = "alice@example.org";
+        let here = caught::<()>("deliver", async move { panic!("the row of {value} was odd") });
+        let beside = blocking::run::<(), _>("write", move || panic!("the row of {value} was odd"));
+        let beside = caught("deliver", async { beside.await.context("failed to export") });
+        for (what, error) in [("deliver", here.await), ("write", beside.await)] {
+            let error = error.unwrap_err();
+            let verdict = judge(&error);
+            assert_eq!((verdict.class, verdict.code.as_str()), (Class::Request, "panic"));
+            assert_eq!(verdict.detail, format!("a panic was caught at {what}"));
+            assert!(!format!("{error:?} {verdict:?}").contains("alice"), "{error:?} {verdict:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_panic_is_passed_on_as_it_is() {
+        assert_eq!(caught("count", async { Ok(3) }).await.unwrap(), 3);
+        let error = caught::<()>("count", async { Err(Failure::SpoolFull.into()) }).await.unwrap_err();
+        assert_eq!(judge(&error).code, "spool_full");
+    }
 }

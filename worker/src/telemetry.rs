@@ -3,7 +3,7 @@
 //! Targets that see credentials, statements and row values are capped at `info` whatever `RUST_LOG` says: the cap is
 //! a second filter beside it, so that no directive, however exact, can lift it.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, panic::PanicHookInfo};
 
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -39,7 +39,21 @@ pub fn init(format: LogFormat, quiet: bool) -> anyhow::Result<()> {
         .with(filter_fn(may_be_logged))
         .with(layer)
         .try_init()
-        .map_err(|error| anyhow::anyhow!("failed to start logging: {error}"))
+        .map_err(|error| anyhow::anyhow!("failed to start logging: {error}"))?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Says where a panic was, and never its message, which the default hook prints: it may hold a row value.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let location = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    tracing::error!(
+        panic.location = location,
+        thread.name = thread,
+        "A panic at {location} on thread `{thread}`: a bug in the code there, please report it"
+    );
 }
 
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
@@ -73,6 +87,31 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_panic_is_logged_with_its_place_and_never_with_its_message() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+        let value = "alice@example.org";
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(log_panic));
+        let line = line!() + 2;
+        let caught = tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            std::panic::catch_unwind(|| panic!("the row of {value} was odd"))
+        });
+        std::panic::set_hook(before);
+        // The message is there to be printed, which is what the default hook does.
+        assert!(caught.unwrap_err().downcast_ref::<String>().unwrap().contains(value));
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let thread = std::thread::current();
+        let thread = format!("on thread `{}`", thread.name().unwrap());
+        for part in [" ERROR ", &format!("{}:{line}:", file!()), &thread] {
+            assert!(text.contains(part), "`{part}` is missing in {text}");
+        }
+        assert!(!text.contains("alice") && !text.contains("odd"), "{text}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 
 use super::Upload;
+use crate::blocking;
 
 /// The archive as every call of one upload sees it.
 pub(super) struct Source {
@@ -36,10 +37,11 @@ impl Source {
     pub(super) async fn read(&self, offset: u64, length: u64) -> anyhow::Result<Bytes> {
         let file = Arc::clone(&self.file);
         let length = usize::try_from(length).context("a part is larger than the address space")?;
-        let read = tokio::task::spawn_blocking(move || {
+        blocking::run("read the spooled archive", move || {
             let mut buffer = vec![0; length];
-            file.read_exact_at(&mut buffer, offset).map(|()| Bytes::from(buffer))
-        });
-        read.await.context("the reading thread ended early")?.context("failed to read the spooled archive")
+            file.read_exact_at(&mut buffer, offset)?;
+            Ok(Bytes::from(buffer))
+        })
+        .await
     }
 }

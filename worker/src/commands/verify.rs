@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use export_activities::operate;
 use uuid::Uuid;
 
@@ -26,7 +26,8 @@ pub(super) async fn verify(
     };
     let path = archive.to_owned();
     let verified = tokio::task::spawn_blocking(move || verifier::verify(&path, expected.as_deref()));
-    let report = verified.await.context("the verifier was interrupted")??;
+    // The error of a thread that panicked is dropped: it repeats the panic's message, which may hold a value.
+    let report = verified.await.map_err(|_| anyhow!("the verifier was interrupted"))??;
     output.write(&report, |report, out| {
         writeln!(out, "`{}` is whole", archive.display())?;
         writeln!(out, "request   {}", report.request_id)?;
