@@ -19,6 +19,7 @@ mod installation;
 mod installation_of;
 mod night;
 mod operate;
+mod pause;
 mod platform;
 mod presign;
 mod sample;

@@ -1,22 +1,31 @@
 //! The two schedules: what they say, how they are applied, how they stand.
 //!
-//! Applying is idempotent: it creates what is missing and then sets times, action and policies. It never
+//! Applying is idempotent: it creates what is missing, and sets times, action and policies of what is there. It never
 //! touches what belongs to the operator: whether a schedule is paused, and its note.
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, Utc};
 use export_workflows::contract::{EXPORT_EXPIRY, NIGHTLY_BATCH};
 use serde::Serialize;
 use temporalio_client::{
-    Client,
-    schedules::{
-        CreateScheduleOptions, ScheduleAction, ScheduleDescription, ScheduleDescriptionAction, ScheduleError,
-        ScheduleOverlapPolicy, ScheduleSpec, ScheduleUpdate,
-    },
+    Client, NamespacedClient as _,
+    grpc::WorkflowService,
+    schedules::{ScheduleDescription, ScheduleDescriptionAction, ScheduleError},
 };
-use tonic::Code;
+use temporalio_common::protos::temporal::api::{
+    common::v1::WorkflowType,
+    enums::v1::ScheduleOverlapPolicy,
+    schedule::v1::{
+        Schedule, ScheduleAction, SchedulePolicies, ScheduleSpec, ScheduleState, schedule_action::Action,
+    },
+    taskqueue::v1::TaskQueue,
+    workflow::v1::NewWorkflowExecutionInfo,
+    workflowservice::v1::{CreateScheduleRequest, UpdateScheduleRequest},
+};
+use tonic::{Code, IntoRequest as _};
+use uuid::Uuid;
 
 /// One of our schedules; its id is the workflow's type and id.
 #[derive(Debug)]
@@ -36,6 +45,9 @@ pub const DEFINITIONS: [Definition; 2] = [
     // A pass that was missed is made up for by the next one anyway.
     Definition { id: EXPORT_EXPIRY, cron: "*/5 * * * *", catchup: Duration::from_secs(600) },
 ];
+
+/// How often applying begins again because somebody else changed the schedule at the same moment.
+const TRIES: u32 = 10;
 
 /// What applying did to one schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -88,51 +100,82 @@ pub async fn apply(client: &Client, task_queue: &str) -> Result<Vec<(&'static st
     Ok(applied)
 }
 
-async fn apply_one(
-    client: &Client,
-    definition: &'static Definition,
-    task_queue: &str,
-) -> Result<Applied, ScheduleError> {
-    let options = CreateScheduleOptions::builder()
-        .action(action(definition, task_queue))
-        .spec(spec(definition))
-        .overlap_policy(ScheduleOverlapPolicy::Skip)
-        .build();
-    let applied = match client.create_schedule(definition.id, options).await {
-        Ok(_) => Applied::Created,
-        Err(ScheduleError::Rpc(status)) if status.code() == Code::AlreadyExists => Applied::Updated,
-        Err(error) => return Err(error),
+async fn apply_one(client: &Client, definition: &Definition, task_queue: &str) -> Result<Applied> {
+    let request = CreateScheduleRequest {
+        namespace: client.namespace(),
+        schedule_id: definition.id.to_owned(),
+        schedule: Some(schedule(definition, task_queue, None)),
+        identity: client.identity(),
+        request_id: Uuid::new_v4().to_string(),
+        ..Default::default()
     };
-    // Also after a create, whose options know neither the catch-up window nor pause-on-failure.
-    let task_queue = task_queue.to_owned();
-    client
-        .get_schedule_handle(definition.id)
-        .update(move |update| define(update, definition, &task_queue), Default::default())
-        .await?;
-    Ok(applied)
+    match WorkflowService::create_schedule(&mut client.clone(), request.into_request()).await {
+        Ok(_) => return Ok(Applied::Created),
+        Err(status) if status.code() == Code::AlreadyExists => {}
+        Err(status) => return Err(status.into()),
+    }
+    let handle = client.get_schedule_handle(definition.id);
+    for _ in 0..TRIES {
+        update(client, definition, task_queue, handle.describe(Default::default()).await?).await?;
+        // Most servers answer an update before they look at its token, and drop it without a word.
+        let described = handle.describe(Default::default()).await?;
+        if differences(definition, task_queue, &described).is_empty() {
+            return Ok(Applied::Updated);
+        }
+    }
+    bail!("somebody else changed it at each of {TRIES} tries; try again")
 }
 
-/// Sets all that is ours; `paused`, the note and a limit of actions stay as the operator left them.
-fn define(update: &mut ScheduleUpdate, definition: &Definition, task_queue: &str) {
-    update
-        .set_spec(spec(definition))
-        .set_action(action(definition, task_queue))
-        .set_overlap_policy(ScheduleOverlapPolicy::Skip)
-        .set_catchup_window(definition.catchup)
-        .set_pause_on_failure(false);
+/// Sets all that is ours. Paused, note and a limit of actions are written back as they were read, so the update
+/// carries the token of that reading: else it would undo a pause that an operator made meanwhile, even one made just
+/// after it was answered, because the server may carry out the two in another order. The SDK's update sends no token.
+async fn update(
+    client: &Client,
+    definition: &Definition,
+    task_queue: &str,
+    described: ScheduleDescription,
+) -> Result<()> {
+    let described = described.into_raw();
+    let state = described.schedule.and_then(|schedule| schedule.state);
+    let request = UpdateScheduleRequest {
+        namespace: client.namespace(),
+        schedule_id: definition.id.to_owned(),
+        schedule: Some(schedule(definition, task_queue, state)),
+        conflict_token: described.conflict_token,
+        identity: client.identity(),
+        request_id: Uuid::new_v4().to_string(),
+        ..Default::default()
+    };
+    match client.clone().update_schedule(request.into_request()).await {
+        Err(status) if status.code() != Code::FailedPrecondition => Err(status.into()),
+        // A token that no longer fits is refused so by the servers that say it at all.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
-fn spec(definition: &Definition) -> ScheduleSpec {
-    ScheduleSpec::builder().cron_strings(vec![definition.cron.to_owned()]).timezone_name("UTC").build()
-}
-
-/// No input: the workflows take a start without a payload for the ordinary one, as the Web UI makes it.
-fn action(definition: &Definition, task_queue: &str) -> ScheduleAction {
-    ScheduleAction::StartWorkflow {
-        workflow_type: definition.id.to_owned(),
-        task_queue: task_queue.to_owned(),
+/// The schedule as it is defined, with the state that is the operator's.
+fn schedule(definition: &Definition, task_queue: &str, state: Option<ScheduleState>) -> Schedule {
+    let start = NewWorkflowExecutionInfo {
         workflow_id: definition.id.to_owned(),
-        input: None,
+        workflow_type: Some(WorkflowType { name: definition.id.to_owned() }),
+        task_queue: Some(TaskQueue { name: task_queue.to_owned(), ..Default::default() }),
+        // No input: the workflows take a start without a payload for the ordinary one, as the Web UI makes it.
+        ..Default::default()
+    };
+    Schedule {
+        spec: Some(ScheduleSpec {
+            cron_string: vec![definition.cron.to_owned()],
+            timezone_name: "UTC".to_owned(),
+            ..Default::default()
+        }),
+        action: Some(ScheduleAction { action: Some(Action::StartWorkflow(start)) }),
+        policies: Some(SchedulePolicies {
+            overlap_policy: ScheduleOverlapPolicy::Skip.into(),
+            catchup_window: definition.catchup.try_into().ok(),
+            pause_on_failure: false,
+            ..Default::default()
+        }),
+        state,
     }
 }
 
