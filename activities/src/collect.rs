@@ -4,7 +4,7 @@
 //! nothing behind: a connection whose transaction did not end well is closed and never used again. Which columns and
 //! whose rows is the catalogue's business, what becomes of a row the caller's.
 
-use std::{collections::HashSet, future::Future, time::Duration};
+use std::{borrow::Cow, collections::HashSet, future::Future, time::Duration};
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
@@ -151,7 +151,8 @@ impl Rows<'_> {
                 () = &mut self.cancelled => return Err(Failure::Interrupted.into()),
             }
         };
-        match row.transpose().with_context(|| format!("failed to read `{}`", self.relation))? {
+        let row = row.transpose().map_err(|error| blame_value(self.relation, error));
+        match row.with_context(|| format!("failed to read `{}`", self.relation))? {
             Some(row) => {
                 self.count += 1;
                 self.pulse.beat(1);
@@ -240,15 +241,28 @@ async fn read_keys(
     Ok(sets)
 }
 
-/// A keys query that no longer fits the database is no fault of the account whose turn it is: without this, a
-/// conversion error (class 22) in it would be taken for an unreadable value.
+/// A keys query that no longer fits the database is no fault of the account whose turn it is, nor will it mend itself.
 fn blame_keys_query(error: sqlx::Error) -> anyhow::Error {
     const INSUFFICIENT_PRIVILEGE: &str = "42501";
-    let sqlstate = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    let sqlstate = sqlstate(&error);
     if sqlstate.starts_with("22") || (sqlstate.starts_with("42") && sqlstate != INSUFFICIENT_PRIVILEGE) {
         return Failure::CatalogueDrift(vec![format!("a keys query failed with SQLSTATE {sqlstate}")]).into();
     }
     error.into()
+}
+
+/// An error of class 22 in the midst of rows is about a value that is there: another attempt would meet it again.
+fn blame_value(relation: &str, error: sqlx::Error) -> anyhow::Error {
+    let sqlstate = sqlstate(&error);
+    if sqlstate.starts_with("22") {
+        let (relation, sqlstate) = (relation.to_owned(), sqlstate.into_owned());
+        return Failure::UndeliverableValue { relation, sqlstate }.into();
+    }
+    error.into()
+}
+
+fn sqlstate(error: &sqlx::Error) -> Cow<'_, str> {
+    error.as_database_error().and_then(|error| error.code()).unwrap_or_default()
 }
 
 /// Waits for a query, says that it runs, and stops when the attempt is to stop.

@@ -41,6 +41,14 @@ pub enum Failure {
         /// The row: the text of its key columns, which are identifiers.
         key: String,
     },
+    /// A value that PostgreSQL itself cannot deliver; it does not say which.
+    #[error("PostgreSQL cannot deliver a value of `{relation}`, SQLSTATE {sqlstate}")]
+    UndeliverableValue {
+        /// The relation.
+        relation: String,
+        /// The SQLSTATE, of class 22.
+        sqlstate: String,
+    },
     /// The database no longer has the columns of the catalogue.
     #[error("the catalogue no longer fits the database: {}; run `export-worker catalogue check`", .0.join("; "))]
     CatalogueDrift(Vec<String>),
@@ -80,7 +88,9 @@ impl Failure {
     fn class(&self) -> Class {
         match self {
             Self::AccountDeleted { .. } => Class::Permanent(FailureReason::AccountDeleted),
-            Self::UnreadableValue { .. } => Class::Permanent(FailureReason::UnreadableValue),
+            Self::UnreadableValue { .. } | Self::UndeliverableValue { .. } => {
+                Class::Permanent(FailureReason::UnreadableValue)
+            }
             Self::Interrupted => Class::Interrupted,
             Self::SpoolQuotaExceeded { .. } | Self::Panic(_) => Class::Request,
             Self::CatalogueDrift(_)
@@ -97,7 +107,7 @@ impl Failure {
     pub fn code(&self) -> &'static str {
         match self {
             Self::AccountDeleted { .. } => "account_deleted",
-            Self::UnreadableValue { .. } => "unreadable_value",
+            Self::UnreadableValue { .. } | Self::UndeliverableValue { .. } => "unreadable_value",
             Self::CatalogueDrift(_) => "CatalogueDrift",
             Self::RowSecurity(_) => "RowSecurity",
             Self::SpoolFull => "spool_full",
@@ -166,8 +176,7 @@ pub fn judge(error: &anyhow::Error) -> Verdict {
     Verdict { class: Class::Request, code: "unexpected".to_owned(), detail: String::new() }
 }
 
-/// SQLSTATE class 22 (a value that PostgreSQL itself cannot deliver) is the row's fault, every other
-/// database error the system's.
+/// Every error of a database is the system's fault, unless the step that met it knows better: collecting does.
 fn judge_database(error: &sqlx::Error) -> Verdict {
     let Some(db) = error.as_database_error() else {
         let code = match error {
@@ -182,18 +191,13 @@ fn judge_database(error: &sqlx::Error) -> Verdict {
         return Verdict { class: Class::System, code: format!("database/{code}"), detail: String::new() };
     };
     let sqlstate = db.code().unwrap_or_default().into_owned();
-    let class = if sqlstate.starts_with("22") {
-        Class::Permanent(FailureReason::UnreadableValue)
-    } else {
-        Class::System
-    };
     let names = [("table", db.table()), ("constraint", db.constraint())];
     let detail = names
         .iter()
         .filter_map(|(what, name)| name.map(|name| format!("{what} `{name}`")))
         .collect::<Vec<_>>()
         .join(", ");
-    Verdict { class, code: format!("database/{sqlstate}"), detail }
+    Verdict { class: Class::System, code: format!("database/{sqlstate}"), detail }
 }
 
 fn judge_io(error: &std::io::Error) -> Verdict {

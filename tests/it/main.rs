@@ -28,6 +28,7 @@ mod servers;
 mod stack;
 mod support;
 mod sweep;
+mod undeliverable;
 mod upload;
 mod values;
 mod verify;
