@@ -13,11 +13,14 @@ use sqlx::{
 ///
 /// - `row_security=off`: a policy is an error instead of an export that silently misses rows.
 /// - `search_path` is empty: names are qualified, and types are always spelt in the same way.
+/// - `client_connection_check_interval`: a connection that is cut ends its query too, even one that computes for hours
+///   before it writes and would notice.
 /// - the rest fixes the text of values, whatever role or database is set to.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("row_security", "off"),
     ("default_transaction_read_only", "on"),
     ("search_path", ""),
+    ("client_connection_check_interval", "2s"),
     ("TimeZone", "UTC"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),

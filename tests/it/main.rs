@@ -11,6 +11,7 @@ mod catalogue;
 mod collect;
 mod config;
 mod csv_reader;
+mod cut;
 mod database;
 mod faults;
 mod fulfil;
