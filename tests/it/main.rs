@@ -18,6 +18,7 @@ mod fulfil;
 mod hostile;
 mod installation;
 mod installation_of;
+mod junk;
 mod night;
 mod operate;
 mod pause;

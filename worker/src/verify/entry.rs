@@ -8,8 +8,9 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use export_activities::manifest;
+use flate2::{Crc, read::DeflateDecoder};
 use sha2::{Digest as _, Sha256};
-use zip::{ZipArchive, read::ZipFile};
+use zip::{CompressionMethod, ZipArchive, read::ZipFile};
 
 use super::structure::Entry;
 
@@ -50,12 +51,22 @@ pub(super) fn open(file: &File) -> anyhow::Result<ZipArchive<At<'_>>> {
     ZipArchive::new(At { file, position: 0, length }).context("failed to open the archive")
 }
 
+/// What lies in the archive for one entry. Inflated here and not by the library, which does not say where in it the
+/// deflate stream ended.
+enum Data<'a, 'f> {
+    Stored(ZipFile<'a, At<'f>>),
+    Deflated(DeflateDecoder<ZipFile<'a, At<'f>>>),
+}
+
 /// The contents of one entry.
 pub(super) struct Contents<'a, 'f> {
     name: String,
-    reader: ZipFile<'a, At<'f>>,
+    data: Data<'a, 'f>,
+    compressed: u64,
+    crc32: u32,
     limit: u64,
     total: u64,
+    crc: Crc,
     sha256: Sha256,
     block: Vec<u8>,
     at: usize,
@@ -71,16 +82,32 @@ impl<'a, 'f> Contents<'a, 'f> {
         limit: u64,
     ) -> anyhow::Result<Self> {
         let name = entry.name.clone();
-        let reader = zip.by_index(index).with_context(|| format!("failed to open the entry `{name}`"))?;
+        let raw = zip.by_index_raw(index).with_context(|| format!("failed to open the entry `{name}`"))?;
         // The library read the archive by itself; it must have come to the same end as we did.
-        let seen = (reader.data_start(), reader.compressed_size(), reader.size());
+        let seen = (raw.data_start(), raw.compressed_size(), raw.size());
         ensure!(
-            reader.name_raw() == name.as_bytes()
+            raw.name_raw() == name.as_bytes()
                 && seen == (Some(entry.data_start), entry.compressed, entry.size),
             "the entry `{name}` can be read in two ways"
         );
-        let block = vec![0; BLOCK_BYTES];
-        Ok(Self { name, reader, limit, total: 0, sha256: Sha256::new(), block, at: 0, filled: 0 })
+        let crc32 = raw.crc32();
+        let data = match raw.compression() {
+            CompressionMethod::Stored => Data::Stored(raw),
+            _ => Data::Deflated(DeflateDecoder::new(raw)),
+        };
+        Ok(Self {
+            name,
+            data,
+            compressed: entry.compressed,
+            crc32,
+            limit,
+            total: 0,
+            crc: Crc::new(),
+            sha256: Sha256::new(),
+            block: vec![0; BLOCK_BYTES],
+            at: 0,
+            filled: 0,
+        })
     }
 
     /// Gives the next byte without taking it, or nothing at the end.
@@ -143,10 +170,11 @@ impl<'a, 'f> Contents<'a, 'f> {
         self.at = 0;
         // Nothing stale is left to be read when the next block fails.
         self.filled = 0;
-        let filled = self
-            .reader
-            .read(&mut self.block)
-            .with_context(|| format!("failed to inflate `{}`", self.name))?;
+        let read = match &mut self.data {
+            Data::Stored(raw) => raw.read(&mut self.block),
+            Data::Deflated(inflating) => inflating.read(&mut self.block),
+        };
+        let filled = read.with_context(|| format!("failed to inflate `{}`", self.name))?;
         self.filled = filled;
         self.total += filled as u64;
         ensure!(
@@ -156,6 +184,20 @@ impl<'a, 'f> Contents<'a, 'f> {
             self.limit
         );
         self.sha256.update(&self.block[..filled]);
+        self.crc.update(&self.block[..filled]);
+        if filled == 0 {
+            self.check_end()?;
+        }
         Ok(filled > 0)
+    }
+
+    fn check_end(&self) -> anyhow::Result<()> {
+        let name = &self.name;
+        if let Data::Deflated(inflating) = &self.data {
+            let unused = self.compressed - inflating.total_in().min(self.compressed);
+            ensure!(unused == 0, "`{name}` has {unused} bytes behind the end of its deflate stream");
+        }
+        ensure!(self.crc.sum() == self.crc32, "the CRC-32 of `{name}` is not that of its header");
+        Ok(())
     }
 }
