@@ -21,6 +21,7 @@ mod installation_of;
 mod junk;
 mod night;
 mod operate;
+mod passes;
 mod pause;
 mod platform;
 mod presign;

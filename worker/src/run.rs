@@ -18,7 +18,7 @@ use export_activities::{
     spool::Spool,
     store::{Store, TemporaryCredentials},
 };
-use export_workflows::{export_expiry::ExportExpiry, nightly_batch::NightlyBatch};
+use export_workflows::{contract::passes_queue, export_expiry::ExportExpiry, nightly_batch::NightlyBatch};
 use sqlx::{Connection as _, PgPool};
 use temporalio_client::{Client, NamespacedClient as _};
 use temporalio_common::worker::{WorkerDeploymentOptions, WorkerDeploymentVersion};
@@ -45,6 +45,8 @@ use crate::{
 const WORKFLOW_SLOTS: usize = 20;
 /// Runs that stay in memory between their tasks: a night, an expiry pass, and room for others by hand.
 const CACHED_WORKFLOWS: usize = 20;
+/// Passes at a time: that of a night and the one of every five minutes.
+const PASS_SLOTS: usize = 2;
 /// Polls that wait for tasks. One fewer than two for workflows is refused by the SDK.
 const POLLERS: usize = 2;
 
@@ -152,16 +154,19 @@ async fn serve_over(
     while !stop.is_cancelled() {
         let renewal = Renewal::after(config.renew_worker_after);
         let options = worker_options(config, steps, renewal.clone())?;
-        let mut worker =
+        let mut exports =
             Worker::new(runtime, client.clone(), options).context("failed to make the Temporal worker")?;
-        let shutdown = worker.shutdown_handle();
+        let mut passes = Worker::new(runtime, client.clone(), passes_options(config, steps))
+            .context("failed to make the Temporal worker of the passes")?;
+        let (stop_exports, stop_passes) = (exports.shutdown_handle(), passes.shutdown_handle());
         let (told, due) = (stop.clone(), renewal.clone());
         let drain = tokio::spawn(async move {
             tokio::select! {
                 () = told.cancelled() => {}
                 () = due.due.notified() => tracing::info!("Drains to begin afresh (EXPORT_RENEW_WORKER_AFTER)"),
             }
-            shutdown();
+            stop_exports();
+            stop_passes();
         });
         tracing::info!(
             slots = config.slots,
@@ -169,10 +174,10 @@ async fn serve_over(
             config.task_queue,
             client.namespace()
         );
-        let ended = worker.run().await;
+        let ended = tokio::try_join!(exports.run(), passes.run());
         drain.abort();
         match ended {
-            Ok(()) => {
+            Ok(((), ())) => {
                 outage.over();
             }
             // The namespace could not be read: the server went away again, or does not know it.
@@ -191,38 +196,58 @@ async fn serve_over(
 }
 
 fn worker_options(config: &Config, steps: &ExportSteps, renewal: Renewal) -> Result<WorkerOptions> {
-    let fixed = FixedSizeSlotSupplier::new;
-    let version = WorkerDeploymentVersion::builder()
-        .deployment_name("export-worker")
-        .build_id(env!("CARGO_PKG_VERSION"))
-        .build();
-    let deployment = WorkerDeploymentOptions::new(version).use_worker_versioning(false).build();
-    let mut options = WorkerOptions::new(config.task_queue.clone())
+    let options = WorkerOptions::new(config.task_queue.clone())
         .register_activities(steps.clone())
         .register_workflow::<NightlyBatch>()
         .and_then(|options| options.register_workflow::<ExportExpiry>())
         .map_err(|error| anyhow::anyhow!("failed to register the workflows: {error}"))?
         .activity_inbound_interceptor(renewal)
-        .deployment_options(deployment)
-        .tuner(
-            TunerHolder::builder()
-                .workflow_task_slot_supplier(fixed(WORKFLOW_SLOTS))
-                .activity_task_slot_supplier(fixed(config.slots))
-                .local_activity_task_slot_supplier(fixed(1))
-                .nexus_task_slot_supplier(fixed(1))
-                .build(),
-        )
+        .deployment_options(deployment())
+        .tuner(slots(config.slots))
         .max_cached_workflows(CACHED_WORKFLOWS)
         .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(POLLERS))
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(POLLERS))
         // A started activity must be in the server's hands before it runs, or a kill between the two is not noticed.
         .max_eager_activity_reservations_per_workflow_task(0)
         .build();
+    tracing::debug!("Drains for at most {}", show_time(config.shutdown_grace));
+    Ok(with_times(config, options))
+}
+
+/// The passes have slots of their own on a queue of their own, so that no link outlives its end behind long exports.
+fn passes_options(config: &Config, steps: &ExportSteps) -> WorkerOptions {
+    let options = WorkerOptions::new(passes_queue(&config.task_queue))
+        .register_activities(steps.clone())
+        .deployment_options(deployment())
+        .tuner(slots(PASS_SLOTS))
+        .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(1))
+        .build();
+    with_times(config, options)
+}
+
+fn deployment() -> WorkerDeploymentOptions {
+    let version = WorkerDeploymentVersion::builder()
+        .deployment_name("export-worker")
+        .build_id(env!("CARGO_PKG_VERSION"))
+        .build();
+    WorkerDeploymentOptions::new(version).use_worker_versioning(false).build()
+}
+
+fn slots(activities: usize) -> TunerHolder {
+    let fixed = FixedSizeSlotSupplier::new;
+    TunerHolder::builder()
+        .workflow_task_slot_supplier(fixed(WORKFLOW_SLOTS))
+        .activity_task_slot_supplier(fixed(activities))
+        .local_activity_task_slot_supplier(fixed(1))
+        .nexus_task_slot_supplier(fixed(1))
+        .build()
+}
+
+fn with_times(config: &Config, mut options: WorkerOptions) -> WorkerOptions {
     options.max_heartbeat_throttle_interval = config.heartbeat_throttle;
     options.default_heartbeat_throttle_interval = config.heartbeat_throttle;
     options.graceful_shutdown_period = Some(config.shutdown_grace);
-    tracing::debug!("Drains for at most {}", show_time(config.shutdown_grace));
-    Ok(options)
+    options
 }
 
 /// Counts the activities of one SDK worker and says when it is time for a new one.

@@ -17,8 +17,15 @@ pub use self::export_steps::{Expire, Fulfil, ListPending, Sweep};
 pub const NIGHTLY_BATCH: &str = "nightly_batch";
 /// Workflow type, schedule id and workflow id of the expiry pass between two nights.
 pub const EXPORT_EXPIRY: &str = "export_expiry";
+
 /// The task queue that workers poll when `EXPORT_TASK_QUEUE` does not say otherwise.
 pub const DEFAULT_TASK_QUEUE: &str = "exports";
+
+/// Names the task queue of the passes (expiry, sweep), apart from that of the exports, behind whose hours they would
+/// wait for a slot.
+pub fn passes_queue(task_queue: &str) -> String {
+    format!("{task_queue}-passes")
+}
 
 /// The activities that a worker must offer; implemented by `export-activities`.
 #[derive(Debug)]

@@ -20,8 +20,8 @@ impl ExportExpiry {
     #[run(name = "export_expiry")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, input: RawValue) -> WorkflowResult<ExpireOutput> {
         let _: NoInput = input::decode(&input).map_err(|failure| *failure)?;
-        let passed =
-            ctx.execute_activity(Expire, ExpireInput::default(), policies::pass("overdue links")).await;
+        let options = policies::pass(ctx.task_queue(), "overdue links");
+        let passed = ctx.execute_activity(Expire, ExpireInput::default(), options).await;
         if ctx.cancellation_token().is_cancelled() {
             return Err(WorkflowTermination::cancelled());
         }

@@ -222,8 +222,8 @@ async fn serve(ctx: &WorkflowContext<NightlyBatch>, requests: Vec<Uuid>) -> Resu
 async fn finish(ctx: &WorkflowContext<NightlyBatch>, night: NightInput) -> WorkflowResult<NightReport> {
     let expired = expire(ctx).await;
     stop_if_cancelled(ctx)?;
-    let swept: Result<SweepOutput, _> =
-        ctx.execute_activity(Sweep, SweepInput::default(), policies::pass("orphans in the bucket")).await;
+    let options = policies::pass(ctx.task_queue(), "orphans in the bucket");
+    let swept: Result<SweepOutput, _> = ctx.execute_activity(Sweep, SweepInput::default(), options).await;
     stop_if_cancelled(ctx)?;
 
     let counters = night.counters;
@@ -255,7 +255,8 @@ async fn finish(ctx: &WorkflowContext<NightlyBatch>, night: NightInput) -> Workf
 
 async fn expire(ctx: &WorkflowContext<NightlyBatch>) -> Result<ExpireOutput, ActivityExecutionError> {
     let input = ExpireInput { accounts: true, night: ctx.state(|s| s.night.night), force: false };
-    ctx.execute_activity(Expire, input, policies::pass("overdue links, deleted accounts")).await
+    let options = policies::pass(ctx.task_queue(), "overdue links, deleted accounts");
+    ctx.execute_activity(Expire, input, options).await
 }
 
 fn go_on(ctx: &WorkflowContext<NightlyBatch>, next: NightInput) -> WorkflowResult<NightReport> {

@@ -6,6 +6,8 @@ use temporalio_common::{ActivityCloseTimeouts, RetryPolicy};
 use temporalio_workflow::{ActivityCancellationType, ActivityOptions};
 use uuid::Uuid;
 
+use crate::contract::passes_queue;
+
 /// A worker that died is noticed after this long; a live one beats every few seconds.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// A listing that fails for this long gives the night up, after its expiry pass.
@@ -54,9 +56,10 @@ pub(crate) fn fulfil(request_id: Uuid) -> ActivityOptions {
     .build()
 }
 
-/// Expiry and sweep.
-pub(crate) fn pass(summary: &str) -> ActivityOptions {
+/// Expiry and sweep, of a run on this task queue.
+pub(crate) fn pass(task_queue: &str, summary: &str) -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::StartToClose(ONE_PASS))
+        .task_queue(passes_queue(task_queue))
         .heartbeat_timeout(HEARTBEAT)
         .summary(summary.to_owned())
         .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)

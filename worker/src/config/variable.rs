@@ -134,13 +134,14 @@ pub static PARALLEL_PARTS: Variable = Variable::new(
 pub static TASK_QUEUE: Variable = Variable::new(
     "EXPORT_TASK_QUEUE",
     "exports",
-    "The Temporal task queue; the same for worker and schedules. Where they differ, runs wait for ever.",
+    "The Temporal task queue, and with `-passes` behind it that of expiry and sweep; the same for worker and \
+     schedules. Where they differ, runs wait for ever.",
 );
 pub static SLOTS: Variable = Variable::new(
     "EXPORT_SLOTS",
     "8",
-    "Activities that one worker runs at a time. Memory, spool and database connections grow with it; too few and a \
-     large account keeps others, and the expiry pass, waiting.",
+    "Exports that one worker runs at a time; expiry and sweep have slots of their own. Memory, spool and database \
+     connections grow with it; too few and a large account keeps others waiting.",
 );
 pub static HEARTBEAT_THROTTLE: Variable = Variable::new(
     "EXPORT_HEARTBEAT_THROTTLE",

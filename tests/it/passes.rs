@@ -1,0 +1,82 @@
+//! The expiry pass does not wait behind exports, however long they take.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use export_tests::{
+    shared::{TestInstallation, stack},
+    tools, wait, worker,
+};
+use export_workflows::contract::EXPORT_EXPIRY;
+use sqlx::PgPool;
+use tokio::process::Command;
+use uuid::Uuid;
+
+use crate::installation_of as given;
+
+const SOON: Duration = Duration::from_secs(60);
+
+async fn start_expiry(environment: &BTreeMap<String, String>) {
+    let mut command = Command::new(tools::server("temporal").unwrap());
+    command.args(["workflow", "start", "--type", EXPORT_EXPIRY, "--workflow-id", EXPORT_EXPIRY]);
+    command.args(["--task-queue", &environment["EXPORT_TASK_QUEUE"]]);
+    command.args(["--address", &environment["TEMPORAL_ADDRESS"]]);
+    command.args(["--namespace", &environment["TEMPORAL_NAMESPACE"]]);
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes a request whose link has died.
+async fn overdue(owner: &PgPool, user: Uuid) -> Uuid {
+    let id = Uuid::new_v4();
+    sqlx::query(
+        "insert into public.data_export_requests (id, user_id, status, download_url, expires_at, object_key,
+             archive_bytes, archive_sha256, row_counts, snapshot_at, fulfilled_at, pseudonym_salt)
+         values ($1, $2, 'ready', 'https://x', now() - interval '1 s', $3, 1, repeat('a', 64), '{}', now(), now(), null)",
+    )
+    .bind(id)
+    .bind(user)
+    .bind(format!("exports/{id}/{}.zip", Uuid::new_v4()))
+    .execute(owner)
+    .await
+    .unwrap();
+    id
+}
+
+async fn claimed(owner: &PgPool) -> i64 {
+    let sql = "select count(*) from public.data_export_requests where claim_token is not null";
+    sqlx::query_scalar(sql).fetch_one(owner).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_expires_while_every_slot_is_taken_by_an_export_that_does_not_end() {
+    let installation = TestInstallation::with_namespace().await.unwrap();
+    let mut environment = installation.environment().await.unwrap();
+    environment.insert("EXPORT_SLOTS".to_owned(), "1".to_owned());
+    let owner = installation.database.owner().await.unwrap();
+    let name = format!("worker-{}", installation.names.bucket);
+    let worker = stack().await.unwrap().start_worker(&name, &["run"], environment.clone()).unwrap();
+    let _worker = worker.kill_on_drop();
+
+    let user = given::user(&owner).await;
+    for _ in 0..2 {
+        given::request(&owner, given::user(&owner).await).await;
+    }
+    let overdue = overdue(&owner, user).await;
+    // No export can read its account for as long as this transaction is open.
+    let mut lock = owner.begin().await.unwrap();
+    sqlx::raw_sql("lock table public.users in access exclusive mode").execute(&mut *lock).await.unwrap();
+    worker::command(&environment, &["night", "trigger"]).await.unwrap();
+    let taken = || async { Ok((claimed(&owner).await == 1).then_some(())) };
+    wait::until("an export has taken the slot", SOON, taken).await.unwrap();
+
+    start_expiry(&environment).await;
+    let expired = || async {
+        let sql = "select failure_reason from public.data_export_requests where id = $1";
+        let reason: Option<String> = sqlx::query_scalar(sql).bind(overdue).fetch_one(&owner).await?;
+        Ok(reason)
+    };
+    assert_eq!(wait::until("the link has expired", SOON, expired).await.unwrap(), "expired");
+    // The slot was full all the while: the other request is still waiting for it.
+    assert_eq!(claimed(&owner).await, 1);
+    lock.rollback().await.unwrap();
+}
