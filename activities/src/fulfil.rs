@@ -30,6 +30,8 @@ use crate::{
 
 /// Failures of our own code after which a request rests until the next night.
 const ATTEMPTS_A_NIGHT: u32 = 5;
+/// The end of a request on which too many attempts, or workers, were spent.
+const EXHAUSTED: Class = Class::Permanent(FailureReason::AttemptsExhausted);
 /// How long a stopped attempt may take to let go by itself (abort its upload, close its connection) before
 /// it is dropped where it stands; an interrupted attempt has to be gone within ten seconds.
 const LETTING_GO: Duration = Duration::from_secs(4);
@@ -85,7 +87,7 @@ pub async fn fulfil(
     let trace = Trace { night: attempt.input.night, run_id: attempt.run_id.clone() };
     if claim.lost >= steps.settings.max_lost {
         let verdict = Verdict {
-            class: Class::Permanent(FailureReason::AttemptsExhausted),
+            class: EXHAUSTED,
             code: "workers_lost".to_owned(),
             detail: format!("{} workers died while they held it", claim.lost),
         };
@@ -198,8 +200,7 @@ async fn end(
     match verdict.class {
         Class::Permanent(_) => give_up(steps, attempt, claim, trace, verdict).await,
         Class::Request if claim.attempts + 1 >= steps.settings.max_attempts => {
-            let class = Class::Permanent(FailureReason::AttemptsExhausted);
-            give_up(steps, attempt, claim, trace, Verdict { class, ..verdict }).await
+            give_up(steps, attempt, claim, trace, Verdict { class: EXHAUSTED, ..verdict }).await
         }
         Class::Request => {
             if !let_go(steps, claim, &verdict, true).await {

@@ -36,11 +36,8 @@ pub(super) async fn send(
     pulse: &Pulse,
 ) -> anyhow::Result<()> {
     let mut unfinished = Unfinished::new(store, key);
-    let ended =
-        match unless_cancelled(pulse, Box::pin(send_all(store, key, source, pulse, &mut unfinished))).await {
-            Ok(sent) => sent,
-            Err(interrupted) => Err(interrupted),
-        };
+    let sending = Box::pin(send_all(store, key, source, pulse, &mut unfinished));
+    let ended = unless_cancelled(pulse, sending).await.flatten();
     match ended {
         Ok(()) => unfinished.completed().await,
         Err(_) => unfinished.abort().await,
