@@ -18,6 +18,8 @@ mod hostile;
 mod installation;
 mod installation_of;
 mod night;
+mod night_faults;
+mod night_of;
 mod operate;
 mod platform;
 mod presign;
