@@ -91,7 +91,7 @@ pub async fn fulfil(
             code: "workers_lost".to_owned(),
             detail: format!("{} workers died while they held it", claim.lost),
         };
-        return give_up(steps, attempt, &claim, &trace, verdict).await;
+        return give_up(steps, attempt, &claim, &trace, verdict, false).await;
     }
 
     let stop = Pulse::child_of(pulse);
@@ -198,9 +198,9 @@ async fn end(
     verdict: Verdict,
 ) -> Result<Outcome, Unfinished> {
     match verdict.class {
-        Class::Permanent(_) => give_up(steps, attempt, claim, trace, verdict).await,
+        Class::Permanent(_) => give_up(steps, attempt, claim, trace, verdict, false).await,
         Class::Request if claim.attempts + 1 >= steps.settings.max_attempts => {
-            give_up(steps, attempt, claim, trace, Verdict { class: EXHAUSTED, ..verdict }).await
+            give_up(steps, attempt, claim, trace, Verdict { class: EXHAUSTED, ..verdict }, true).await
         }
         Class::Request => {
             if !let_go(steps, claim, &verdict, true).await {
@@ -231,11 +231,12 @@ async fn give_up(
     claim: &Claim,
     trace: &Trace,
     verdict: Verdict,
+    counted: bool,
 ) -> Result<Outcome, Unfinished> {
     let Class::Permanent(reason) = verdict.class else { return Err(Unfinished::Retry(verdict)) };
     let text = verdict.to_string();
     let (state, id, token) = (&steps.state, claim.request_id, claim.token);
-    match request::mark_failed(state, id, token, reason, &text, trace).await {
+    match request::mark_failed(state, id, token, reason, &text, counted, trace).await {
         Ok(true) => {
             tracing::info!(request.id = %id, failure.reason = reason.as_str(), "Request {id} failed: {text}");
             discard_object(steps, claim).await;

@@ -118,25 +118,29 @@ pub async fn mark_ready(
 }
 
 /// `pending -> failed`, if this attempt still holds the request. Returns whether it did.
+///
+/// `counted` adds one to `attempts`: only for a failure of our own code.
 pub async fn mark_failed(
     state: &PgPool,
     request_id: Uuid,
     token: Uuid,
     reason: FailureReason,
     last_error: &str,
+    counted: bool,
     trace: &Trace,
 ) -> Result<bool> {
     let mut tx = state.begin().await?;
     let moved = sqlx::query!(
         "update public.data_export_requests
          set status = 'failed', failure_reason = $3, last_error = $4, pseudonym_salt = null,
-             attempts = attempts + case when $3 = 'attempts_exhausted' then 1 else 0 end,
+             attempts = attempts + $5,
              claim_token = null, claim_owner = null, claim_try = null, lease_until = null
          where id = $1 and status = 'pending' and claim_token = $2",
         request_id,
         token,
         reason.as_str(),
         last_error,
+        i32::from(counted),
     )
     .execute(&mut *tx)
     .await?

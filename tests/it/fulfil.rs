@@ -1,34 +1,19 @@
 //! One request from `pending` to `ready` on real servers, and what becomes of it when it cannot get there.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use export_activities::{
-    exports::ExportSteps,
-    fulfil::{Attempt, Unfinished, fulfil},
+    fulfil::{Unfinished, fulfil},
     lease::Heartbeat,
     object_key::ObjectKey,
     pulse::Pulse,
 };
-use export_workflows::contract::{FailureReason, FulfilInput, Outcome};
+use export_workflows::contract::{FailureReason, Outcome};
 use futures::FutureExt as _;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::installation_of::{self as given, Given};
-
-fn attempt(request_id: Uuid, number: i32) -> Attempt {
-    Attempt {
-        input: FulfilInput { request_id, night: None },
-        owner: export_activities::claim::Owner { name: format!("test run {request_id}"), attempt: number },
-        run_id: Some("run".to_owned()),
-        scheduled_at: SystemTime::now(),
-    }
-}
-
-async fn serve(steps: &ExportSteps, attempt: &Attempt) -> Result<Outcome, Unfinished> {
-    let silent: Heartbeat<'_> = &|_| async {}.boxed();
-    fulfil(steps, attempt, &Pulse::default(), silent).await
-}
+use crate::installation_of::{self as given, Given, attempt, serve};
 
 async fn key_of(owner: &PgPool, request: Uuid) -> Option<String> {
     sqlx::query_scalar("select object_key from public.data_export_requests where id = $1")
@@ -65,7 +50,7 @@ async fn a_request_served_twice_is_already_done_the_second_time_and_keeps_its_ob
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_of_an_unknown_user_fails_as_account_deleted_and_leaves_no_object() {
-    let Given { steps, owner, store, spool: _spool } = given::installation().await;
+    let Given { steps, owner, store, spool: _spool, .. } = given::installation().await;
     let request = given::request(&owner, Uuid::new_v4()).await;
 
     let outcome = serve(&steps, &attempt(request, 1)).await.unwrap();
@@ -130,7 +115,7 @@ async fn a_request_whose_twentieth_worker_was_lost_is_given_up_for_good() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_attempt_gives_its_request_back_and_leaves_nothing() {
-    let Given { steps, owner, store, spool: _spool } = given::installation().await;
+    let Given { steps, owner, store, spool: _spool, .. } = given::installation().await;
     let request = given::request(&owner, given::user(&owner).await).await;
     let pulse = Pulse::default();
     pulse.cancel();
@@ -145,4 +130,30 @@ async fn a_cancelled_attempt_gives_its_request_back_and_leaves_nothing() {
             .unwrap();
     assert_eq!((status.as_str(), token), ("pending", None));
     assert_eq!(given::objects(&store).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_of_our_own_is_counted_rests_after_five_and_ends_the_request_after_fifteen() {
+    let mut given = given::installation().await;
+    given.steps.spool = export_activities::spool::Spool::new(&given.spool.path().join("tiny"), 100).unwrap();
+    let request = given::request(&given.owner, given::user(&given.owner).await).await;
+    for number in 1..=15 {
+        let ended = serve(&given.steps, &attempt(request, number)).await;
+        match (number, ended) {
+            (15, Ok(Outcome::Failed { reason: FailureReason::AttemptsExhausted })) => {}
+            (5 | 10, Ok(Outcome::GivenUpTonight)) => {}
+            (_, Err(Unfinished::Retry(verdict))) => {
+                assert!(number % 5 != 0 && verdict.code == "spool_quota_exceeded", "{number}: {verdict}");
+            }
+            (_, ended) => panic!("attempt {number} ended as {ended:?}"),
+        }
+        let attempts: i32 =
+            sqlx::query_scalar("select attempts from public.data_export_requests where id = $1")
+                .bind(request)
+                .fetch_one(&given.owner)
+                .await
+                .unwrap();
+        assert_eq!(attempts, number);
+    }
+    given.assert_sound(0).await;
 }

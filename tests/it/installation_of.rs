@@ -1,26 +1,39 @@
 //! An installation of a test's own, and the steps on it as the worker would have them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use export_activities::{
     catalogue::Catalogue,
+    claim::Owner,
     exports::{ExportSteps, Settings},
-    installation, source,
+    fulfil::{Attempt, Unfinished, fulfil},
+    installation,
+    lease::Heartbeat,
+    pulse::Pulse,
+    source,
     spool::Spool,
     store::{KeyPair, Store, StoreConfig},
 };
 use export_tests::{
+    checker::{self, Invariant, Subject},
+    faulty_store::FaultyStore,
     postgres::Role,
-    shared::{TestInstallation, stack},
+    shared::{TestDatabase, TestInstallation, stack},
 };
+use export_workflows::contract::{FulfilInput, Outcome};
+use futures::FutureExt as _;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::servers::{connect, sdk_client};
+use crate::servers::{connect, faulty_store, sdk_client};
 
 pub(crate) struct Given {
     pub(crate) steps: ExportSteps,
     pub(crate) owner: PgPool,
+    pub(crate) database: TestDatabase,
     pub(crate) store: StoreConfig,
     /// Goes with the test; bind it, or the spool is gone before it is used.
     pub(crate) spool: tempfile::TempDir,
@@ -34,8 +47,21 @@ pub(crate) async fn installation() -> Given {
     config.endpoint = Some(versitygw.endpoint());
     config.access =
         Some(KeyPair::new(versitygw.access_key_id(), versitygw.secret_access_key().to_owned().into()));
+    of(installation.database, config).await
+}
+
+/// Makes them on a store that fails when it is told to, and is asked once.
+pub(crate) async fn installation_on_faulty_store() -> (Given, FaultyStore, tempfile::TempDir) {
+    let (faulty, mut config, folder) = faulty_store().await;
+    config.attempts = 1;
+    config.attempt_timeout = Duration::from_secs(1);
+    config.operation_timeout = Duration::from_secs(2);
+    (of(TestDatabase::new().await.unwrap(), config).await, faulty, folder)
+}
+
+async fn of(database: TestDatabase, config: StoreConfig) -> Given {
     let store: Store = connect(&config).await;
-    let state = installation.database.state().await.unwrap();
+    let state = database.state().await.unwrap();
     let id: Uuid =
         sqlx::query_scalar("select id from public.data_export_installation").fetch_one(&state).await.unwrap();
     installation::standing(&store, id).await.unwrap();
@@ -43,7 +69,7 @@ pub(crate) async fn installation() -> Given {
     let steps = ExportSteps {
         state,
         source: source::pool(
-            &installation.database.url(Role::Read).await.unwrap(),
+            &database.url(Role::Read).await.unwrap(),
             4,
             Duration::from_secs(30),
         )
@@ -54,8 +80,42 @@ pub(crate) async fn installation() -> Given {
         spool: Spool::new(&spool.path().join("spool"), 1 << 30).unwrap(),
         settings: settings(),
     };
-    let owner = installation.database.owner().await.unwrap();
-    Given { steps, owner, store: config, spool }
+    let owner = database.owner().await.unwrap();
+    Given { steps, owner, database, store: config, spool }
+}
+
+impl Given {
+    /// Fails the test unless every invariant holds over so many delivered requests.
+    pub(crate) async fn assert_sound(&self, delivered: usize) {
+        let subject = self.subject().await;
+        let findings = checker::check(&subject).await.unwrap();
+        assert!(findings.broke(&[]), "{findings}");
+        assert_eq!(findings.checked[&Invariant::ReadyIsDelivered], delivered, "{findings}");
+    }
+
+    pub(crate) async fn subject(&self) -> Subject {
+        Subject {
+            database: self.database.pool(Role::Superuser).await.unwrap(),
+            s3: sdk_client(&self.store),
+            bucket: self.store.bucket.clone(),
+        }
+    }
+}
+
+/// One attempt of the activity that serves `request_id`.
+pub(crate) fn attempt(request_id: Uuid, number: i32) -> Attempt {
+    Attempt {
+        input: FulfilInput { request_id, night: None },
+        owner: Owner { name: format!("test run {request_id}"), attempt: number },
+        run_id: Some("run".to_owned()),
+        scheduled_at: SystemTime::now(),
+    }
+}
+
+/// Runs one attempt to its end.
+pub(crate) async fn serve(steps: &ExportSteps, attempt: &Attempt) -> Result<Outcome, Unfinished> {
+    let silent: Heartbeat<'_> = &|_| async {}.boxed();
+    fulfil(steps, attempt, &Pulse::default(), silent).await
 }
 
 fn settings() -> Settings {

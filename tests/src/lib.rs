@@ -3,6 +3,7 @@
 //! The production binary knows nothing of this crate. Every server is started by one supervisor process
 //! ([`supervisor`]) that stops them all as soon as whoever asked for them is gone.
 
+pub mod checker;
 pub mod database;
 pub mod demo;
 pub mod development;

@@ -32,6 +32,7 @@ pub async fn stack() -> anyhow::Result<&'static Stack> {
 }
 
 async fn start() -> anyhow::Result<Stack> {
+    tools::check_worker_is_fresh()?;
     remove_leftovers().await?;
     let folder = folder().join(std::process::id().to_string());
     let stack = Stack::start(&folder, Lifetime::Test).await?;

@@ -38,6 +38,29 @@ pub fn worker_program() -> anyhow::Result<PathBuf> {
     sibling("export-worker")
 }
 
+/// Fails if a source is younger than the production binary: `cargo test` alone does not build it, and a stale one would
+/// prove nothing.
+pub fn check_worker_is_fresh() -> anyhow::Result<()> {
+    let program = worker_program()?;
+    let sources = program.with_extension("d");
+    let text = std::fs::read_to_string(&sources)
+        .with_context(|| format!("failed to read `{}`, which Cargo writes", sources.display()))?;
+    let age = |path: &Path| {
+        let found = path.metadata().and_then(|metadata| metadata.modified());
+        found.with_context(|| format!("failed to look at `{}`", path.display()))
+    };
+    let built = age(&program)?;
+    let (_, sources) = text.split_once(": ").context("Cargo's list of sources has another form")?;
+    // A space within a path stands behind a backslash.
+    for source in sources.replace("\\ ", "\0").split_ascii_whitespace() {
+        let source = source.replace('\0', " ");
+        if age(Path::new(&source))? > built {
+            bail!("`{}` is older than `{source}`: run `cargo build --workspace`", program.display());
+        }
+    }
+    Ok(())
+}
+
 /// Looks beside the running program, and above it: Cargo puts test programs one folder deeper.
 fn sibling(name: &str) -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe().context("failed to find the running program")?;

@@ -1,0 +1,235 @@
+//! An installation whose nights a test runs: the production binary on a queue and a namespace of its own.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aws_sdk_s3::Client;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use export_tests::{
+    checker::{self, Findings, Subject},
+    faulty_store::{self, FaultyStore},
+    postgres::Role,
+    shared::{TestInstallation, stack},
+    supervisor::{Process, protocol::Signal},
+    tools, wait, worker,
+};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::servers;
+
+/// How long a night of a few requests may take on a busy machine, a killed worker's thirty seconds included.
+pub(crate) const NIGHT: Duration = Duration::from_secs(180);
+/// How long a state may take to come that does not wait for a timeout of Temporal.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// An installation with its schedules applied; workers are started by the test.
+pub(crate) struct Nights {
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) owner: PgPool,
+    subject: Subject,
+    /// Goes with the test, and with it the objects.
+    faulty: Option<(FaultyStore, tempfile::TempDir)>,
+}
+
+impl Nights {
+    /// Makes an installation on the real store.
+    pub(crate) async fn new() -> Self {
+        let installation = TestInstallation::with_namespace().await.unwrap();
+        let s3 = stack().await.unwrap().servers().store.client();
+        Self::of(installation, s3, None).await
+    }
+
+    /// Makes an installation on a store that fails when it is told to.
+    pub(crate) async fn on_faulty_store() -> Self {
+        let installation = TestInstallation::with_namespace().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let faulty = FaultyStore::start(folder.path(), &installation.names.bucket).await.unwrap();
+        let (_, mut config) = (folder.path(), export_activities::store::StoreConfig::new(""));
+        config.endpoint = Some(faulty.endpoint().to_owned());
+        let secret = faulty_store::SECRET_ACCESS_KEY.to_owned().into();
+        config.access =
+            Some(export_activities::store::KeyPair::new(faulty_store::ACCESS_KEY_ID, secret));
+        let s3 = servers::sdk_client(&config);
+        Self::of(installation, s3, Some((faulty, folder))).await
+    }
+
+    async fn of(
+        installation: TestInstallation,
+        s3: Client,
+        faulty: Option<(FaultyStore, tempfile::TempDir)>,
+    ) -> Self {
+        let mut environment = installation.environment().await.unwrap();
+        if let Some((faulty, _)) = &faulty {
+            let endpoint = faulty.endpoint().to_owned();
+            environment.insert("EXPORT_S3_ENDPOINT".to_owned(), endpoint.clone());
+            environment.insert("EXPORT_PUBLIC_ENDPOINT".to_owned(), endpoint);
+            environment.insert("AWS_ACCESS_KEY_ID".to_owned(), faulty_store::ACCESS_KEY_ID.to_owned());
+            environment
+                .insert("AWS_SECRET_ACCESS_KEY".to_owned(), faulty_store::SECRET_ACCESS_KEY.to_owned());
+        }
+        worker::command(&environment, &["schedule", "apply"]).await.unwrap();
+        let database = installation.database.pool(Role::Superuser).await.unwrap();
+        let subject = Subject { database, s3, bucket: installation.names.bucket.clone() };
+        Self { environment, owner: installation.database.owner().await.unwrap(), subject, faulty }
+    }
+
+    pub(crate) fn faulty(&self) -> &FaultyStore {
+        &self.faulty.as_ref().expect("this installation is on the real store").0
+    }
+
+    /// Starts a worker that is killed at the end of the test.
+    pub(crate) async fn worker(&self, settings: &[(&str, &str)]) -> Process {
+        let name = format!("worker-{}", Uuid::new_v4().simple());
+        let mut environment = self.environment.clone();
+        environment
+            .extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let process = stack().await.unwrap().start_worker(&name, &["run"], environment).unwrap();
+        process.kill_on_drop()
+    }
+
+    pub(crate) async fn request(&self, user: Uuid) -> Uuid {
+        crate::installation_of::request(&self.owner, user).await
+    }
+
+    /// Runs a night to its end and gives its report.
+    pub(crate) async fn night(&self) -> serde_json::Value {
+        serde_json::from_str(&self.try_night().await.unwrap()).unwrap()
+    }
+
+    /// Runs a night to its end, which may be a bad one.
+    pub(crate) async fn try_night(&self) -> anyhow::Result<String> {
+        let arguments = ["--output", "json", "night", "trigger", "--wait"];
+        let answer = tokio::time::timeout(NIGHT, worker::command(&self.environment, &arguments)).await;
+        answer.expect("the night did not end")
+    }
+
+    /// Starts a night and does not wait for it.
+    pub(crate) async fn begin_night(&self) {
+        worker::command(&self.environment, &["night", "trigger"]).await.unwrap();
+    }
+
+    /// Waits until the night that runs has ended, and gives how: `COMPLETED`, `FAILED`, `CANCELED`.
+    pub(crate) async fn ended(&self) -> String {
+        wait::until("the night to end", NIGHT, || async {
+            let runs = self.runs("nightly_batch").await;
+            // The newest run comes first; one that continues as new is followed by another.
+            let status = runs.first().map(|run| run.status.clone()).unwrap_or_default();
+            Ok(["COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"]
+                .contains(&status.as_str())
+                .then_some(status))
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Gives the runs of a workflow type, newest first.
+    pub(crate) async fn runs(&self, workflow_type: &str) -> Vec<Run> {
+        let query = format!("WorkflowType = '{workflow_type}'");
+        let list = self.temporal(&["workflow", "list", "--query", &query]).await;
+        let runs = list.as_array().unwrap().iter().map(|run| Run {
+            id: run["execution"]["workflowId"].as_str().unwrap().to_owned(),
+            run_id: run["execution"]["runId"].as_str().unwrap().to_owned(),
+            status: run["status"]
+                .as_str()
+                .unwrap()
+                .trim_start_matches("WORKFLOW_EXECUTION_STATUS_")
+                .to_owned(),
+        });
+        runs.collect()
+    }
+
+    /// Gives the histories of all runs as JSON, with every payload decoded.
+    pub(crate) async fn histories(&self) -> String {
+        let mut all = String::new();
+        for workflow_type in ["nightly_batch", "export_expiry"] {
+            for Run { id, run_id, .. } in self.runs(workflow_type).await {
+                let show = ["workflow", "show", "--workflow-id", &id, "--run-id", &run_id];
+                let mut history = self.temporal(&show).await;
+                decode_payloads(&mut history);
+                all += &history.to_string();
+            }
+        }
+        all
+    }
+
+    /// Runs the `temporal` CLI in this namespace and gives what it answers.
+    pub(crate) async fn temporal(&self, arguments: &[&str]) -> serde_json::Value {
+        let text = self.try_temporal(arguments).await.unwrap();
+        if text.trim().is_empty() { serde_json::Value::Null } else { serde_json::from_str(&text).unwrap() }
+    }
+
+    pub(crate) async fn try_temporal(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = tokio::process::Command::new(tools::server("temporal").unwrap());
+        command.args(arguments).args(["--output", "json"]);
+        command.args(["--address", &self.environment["TEMPORAL_ADDRESS"]]);
+        command.args(["--namespace", &self.environment["TEMPORAL_NAMESPACE"]]);
+        let output = command.output().await?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    pub(crate) async fn status(&self, request: Uuid) -> (String, Option<String>) {
+        sqlx::query_as("select status, failure_reason from public.data_export_requests where id = $1")
+            .bind(request)
+            .fetch_one(&self.owner)
+            .await
+            .unwrap()
+    }
+
+    /// Gives `claims`, `lost` and `attempts` of a request.
+    pub(crate) async fn counted(&self, request: Uuid) -> (i32, i32, i32) {
+        sqlx::query_as("select claims, lost, attempts from public.data_export_requests where id = $1")
+            .bind(request)
+            .fetch_one(&self.owner)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn judge(&self) -> Findings {
+        checker::check(&self.subject).await.unwrap()
+    }
+
+    /// Fails the test unless every invariant holds over so many delivered requests.
+    pub(crate) async fn assert_sound(&self, delivered: usize) {
+        let findings = self.judge().await;
+        assert!(findings.broke(&[]), "{findings}");
+        assert_eq!(findings.checked[&checker::Invariant::ReadyIsDelivered], delivered, "{findings}");
+    }
+
+    pub(crate) async fn sweep_everything_unclaimed(&self) {
+        let mut environment = self.environment.clone();
+        environment.insert("EXPORT_SWEEP_MIN_AGE".to_owned(), "0s".to_owned());
+        worker::command(&environment, &["sweep", "--force"]).await.unwrap();
+    }
+}
+
+/// One run of a workflow.
+pub(crate) struct Run {
+    pub(crate) id: String,
+    pub(crate) run_id: String,
+    pub(crate) status: String,
+}
+
+/// Kills a worker as the kernel does when memory runs out.
+pub(crate) async fn kill(worker: &Process) {
+    worker.signal(Signal::Kill).unwrap();
+    worker.ended(SOON).await.unwrap();
+}
+
+/// Payloads stand as base64 in a history; what they hold is what an operator sees.
+fn decode_payloads(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, field) in fields {
+                match field.as_str().map(|text| BASE64_STANDARD.decode(text)) {
+                    Some(Ok(bytes)) if name == "data" => {
+                        *field = String::from_utf8_lossy(&bytes).into_owned().into();
+                    }
+                    _ => decode_payloads(field),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(decode_payloads),
+        _ => {}
+    }
+}
