@@ -1,18 +1,9 @@
 //! A value that PostgreSQL itself cannot deliver fails its request for good, and the row says in which relation.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
-use export_activities::{
-    catalogue::Catalogue,
-    claim::Owner,
-    exports::ExportSteps,
-    failure::Class,
-    fulfil::{Attempt, Unfinished, fulfil},
-    lease::Heartbeat,
-    pulse::Pulse,
-};
-use export_workflows::contract::{FailureReason, FulfilInput, Outcome};
-use futures::FutureExt as _;
+use export_activities::{catalogue::Catalogue, exports::ExportSteps, failure::Class, fulfil::Unfinished};
+use export_workflows::contract::{FailureReason, Outcome};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 
@@ -53,14 +44,7 @@ async fn with_odd(sql: &str, pg_type: &str) -> Given {
 }
 
 async fn serve(steps: &ExportSteps, request_id: Uuid) -> Result<Outcome, Unfinished> {
-    let attempt = Attempt {
-        input: FulfilInput { request_id, night: None },
-        owner: Owner { name: format!("test run {request_id}"), attempt: 1 },
-        run_id: None,
-        scheduled_at: SystemTime::now(),
-    };
-    let silent: Heartbeat<'_> = &|_| async {}.boxed();
-    fulfil(steps, &attempt, &Pulse::default(), silent).await
+    given::serve(steps, &given::attempt(request_id, 1)).await
 }
 
 async fn last_error(owner: &PgPool, request: Uuid) -> String {
