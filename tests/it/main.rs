@@ -8,10 +8,13 @@
 
 mod archive;
 mod catalogue;
+mod checker;
 mod collect;
 mod config;
+mod constraints;
 mod csv_reader;
 mod database;
+mod expire;
 mod faults;
 mod fulfil;
 mod fulfil_faults;
@@ -22,9 +25,11 @@ mod night;
 mod night_faults;
 mod night_of;
 mod operate;
+mod pending;
 mod platform;
 mod presign;
 mod races;
+mod replay;
 mod sample;
 mod schedule;
 mod servers;
