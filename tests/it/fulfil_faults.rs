@@ -140,11 +140,8 @@ async fn finish(given: &Given) -> usize {
         serve_again(given, &given.steps, request, "after the test").await;
     }
     // A store that was cut off keeps what the attempt could not take back.
-    let options = export_activities::sweep::SweepOptions {
-        min_age: Duration::ZERO,
-        dry_run: false,
-        force: true,
-    };
+    let options =
+        export_activities::sweep::SweepOptions { min_age: Duration::ZERO, dry_run: false, force: true };
     let pulse = export_activities::pulse::Pulse::default();
     export_activities::sweep::sweep(&given.steps.state, &given.steps.store, &options, &pulse).await.unwrap();
     let ready: i64 =

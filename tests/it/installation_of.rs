@@ -68,12 +68,7 @@ async fn of(database: TestDatabase, config: StoreConfig) -> Given {
     let spool = tempfile::tempdir().unwrap();
     let steps = ExportSteps {
         state,
-        source: source::pool(
-            &database.url(Role::Read).await.unwrap(),
-            4,
-            Duration::from_secs(30),
-        )
-        .unwrap(),
+        source: source::pool(&database.url(Role::Read).await.unwrap(), 4, Duration::from_secs(30)).unwrap(),
         store,
         installation: id,
         catalogue: Arc::new(Catalogue::builtin().unwrap()),

@@ -8,11 +8,14 @@
 
 mod archive;
 mod catalogue;
+mod checker;
 mod collect;
 mod config;
+mod constraints;
 mod csv_reader;
 mod cut;
 mod database;
+mod expire;
 mod faults;
 mod fulfil;
 mod fulfil_faults;
@@ -26,9 +29,11 @@ mod night_of;
 mod operate;
 mod passes;
 mod pause;
+mod pending;
 mod platform;
 mod presign;
 mod races;
+mod replay;
 mod sample;
 mod schedule;
 mod servers;

@@ -162,3 +162,86 @@ async fn each_line_of_a_step_names_its_request_and_its_run() {
         assert_eq!(span["run.id"], **first_run, "{line}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_form_of_input_ends_its_run_and_a_wrong_one_names_the_field() {
+    let nights = Nights::new().await;
+    let _worker = nights.worker(&[]).await;
+    let full = r#"{"night": "2026-03-01", "look": 1, "page": 0, "cutoff": null, "cursor": null,
+        "counters": {"fulfilled": 3}, "started_at": "2026-03-01T01:00:00Z", "pending_at_start": 7}"#;
+    let forms: [(&str, &[&str], Option<&str>); 9] = [
+        ("nightly_batch", &[], None),
+        ("nightly_batch", &["null"], None),
+        ("nightly_batch", &["{}"], None),
+        ("nightly_batch", &[full], None),
+        ("nightly_batch", &[r#"{"look": "two"}"#], Some("`look`")),
+        ("nightly_batch", &[r#"{"lok": 2}"#], Some("`lok`")),
+        ("nightly_batch", &[r#"{"counters": {"fulfilled": -1}}"#], Some("`counters.fulfilled`")),
+        ("nightly_batch", &["{}", "{}"], Some("2 were given")),
+        ("export_expiry", &[r#"{"accounts": true}"#], Some("`accounts`")),
+    ];
+    let queue = nights.environment["EXPORT_TASK_QUEUE"].as_str();
+    for (number, (workflow_type, inputs, refused)) in forms.into_iter().enumerate() {
+        let id = format!("form-{number}");
+        let mut arguments = vec!["workflow", "start", "--type", workflow_type, "--task-queue", queue];
+        arguments.extend(["--workflow-id", &id]);
+        for input in inputs {
+            arguments.extend(["--input", input]);
+        }
+        nights.temporal(&arguments).await;
+        let ended = wait::until("the run to end", SOON, || async {
+            let run = nights.temporal(&["workflow", "describe", "--workflow-id", &id]).await;
+            let status = run["workflowExecutionInfo"]["status"].as_str().unwrap().to_owned();
+            Ok((!status.ends_with("RUNNING") && !status.ends_with("CONTINUED_AS_NEW")).then_some(status))
+        });
+        let ended = ended.await.unwrap();
+        let Some(named) = refused else {
+            assert_eq!(ended, "WORKFLOW_EXECUTION_STATUS_COMPLETED", "{inputs:?}");
+            continue;
+        };
+        assert_eq!(ended, "WORKFLOW_EXECUTION_STATUS_FAILED", "{inputs:?}");
+        let history = nights.temporal(&["workflow", "show", "--workflow-id", &id]).await;
+        let last = history["events"].as_array().unwrap().last().unwrap();
+        let failure = &last["workflowExecutionFailedEventAttributes"]["failure"];
+        assert_eq!(failure["applicationFailureInfo"]["type"], "InvalidInput", "{failure}");
+        assert!(failure["message"].as_str().unwrap().contains(named), "{failure}");
+    }
+}
+
+/// Gives the most memory that a process has ever used, in bytes.
+fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_of_an_export_does_not_follow_its_rows() {
+    let nights = Nights::new().await;
+    let worker = nights.worker(&[]).await;
+    let options = SeedOptions { heavy_runs: 100_000, markers: false, ..SeedOptions::default() };
+    let seeded = platform::seed(&nights.owner, &options).await.unwrap();
+    for user in seeded.users.iter().filter(|user| **user != seeded.heavy).take(8) {
+        nights.request(*user).await;
+    }
+    nights.night().await;
+    let light = peak_memory(worker.pid());
+    let heavy = nights.request(seeded.heavy).await;
+    nights.night().await;
+    let grown = peak_memory(worker.pid()) - light;
+
+    let (bytes, rows): (i64, i64) = sqlx::query_as(
+        "select archive_bytes, (row_counts ->> 'pipeline_runs')::bigint from public.data_export_requests where id = $1",
+    )
+    .bind(heavy)
+    .fetch_one(&nights.owner)
+    .await
+    .unwrap();
+    assert!(
+        rows >= 100_000 && bytes > 10 << 20,
+        "the control: {rows} rows, {bytes} bytes are no heavy export"
+    );
+    // The queues, a put of at most 16 MiB and the blocks on their way; the rows alone are several times that.
+    assert!(grown < 48 << 20, "{rows} rows cost {grown} bytes of memory beyond {light}");
+    println!("{rows} rows, {bytes} bytes of archive: peak {light} + {grown} bytes");
+}

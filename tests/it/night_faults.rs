@@ -31,11 +31,9 @@ async fn until_claimed(nights: &Nights, request: Uuid, claims: i32) {
 
 /// Waits until a worker has marked the bucket: from then on each put is an archive.
 async fn until_marked(nights: &Nights) {
-    wait::until("the mark", SOON, || async {
-        Ok((nights.faulty().calls("PutObject") == 1).then_some(()))
-    })
-    .await
-    .unwrap();
+    wait::until("the mark", SOON, || async { Ok((nights.faulty().calls("PutObject") == 1).then_some(())) })
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aws_sdk_s3::Client;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use export_tests::{
     checker::{self, Findings, Subject},
@@ -13,6 +12,7 @@ use export_tests::{
     tools, wait, worker,
 };
 use sqlx::PgPool;
+use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 use uuid::Uuid;
 
 use crate::servers;
@@ -47,15 +47,14 @@ impl Nights {
         let (_, mut config) = (folder.path(), export_activities::store::StoreConfig::new(""));
         config.endpoint = Some(faulty.endpoint().to_owned());
         let secret = faulty_store::SECRET_ACCESS_KEY.to_owned().into();
-        config.access =
-            Some(export_activities::store::KeyPair::new(faulty_store::ACCESS_KEY_ID, secret));
+        config.access = Some(export_activities::store::KeyPair::new(faulty_store::ACCESS_KEY_ID, secret));
         let s3 = servers::sdk_client(&config);
         Self::of(installation, s3, Some((faulty, folder))).await
     }
 
     async fn of(
         installation: TestInstallation,
-        s3: Client,
+        s3: aws_sdk_s3::Client,
         faulty: Option<(FaultyStore, tempfile::TempDir)>,
     ) -> Self {
         let mut environment = installation.environment().await.unwrap();
@@ -81,8 +80,7 @@ impl Nights {
     pub(crate) async fn worker(&self, settings: &[(&str, &str)]) -> Process {
         let name = format!("worker-{}", Uuid::new_v4().simple());
         let mut environment = self.environment.clone();
-        environment
-            .extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let process = stack().await.unwrap().start_worker(&name, &["run"], environment).unwrap();
         process.kill_on_drop()
     }
@@ -150,6 +148,14 @@ impl Nights {
             }
         }
         all
+    }
+
+    /// Connects to this namespace as a client.
+    pub(crate) async fn client(&self) -> Client {
+        let address: url::Url = format!("http://{}", self.environment["TEMPORAL_ADDRESS"]).parse().unwrap();
+        let connection = Connection::connect(ConnectionOptions::new(address).build()).await.unwrap();
+        let options = ClientOptions::new(self.environment["TEMPORAL_NAMESPACE"].clone()).build();
+        Client::new(connection, options).unwrap()
     }
 
     /// Runs the `temporal` CLI in this namespace and gives what it answers.

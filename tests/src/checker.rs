@@ -149,8 +149,7 @@ async fn check_delivered(subject: &Subject, findings: &mut Findings) -> anyhow::
                 Err(_) => None,
             };
             if got.is_none_or(|got| got != archive) {
-                findings
-                    .broken(Invariant::LinkWorks, wrong("its link does not give the archive".to_owned()));
+                findings.broken(Invariant::LinkWorks, wrong("its link does not give the archive".to_owned()));
             }
         }
     }
