@@ -20,8 +20,9 @@ help: ## Show this list
 demo: build ## Show one whole night, from a request to a verified download; KEEP=1 leaves it running
 	@$(STACK) demo $(if $(filter-out 0 no,$(KEEP)),--keep)
 
+# Most of a test is waiting for a server, so more run at once than there are cores.
 test: build readers ## Run every test against real servers
-	@cargo test --workspace --locked
+	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked
 
 up: build ## Start the servers and a worker for development
 	@$(STACK) up

@@ -4,7 +4,12 @@
 //! nothing behind: a connection whose transaction did not end well is closed and never used again. Which columns and
 //! whose rows is the catalogue's business, what becomes of a row the caller's.
 
-use std::{borrow::Cow, collections::HashSet, future::Future, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    future::Future,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
@@ -21,12 +26,15 @@ use crate::{
         Catalogue, Plan,
         sql::{Part, statement},
     },
-    failure::Failure,
+    failure::{Failure, Reading},
     pulse::Pulse,
 };
 
 /// While a query has not answered yet, this often is said that it runs.
 const STILL_RUNNING: Duration = Duration::from_secs(1);
+/// For so long a query may compute before its first row. After that it no longer counts as running: it waits for a
+/// lock that nobody gives back, or its server vanished without a word, and the attempt stalls.
+const LONGEST_COMPUTATION: Duration = Duration::from_secs(30 * 60);
 
 /// So many rows pass between two looks at the cancellation, which costs a lock.
 const ROWS_PER_LOOK: u64 = 256;
@@ -152,7 +160,7 @@ impl Rows<'_> {
             }
         };
         let row = row.transpose().map_err(|error| blame_value(self.relation, error));
-        match row.with_context(|| format!("failed to read `{}`", self.relation))? {
+        match row.with_context(|| Reading(format!("`{}`", self.relation)))? {
             Some(row) => {
                 self.count += 1;
                 self.pulse.beat(1);
@@ -211,7 +219,7 @@ async fn read_keys(
     user: Uuid,
 ) -> anyhow::Result<Vec<KeySet>> {
     let answer = sqlx::query(catalogue.keys_statement()).bind(user).fetch_one(connection).await;
-    let row = answer.map_err(blame_keys_query).context("failed to read the keys of the account")?;
+    let row = answer.map_err(blame_keys_query).context(Reading("the keys of the account".to_owned()))?;
     let exists: bool = row.try_get(1).context("failed to read whether the account exists")?;
     if !exists {
         return Err(Failure::AccountDeleted { relation: catalogue.account().relation.clone() }.into());
@@ -269,12 +277,17 @@ fn sqlstate(error: &sqlx::Error) -> Cow<'_, str> {
 async fn while_alive<T>(work: impl Future<Output = T>, pulse: &Pulse) -> Result<T, Failure> {
     let mut work = std::pin::pin!(work.fuse());
     let mut cancelled = std::pin::pin!(pulse.cancelled());
+    let began = Instant::now();
     loop {
         tokio::select! {
             biased;
             done = &mut work => return Ok(done),
             () = &mut cancelled => return Err(Failure::Interrupted),
-            () = tokio::time::sleep(STILL_RUNNING) => pulse.beat(1),
+            () = tokio::time::sleep(STILL_RUNNING) => {
+                if began.elapsed() < LONGEST_COMPUTATION {
+                    pulse.beat(1);
+                }
+            }
         }
     }
 }

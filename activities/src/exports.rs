@@ -94,8 +94,8 @@ impl ExportSteps {
             }
             pending::list_pending(&self.state, &input).await
         };
-        let step = caught("list_pending", step);
-        step.instrument(span).await.map_err(|error| failed(judge(&error)))
+        let listed = caught("list_pending", step).instrument(span.clone()).await;
+        span.in_scope(|| listed.map_err(|error| failed("Listing the pending requests", judge(&error))))
     }
 
     /// Takes one request from `pending` to `ready`, or says why not.
@@ -126,8 +126,10 @@ impl ExportSteps {
         };
         // Boxed: the future of a whole export is large, and one is made for each slot.
         let step = Box::pin(fulfil::fulfil(&self, &attempt, &pulse, &heartbeat));
-        let step = caught("fulfil", step.map(Ok)).instrument(span);
+        let step = caught("fulfil", step.map(Ok)).instrument(span.clone());
         let ended = step.await.unwrap_or_else(|panic| Err(Unfinished::Retry(judge(&panic))));
+        let id = attempt.input.request_id;
+        span.in_scope(|| told(id, &ended));
         ended.map_err(|unfinished| match unfinished {
             Unfinished::Held(rest) => ApplicationFailure::builder(anyhow::anyhow!(
                 "another attempt holds this request for at most {} s more; it will be asked for again then",
@@ -139,7 +141,7 @@ impl ExportSteps {
             .build()
             .into(),
             Unfinished::Interrupted => interrupted(),
-            Unfinished::Retry(verdict) => failed(verdict),
+            Unfinished::Retry(verdict) => failure_of(verdict),
         })
     }
 
@@ -155,7 +157,21 @@ impl ExportSteps {
         let accounts = Some((&self.source, &*self.catalogue));
         let (pulse, _watch) = pulse_of(&ctx);
         let step = expire::expire(&self.state, accounts, &self.store, &input, &trace, &pulse);
-        with_heartbeat(&ctx, &pulse, Box::pin(step)).instrument(span).await
+        let step = with_heartbeat("The expiry pass", &ctx, &pulse, Box::pin(step));
+        let passed = step.instrument(span.clone()).await?;
+        if passed != ExpireOutput::default() {
+            let ExpireOutput { expired, revoked, deleted, deletions_left, .. } = passed;
+            span.in_scope(|| {
+                tracing::info!(
+                    expired,
+                    revoked,
+                    deleted,
+                    deletions_left,
+                    "The expiry pass ended {expired} requests"
+                );
+            });
+        }
+        Ok(passed)
     }
 
     /// Deletes what no request points to.
@@ -173,7 +189,7 @@ impl ExportSteps {
         };
         let (pulse, _watch) = pulse_of(&ctx);
         let step = sweep::sweep(&self.state, &self.store, &options, &pulse);
-        with_heartbeat(&ctx, &pulse, Box::pin(step)).instrument(span).await
+        with_heartbeat("The sweep", &ctx, &pulse, Box::pin(step)).instrument(span).await
     }
 }
 
@@ -206,6 +222,7 @@ async fn beat(ctx: &ActivityContext, moved: u64) {
 
 /// Runs a pass with a heartbeat every tick until it ends.
 async fn with_heartbeat<T>(
+    what: &str,
     ctx: &ActivityContext,
     pulse: &Pulse,
     step: impl Future<Output = anyhow::Result<T>>,
@@ -214,7 +231,7 @@ async fn with_heartbeat<T>(
     let mut ticks = tokio::time::interval(lease::TICK);
     loop {
         tokio::select! {
-            ended = &mut step => return ended.map_err(|error| failed(judge(&error))),
+            ended = &mut step => return ended.map_err(|error| failed(what, judge(&error))),
             _ = ticks.tick() => beat(ctx, pulse.moved()).await,
             () = pulse.cancelled() => return Err(interrupted()),
         }
@@ -234,8 +251,35 @@ fn interrupted() -> ActivityError {
     .into()
 }
 
+/// Says how an attempt ended, once, whoever finds out.
+fn told(id: Uuid, ended: &Result<Outcome, Unfinished>) {
+    match ended {
+        Ok(Outcome::Fulfilled { archive_bytes, rows }) => {
+            tracing::info!(archive.bytes = archive_bytes, rows, "Request {id} ended as fulfilled");
+        }
+        Ok(outcome) => tracing::info!("Request {id} ended as {outcome}"),
+        Err(Unfinished::Held(rest)) => {
+            tracing::info!("Request {id} is held by another attempt for {} s at most", rest.as_secs());
+        }
+        Err(Unfinished::Interrupted) => {
+            tracing::info!("Request {id} was let go: the attempt was interrupted")
+        }
+        Err(Unfinished::Retry(verdict)) => {
+            tracing::warn!(error.chain = %verdict, "An attempt at request {id} failed; it will be tried again");
+        }
+    }
+}
+
+/// Logs a failure of a step that serves no single request, and makes Temporal's of it.
+fn failed(what: &str, verdict: Verdict) -> ActivityError {
+    if verdict.class != Class::Interrupted {
+        tracing::warn!(error.chain = %verdict, "{what} failed; Temporal decides whether it is tried again");
+    }
+    failure_of(verdict)
+}
+
 /// Makes the one kind of failure that Temporal shows: a closed code as its type, a sentence as its message.
-fn failed(verdict: Verdict) -> ActivityError {
+fn failure_of(verdict: Verdict) -> ActivityError {
     if verdict.class == Class::Interrupted {
         return interrupted();
     }

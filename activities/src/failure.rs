@@ -122,6 +122,16 @@ impl Failure {
     }
 }
 
+/// What was read when a failure was met, as context of an error: a name of the catalogue, which may be told.
+#[derive(Debug)]
+pub struct Reading(pub String);
+
+impl fmt::Display for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed to read {}", self.0)
+    }
+}
+
 /// What may be said about a failure: its class, its closed code, and a detail free of row values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -150,8 +160,8 @@ impl fmt::Display for Verdict {
 }
 
 /// Gives the verdict on an error: the first cause in its chain that is known decides.
-pub fn judge(error: &anyhow::Error) -> Verdict {
-    for cause in error.chain() {
+pub fn judge(whole: &anyhow::Error) -> Verdict {
+    for cause in whole.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return Verdict {
                 class: failure.class(),
@@ -160,7 +170,13 @@ pub fn judge(error: &anyhow::Error) -> Verdict {
             };
         }
         if let Some(error) = cause.downcast_ref::<sqlx::Error>() {
-            return judge_database(error);
+            let mut verdict = judge_database(error);
+            // PostgreSQL names the table in its message, which is dropped, and not in a field of its own.
+            if let (Some(Reading(what)), true) = (whole.downcast_ref::<Reading>(), verdict.detail.is_empty())
+            {
+                verdict.detail = format!("reading {what}");
+            }
+            return verdict;
         }
         if let Some(error) = cause.downcast_ref::<StoreError>() {
             return Verdict {

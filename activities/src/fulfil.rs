@@ -121,20 +121,8 @@ pub async fn fulfil(
         }
     };
     match delivered {
-        Ok(outcome) => {
-            tracing::info!(request.id = %request_id, run.id = attempt.run_id, "Request {request_id} ended as {outcome:?}");
-            Ok(outcome)
-        }
-        Err(error) => {
-            let verdict = judge(&error);
-            tracing::warn!(
-                request.id = %request_id,
-                run.id = attempt.run_id,
-                error.chain = %verdict,
-                "An attempt at request {request_id} failed"
-            );
-            end(steps, attempt, &claim, &trace, verdict).await
-        }
+        Ok(outcome) => Ok(outcome),
+        Err(error) => end(steps, attempt, &claim, &trace, judge(&error)).await,
     }
 }
 
@@ -207,6 +195,12 @@ async fn end(
                 return Ok(Outcome::Superseded);
             }
             if (claim.attempts + 1).is_multiple_of(ATTEMPTS_A_NIGHT) {
+                tracing::error!(
+                    error.chain = %verdict,
+                    "Request {} failed in our own code {} times; it rests until the next night",
+                    claim.request_id,
+                    claim.attempts + 1
+                );
                 return Ok(Outcome::GivenUpTonight);
             }
             Err(Unfinished::Retry(verdict))

@@ -157,3 +157,17 @@ async fn a_failure_of_our_own_is_counted_rests_after_five_and_ends_the_request_a
     }
     given.assert_sound(0).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_is_the_systems_fault_and_names_its_relation() {
+    let given = given::installation().await;
+    let request = given::request(&given.owner, given::user(&given.owner).await).await;
+    let columns = [("full_name", "`public.users`"), ("id", "the keys of the account")];
+    for (number, (column, named)) in (1..).zip(columns) {
+        let sql = format!("revoke select ({column}) on public.users from export_read");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&given.owner).await.unwrap();
+        let unfinished = serve(&given.steps, &attempt(request, number)).await.unwrap_err();
+        let Unfinished::Retry(verdict) = unfinished else { panic!("{unfinished:?}") };
+        assert_eq!(verdict.to_string(), format!("system: database/42501 (reading {named})"));
+    }
+}

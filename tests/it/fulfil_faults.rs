@@ -20,8 +20,11 @@ use uuid::Uuid;
 
 use crate::installation_of::{self as given, Given, attempt, serve};
 
-/// A database that is away is given up quickly, so that a test need not wait for it.
-const ACQUIRE: Duration = Duration::from_millis(400);
+/// A database that stays away is given up quickly, so that a test need not wait for it; one that comes back is not.
+fn acquire(then: Mode) -> Duration {
+    if then == Mode::Cut { Duration::from_millis(400) } else { SOON }
+}
+
 /// More answers than one attempt gets from any server: a test that never ends fails instead.
 const MOST_ANSWERS: usize = 80;
 const SOON: Duration = Duration::from_secs(30);
@@ -63,18 +66,18 @@ enum Before {
 }
 
 /// Gives steps whose way to one server goes through a proxy.
-async fn steps_through_proxy(given: &Given, before: Before) -> (Proxy, ExportSteps) {
+async fn steps_through_proxy(given: &Given, before: Before, acquire: Duration) -> (Proxy, ExportSteps) {
     let mut steps = given.steps.clone();
     let proxy = match before {
         Before::State => {
             let (proxy, url) = proxied(&given.database.url(Role::State).await.unwrap()).await;
-            let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE);
+            let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(acquire);
             steps.state = pool.connect_lazy(url.expose_secret()).unwrap();
             proxy
         }
         Before::Source => {
             let (proxy, url) = proxied(&given.database.url(Role::Read).await.unwrap()).await;
-            steps.source = source::pool(&url, 1, ACQUIRE).unwrap();
+            steps.source = source::pool(&url, 1, acquire).unwrap();
             proxy
         }
     };
@@ -85,7 +88,7 @@ async fn steps_through_proxy(given: &Given, before: Before) -> (Proxy, ExportSte
 /// ended. Tells whether there was such an answer.
 async fn lose_answer(given: &Given, before: Before, nth: usize, then: Mode) -> bool {
     let what = format!("answer {nth} of {before:?} lost, then {then:?}");
-    let (proxy, steps) = steps_through_proxy(given, before).await;
+    let (proxy, steps) = steps_through_proxy(given, before, acquire(then)).await;
     let request = given_request(given).await;
     proxy.set(Mode::DropAnswer(nth));
     let mut first = std::pin::pin!(async { serve(&steps, &attempt(request, 1)).await });
@@ -105,7 +108,7 @@ async fn lose_answer(given: &Given, before: Before, nth: usize, then: Mode) -> b
     if !lost {
         assert!(ended.is_ok(), "{what}: {ended:?}");
     }
-    serve_again(given, &steps, request, &what).await;
+    serve_again(given, &given.steps, request, &what).await;
     lost
 }
 
@@ -173,7 +176,7 @@ async fn an_answer_of_the_source_lost_anywhere_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lost_answer_to_commit_is_read_back_by_the_same_attempt() {
     let given = given::installation().await;
-    let (proxy, steps) = steps_through_proxy(&given, Before::State).await;
+    let (proxy, steps) = steps_through_proxy(&given, Before::State, SOON).await;
     let request = given_request(&given).await;
     proxy.set(Mode::DropCommitAnswer);
     let outcome = serve(&steps, &attempt(request, 1)).await.unwrap();

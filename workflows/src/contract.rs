@@ -5,6 +5,8 @@
 //! identifiers, counts, sizes, digests and closed codes; never a row value, a URL or a credential.
 //! Payloads are named structs whose new fields have a default, so that a running night survives a deploy.
 
+use std::fmt;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use temporalio_common::ActivityError;
@@ -132,6 +134,19 @@ pub enum Outcome {
         /// The closed code of the fault.
         code: String,
     },
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fulfilled { .. } => f.write_str("fulfilled"),
+            Self::AlreadyDone => f.write_str("already done"),
+            Self::Superseded => f.write_str("superseded"),
+            Self::Failed { reason } => write!(f, "failed ({})", reason.as_str()),
+            Self::GivenUpTonight => f.write_str("given up tonight"),
+            Self::Deferred { code } => write!(f, "deferred ({code})"),
+        }
+    }
 }
 
 /// Why a request is `failed`: the closed list of `data_export_requests.failure_reason`.

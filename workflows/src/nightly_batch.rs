@@ -177,7 +177,8 @@ impl NightlyBatch {
         }
         if after.look < LAST_LOOK {
             let mut counters = after.counters.clone();
-            counters.deferred = 0; // they get their second look
+            // They get their second look.
+            (counters.deferred, counters.deferred_code) = (0, None);
             return go_on(ctx, NightInput { look: LAST_LOOK, page: 0, cursor: None, counters, ..after });
         }
         finish(ctx, after).await

@@ -1,9 +1,12 @@
 //! `night trigger`.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
 
 use anyhow::Result;
-use export_workflows::contract::NIGHTLY_BATCH;
+use export_workflows::{contract::NIGHTLY_BATCH, nightly_batch::NightReport};
 use serde::Serialize;
 
 use super::Verdict;
@@ -59,29 +62,46 @@ pub(super) async fn trigger(config: &Config, output: Output, wait: bool) -> Resu
         }
     }
     output.write(&answer, |answer, out| match (&answer.result, &answer.failure) {
-        (Some(result), _) => counts(result, out),
+        (Some(result), _) => match serde_json::from_value(result.clone()) {
+            Ok(report) => counts(&report, out),
+            // A night of another release.
+            Err(_) => writeln!(out, "{result}"),
+        },
         (None, Some(failure)) => writeln!(out, "The night did not complete: {failure}"),
         (None, None) => Ok(()),
     })?;
     Ok(if answer.completed == Some(false) { Verdict::Bad } else { Verdict::Good })
 }
 
-/// Prints the counts, one a line, leaving out what is not there.
-fn counts(result: &serde_json::Value, out: &mut dyn Write) -> io::Result<()> {
-    let Some(counts) = result.as_object() else { return writeln!(out, "{result}") };
-    for (name, count) in counts {
-        match count {
-            serde_json::Value::Null => {}
-            serde_json::Value::Object(parts) => {
-                let total: u64 = parts.values().filter_map(serde_json::Value::as_u64).sum();
-                writeln!(out, "{name:<24}{total}")?;
-                for (part, count) in parts {
-                    writeln!(out, "  {part:<22}{count}")?;
-                }
-            }
-            serde_json::Value::String(text) => writeln!(out, "{name:<24}{text}")?,
-            other => writeln!(out, "{name:<24}{other}")?,
-        }
+/// Prints the counts in the order in which the night goes: what became of the requests, then the passes.
+fn counts(report: &NightReport, out: &mut dyn Write) -> io::Result<()> {
+    let mut line = |name: &str, value: &dyn Display| writeln!(out, "{name:<24}{value}");
+    if let Some(night) = report.night {
+        line("night", &night)?;
+    }
+    line("pending_at_start", &report.pending_at_start)?;
+    let requests = &report.requests;
+    line("fulfilled", &requests.fulfilled)?;
+    line("failed", &requests.failed.values().sum::<u64>())?;
+    for (reason, count) in &requests.failed {
+        line(&format!("  {}", reason.as_str()), count)?;
+    }
+    line("already_done", &requests.already_done)?;
+    line("superseded", &requests.superseded)?;
+    line("given_up_tonight", &requests.given_up_tonight)?;
+    line("deferred", &requests.deferred)?;
+    if let Some(code) = &requests.deferred_code {
+        line("  last met", code)?;
+    }
+    line("expired", &report.expired)?;
+    line("revoked", &report.revoked)?;
+    line("deletions_left", &report.deletions_left)?;
+    line("swept", &report.swept)?;
+    if report.too_many_accounts_gone {
+        writeln!(out, "So many users seem to be gone that nothing was revoked: is EXPORT_SOURCE_URL right?")?;
+    }
+    if report.sweep_refused {
+        writeln!(out, "So many objects seem orphaned that none was deleted: is EXPORT_DATABASE_URL right?")?;
     }
     Ok(())
 }
@@ -94,13 +114,16 @@ mod tests {
     fn the_counts_of_a_night_are_one_a_line_with_the_reasons_below() {
         let result = serde_json::json!({
             "night": "2026-11-21", "fulfilled": 3, "failed": {"account_deleted": 1, "revoked": 1},
-            "deferred_code": null, "sweep_refused": false,
+            "deferred_code": null, "sweep_refused": true,
         });
         let mut out = Vec::new();
-        counts(&result, &mut out).unwrap();
+        counts(&serde_json::from_value(result).unwrap(), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("fulfilled               3\n"), "{text}");
+        assert!(
+            text.starts_with("night                   2026-11-21\npending_at_start        0\nfulfilled"),
+            "{text}"
+        );
         assert!(text.contains("failed                  2\n  account_deleted       1\n"), "{text}");
-        assert!(!text.contains("deferred_code"), "{text}");
+        assert!(!text.contains("last met") && text.contains("orphaned"), "{text}");
     }
 }
