@@ -4,7 +4,7 @@
 //! What a database answers is lost at each place where it answers, one after the other, so no step is left out; the
 //! store fails at each of its calls, in each way.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use export_activities::{exports::ExportSteps, source, store::Store};
 use export_tests::{
@@ -14,16 +14,14 @@ use export_tests::{
     wait,
 };
 use futures::StreamExt as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
-use crate::installation_of::{self as given, Given, attempt, serve};
-
-/// A database that stays away is given up quickly, so that a test need not wait for it; one that comes back is not.
-fn acquire(then: Mode) -> Duration {
-    if then == Mode::Cut { Duration::from_millis(400) } else { SOON }
-}
+use crate::{
+    installation_of::{self as given, Given, attempt, serve},
+    servers::proxied,
+};
 
 /// More answers than one attempt gets from any server: a test that never ends fails instead.
 const MOST_ANSWERS: usize = 80;
@@ -49,15 +47,6 @@ async fn serve_again(given: &Given, steps: &ExportSteps, request: Uuid, what: &s
     assert_eq!(status_and_attempts(given, request).await, ("ready".to_owned(), 0), "{what}");
 }
 
-/// Puts a proxy before PostgreSQL and gives the URL through it.
-async fn proxied(url: &SecretString) -> (Proxy, SecretString) {
-    let mut url = url::Url::parse(url.expose_secret()).unwrap();
-    let server: SocketAddr = format!("127.0.0.1:{}", url.port().unwrap()).parse().unwrap();
-    let proxy = Proxy::start(server, 42).await.unwrap();
-    url.set_port(Some(proxy.address().port())).unwrap();
-    (proxy, url.to_string().into())
-}
-
 /// Where a proxy stands in an attempt's way.
 #[derive(Clone, Copy, Debug)]
 enum Before {
@@ -66,18 +55,18 @@ enum Before {
 }
 
 /// Gives steps whose way to one server goes through a proxy.
-async fn steps_through_proxy(given: &Given, before: Before, acquire: Duration) -> (Proxy, ExportSteps) {
+async fn steps_through_proxy(given: &Given, before: Before) -> (Proxy, ExportSteps) {
     let mut steps = given.steps.clone();
     let proxy = match before {
         Before::State => {
-            let (proxy, url) = proxied(&given.database.url(Role::State).await.unwrap()).await;
-            let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(acquire);
-            steps.state = pool.connect_lazy(url.expose_secret()).unwrap();
+            let (proxy, url) = proxied(given.database.url(Role::State).await.unwrap().expose_secret()).await;
+            let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(SOON);
+            steps.state = pool.connect_lazy(&url).unwrap();
             proxy
         }
         Before::Source => {
-            let (proxy, url) = proxied(&given.database.url(Role::Read).await.unwrap()).await;
-            steps.source = source::pool(&url, 1, acquire).unwrap();
+            let (proxy, url) = proxied(given.database.url(Role::Read).await.unwrap().expose_secret()).await;
+            steps.source = source::pool(&url.into(), 1, SOON).unwrap();
             proxy
         }
     };
@@ -88,7 +77,7 @@ async fn steps_through_proxy(given: &Given, before: Before, acquire: Duration) -
 /// ended. Tells whether there was such an answer.
 async fn lose_answer(given: &Given, before: Before, nth: usize, then: Mode) -> bool {
     let what = format!("answer {nth} of {before:?} lost, then {then:?}");
-    let (proxy, steps) = steps_through_proxy(given, before, acquire(then)).await;
+    let (proxy, steps) = steps_through_proxy(given, before).await;
     let request = given_request(given).await;
     proxy.set(Mode::DropAnswer(nth));
     let mut first = std::pin::pin!(async { serve(&steps, &attempt(request, 1)).await });
@@ -176,7 +165,7 @@ async fn an_answer_of_the_source_lost_anywhere_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lost_answer_to_commit_is_read_back_by_the_same_attempt() {
     let given = given::installation().await;
-    let (proxy, steps) = steps_through_proxy(&given, Before::State, SOON).await;
+    let (proxy, steps) = steps_through_proxy(&given, Before::State).await;
     let request = given_request(&given).await;
     proxy.set(Mode::DropCommitAnswer);
     let outcome = serve(&steps, &attempt(request, 1)).await.unwrap();

@@ -32,6 +32,7 @@ mod pause;
 mod pending;
 mod platform;
 mod presign;
+mod privacy;
 mod races;
 mod replay;
 mod sample;

@@ -6,7 +6,10 @@ use export_tests::{
 };
 use uuid::Uuid;
 
-use crate::night_of::{Nights, SOON};
+use crate::{
+    installation_of as given,
+    night_of::{Nights, SOON},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_fulfils_every_request_fails_the_unknown_user_and_its_archives_verify() {
@@ -46,12 +49,15 @@ async fn a_night_over_a_catalogue_that_no_longer_fits_fails_before_the_first_req
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_overdue_request_fails_in_the_night_and_its_archive_goes() {
+async fn an_overdue_request_and_that_of_a_deleted_account_fail_in_the_night_and_their_archives_go() {
     let nights = Nights::new().await;
     let _worker = nights.worker(&[]).await;
     let seeded = platform::seed(&nights.owner, &SeedOptions::default()).await.unwrap();
     let request = nights.request(seeded.lonely).await;
+    let gone = given::user(&nights.owner).await;
+    let request_of_gone = nights.request(gone).await;
     nights.night().await;
+    sqlx::query("delete from public.users where id = $1").bind(gone).execute(&nights.owner).await.unwrap();
     sqlx::query("update public.data_export_requests set expires_at = now() - interval '1 s' where id = $1")
         .bind(request)
         .execute(&nights.owner)
@@ -66,8 +72,15 @@ async fn an_overdue_request_fails_in_the_night_and_its_archive_goes() {
     .unwrap();
     assert_eq!(shown, ("failed".to_owned(), None), "the view is exact to the second");
 
-    nights.night().await;
+    let report = nights.night().await;
+    assert_eq!(
+        (&report["result"]["expired"], &report["result"]["revoked"]),
+        (&1.into(), &1.into()),
+        "{report}"
+    );
     assert_eq!(nights.status(request).await, ("failed".to_owned(), Some("expired".to_owned())));
+    let revoked = ("failed".to_owned(), Some("account_deleted".to_owned()));
+    assert_eq!(nights.status(request_of_gone).await, revoked);
     wait::until("the archive to be deleted", SOON, || async {
         let deleted: bool = sqlx::query_scalar(
             "select object_deleted_at is not null from public.data_export_requests where id = $1",
@@ -86,6 +99,7 @@ async fn an_overdue_request_fails_in_the_night_and_its_archive_goes() {
             .await
             .unwrap();
     assert_eq!(events, ["requested", "ready", "failed", "object_deleted"]);
+    nights.assert_sound(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use export_tests::{faulty_store::Fault, supervisor::Process, wait};
+use export_tests::{
+    faulty_store::Fault,
+    proxy::{Mode, Proxy},
+    supervisor::{Process, protocol::Signal},
+    wait,
+};
 use uuid::Uuid;
 
 use crate::{
     installation_of as given,
     night_of::{NIGHT, Nights, SOON, kill},
+    servers::proxied,
 };
 
 /// A store that does not answer is given up quickly, so that a test need not wait for it.
@@ -185,7 +191,7 @@ async fn a_drained_worker_hands_its_request_to_another_within_a_minute() {
     nights.begin_night().await;
     until_claimed(&nights, request, 1).await;
     nights.faulty().wait_in_flight("PutObject", 1).await.unwrap();
-    let ending = first.stop(export_tests::supervisor::protocol::Signal::Terminate).await.unwrap();
+    let ending = first.stop(Signal::Terminate).await.unwrap();
     assert!(ending.is_success(), "{ending}: {}", first.last_words());
     assert_eq!(nights.status(request).await, ("pending".to_owned(), None));
 
@@ -198,4 +204,84 @@ async fn a_drained_worker_hands_its_request_to_another_within_a_minute() {
     assert_eq!(nights.ended().await, "COMPLETED");
     assert_eq!(nights.counted(request).await, (2, 0, 0), "a drain is neither counted nor a loss");
     nights.assert_sound(1).await;
+}
+
+/// Puts a proxy before the state database, the source and Temporal, in this order.
+async fn behind_proxies(nights: &mut Nights) -> [Proxy; 3] {
+    let mut proxies = Vec::new();
+    for name in ["EXPORT_DATABASE_URL", "EXPORT_SOURCE_URL"] {
+        let (proxy, url) = proxied(&nights.environment[name]).await;
+        nights.environment.insert(name.to_owned(), url);
+        proxies.push(proxy);
+    }
+    let (proxy, url) = proxied(&format!("http://{}", nights.environment["TEMPORAL_ADDRESS"])).await;
+    let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    nights.environment.insert("TEMPORAL_ADDRESS".to_owned(), address);
+    proxies.push(proxy);
+    proxies.try_into().unwrap_or_else(|_| panic!("there are three"))
+}
+
+async fn until_said(worker: &Process, sentence: &str) {
+    let what = format!("the worker to say `{sentence}`");
+    let said = wait::until(&what, SOON, || async { Ok(worker.output().contains(sentence).then_some(())) });
+    said.await.unwrap_or_else(|error| panic!("{error}: {}", worker.last_words()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_servers_are_down_waits_says_so_once_each_and_then_serves() {
+    let mut nights = Nights::new().await;
+    let proxies = behind_proxies(&mut nights).await;
+    proxies.iter().for_each(|proxy| proxy.set(Mode::Cut));
+    let worker = nights.worker(&[]).await;
+    let said = ["Waiting for the database", "Waiting for the source database", "Waiting for Temporal"];
+    for (proxy, sentence) in proxies.iter().zip(said) {
+        until_said(&worker, sentence).await;
+        proxy.set(Mode::Pass);
+    }
+    let request = nights.request(given::user(&nights.owner).await).await;
+    nights.night().await;
+    assert_eq!(nights.status(request).await, ("ready".to_owned(), None));
+    for sentence in said {
+        assert_eq!(worker.output().matches(&format!("{sentence}:")).count(), 1, "{}", worker.output());
+    }
+    nights.assert_sound(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_that_loses_temporal_and_both_databases_in_its_midst_ends_well_by_itself() {
+    let mut nights = Nights::on_faulty_store().await;
+    let proxies = behind_proxies(&mut nights).await;
+    nights.faulty().fail("PutObject", 2, Fault::Hold); // the first one marks the bucket
+    let worker = nights.worker(&[]).await;
+    let request = nights.request(given::user(&nights.owner).await).await;
+    nights.begin_night().await;
+    until_claimed(&nights, request, 1).await;
+    nights.faulty().wait_in_flight("PutObject", 1).await.unwrap();
+    proxies.iter().for_each(|proxy| proxy.set(Mode::Cut));
+    until_said(&worker, "Waiting for Temporal").await;
+    nights.faulty().release();
+    proxies.iter().for_each(|proxy| proxy.set(Mode::Pass));
+    until_said(&worker, "Temporal is back").await;
+
+    assert_eq!(nights.ended().await, "COMPLETED");
+    assert_eq!(nights.status(request).await, ("ready".to_owned(), None));
+    assert_eq!(nights.counted(request).await.2, 0, "an outage is not the request's fault");
+    nights.sweep_everything_unclaimed().await;
+    nights.assert_sound(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_a_worker_at_once() {
+    let nights = Nights::on_faulty_store().await;
+    nights.faulty().fail("PutObject", 2, Fault::Hold); // the first one marks the bucket
+    let worker = nights.worker(&[("EXPORT_SHUTDOWN_GRACE", "10m")]).await;
+    let request = nights.request(given::user(&nights.owner).await).await;
+    nights.begin_night().await;
+    until_claimed(&nights, request, 1).await;
+    worker.signal(Signal::Terminate).unwrap();
+    until_said(&worker, "Stopping").await;
+    assert!(worker.ending().unwrap().is_none(), "the control: one signal lets the attempt finish");
+    worker.signal(Signal::Terminate).unwrap();
+    let ending = worker.ended(Duration::from_secs(10)).await.unwrap();
+    assert!(!ending.is_success() && worker.output().contains("second signal"), "{ending}");
 }

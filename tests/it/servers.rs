@@ -1,6 +1,6 @@
 //! Finds the servers that the tests of the store need; a missing one fails the test.
 
-use std::{fs::File, os::unix::fs::FileExt as _};
+use std::{fs::File, net::SocketAddr, os::unix::fs::FileExt as _};
 
 use aws_sdk_s3::{
     Client,
@@ -13,6 +13,7 @@ use export_activities::{
 };
 use export_tests::{
     faulty_store::{ACCESS_KEY_ID, FaultyStore, SECRET_ACCESS_KEY},
+    proxy::Proxy,
     shared::{self, TestDatabase},
 };
 use secrecy::ExposeSecret as _;
@@ -115,4 +116,13 @@ pub(crate) async fn content(config: &StoreConfig, key: &ObjectKey) -> Option<Vec
         Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => None,
         Err(error) => panic!("the store does not answer: {}", error.into_service_error()),
     }
+}
+
+/// Puts a proxy before a server and gives the URL through it.
+pub(crate) async fn proxied(url: &str) -> (Proxy, String) {
+    let mut url = url::Url::parse(url).unwrap();
+    let server: SocketAddr = format!("127.0.0.1:{}", url.port().unwrap()).parse().unwrap();
+    let proxy = Proxy::start(server, 42).await.unwrap();
+    url.set_port(Some(proxy.address().port())).unwrap();
+    (proxy, url.to_string())
 }
