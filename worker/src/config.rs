@@ -85,8 +85,8 @@ pub struct Config {
     pub heartbeat_throttle: Duration,
     /// `EXPORT_SHUTDOWN_GRACE`
     pub shutdown_grace: Duration,
-    /// `EXPORT_RENEW_WORKER_AFTER`
-    pub renew_worker_after: u64,
+    /// `EXPORT_RECYCLE_AFTER`
+    pub recycle_after: u64,
     /// `EXPORT_CATALOGUE_DIR`
     pub catalogue_dir: Option<PathBuf>,
     /// `EXPORT_NOTICE_FILE`
@@ -155,7 +155,7 @@ impl Config {
             heartbeat_throttle: env
                 .time(&variable::HEARTBEAT_THROTTLE, Duration::from_millis(100)..=Duration::from_secs(20)),
             shutdown_grace: env.time(&variable::SHUTDOWN_GRACE, Duration::ZERO..=24 * HOUR),
-            renew_worker_after: env.number(&variable::RENEW_WORKER_AFTER, 100..=u64::MAX, 100),
+            recycle_after: env.number(&variable::RECYCLE_AFTER, 100..=u64::MAX, 100),
             catalogue_dir: env.text(&variable::CATALOGUE_DIR).map(PathBuf::from),
             notice_file: env.text(&variable::NOTICE_FILE).map(PathBuf::from),
             deflate_level: env.number(&variable::DEFLATE_LEVEL, 0..=9, 0),

@@ -152,7 +152,7 @@ async fn serve_over(
     outage: &mut Outage,
 ) -> Result<()> {
     while !stop.is_cancelled() {
-        let renewal = Renewal::after(config.renew_worker_after);
+        let renewal = Renewal::after(config.recycle_after);
         let options = worker_options(config, steps, renewal.clone())?;
         let mut exports =
             Worker::new(runtime, client.clone(), options).context("failed to make the Temporal worker")?;
@@ -163,7 +163,7 @@ async fn serve_over(
         let drain = tokio::spawn(async move {
             tokio::select! {
                 () = told.cancelled() => {}
-                () = due.due.notified() => tracing::info!("Drains to begin afresh (EXPORT_RENEW_WORKER_AFTER)"),
+                () = due.due.notified() => tracing::info!("Drains to begin afresh (EXPORT_RECYCLE_AFTER)"),
             }
             stop_exports();
             stop_passes();

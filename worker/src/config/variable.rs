@@ -155,8 +155,8 @@ pub static SHUTDOWN_GRACE: Variable = Variable::new(
     "How long a stopping worker lets attempts finish before it interrupts them. Keep it 5s under the grace of whatever \
      stops it (30s in Kubernetes), or it is killed and its claims count as lost.",
 );
-pub static RENEW_WORKER_AFTER: Variable = Variable::new(
-    "EXPORT_RENEW_WORKER_AFTER",
+pub static RECYCLE_AFTER: Variable = Variable::new(
+    "EXPORT_RECYCLE_AFTER",
     "250000",
     "Activities after which the worker drains and begins afresh in the same process: the SDK keeps about 480 bytes of \
      each. Too small: it drains all the time; too large: memory grows.",
@@ -267,7 +267,7 @@ pub static GROUPS: [Group; 6] = [
     },
     Group {
         title: "Worker",
-        variables: &[&TASK_QUEUE, &SLOTS, &HEARTBEAT_THROTTLE, &SHUTDOWN_GRACE, &RENEW_WORKER_AFTER],
+        variables: &[&TASK_QUEUE, &SLOTS, &HEARTBEAT_THROTTLE, &SHUTDOWN_GRACE, &RECYCLE_AFTER],
     },
     Group {
         title: "Archive",
