@@ -39,6 +39,7 @@ mod sample;
 mod schedule;
 mod servers;
 mod stack;
+mod steering;
 mod support;
 mod sweep;
 mod undeliverable;

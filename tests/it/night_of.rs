@@ -106,6 +106,19 @@ impl Nights {
         worker::command(&self.environment, &["night", "trigger"]).await.unwrap();
     }
 
+    /// Starts a night by hand under an id of its own, with an input.
+    pub(crate) async fn start_night(&self, workflow_id: &str, input: &serde_json::Value) {
+        let (queue, input) = (self.environment["EXPORT_TASK_QUEUE"].as_str(), input.to_string());
+        let start = ["workflow", "start", "--type", "nightly_batch", "--task-queue", queue];
+        self.temporal(&[start.as_slice(), &["--workflow-id", workflow_id, "--input", &input]].concat()).await;
+    }
+
+    /// Asks a night how far it is.
+    pub(crate) async fn progress(&self, workflow_id: &str) -> serde_json::Value {
+        let query = ["workflow", "query", "--workflow-id", workflow_id, "--type", "progress"];
+        self.temporal(&query).await["queryResult"][0].clone()
+    }
+
     /// Waits until the night that runs has ended, and gives how: `COMPLETED`, `FAILED`, `CANCELED`.
     pub(crate) async fn ended(&self) -> String {
         wait::until("the night to end", NIGHT, || async {

@@ -2,9 +2,14 @@
 //!
 //! Each run of the chain works off one page under fifty lanes and continues as new with the cursor, so no history
 //! grows with the number of requests. After the last page one second look takes what a fault of the system deferred.
-//! A bad request never fails the night; a fault that let nothing through does, after the passes.
+//! A bad request never fails the night; a fault that let nothing through does, after the passes. Operators steer it by
+//! updates and watch it by the query `progress`; their word is handed from run to run.
 
-use std::{cell::RefCell, collections::BTreeMap, collections::VecDeque, rc::Rc};
+mod progress;
+mod report;
+mod steering;
+
+use std::collections::VecDeque;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -17,15 +22,21 @@ use temporalio_common::{
 };
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ActivityExecutionError, ContinueAsNewOptions, WorkflowContext, WorkflowResult, WorkflowTermination,
-    join_all,
+    ActivityExecutionError, ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView,
+    WorkflowResult, WorkflowTermination, join_all,
 };
 use uuid::Uuid;
 
+use self::progress::Pace;
+pub use self::{
+    progress::Progress,
+    report::{Counters, NightReport},
+    steering::{Pause, Paused, Resume, SetWindow, Steering},
+};
 use crate::{
     contract::{
-        Cursor, Expire, ExpireInput, ExpireOutput, FailureReason, Fulfil, FulfilInput, ListPending,
-        ListPendingInput, Outcome, PendingPage, Sweep, SweepInput, SweepOutput,
+        Cursor, Expire, ExpireInput, ExpireOutput, Fulfil, FulfilInput, ListPending, ListPendingInput,
+        PendingPage, Sweep, SweepInput, SweepOutput,
     },
     failure, input, policies,
 };
@@ -58,101 +69,48 @@ pub struct NightInput {
     pub started_at: Option<DateTime<Utc>>,
     /// How many requests were pending then.
     pub pending_at_start: Option<u64>,
+    /// What operators have said. Left out until one does: a worker of the release before knows no such field.
+    #[serde(skip_serializing_if = "Steering::is_default")]
+    pub steering: Steering,
 }
 
-/// How many requests ended how; the outcomes of `fulfil_export_request`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Counters {
-    /// Became `ready`.
-    pub fulfilled: u64,
-    /// Had left `pending` before their turn.
-    pub already_done: u64,
-    /// Were finished by another attempt first.
-    pub superseded: u64,
-    /// Became `failed`, by reason.
-    pub failed: BTreeMap<FailureReason, u64>,
-    /// Failed in our own code five times; they wait for the next night.
-    pub given_up_tonight: u64,
-    /// Met a fault of the system and are still pending; at the end, what the second look could not serve either.
-    pub deferred: u64,
-    /// The code of the last such fault.
-    pub deferred_code: Option<String>,
-}
-
-impl Counters {
-    fn count(&mut self, outcome: &Outcome) {
-        match outcome {
-            Outcome::Fulfilled { .. } => self.fulfilled += 1,
-            Outcome::AlreadyDone => self.already_done += 1,
-            Outcome::Superseded => self.superseded += 1,
-            Outcome::Failed { reason } => *self.failed.entry(*reason).or_default() += 1,
-            Outcome::GivenUpTonight => self.given_up_tonight += 1,
-            Outcome::Deferred { code } => self.defer(code),
-        }
-    }
-
-    fn defer(&mut self, code: &str) {
-        self.deferred += 1;
-        self.deferred_code = Some(code.to_owned());
-    }
-
-    fn served(&self) -> u64 {
-        self.fulfilled
-            + self.already_done
-            + self.superseded
-            + self.failed.values().sum::<u64>()
-            + self.given_up_tonight
-            + self.deferred
-    }
-}
-
-/// What a night did: the result of the workflow.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct NightReport {
-    /// The night's name (UTC date).
-    pub night: Option<NaiveDate>,
-    /// Requests that were pending at its start.
-    pub pending_at_start: u64,
-    /// How they ended.
-    #[serde(flatten)]
-    pub requests: Counters,
-    /// Requests whose seven days were over.
-    pub expired: u64,
-    /// Requests whose archive was taken back because their user is gone.
-    pub revoked: u64,
-    /// So many users seemed gone that nothing was taken back.
-    pub too_many_accounts_gone: bool,
-    /// Archives of failed requests that the store did not delete yet.
-    pub deletions_left: u64,
-    /// Orphaned objects and uploads that were deleted.
-    pub swept: u64,
-    /// So many objects seemed orphaned that nothing was deleted.
-    pub sweep_refused: bool,
-}
-
-/// The workflow; its state is what the Web UI shows as current details.
+/// The workflow.
 #[workflow]
-#[derive(Default)]
 pub struct NightlyBatch {
     night: NightInput,
+    /// Why the input was refused.
+    invalid: Option<Box<ApplicationFailure>>,
+    /// What is left of the page.
+    queue: VecDeque<Uuid>,
+    in_flight: usize,
+    pace: Pace,
 }
 
 #[workflow_methods]
 impl NightlyBatch {
+    /// Reads the input before anything else: an update may come before the run begins, and must find what the run
+    /// before has handed on.
+    #[init]
+    fn new(_: &WorkflowContextView, input: RawValue) -> Self {
+        let (night, invalid) = match input::decode(&input) {
+            Ok(night) => (night, None),
+            Err(failure) => (NightInput::default(), Some(failure)),
+        };
+        Self { night, invalid, queue: VecDeque::new(), in_flight: 0, pace: Pace::default() }
+    }
+
     /// Works off one page, then continues as new or ends the night.
     #[run(name = "nightly_batch")]
-    pub async fn run(ctx: &mut WorkflowContext<Self>, input: RawValue) -> WorkflowResult<NightReport> {
-        let mut night: NightInput = input::decode(&input).map_err(|failure| *failure)?;
-        night.look = night.look.max(1);
-        if night.started_at.is_none() {
-            night.started_at = ctx.workflow_time().map(DateTime::from);
+    pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<NightReport> {
+        if let Some(failure) = ctx.state_mut(|s| s.invalid.take()) {
+            return Err((*failure).into());
         }
-        if night.night.is_none() {
-            night.night = night.started_at.map(|at| at.date_naive());
+        let now = ctx.workflow_time().map(DateTime::from);
+        ctx.state_mut(|s| s.night.begin(now));
+        show(ctx);
+        if ctx.wait_condition(|s| s.night.steering.paused.is_none()).await.is_err() {
+            return Err(cancelled(ctx));
         }
-        ctx.state_mut(|s| s.night = night);
 
         let page = match list(ctx).await {
             Ok(page) => page,
@@ -167,21 +125,108 @@ impl NightlyBatch {
         ctx.state_mut(|s| {
             s.night.cutoff = page.cutoff.or(s.night.cutoff);
             s.night.pending_at_start = s.night.pending_at_start.or(page.pending_at_start);
+            s.queue = page.requests.into();
         });
         show(ctx);
-        serve(ctx, page.requests).await?;
+        serve(ctx).await?;
 
-        let after = ctx.state(|s| s.night.clone());
         if page.next.is_some() {
-            return go_on(ctx, NightInput { cursor: page.next, page: after.page + 1, ..after });
+            return go_on(ctx, |night| NightInput { cursor: page.next, page: night.page + 1, ..night }).await;
         }
-        if after.look < LAST_LOOK {
-            let mut counters = after.counters.clone();
-            // They get their second look.
-            (counters.deferred, counters.deferred_code) = (0, None);
-            return go_on(ctx, NightInput { look: LAST_LOOK, page: 0, cursor: None, counters, ..after });
+        if ctx.state(|s| s.night.look) < LAST_LOOK {
+            return go_on(ctx, NightInput::second_look).await;
         }
-        finish(ctx, after).await
+        finish(ctx).await
+    }
+
+    /// Begins no further request and asks for no further page; what is in flight ends. Takes a [`Pause`].
+    #[update]
+    pub fn pause(
+        &mut self,
+        ctx: &mut SyncWorkflowContext<Self>,
+        order: RawValue,
+    ) -> Result<Steering, Refusal> {
+        self.night.steering.pause(Pause::read(&order)?, ctx.workflow_time().map(DateTime::from));
+        Ok(self.steered(ctx))
+    }
+
+    #[update_validator(pause)]
+    fn may_pause(&self, _: &WorkflowContextView, order: &RawValue) -> Result<(), Refusal> {
+        Pause::read(order).map(drop).map_err(Refusal::from)
+    }
+
+    /// Goes on after a pause. Takes a [`Resume`].
+    #[update]
+    pub fn resume(
+        &mut self,
+        ctx: &mut SyncWorkflowContext<Self>,
+        order: RawValue,
+    ) -> Result<Steering, Refusal> {
+        Resume::read(&order)?;
+        self.night.steering.resume();
+        Ok(self.steered(ctx))
+    }
+
+    #[update_validator(resume)]
+    fn may_resume(&self, _: &WorkflowContextView, order: &RawValue) -> Result<(), Refusal> {
+        Resume::read(order).map(drop).map_err(Refusal::from)
+    }
+
+    /// Sets how many requests are in flight together at most; what is in flight beyond it ends. Takes a [`SetWindow`].
+    #[update]
+    pub fn set_window(
+        &mut self,
+        ctx: &mut SyncWorkflowContext<Self>,
+        order: RawValue,
+    ) -> Result<Steering, Refusal> {
+        self.night.steering.set_window(&SetWindow::read(&order)?);
+        Ok(self.steered(ctx))
+    }
+
+    #[update_validator(set_window)]
+    fn may_set_window(&self, _: &WorkflowContextView, order: &RawValue) -> Result<(), Refusal> {
+        SetWindow::read(order).map(drop).map_err(Refusal::from)
+    }
+
+    /// Tells how far the night is.
+    #[query]
+    pub fn progress(&self, _: &WorkflowContextView) -> Progress {
+        progress::progress(&self.night, self.in_flight, &self.pace)
+    }
+}
+
+/// Why an update is refused.
+type Refusal = Box<dyn std::error::Error + Send + Sync>;
+
+impl NightInput {
+    fn begin(&mut self, now: Option<DateTime<Utc>>) {
+        self.look = self.look.max(1);
+        self.started_at = self.started_at.or(now);
+        self.night = self.night.or(self.started_at.map(|at| at.date_naive()));
+    }
+
+    /// What was deferred gets its second look.
+    fn second_look(mut self) -> Self {
+        (self.counters.deferred, self.counters.deferred_code) = (0, None);
+        Self { look: LAST_LOOK, page: 0, cursor: None, ..self }
+    }
+}
+
+impl NightlyBatch {
+    fn steered(&mut self, ctx: &SyncWorkflowContext<Self>) -> Steering {
+        self.pace.forget();
+        ctx.set_current_details(self.details());
+        self.night.steering.clone()
+    }
+
+    fn details(&self) -> String {
+        progress::progress(&self.night, self.in_flight, &self.pace).markdown()
+    }
+
+    fn take(&mut self) -> Option<Uuid> {
+        let request = self.queue.pop_front()?;
+        self.in_flight += 1;
+        Some(request)
     }
 }
 
@@ -195,38 +240,45 @@ async fn list(ctx: &WorkflowContext<NightlyBatch>) -> Result<PendingPage, Activi
     ctx.execute_activity(ListPending, input, policies::list_pending()).await
 }
 
-/// Serves one page under [`LANES`] lanes that share a queue.
-async fn serve(ctx: &WorkflowContext<NightlyBatch>, requests: Vec<Uuid>) -> Result<(), WorkflowTermination> {
+/// Serves one page under [`LANES`] lanes that share a queue. A lane beyond the window waits until the window lets it or
+/// the queue is empty, so that all of them end.
+async fn serve(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), WorkflowTermination> {
     let night = ctx.state(|s| s.night.night);
-    let queue = Rc::new(RefCell::new(VecDeque::from(requests)));
-    let lanes = (0..LANES).map(|_| {
-        let queue = Rc::clone(&queue);
-        async move {
-            loop {
-                let Some(request_id) = queue.borrow_mut().pop_front() else { return Ok(()) };
-                let input = FulfilInput { request_id, night };
-                let ended = ctx.execute_activity(Fulfil, input, policies::fulfil(request_id)).await;
-                stop_if_cancelled(ctx)?;
-                ctx.state_mut(|s| match &ended {
+    let lanes = (0..LANES).map(|lane| async move {
+        loop {
+            let turn = ctx.wait_condition(move |s| s.queue.is_empty() || s.night.steering.lets(lane)).await;
+            if turn.is_err() {
+                return Err(cancelled(ctx));
+            }
+            let Some(request_id) = ctx.state_mut(NightlyBatch::take) else { return Ok(()) };
+            let input = FulfilInput { request_id, night };
+            let ended = ctx.execute_activity(Fulfil, input, policies::fulfil(request_id)).await;
+            stop_if_cancelled(ctx)?;
+            let now = ctx.workflow_time().map(DateTime::from);
+            ctx.state_mut(|s| {
+                s.in_flight -= 1;
+                s.pace.ended(now);
+                match &ended {
                     Ok(outcome) => s.night.counters.count(outcome),
                     // Outcomes are successes; what is left is a timeout.
                     Err(_) => s.night.counters.defer("timeout"),
-                });
-                show(ctx);
-            }
+                }
+            });
+            show(ctx);
         }
     });
     join_all(lanes).await.into_iter().collect::<Result<(), WorkflowTermination>>()
 }
 
 /// The passes at the end of the night, and its verdict.
-async fn finish(ctx: &WorkflowContext<NightlyBatch>, night: NightInput) -> WorkflowResult<NightReport> {
+async fn finish(ctx: &WorkflowContext<NightlyBatch>) -> WorkflowResult<NightReport> {
     let expired = expire(ctx).await;
     stop_if_cancelled(ctx)?;
     let options = policies::pass(ctx.task_queue(), "orphans in the bucket");
     let swept: Result<SweepOutput, _> = ctx.execute_activity(Sweep, SweepInput::default(), options).await;
     stop_if_cancelled(ctx)?;
 
+    let night = ctx.state(|s| s.night.clone());
     let counters = night.counters;
     if counters.fulfilled == 0 && counters.deferred > 0 {
         let code = counters.deferred_code.unwrap_or_else(|| "timeout".to_owned());
@@ -260,7 +312,15 @@ async fn expire(ctx: &WorkflowContext<NightlyBatch>) -> Result<ExpireOutput, Act
     ctx.execute_activity(Expire, input, options).await
 }
 
-fn go_on(ctx: &WorkflowContext<NightlyBatch>, next: NightInput) -> WorkflowResult<NightReport> {
+async fn go_on(
+    ctx: &WorkflowContext<NightlyBatch>,
+    next: impl FnOnce(NightInput) -> NightInput,
+) -> WorkflowResult<NightReport> {
+    // The word of an operator which is being taken in must be in what is handed on.
+    if ctx.wait_condition(|_| ctx.all_handlers_finished()).await.is_err() {
+        return Err(cancelled(ctx));
+    }
+    let next = next(ctx.state(|s| s.night.clone()));
     let converter = ctx.payload_converter();
     let data = SerializationContextData::Workflow(WorkflowSerializationContext::new());
     let payloads =
@@ -272,34 +332,14 @@ fn go_on(ctx: &WorkflowContext<NightlyBatch>, next: NightInput) -> WorkflowResul
 
 /// A cancelled night ends Cancelled, whatever its activities answered, with its counts as details.
 fn stop_if_cancelled(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), WorkflowTermination> {
-    if ctx.cancellation_token().is_cancelled() {
-        let counters = ctx.state(|s| s.night.counters.clone());
-        return Err(WorkflowTermination::cancelled_with_details(counters));
-    }
-    Ok(())
+    if ctx.cancellation_token().is_cancelled() { Err(cancelled(ctx)) } else { Ok(()) }
 }
 
-/// Shows the counts in the Web UI as the run's current details.
+fn cancelled(ctx: &WorkflowContext<NightlyBatch>) -> WorkflowTermination {
+    WorkflowTermination::cancelled_with_details(ctx.state(|s| s.night.counters.clone()))
+}
+
+/// Shows the night's progress in the Web UI as the run's current details.
 fn show(ctx: &WorkflowContext<NightlyBatch>) {
-    let details = ctx.state(|s| {
-        let night = &s.night;
-        let c = &night.counters;
-        let failed: u64 = c.failed.values().sum();
-        format!(
-            "**Night {}**, look {}, page {}: {} of {} served\n\n\
-             | fulfilled | failed | already done | superseded | given up tonight | deferred |\n\
-             |---|---|---|---|---|---|\n| {} | {failed} | {} | {} | {} | {} |",
-            night.night.map(|night| night.to_string()).unwrap_or_default(),
-            night.look,
-            night.page + 1,
-            c.served(),
-            night.pending_at_start.unwrap_or(0),
-            c.fulfilled,
-            c.already_done,
-            c.superseded,
-            c.given_up_tonight,
-            c.deferred,
-        )
-    });
-    ctx.set_current_details(details);
+    ctx.set_current_details(ctx.state(NightlyBatch::details));
 }

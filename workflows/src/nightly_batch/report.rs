@@ -1,0 +1,80 @@
+//! What a night counts, and what it says when it is over.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{FailureReason, Outcome};
+
+/// How many requests ended how; the outcomes of `fulfil_export_request`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Counters {
+    /// Became `ready`.
+    pub fulfilled: u64,
+    /// Had left `pending` before their turn.
+    pub already_done: u64,
+    /// Were finished by another attempt first.
+    pub superseded: u64,
+    /// Became `failed`, by reason.
+    pub failed: BTreeMap<FailureReason, u64>,
+    /// Failed in our own code five times; they wait for the next night.
+    pub given_up_tonight: u64,
+    /// Met a fault of the system and are still pending; at the end, what the second look could not serve either.
+    pub deferred: u64,
+    /// The code of the last such fault.
+    pub deferred_code: Option<String>,
+}
+
+impl Counters {
+    pub(super) fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Fulfilled { .. } => self.fulfilled += 1,
+            Outcome::AlreadyDone => self.already_done += 1,
+            Outcome::Superseded => self.superseded += 1,
+            Outcome::Failed { reason } => *self.failed.entry(*reason).or_default() += 1,
+            Outcome::GivenUpTonight => self.given_up_tonight += 1,
+            Outcome::Deferred { code } => self.defer(code),
+        }
+    }
+
+    pub(super) fn defer(&mut self, code: &str) {
+        self.deferred += 1;
+        self.deferred_code = Some(code.to_owned());
+    }
+
+    pub(super) fn served(&self) -> u64 {
+        self.fulfilled
+            + self.already_done
+            + self.superseded
+            + self.failed.values().sum::<u64>()
+            + self.given_up_tonight
+            + self.deferred
+    }
+}
+
+/// What a night did: the result of the workflow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NightReport {
+    /// The night's name (UTC date).
+    pub night: Option<NaiveDate>,
+    /// Requests that were pending at its start.
+    pub pending_at_start: u64,
+    /// How they ended.
+    #[serde(flatten)]
+    pub requests: Counters,
+    /// Requests whose seven days were over.
+    pub expired: u64,
+    /// Requests whose archive was taken back because their user is gone.
+    pub revoked: u64,
+    /// So many users seemed gone that nothing was taken back.
+    pub too_many_accounts_gone: bool,
+    /// Archives of failed requests that the store did not delete yet.
+    pub deletions_left: u64,
+    /// Orphaned objects and uploads that were deleted.
+    pub swept: u64,
+    /// So many objects seemed orphaned that nothing was deleted.
+    pub sweep_refused: bool,
+}
