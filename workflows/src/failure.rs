@@ -5,12 +5,20 @@ use temporalio_common::{
 };
 use temporalio_workflow::ActivityExecutionError;
 
-/// Makes the failure that ends a run because one of its activities failed for good.
-pub(crate) fn of_run(error: &ActivityExecutionError, what: &str) -> ApplicationFailure {
+use crate::nightly_batch::NightReport;
+
+/// Makes the failure that ends a run because one of its activities failed for good. What a night had counted until
+/// then goes with it as its details, which take the place of the result.
+pub(crate) fn of_run(
+    error: &ActivityExecutionError,
+    what: &str,
+    counted: Option<NightReport>,
+) -> ApplicationFailure {
     let (code, message) = cause_of(error);
     ApplicationFailure::builder(anyhow::anyhow!("{what}: {message}"))
         .type_name(code)
         .non_retryable(true)
+        .maybe_details(counted)
         .build()
 }
 

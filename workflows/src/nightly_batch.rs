@@ -116,10 +116,14 @@ impl NightlyBatch {
             Ok(page) => page,
             Err(error) => {
                 stop_if_cancelled(ctx)?;
+                let mut report = ctx.state(|s| s.night.report());
                 // Nothing can be fulfilled, but no dead link may stay alive because of it.
-                let failure = failure::of_run(&error, "listing the pending requests failed");
-                let _ = expire(ctx).await;
-                return Err(failure.into());
+                if let Ok(pass) = expire(ctx).await {
+                    report.expired(pass);
+                }
+                return Err(
+                    failure::of_run(&error, "listing the pending requests failed", Some(report)).into()
+                );
             }
         };
         ctx.state_mut(|s| {
@@ -199,6 +203,15 @@ impl NightlyBatch {
 type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
 impl NightInput {
+    fn report(&self) -> NightReport {
+        NightReport {
+            night: self.night,
+            pending_at_start: self.pending_at_start.unwrap_or(0),
+            requests: self.counters.clone(),
+            ..Default::default()
+        }
+    }
+
     fn begin(&mut self, now: Option<DateTime<Utc>>) {
         self.look = self.look.max(1);
         self.started_at = self.started_at.or(now);
@@ -278,32 +291,34 @@ async fn finish(ctx: &WorkflowContext<NightlyBatch>) -> WorkflowResult<NightRepo
     let swept: Result<SweepOutput, _> = ctx.execute_activity(Sweep, SweepInput::default(), options).await;
     stop_if_cancelled(ctx)?;
 
-    let night = ctx.state(|s| s.night.clone());
-    let counters = night.counters;
-    if counters.fulfilled == 0 && counters.deferred > 0 {
-        let code = counters.deferred_code.unwrap_or_else(|| "timeout".to_owned());
-        return Err(ApplicationFailure::builder(anyhow::anyhow!(
-            "no request could be fulfilled: {} met `{code}` and stay pending; see \"A night that failed\" in docs/OPERATIONS.md",
-            counters.deferred
-        ))
-        .type_name(code)
-        .non_retryable(true)
-        .build()
-        .into());
+    let mut report = ctx.state(|s| s.night.report());
+    let expired = expired.map(|pass| report.expired(pass));
+    let swept = swept.map(|pass| report.swept(&pass));
+    let report = verdict(report)?;
+    for (passed, what) in [(expired, "the expiry pass failed"), (swept, "the sweep failed")] {
+        if let Err(error) = passed {
+            return Err(failure::of_run(&error, what, Some(report)).into());
+        }
     }
-    let expired = expired.map_err(|error| failure::of_run(&error, "the expiry pass failed"))?;
-    let swept = swept.map_err(|error| failure::of_run(&error, "the sweep failed"))?;
-    Ok(NightReport {
-        night: night.night,
-        pending_at_start: night.pending_at_start.unwrap_or(0),
-        requests: counters,
-        expired: expired.expired,
-        revoked: expired.revoked,
-        too_many_accounts_gone: expired.too_many_accounts_gone,
-        deletions_left: expired.deletions_left,
-        swept: swept.swept,
-        sweep_refused: swept.refused,
-    })
+    Ok(report)
+}
+
+/// A fault that let nothing through fails the night.
+fn verdict(report: NightReport) -> WorkflowResult<NightReport> {
+    let counters = &report.requests;
+    if counters.fulfilled > 0 || counters.deferred == 0 {
+        return Ok(report);
+    }
+    let code = counters.deferred_code.clone().unwrap_or_else(|| "timeout".to_owned());
+    Err(ApplicationFailure::builder(anyhow::anyhow!(
+        "no request could be fulfilled: {} met `{code}` and stay pending; see \"A night that failed\" in docs/OPERATIONS.md",
+        counters.deferred
+    ))
+    .type_name(code)
+    .non_retryable(true)
+    .details(report)
+    .build()
+    .into())
 }
 
 async fn expire(ctx: &WorkflowContext<NightlyBatch>) -> Result<ExpireOutput, ActivityExecutionError> {
@@ -336,7 +351,7 @@ fn stop_if_cancelled(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), Workflow
 }
 
 fn cancelled(ctx: &WorkflowContext<NightlyBatch>) -> WorkflowTermination {
-    WorkflowTermination::cancelled_with_details(ctx.state(|s| s.night.counters.clone()))
+    WorkflowTermination::cancelled_with_details(ctx.state(|s| s.night.report()))
 }
 
 /// Shows the night's progress in the Web UI as the run's current details.

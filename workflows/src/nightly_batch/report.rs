@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use crate::contract::{FailureReason, Outcome};
+use crate::contract::{ExpireOutput, FailureReason, Outcome, SweepOutput};
 
 /// How many requests ended how; the outcomes of `fulfil_export_request`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,4 +77,18 @@ pub struct NightReport {
     pub swept: u64,
     /// So many objects seemed orphaned that nothing was deleted.
     pub sweep_refused: bool,
+}
+
+impl NightReport {
+    pub(super) fn expired(&mut self, pass: ExpireOutput) {
+        self.expired = pass.expired;
+        self.revoked = pass.revoked;
+        self.too_many_accounts_gone = pass.too_many_accounts_gone;
+        self.deletions_left = pass.deletions_left;
+    }
+
+    pub(super) fn swept(&mut self, pass: &SweepOutput) {
+        self.swept = pass.swept;
+        self.sweep_refused = pass.refused;
+    }
 }
