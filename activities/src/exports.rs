@@ -283,7 +283,11 @@ fn failure_of(verdict: Verdict) -> ActivityError {
     if verdict.class == Class::Interrupted {
         return interrupted();
     }
-    let permanent = [Failure::CatalogueDrift(Vec::new()).code(), Failure::RowSecurity(Vec::new()).code()];
+    let permanent = [
+        Failure::CatalogueDrift(Vec::new()).code(),
+        Failure::RowSecurity(Vec::new()).code(),
+        Failure::UnknownRequests(Vec::new()).code(),
+    ];
     let non_retryable = permanent.contains(&verdict.code.as_str());
     ApplicationFailure::builder(anyhow::anyhow!("{verdict}"))
         .type_name(verdict.code)

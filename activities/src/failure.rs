@@ -8,6 +8,7 @@ use std::fmt;
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use export_workflows::contract::FailureReason;
+use uuid::Uuid;
 
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,9 @@ pub enum Failure {
     /// A row-level security policy would silently hide rows from the export.
     #[error("row-level security is enabled on {}: an export would silently miss rows; exempt them or leave them out of the catalogue", .0.join(", "))]
     RowSecurity(Vec<String>),
+    /// Somebody named requests that do not exist.
+    #[error("there is no request {}", list(.0))]
+    UnknownRequests(Vec<Uuid>),
     /// The disk under the spool directory is full.
     #[error("the disk under the spool directory is full")]
     SpoolFull,
@@ -95,6 +99,7 @@ impl Failure {
             Self::SpoolQuotaExceeded { .. } | Self::Panic(_) => Class::Request,
             Self::CatalogueDrift(_)
             | Self::RowSecurity(_)
+            | Self::UnknownRequests(_)
             | Self::SpoolFull
             | Self::StoredObjectDiffers(_)
             | Self::Installation(_)
@@ -110,6 +115,7 @@ impl Failure {
             Self::UnreadableValue { .. } | Self::UndeliverableValue { .. } => "unreadable_value",
             Self::CatalogueDrift(_) => "CatalogueDrift",
             Self::RowSecurity(_) => "RowSecurity",
+            Self::UnknownRequests(_) => "InvalidInput",
             Self::SpoolFull => "spool_full",
             Self::SpoolQuotaExceeded { .. } => "spool_quota_exceeded",
             Self::StoredObjectDiffers(_) => "stored_object_differs",
@@ -119,6 +125,16 @@ impl Failure {
             Self::ClaimLost => "claim_lost",
             Self::Panic(_) => "panic",
         }
+    }
+}
+
+/// Names the first few: a message of Temporal is cut when it is long.
+fn list(requests: &[Uuid]) -> String {
+    const FEW: usize = 10;
+    let named: Vec<_> = requests.iter().take(FEW).map(Uuid::to_string).collect();
+    match requests.len().saturating_sub(FEW) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
     }
 }
 

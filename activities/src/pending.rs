@@ -5,12 +5,18 @@
 use anyhow::{Context, Result};
 use export_workflows::contract::{Cursor, ListPendingInput, PendingPage};
 use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::failure::Failure;
 
 /// Lists one page. The very first page fixes the cutoff (the database's `now()`) and counts what is pending.
 ///
 /// Look 2 leaves out what was given up since the cutoff: a request whose last failure was counted against it and
 /// filled a multiple of five attempts.
 pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<PendingPage> {
+    if let Some(only) = &input.only {
+        return list_only(state, only).await;
+    }
     let first = input.cutoff.is_none();
     let cutoff = match input.cutoff {
         Some(cutoff) => cutoff,
@@ -58,5 +64,29 @@ pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<Pe
         next,
         cutoff: Some(cutoff),
         pending_at_start,
+    })
+}
+
+/// Lists the requests that were asked for by name, in their order; what is no longer pending says so in its turn.
+async fn list_only(state: &PgPool, only: &[Uuid]) -> Result<PendingPage> {
+    let rows = sqlx::query!(
+        r#"select o.id as "id!", r.status as "status?"
+           from unnest($1::uuid[]) with ordinality o (id, n)
+           left join public.data_export_requests r on r.id = o.id
+           order by o.n"#,
+        only,
+    )
+    .fetch_all(state)
+    .await
+    .context("failed to look for the requests")?;
+    let unknown: Vec<Uuid> = rows.iter().filter(|row| row.status.is_none()).map(|row| row.id).collect();
+    if !unknown.is_empty() {
+        return Err(Failure::UnknownRequests(unknown).into());
+    }
+    let pending = rows.iter().filter(|row| row.status.as_deref() == Some("pending")).count();
+    Ok(PendingPage {
+        requests: rows.into_iter().map(|row| row.id).collect(),
+        pending_at_start: Some(u64::try_from(pending)?),
+        ..PendingPage::default()
     })
 }

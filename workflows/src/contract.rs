@@ -29,6 +29,18 @@ pub fn passes_queue(task_queue: &str) -> String {
     format!("{task_queue}-passes")
 }
 
+/// Names the run that fulfils one request beside the night: asked for twice at once it is one run.
+pub fn request_workflow_id(request_id: Uuid) -> String {
+    format!("{REQUEST_WORKFLOW_ID}{request_id}")
+}
+
+/// Tells whether a workflow id is that of a run for one request, which is no night.
+pub fn is_request_workflow_id(workflow_id: &str) -> bool {
+    workflow_id.strip_prefix(REQUEST_WORKFLOW_ID).is_some_and(|id| Uuid::try_parse(id).is_ok())
+}
+
+const REQUEST_WORKFLOW_ID: &str = "export-request-";
+
 /// The activities that a worker must offer; implemented by `export-activities`.
 #[derive(Debug)]
 pub struct ExportSteps;
@@ -81,6 +93,9 @@ pub struct ListPendingInput {
     pub look: u8,
     /// The most requests that the page may hold.
     pub limit: u32,
+    /// These requests and no others, whatever their state; the rest of the input has no meaning then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<Uuid>>,
 }
 
 /// One page of the queue.

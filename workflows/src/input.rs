@@ -28,7 +28,8 @@ pub(crate) fn read<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, S
     }
 }
 
-fn invalid(what: String) -> Box<ApplicationFailure> {
+/// Makes that failure.
+pub(crate) fn invalid(what: String) -> Box<ApplicationFailure> {
     let failure = ApplicationFailure::builder(anyhow::anyhow!(
         "the input is invalid: {what}; start the workflow without input, or see `ARCHITECTURE.md`"
     ))

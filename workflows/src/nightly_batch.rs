@@ -9,7 +9,7 @@ mod progress;
 mod report;
 mod steering;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,9 @@ pub struct NightInput {
     /// What operators have said. Left out until one does: a worker of the release before knows no such field.
     #[serde(skip_serializing_if = "Steering::is_default")]
     pub steering: Steering,
+    /// These requests and no others, 500 at most: no cutoff, no second look, no passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<Uuid>>,
 }
 
 /// The workflow.
@@ -92,7 +95,7 @@ impl NightlyBatch {
     /// before has handed on.
     #[init]
     fn new(_: &WorkflowContextView, input: RawValue) -> Self {
-        let (night, invalid) = match input::decode(&input) {
+        let (night, invalid) = match input::decode(&input).and_then(NightInput::checked) {
             Ok(night) => (night, None),
             Err(failure) => (NightInput::default(), Some(failure)),
         };
@@ -118,7 +121,9 @@ impl NightlyBatch {
                 stop_if_cancelled(ctx)?;
                 let mut report = ctx.state(|s| s.night.report());
                 // Nothing can be fulfilled, but no dead link may stay alive because of it.
-                if let Ok(pass) = expire(ctx).await {
+                if ctx.state(|s| s.night.only.is_none())
+                    && let Ok(pass) = expire(ctx).await
+                {
                     report.expired(pass);
                 }
                 return Err(
@@ -134,6 +139,9 @@ impl NightlyBatch {
         show(ctx);
         serve(ctx).await?;
 
+        if ctx.state(|s| s.night.only.is_some()) {
+            return verdict(ctx.state(|s| s.night.report()));
+        }
         if page.next.is_some() {
             return go_on(ctx, |night| NightInput { cursor: page.next, page: night.page + 1, ..night }).await;
         }
@@ -203,6 +211,23 @@ impl NightlyBatch {
 type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
 impl NightInput {
+    fn checked(mut self) -> Result<Self, Box<ApplicationFailure>> {
+        let Some(only) = &mut self.only else { return Ok(self) };
+        if only.is_empty() {
+            return Err(input::invalid(
+                "field `only`: it names no request; leave it out for a night of all".to_owned(),
+            ));
+        }
+        if only.len() > PAGE as usize {
+            let what = format!("field `only`: it names {} requests, more than {PAGE}", only.len());
+            return Err(input::invalid(what));
+        }
+        // Two activities for one request would have one id.
+        let mut seen = HashSet::new();
+        only.retain(|request| seen.insert(*request));
+        Ok(self)
+    }
+
     fn report(&self) -> NightReport {
         NightReport {
             night: self.night,
@@ -244,11 +269,15 @@ impl NightlyBatch {
 }
 
 async fn list(ctx: &WorkflowContext<NightlyBatch>) -> Result<PendingPage, ActivityExecutionError> {
-    let input = ctx.state(|s| ListPendingInput {
-        cursor: s.night.cursor.clone(),
-        cutoff: s.night.cutoff,
-        look: s.night.look,
-        limit: PAGE,
+    let input = ctx.state(|s| match &s.night.only {
+        Some(only) => ListPendingInput { limit: PAGE, only: Some(only.clone()), ..Default::default() },
+        None => ListPendingInput {
+            cursor: s.night.cursor.clone(),
+            cutoff: s.night.cutoff,
+            look: s.night.look,
+            limit: PAGE,
+            only: None,
+        },
     });
     ctx.execute_activity(ListPending, input, policies::list_pending()).await
 }
