@@ -26,6 +26,7 @@ mod junk;
 mod night;
 mod night_faults;
 mod night_of;
+mod only;
 mod operate;
 mod passes;
 mod pause;

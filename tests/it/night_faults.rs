@@ -146,6 +146,21 @@ async fn a_night_without_its_store_fails_by_its_code_after_the_passes_and_the_ne
     nights.assert_sound(1).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_whose_sweep_fails_says_all_the_same_what_it_has_served() {
+    let nights = Nights::on_faulty_store().await;
+    let _worker = nights.worker(&quick(&[])).await;
+    until_marked(&nights).await;
+    let request = nights.request(given::user(&nights.owner).await).await;
+    nights.faulty().fail_all("ListObjectsV2", Fault::InternalError);
+    let error = format!("{:#}", nights.try_night().await.unwrap_err());
+    assert!(error.contains("the sweep failed: system: store/"), "{error}");
+    assert!(error.contains("\"fulfilled\": 1"), "{error}");
+    assert_eq!(nights.status(request).await, ("ready".to_owned(), None));
+    nights.faulty().heal();
+    nights.assert_sound(1).await;
+}
+
 /// Gives the files that a worker holds open although they are deleted: its spool.
 fn spool_files(worker: &Process) -> Vec<String> {
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", worker.pid())).unwrap();

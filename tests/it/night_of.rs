@@ -133,6 +133,18 @@ impl Nights {
         .unwrap()
     }
 
+    /// Waits until the run under an id has ended, and gives how.
+    pub(crate) async fn ended_of(&self, workflow_id: &str) -> String {
+        wait::until("the run to end", NIGHT, || async {
+            let run = self.temporal(&["workflow", "describe", "--workflow-id", workflow_id]).await;
+            let status = run["workflowExecutionInfo"]["status"].as_str().unwrap().to_owned();
+            let status = status.trim_start_matches("WORKFLOW_EXECUTION_STATUS_").to_owned();
+            Ok((!["RUNNING", "CONTINUED_AS_NEW"].contains(&status.as_str())).then_some(status))
+        })
+        .await
+        .unwrap()
+    }
+
     /// Gives the runs of a workflow type, newest first.
     pub(crate) async fn runs(&self, workflow_type: &str) -> Vec<Run> {
         let query = format!("WorkflowType = '{workflow_type}'");

@@ -4,7 +4,7 @@
 use export_tests::shared::TestInstallation;
 use export_worker::{
     night::{self, Ended, Started},
-    schedule::{self, Applied},
+    schedule::{self, Applied, Said},
 };
 use export_workflows::contract::{EXPORT_EXPIRY, NIGHTLY_BATCH};
 use futures::TryStreamExt as _;
@@ -97,7 +97,7 @@ async fn a_second_trigger_names_the_night_that_is_running() {
 
     let (ended, ()) =
         tokio::join!(night::wait(&client, &first.workflow_id), terminate(&client, &first.workflow_id));
-    assert!(matches!(ended.unwrap(), Ended::NotCompleted(sentence) if sentence == "it was terminated"));
+    assert!(matches!(ended.unwrap(), Ended::NotCompleted(sentence, None) if sentence == "it was terminated"));
     assert_eq!(nights(&client).await, [first.workflow_id]);
 }
 
@@ -109,6 +109,24 @@ async fn a_paused_schedule_is_triggered_by_hand_all_the_same_and_says_so() {
     let night = night::trigger(&client, QUEUE).await.unwrap();
     assert!(night.schedule_paused);
     assert_eq!(night.started, Started::BySchedule);
+}
+
+#[tokio::test]
+async fn a_schedule_is_paused_with_its_reason_unpaused_and_deleted_and_a_missing_one_is_said() {
+    let client = client().await;
+    assert_eq!(schedule::pause(&client, NIGHTLY_BATCH, "upgrade").await.unwrap(), Said::Missing);
+    schedule::apply(&client, QUEUE).await.unwrap();
+    let standings = async || schedule::show(&client, QUEUE).await.unwrap();
+    assert_eq!(schedule::pause(&client, NIGHTLY_BATCH, "upgrade").await.unwrap(), Said::Done);
+    let paused = standings().await;
+    assert_eq!((paused[0].paused, paused[0].note.as_deref()), (true, Some("upgrade")));
+    assert!(!paused[1].paused, "the expiry pass goes on");
+    assert_eq!(schedule::unpause(&client, NIGHTLY_BATCH).await.unwrap(), Said::Done);
+    assert!(!standings().await[0].paused);
+    assert_eq!(schedule::delete(&client, NIGHTLY_BATCH).await.unwrap(), Said::Done);
+    assert_eq!(schedule::delete(&client, NIGHTLY_BATCH).await.unwrap(), Said::Missing);
+    let left = standings().await;
+    assert_eq!((left[0].exists, left[1].exists), (false, true));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Operators steer a running night by updates, and their word holds in every run of it, whichever worker runs it.
 
-use export_tests::{faulty_store::Fault, supervisor::Process, wait};
+use export_tests::{faulty_store::Fault, supervisor::Process, wait, worker};
+use export_worker::night::{self, Ended};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -169,4 +170,43 @@ async fn the_current_details_tell_the_progress_and_what_can_be_typed() {
     let progress = until(&nights, "a pace", |now| now["served"] == 3 || now["look"] == 2).await;
     assert_eq!((&progress["fulfilled"], &progress["paused"]), (&json!(3), &Value::Null), "{progress}");
     assert_eq!(nights.ended().await, "COMPLETED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_running_night_is_found_and_steered_by_command_and_cancelled_with_its_counts() {
+    let (nights, _worker) = held_night().await;
+    let command = async |line: &[&str]| {
+        let line = [["--output", "json"].as_slice(), line].concat();
+        let answer = worker::command(&nights.environment, &line).await?;
+        anyhow::Ok(serde_json::from_str::<Value>(&answer)?)
+    };
+    let paused = command(&["night", "pause", "--why", "the store moves", "--by", "ada"]).await.unwrap();
+    assert_eq!((&paused["workflow_id"], &paused["done"]), (&json!(NIGHT), &json!(true)), "{paused}");
+    assert_eq!(nights.progress(NIGHT).await["paused"], paused["steering"]["paused"]);
+    let narrowed = command(&["night", "window", "3"]).await.unwrap();
+    assert_eq!(narrowed["steering"]["window"], 3);
+    nights.faulty().release();
+    until(&nights, "the first request to end", |now| now["served"] == 1).await;
+
+    let cancelled = command(&["night", "cancel"]).await.unwrap();
+    assert_eq!(cancelled["done"], true, "{cancelled}");
+    match night::wait(&nights.client().await, NIGHT).await.unwrap() {
+        Ended::NotCompleted(sentence, Some(counts)) => {
+            assert_eq!(
+                (sentence.as_str(), &counts["fulfilled"]),
+                ("it was cancelled", &json!(1)),
+                "{counts}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    for line in [
+        ["night", "pause", "--why=x", "--by=ada"].as_slice(),
+        &["night", "resume", "--by", "ada"],
+        &["night", "window", "1"],
+        &["night", "cancel"],
+    ] {
+        let error = format!("{:#}", command(line).await.unwrap_err());
+        assert!(error.contains("No night is running"), "{line:?}: {error}");
+    }
 }

@@ -9,6 +9,7 @@ mod doctor;
 mod night;
 mod request;
 mod schedule;
+mod steer;
 mod upkeep;
 mod verify;
 
@@ -100,15 +101,32 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Schedule {
     /// Create or update both schedules; paused ones stay paused, notes stay.
     Apply,
     /// Show both schedules and whether they are as they should be.
     Show,
+    /// Keep nights from starting until `schedule unpause`; one that runs goes on.
+    Pause {
+        /// Why, for the schedule's note.
+        #[arg(long, value_name = "TEXT", value_parser = text)]
+        why: String,
+        /// Also pause the expiry pass of every five minutes: archives outlive their links.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Let both schedules start their runs again.
+    Unpause,
+    /// Delete both schedules; what runs goes on.
+    Delete {
+        /// Yes, no night will begin by itself any more.
+        #[arg(long, required = true)]
+        yes: bool,
+    },
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Night {
     /// Start a night now; with one running, name that one.
     Trigger {
@@ -116,6 +134,32 @@ enum Night {
         #[arg(long)]
         wait: bool,
     },
+    /// Let the running night begin no further request; what is in flight ends.
+    Pause {
+        /// Why, for whoever looks at the night.
+        #[arg(long, value_name = "TEXT", value_parser = text)]
+        why: String,
+        /// Who you are; else $USER on this host.
+        #[arg(long, value_name = "NAME", value_parser = text)]
+        by: Option<String>,
+    },
+    /// Let the paused night go on.
+    Resume {
+        /// Why, for the night's history.
+        #[arg(long, value_name = "TEXT", value_parser = text)]
+        why: Option<String>,
+        /// Who you are; else $USER on this host.
+        #[arg(long, value_name = "NAME", value_parser = text)]
+        by: Option<String>,
+    },
+    /// Let the running night have so many requests in flight at most.
+    Window {
+        /// How many, 1 to 50.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=50))]
+        lanes: u32,
+    },
+    /// End the running night: its attempts let go of their requests, which stay pending.
+    Cancel,
 }
 
 #[derive(Debug, Subcommand)]
@@ -142,6 +186,14 @@ enum Request {
         /// Print the link itself: whoever has it has the archive.
         #[arg(long)]
         reveal: bool,
+    },
+    /// Fulfil a pending request now, in a run of its own beside the night.
+    Fulfil {
+        /// The request.
+        id: Uuid,
+        /// Wait until it has ended and print how.
+        #[arg(long)]
+        wait: bool,
     },
     /// Take a request back: its link dies with its archive.
     Revoke {
@@ -211,6 +263,10 @@ enum Catalogue {
     },
 }
 
+fn text(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 fn sha256(text: &str) -> Result<String, String> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         Ok(text.to_ascii_lowercase())
@@ -256,12 +312,20 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Grants => database::grants(&config, output),
         Command::Schedule(Schedule::Apply) => schedule::apply(&config, output).await,
         Command::Schedule(Schedule::Show) => schedule::show(&config, output).await,
+        Command::Schedule(Schedule::Pause { why, all }) => schedule::pause(output, &why, all).await,
+        Command::Schedule(Schedule::Unpause) => schedule::unpause(output).await,
+        Command::Schedule(Schedule::Delete { yes: _ }) => schedule::delete(output).await,
         Command::Night(Night::Trigger { wait }) => night::trigger(&config, output, wait).await,
+        Command::Night(Night::Pause { why, by }) => steer::pause(output, why, by).await,
+        Command::Night(Night::Resume { why, by }) => steer::resume(output, why, by).await,
+        Command::Night(Night::Window { lanes }) => steer::window(output, lanes).await,
+        Command::Night(Night::Cancel) => steer::cancel(output).await,
         Command::Request(Request::Create { user }) => request::create(&config, output, user).await,
         Command::Request(Request::List { status, limit }) => {
             request::list(&config, output, status.map(Status::as_str), limit).await
         }
         Command::Request(Request::Show { id, reveal }) => request::show(&config, output, id, reveal).await,
+        Command::Request(Request::Fulfil { id, wait }) => request::fulfil(&config, output, id, wait).await,
         Command::Request(Request::Revoke { id, reason }) => {
             request::revoke(&config, output, id, reason.into()).await
         }
@@ -303,7 +367,15 @@ mod tests {
             "grants".to_owned(),
             "schedule apply".to_owned(),
             "schedule show --output json".to_owned(),
+            "schedule pause --why upgrade --all".to_owned(),
+            "schedule unpause".to_owned(),
+            "schedule delete --yes".to_owned(),
             "night trigger --wait".to_owned(),
+            "night pause --why upgrade --by ada".to_owned(),
+            "night resume".to_owned(),
+            "night window 10 --output json".to_owned(),
+            "night cancel".to_owned(),
+            format!("request fulfil {id} --wait"),
             format!("request create --user {id}"),
             "request list --status pending".to_owned(),
             format!("request show {id} --reveal"),
@@ -329,6 +401,11 @@ mod tests {
             ("request revoke 0f0e9e3e-6f0c-4f7e-8d40-d2c1f2a8a111", ErrorKind::MissingRequiredArgument),
             ("request list --status done", ErrorKind::InvalidValue),
             ("expire --force", ErrorKind::MissingRequiredArgument),
+            ("night pause", ErrorKind::MissingRequiredArgument),
+            ("night pause --why=", ErrorKind::ValueValidation),
+            ("night window 51", ErrorKind::ValueValidation),
+            ("schedule pause", ErrorKind::MissingRequiredArgument),
+            ("schedule delete", ErrorKind::MissingRequiredArgument),
             ("verify a.zip --sha256 abc", ErrorKind::ValueValidation),
         ] {
             let error = parse(&format!("export-worker {line}")).unwrap_err();

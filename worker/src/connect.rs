@@ -121,6 +121,11 @@ pub fn temporal_options() -> Result<(ConnectionOptions, ClientOptions)> {
 
 /// Says in the Web UI which process it was.
 fn identity() -> String {
+    format!("export-worker {}@{}", std::process::id(), host())
+}
+
+/// Names this machine; nothing when it has no name.
+pub(crate) fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("export-worker {}@{}", std::process::id(), host.trim())
+    host.trim().to_owned()
 }

@@ -9,5 +9,6 @@ pub mod night;
 pub mod output;
 pub mod run;
 pub mod schedule;
+pub mod steer;
 pub mod telemetry;
 pub mod verify;

@@ -10,16 +10,25 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use export_workflows::contract::NIGHTLY_BATCH;
+use export_workflows::{
+    contract::{NIGHTLY_BATCH, is_request_workflow_id, request_workflow_id},
+    nightly_batch::NightInput,
+};
 use futures::TryStreamExt as _;
 use serde::Serialize;
 use temporalio_client::{
-    Client, UntypedWorkflow, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions,
+    Client, NamespacedClient as _, UntypedWorkflow, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
+    WorkflowStartOptions,
     errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError},
     schedules::{ScheduleDescription, ScheduleError, ScheduleOverlapPolicy},
 };
-use temporalio_common::{data_converters::RawValue, error::IncomingError};
+use temporalio_common::{
+    data_converters::{RawValue, SerializationContextData, WorkflowSerializationContext},
+    error::IncomingError,
+    protos::temporal::api::common::v1::Payload,
+};
 use tonic::Code;
+use uuid::Uuid;
 
 /// How long a triggered schedule may take to show its run: the server starts it in a workflow of its own.
 const SHOWS_WITHIN: Duration = Duration::from_secs(20);
@@ -54,8 +63,9 @@ pub struct Night {
 pub enum Ended {
     /// It completed with these counts.
     Completed(serde_json::Value),
-    /// It failed, or was cancelled or terminated; the sentence says why.
-    NotCompleted(String),
+    /// It failed, or was cancelled or terminated; the sentence says why. What it had counted until then, if it
+    /// could say so.
+    NotCompleted(String, Option<serde_json::Value>),
 }
 
 /// Starts a night, or names the one that is running.
@@ -67,8 +77,35 @@ pub async fn trigger(client: &Client, task_queue: &str) -> Result<Night> {
     }
     match schedule {
         Some(before) => trigger_schedule(client, &before).await,
-        None => start(client, task_queue).await,
+        None => {
+            let (input, summary) = (RawValue::new(Vec::new()), "started by `export-worker night trigger`");
+            start(client, task_queue, NIGHTLY_BATCH.to_owned(), input, summary).await
+        }
     }
+}
+
+/// Names the night that is running, whoever started it.
+pub async fn running(client: &Client) -> Result<Option<String>> {
+    let schedule = describe(client).await?;
+    find_running(client, schedule.as_ref()).await
+}
+
+/// Fulfils one request at once, in a run of its own beside the night; names the one that is running already. The claim
+/// on the row keeps it and a night that meets the same request apart.
+pub async fn fulfil(client: &Client, task_queue: &str, request_id: Uuid) -> Result<Night> {
+    let input = NightInput { only: Some(vec![request_id]), ..NightInput::default() };
+    let (workflow_id, input) = (request_workflow_id(request_id), encode(client, &input).await?);
+    start(client, task_queue, workflow_id, input, "started by `export-worker request fulfil`").await
+}
+
+/// Encodes an input of a workflow or an update, which take theirs undecoded.
+pub(crate) async fn encode<T: Serialize + Send + Sync + 'static>(
+    client: &Client,
+    input: &T,
+) -> Result<RawValue> {
+    let data = SerializationContextData::Workflow(WorkflowSerializationContext::new());
+    let payloads = client.data_converter().to_payloads(&data, input).await;
+    Ok(RawValue::new(payloads.context("failed to encode the input")?))
 }
 
 async fn describe(client: &Client) -> Result<Option<ScheduleDescription>> {
@@ -92,8 +129,12 @@ async fn find_running(client: &Client, schedule: Option<&ScheduleDescription>) -
     }
     let query = format!("WorkflowType = '{NIGHTLY_BATCH}' and ExecutionStatus = 'Running'");
     let mut running = client.list_workflows(query, Default::default());
-    let first = running.try_next().await.context("failed to look for a running night")?;
-    Ok(first.map(|run| run.id().to_owned()))
+    while let Some(run) = running.try_next().await.context("failed to look for a running night")? {
+        if !is_request_workflow_id(run.id()) {
+            return Ok(Some(run.id().to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 async fn trigger_schedule(client: &Client, before: &ScheduleDescription) -> Result<Night> {
@@ -126,26 +167,32 @@ async fn trigger_schedule(client: &Client, before: &ScheduleDescription) -> Resu
     }
 }
 
-/// Starts a night without a schedule, under the fixed id, so that two calls at once make one night.
-async fn start(client: &Client, task_queue: &str) -> Result<Night> {
-    let options = WorkflowStartOptions::new(task_queue, NIGHTLY_BATCH)
+/// Starts a run without a schedule, under a fixed id, so that two calls at once make one run.
+async fn start(
+    client: &Client,
+    task_queue: &str,
+    workflow_id: String,
+    input: RawValue,
+    summary: &str,
+) -> Result<Night> {
+    let options = WorkflowStartOptions::new(task_queue, workflow_id.as_str())
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
-        .static_summary("started by `export-worker night trigger`")
+        .static_summary(summary)
         .build();
     let workflow = UntypedWorkflow::new(NIGHTLY_BATCH);
-    let started = match client.start_workflow(workflow, RawValue::new(Vec::new()), options).await {
+    let started = match client.start_workflow(workflow, input, options).await {
         Ok(_) => Started::Directly,
         Err(WorkflowStartError::AlreadyStarted { .. }) => Started::WasRunning,
-        Err(error) => return Err(error).context("failed to start a night"),
+        Err(error) => return Err(error).with_context(|| format!("failed to start `{workflow_id}`")),
     };
-    Ok(Night { workflow_id: NIGHTLY_BATCH.to_owned(), started, schedule_paused: false })
+    Ok(Night { workflow_id, started, schedule_paused: false })
 }
 
 /// Waits until a night and every run that continues it have ended.
 pub async fn wait(client: &Client, workflow_id: &str) -> Result<Ended> {
     let handle = client.get_workflow_handle::<UntypedWorkflow>(workflow_id);
-    let sentence = match handle.get_result(Default::default()).await {
+    let (sentence, counts) = match handle.get_result(Default::default()).await {
         Ok(raw) => {
             let counts = match raw.payloads.first() {
                 Some(payload) => serde_json::from_slice(&payload.data)
@@ -154,13 +201,26 @@ pub async fn wait(client: &Client, workflow_id: &str) -> Result<Ended> {
             };
             return Ok(Ended::Completed(counts));
         }
-        Err(WorkflowGetResultError::Failed(error)) => format!("it failed: {}", cause(&error)),
-        Err(WorkflowGetResultError::Cancelled { .. }) => "it was cancelled".to_owned(),
-        Err(WorkflowGetResultError::Terminated { .. }) => "it was terminated".to_owned(),
-        Err(WorkflowGetResultError::TimedOut) => "it ran out of time".to_owned(),
+        Err(WorkflowGetResultError::Failed(error)) => {
+            let details = match &*error {
+                IncomingError::Application(failure) => failure.raw_details().and_then(counted),
+                _ => None,
+            };
+            (format!("it failed: {}", cause(&error)), details)
+        }
+        Err(WorkflowGetResultError::Cancelled { details }) => {
+            ("it was cancelled".to_owned(), counted(details.raw()))
+        }
+        Err(WorkflowGetResultError::Terminated { .. }) => ("it was terminated".to_owned(), None),
+        Err(WorkflowGetResultError::TimedOut) => ("it ran out of time".to_owned(), None),
         Err(error) => return Err(error).with_context(|| format!("failed to wait for `{workflow_id}`")),
     };
-    Ok(Ended::NotCompleted(sentence))
+    Ok(Ended::NotCompleted(sentence, counts))
+}
+
+/// Reads the counts that a run left as details of its failure, if it did.
+fn counted(details: &[Payload]) -> Option<serde_json::Value> {
+    serde_json::from_slice(&details.first()?.data).ok()
 }
 
 /// Words a failure with its closed code, which the SDK's own text leaves out.
@@ -176,7 +236,7 @@ fn cause(error: &IncomingError) -> String {
 
 /// Tells whether any worker asks for the runs of this task queue; none means that nothing will move.
 pub async fn worker_is_polling(client: &Client, task_queue: &str) -> Result<bool> {
-    use temporalio_client::{NamespacedClient as _, grpc::WorkflowService as _};
+    use temporalio_client::grpc::WorkflowService as _;
     use temporalio_common::protos::temporal::api::{
         enums::v1::TaskQueueType, taskqueue::v1::TaskQueue, workflowservice::v1::DescribeTaskQueueRequest,
     };

@@ -179,6 +179,46 @@ fn schedule(definition: &Definition, task_queue: &str, state: Option<ScheduleSta
     }
 }
 
+/// What a word about a schedule did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// It holds now.
+    Done,
+    /// There is no such schedule.
+    Missing,
+}
+
+/// Keeps runs from starting; what runs goes on. The note says why.
+pub async fn pause(client: &Client, id: &str, why: &str) -> Result<Said> {
+    said(client.get_schedule_handle(id).pause(Some(why), Default::default()).await, "pause", id)
+}
+
+/// Lets runs start again; those that were missed meanwhile are not made up for.
+pub async fn unpause(client: &Client, id: &str) -> Result<Said> {
+    said(
+        client
+            .get_schedule_handle(id)
+            .unpause(Some("unpaused by `export-worker schedule unpause`"), Default::default())
+            .await,
+        "unpause",
+        id,
+    )
+}
+
+/// Deletes a schedule; what runs goes on.
+pub async fn delete(client: &Client, id: &str) -> Result<Said> {
+    said(client.get_schedule_handle(id).delete(Default::default()).await, "delete", id)
+}
+
+fn said(answer: Result<(), ScheduleError>, what: &str, id: &str) -> Result<Said> {
+    match answer {
+        Ok(()) => Ok(Said::Done),
+        Err(ScheduleError::Rpc(status)) if status.code() == Code::NotFound => Ok(Said::Missing),
+        Err(error) => Err(error).with_context(|| format!("failed to {what} schedule `{id}`")),
+    }
+}
+
 /// Describes both schedules.
 pub async fn show(client: &Client, task_queue: &str) -> Result<Vec<Standing>> {
     let mut standings = Vec::new();

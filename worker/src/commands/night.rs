@@ -1,4 +1,4 @@
-//! `night trigger`.
+//! `night trigger`, and how a night or a run for one request ended.
 
 use std::{
     fmt::Display,
@@ -8,6 +8,7 @@ use std::{
 use anyhow::Result;
 use export_workflows::{contract::NIGHTLY_BATCH, nightly_batch::NightReport};
 use serde::Serialize;
+use temporalio_client::Client;
 
 use super::Verdict;
 use crate::{
@@ -42,33 +43,46 @@ pub(super) async fn trigger(config: &Config, output: Output, wait: bool) -> Resu
     if night.schedule_paused {
         output.say("The schedule is paused: no night begins by itself until somebody unpauses it");
     }
-    if !night::worker_is_polling(&client, &config.task_queue).await? {
+    say_if_nobody_polls(config, &client, output).await?;
+    answer(&client, output, night, wait).await
+}
+
+/// Says that nothing will move, if so.
+pub(super) async fn say_if_nobody_polls(config: &Config, client: &Client, output: Output) -> Result<()> {
+    if !night::worker_is_polling(client, &config.task_queue).await? {
         output.say(&format!(
             "No worker polls task queue `{}`: nothing moves until `export-worker run` is started",
             config.task_queue
         ));
     }
+    Ok(())
+}
+
+/// Writes which run it is and, with `wait`, how it ended.
+pub(super) async fn answer(
+    client: &Client,
+    output: Output,
+    night: night::Night,
+    wait: bool,
+) -> Result<Verdict> {
     let mut answer = Answer { night, completed: None, result: None, failure: None };
     if wait {
-        match night::wait(&client, &answer.night.workflow_id).await? {
-            Ended::Completed(result) => {
-                answer.completed = Some(true);
-                answer.result = Some(result);
-            }
-            Ended::NotCompleted(sentence) => {
-                answer.completed = Some(false);
-                answer.failure = Some(sentence);
-            }
-        }
+        let (completed, result, failure) = match night::wait(client, &answer.night.workflow_id).await? {
+            Ended::Completed(result) => (true, Some(result), None),
+            Ended::NotCompleted(sentence, result) => (false, result, Some(sentence)),
+        };
+        answer = Answer { completed: Some(completed), result, failure, ..answer };
     }
-    output.write(&answer, |answer, out| match (&answer.result, &answer.failure) {
-        (Some(result), _) => match serde_json::from_value(result.clone()) {
+    output.write(&answer, |answer, out| {
+        if let Some(failure) = &answer.failure {
+            writeln!(out, "`{}` did not complete: {failure}", answer.night.workflow_id)?;
+        }
+        let Some(result) = &answer.result else { return Ok(()) };
+        match serde_json::from_value(result.clone()) {
             Ok(report) => counts(&report, out),
             // A night of another release.
             Err(_) => writeln!(out, "{result}"),
-        },
-        (None, Some(failure)) => writeln!(out, "The night did not complete: {failure}"),
-        (None, None) => Ok(()),
+        }
     })?;
     Ok(if answer.completed == Some(false) { Verdict::Bad } else { Verdict::Good })
 }

@@ -1,4 +1,4 @@
-//! `request create|list|show|revoke|retry`.
+//! `request create|list|show|fulfil|revoke|retry`.
 
 use std::io::{self, Write};
 
@@ -18,6 +18,7 @@ use super::Verdict;
 use crate::{
     config::Config,
     connect,
+    night::{self, Started},
     output::{Output, table},
 };
 
@@ -138,6 +139,26 @@ fn human(answer: &ShownAnswer<'_>, out: &mut dyn Write) -> io::Result<()> {
 
 fn unknown(id: Uuid) -> Answer {
     Answer { id, retry_of: None, done: false, sentence: format!("There is no request {id}") }
+}
+
+/// Fulfils one request at once, in a run of its own; with `wait`, prints how it ended.
+pub(super) async fn fulfil(config: &Config, output: Output, id: Uuid, wait: bool) -> Result<Verdict> {
+    // Asked here as well as by the run: who does not wait would not hear of it.
+    let Some(shown) = operate::show(&connect::state(config)?, id).await? else {
+        return unknown(id).write(output);
+    };
+    if shown.status != "pending" {
+        let sentence = format!("Request {id} is {}: only a pending one can be fulfilled", shown.status);
+        return Answer { id, retry_of: None, done: false, sentence }.write(output);
+    }
+    let client = connect::temporal().await?;
+    let run = night::fulfil(&client, &config.task_queue, id).await?;
+    output.say(&match run.started {
+        Started::WasRunning => format!("`{}` is running already; nothing was started", run.workflow_id),
+        Started::Directly | Started::BySchedule => format!("Started `{}`", run.workflow_id),
+    });
+    super::night::say_if_nobody_polls(config, &client, output).await?;
+    super::night::answer(&client, output, run, wait).await
 }
 
 /// Takes a request back and deletes its archive at once.

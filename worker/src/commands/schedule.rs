@@ -1,6 +1,7 @@
-//! `schedule apply` and `schedule show`.
+//! `schedule apply|show|pause|unpause|delete`.
 
 use anyhow::Result;
+use export_workflows::contract::{EXPORT_EXPIRY, NIGHTLY_BATCH};
 use serde::Serialize;
 
 use super::Verdict;
@@ -8,7 +9,7 @@ use crate::{
     config::Config,
     connect,
     output::Output,
-    schedule::{self, Applied},
+    schedule::{self, Applied, Said},
 };
 
 #[derive(Serialize)]
@@ -64,5 +65,59 @@ pub(super) async fn show(config: &Config, output: Output) -> Result<Verdict> {
         Ok(())
     })?;
     let well = standings.iter().all(|standing| standing.as_defined);
+    Ok(if well { Verdict::Good } else { Verdict::Bad })
+}
+
+#[derive(Serialize)]
+struct SaidLine {
+    id: &'static str,
+    said: Said,
+}
+
+/// Keeps nights from starting and, with `all`, expiry passes too.
+pub(super) async fn pause(output: Output, why: &str, all: bool) -> Result<Verdict> {
+    let client = connect::temporal().await?;
+    let mut lines =
+        vec![SaidLine { id: NIGHTLY_BATCH, said: schedule::pause(&client, NIGHTLY_BATCH, why).await? }];
+    if all {
+        lines.push(SaidLine { id: EXPORT_EXPIRY, said: schedule::pause(&client, EXPORT_EXPIRY, why).await? });
+    }
+    tell(output, &lines, "paused")
+}
+
+/// Lets both start their runs again.
+pub(super) async fn unpause(output: Output) -> Result<Verdict> {
+    let client = connect::temporal().await?;
+    let mut lines = Vec::new();
+    for id in [NIGHTLY_BATCH, EXPORT_EXPIRY] {
+        lines.push(SaidLine { id, said: schedule::unpause(&client, id).await? });
+    }
+    tell(output, &lines, "unpaused")
+}
+
+/// Deletes both.
+pub(super) async fn delete(output: Output) -> Result<Verdict> {
+    let client = connect::temporal().await?;
+    let mut lines = Vec::new();
+    for id in [NIGHTLY_BATCH, EXPORT_EXPIRY] {
+        lines.push(SaidLine { id, said: schedule::delete(&client, id).await? });
+    }
+    tell(output, &lines, "deleted")
+}
+
+/// Bad when one of them does not exist.
+fn tell(output: Output, lines: &[SaidLine], done: &str) -> Result<Verdict> {
+    output.write(lines, |lines, out| {
+        for line in lines {
+            match line.said {
+                Said::Done => writeln!(out, "{} {done}", line.id)?,
+                Said::Missing => {
+                    writeln!(out, "{} does not exist; `export-worker schedule apply` makes it", line.id)?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let well = lines.iter().all(|line| line.said == Said::Done);
     Ok(if well { Verdict::Good } else { Verdict::Bad })
 }

@@ -1,0 +1,91 @@
+//! `night pause|resume|window|cancel`.
+
+use anyhow::{Result, bail};
+use export_workflows::nightly_batch::{Pause, Resume, SetWindow, Steering};
+use serde::Serialize;
+use temporalio_client::Client;
+
+use super::Verdict;
+use crate::{
+    connect, night,
+    output::Output,
+    steer::{self, Answer, Order},
+};
+
+#[derive(Serialize)]
+struct Said {
+    /// The night to which it was said; none when none runs.
+    workflow_id: Option<String>,
+    done: bool,
+    sentence: String,
+    steering: Option<Steering>,
+}
+
+impl Said {
+    fn write(self, output: Output) -> Result<Verdict> {
+        output.write(&self, |said, out| writeln!(out, "{}", said.sentence))?;
+        Ok(if self.done { Verdict::Good } else { Verdict::Bad })
+    }
+}
+
+/// Begins no further request.
+pub(super) async fn pause(output: Output, why: String, by: Option<String>) -> Result<Verdict> {
+    let order = Order::Pause(Pause { by: who(by)?, why });
+    say(output, order, "is paused: what is in flight ends, nothing begins until `export-worker night resume`")
+        .await
+}
+
+/// Goes on.
+pub(super) async fn resume(output: Output, why: Option<String>, by: Option<String>) -> Result<Verdict> {
+    say(output, Order::Resume(Resume { by: who(by)?, why }), "goes on").await
+}
+
+/// Has so many requests in flight at most.
+pub(super) async fn window(output: Output, lanes: u32) -> Result<Verdict> {
+    let then = format!("has {lanes} requests in flight at most");
+    say(output, Order::SetWindow(SetWindow { lanes }), &then).await
+}
+
+async fn say(output: Output, order: Order, then: &str) -> Result<Verdict> {
+    let client = connect::temporal().await?;
+    let Some(id) = night::running(&client).await? else { return none_runs(output) };
+    let (done, sentence, steering) = match steer::give(&client, &id, order).await? {
+        Answer::Taken(steering) => (true, format!("`{id}` {then}"), Some(steering)),
+        Answer::Refused(why) => (false, format!("`{id}` refuses: {why}"), None),
+        Answer::Ended => (false, format!("`{id}` has just ended; nothing was changed"), None),
+    };
+    Said { workflow_id: Some(id), done, sentence, steering }.write(output)
+}
+
+/// Ends the night.
+pub(super) async fn cancel(output: Output) -> Result<Verdict> {
+    let client: Client = connect::temporal().await?;
+    let Some(id) = night::running(&client).await? else { return none_runs(output) };
+    steer::cancel(&client, &id, "`export-worker night cancel`").await?;
+    let sentence = format!(
+        "`{id}` was told to end: its attempts let go within seconds, and what is pending waits for the next night"
+    );
+    Said { workflow_id: Some(id), done: true, sentence, steering: None }.write(output)
+}
+
+fn none_runs(output: Output) -> Result<Verdict> {
+    let sentence = "No night is running; `export-worker night trigger` starts one, `export-worker schedule pause` keeps \
+                    the next from starting"
+        .to_owned();
+    Said { workflow_id: None, done: false, sentence, steering: None }.write(output)
+}
+
+/// Who says it: as told, or whoever is logged in.
+fn who(by: Option<String>) -> Result<String> {
+    if let Some(by) = by {
+        return Ok(by);
+    }
+    match ["USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok())
+        .filter(|user| !user.is_empty())
+    {
+        Some(user) => Ok(format!("{user}@{}", connect::host())),
+        None => bail!("nobody is logged in here (USER is not set): say who you are with --by"),
+    }
+}

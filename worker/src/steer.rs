@@ -1,0 +1,72 @@
+//! Says an operator's word to the night that is running: pause, resume, window, cancel.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use export_workflows::nightly_batch::{NightlyBatch, Pause, Resume, SetWindow, Steering};
+use temporalio_client::{Client, UntypedWorkflow, WorkflowCancelOptions, errors::WorkflowUpdateError};
+
+use crate::night::encode;
+
+/// How long a worker may take to answer: longer than one that starts or is being renewed.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// What is said to a night.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Begin no further request.
+    Pause(Pause),
+    /// Go on.
+    Resume(Resume),
+    /// Have so many requests in flight at most.
+    SetWindow(SetWindow),
+}
+
+/// How an order was answered.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It holds; this is the operators' standing word now.
+    Taken(Steering),
+    /// The night refused it, and why.
+    Refused(String),
+    /// The night had just ended.
+    Ended,
+}
+
+/// Gives an order to a night, whichever run of it is at work.
+pub async fn give(client: &Client, workflow_id: &str, order: Order) -> Result<Answer> {
+    let night = client.get_workflow_handle::<NightlyBatch>(workflow_id);
+    let input = match &order {
+        Order::Pause(order) => encode(client, order).await?,
+        Order::Resume(order) => encode(client, order).await?,
+        Order::SetWindow(order) => encode(client, order).await?,
+    };
+    let said = async {
+        match order {
+            Order::Pause(_) => night.execute_update(NightlyBatch::pause, input, Default::default()).await,
+            Order::Resume(_) => night.execute_update(NightlyBatch::resume, input, Default::default()).await,
+            Order::SetWindow(_) => {
+                night.execute_update(NightlyBatch::set_window, input, Default::default()).await
+            }
+        }
+    };
+    let Ok(answered) = tokio::time::timeout(ANSWERS_WITHIN, said).await else {
+        bail!(
+            "no worker took it in within {} s: is `export-worker run` up? Look whether it holds before saying it again",
+            ANSWERS_WITHIN.as_secs()
+        );
+    };
+    match answered {
+        Ok(steering) => Ok(Answer::Taken(steering)),
+        Err(WorkflowUpdateError::Failed(failure)) => Ok(Answer::Refused(failure.message)),
+        Err(WorkflowUpdateError::NotFound(_)) => Ok(Answer::Ended),
+        Err(error) => Err(error).with_context(|| format!("failed to reach `{workflow_id}`")),
+    }
+}
+
+/// Asks a night to end; its attempts let go of their requests first.
+pub async fn cancel(client: &Client, workflow_id: &str, reason: &str) -> Result<()> {
+    let options = WorkflowCancelOptions::builder().reason(reason).build();
+    let night = client.get_workflow_handle::<UntypedWorkflow>(workflow_id);
+    night.cancel(options).await.with_context(|| format!("failed to cancel `{workflow_id}`"))
+}
