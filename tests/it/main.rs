@@ -15,6 +15,7 @@ mod constraints;
 mod csv_reader;
 mod cut;
 mod database;
+mod exactly_once;
 mod expire;
 mod faults;
 mod fulfil;
