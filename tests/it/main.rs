@@ -24,6 +24,7 @@ mod hostile;
 mod installation;
 mod installation_of;
 mod junk;
+mod meddling;
 mod night;
 mod night_faults;
 mod night_of;
