@@ -212,6 +212,11 @@ type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
 impl NightInput {
     fn checked(mut self) -> Result<Self, Box<ApplicationFailure>> {
+        // A window of nothing would never end.
+        if let Some(lanes) = self.steering.window {
+            let checked = SetWindow { lanes }.check();
+            checked.map_err(|what| input::invalid(format!("field `steering.window`: {what}")))?;
+        }
         let Some(only) = &mut self.only else { return Ok(self) };
         if only.is_empty() {
             return Err(input::invalid(

@@ -125,7 +125,7 @@ impl SetWindow {
         Ok(order)
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         match usize::try_from(self.lanes) {
             Ok(lanes) if (1..=LANES).contains(&lanes) => Ok(()),
             _ => {
