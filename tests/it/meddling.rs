@@ -26,7 +26,7 @@ async fn held_night() -> (Nights, Process, Uuid) {
     nights.faulty().fail_all("PutObject", Fault::Hold);
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.start_night(NIGHT, &json!({})).await;
-    nights.faulty().wait_in_flight("PutObject", 1).await.unwrap();
+    nights.until_uploading().await;
     (nights, worker, request)
 }
 

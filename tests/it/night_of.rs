@@ -76,6 +76,16 @@ impl Nights {
         &self.faulty.as_ref().expect("this installation is on the real store").0
     }
 
+    /// Waits until an archive is on its way to the faulty store; the first put of all marks the bucket.
+    pub(crate) async fn until_uploading(&self) {
+        wait::until("an upload", SOON, || async {
+            Ok((self.faulty().calls("PutObject") >= 2).then_some(()))
+        })
+        .await
+        .unwrap();
+        self.faulty().wait_in_flight("PutObject", 1).await.unwrap();
+    }
+
     /// Starts a worker that is killed at the end of the test.
     pub(crate) async fn worker(&self, settings: &[(&str, &str)]) -> Process {
         let name = format!("worker-{}", Uuid::new_v4().simple());

@@ -94,7 +94,7 @@ async fn a_request_is_fulfilled_by_command_in_one_run_however_often_it_is_asked_
         (&first["workflow_id"], &first["started"]),
         (&json!(format!("export-request-{id}")), &json!("directly"))
     );
-    nights.faulty().wait_in_flight("PutObject", 1).await.unwrap();
+    nights.until_uploading().await;
     let second = command(&nights, &["request", "fulfil", &id]).await.unwrap();
     assert_eq!(second["started"], "was_running", "{second}");
     // It is no night: neither a trigger nor a pause takes it for one.

@@ -49,7 +49,7 @@ async fn held_night() -> (Nights, Process) {
     let worker = nights.worker(&[]).await;
     requests(&nights, 3).await;
     nights.start_night(NIGHT, &json!({"steering": {"window": 1}})).await;
-    nights.faulty().wait_in_flight("PutObject", 1).await.unwrap();
+    nights.until_uploading().await;
     (nights, worker)
 }
 
