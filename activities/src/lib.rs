@@ -12,6 +12,7 @@ pub mod fulfil;
 pub mod installation;
 pub mod lease;
 pub mod manifest;
+pub mod metrics;
 pub mod object_key;
 pub mod operate;
 pub mod pending;

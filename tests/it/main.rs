@@ -45,3 +45,4 @@ mod undeliverable;
 mod upload;
 mod values;
 mod verify;
+mod watched;
