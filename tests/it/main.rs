@@ -19,6 +19,7 @@ mod expire;
 mod faults;
 mod fulfil;
 mod fulfil_faults;
+mod glance;
 mod hostile;
 mod installation;
 mod installation_of;

@@ -9,11 +9,14 @@ mod doctor;
 mod night;
 mod request;
 mod schedule;
+mod status;
 mod upkeep;
 mod verify;
+mod watch;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
+use chrono::NaiveDate;
 use clap::{Parser, Subcommand, ValueEnum};
 use export_activities::operate::RevokeReason;
 use uuid::Uuid;
@@ -51,6 +54,8 @@ enum Command {
     /// The two schedules of Temporal.
     #[command(subcommand)]
     Schedule(Schedule),
+    /// Show how everything stands; exits with 1 when something needs a person, and says what and how.
+    Status,
     /// The nightly run.
     #[command(subcommand)]
     Night(Night),
@@ -116,6 +121,14 @@ enum Night {
         #[arg(long)]
         wait: bool,
     },
+    /// Show what a night did, from the log; Temporal is not asked.
+    Show {
+        /// The UTC date on which it began; by default the last that did anything.
+        #[arg(long, value_name = "DATE")]
+        night: Option<NaiveDate>,
+    },
+    /// Follow the night that is running to its end.
+    Watch,
 }
 
 #[derive(Debug, Subcommand)]
@@ -256,6 +269,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Grants => database::grants(&config, output),
         Command::Schedule(Schedule::Apply) => schedule::apply(&config, output).await,
         Command::Schedule(Schedule::Show) => schedule::show(&config, output).await,
+        Command::Status => status::status(&config, output).await,
+        Command::Night(Night::Show { night }) => watch::show(&config, output, night).await,
+        Command::Night(Night::Watch) => watch::watch(&config, output).await,
         Command::Night(Night::Trigger { wait }) => night::trigger(&config, output, wait).await,
         Command::Request(Request::Create { user }) => request::create(&config, output, user).await,
         Command::Request(Request::List { status, limit }) => {
@@ -304,6 +320,9 @@ mod tests {
             "schedule apply".to_owned(),
             "schedule show --output json".to_owned(),
             "night trigger --wait".to_owned(),
+            "night show --night 2026-11-21".to_owned(),
+            "night watch".to_owned(),
+            "status --output json".to_owned(),
             format!("request create --user {id}"),
             "request list --status pending".to_owned(),
             format!("request show {id} --reveal"),
@@ -328,6 +347,7 @@ mod tests {
             ("request create --user me", ErrorKind::ValueValidation),
             ("request revoke 0f0e9e3e-6f0c-4f7e-8d40-d2c1f2a8a111", ErrorKind::MissingRequiredArgument),
             ("request list --status done", ErrorKind::InvalidValue),
+            ("night show --night yesterday", ErrorKind::ValueValidation),
             ("expire --force", ErrorKind::MissingRequiredArgument),
             ("verify a.zip --sha256 abc", ErrorKind::ValueValidation),
         ] {

@@ -10,5 +10,6 @@ pub mod night;
 pub mod output;
 pub mod run;
 pub mod schedule;
+pub mod status;
 pub mod telemetry;
 pub mod verify;
