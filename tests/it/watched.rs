@@ -177,6 +177,52 @@ async fn before(nights: &mut Nights, variable: &str, prefix: &str) -> Proxy {
     proxy
 }
 
+/// Gives the names of our metrics and of alerts' paragraphs that a text has.
+fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '#' | '-' | '/' | '.'));
+    words.filter(|word| word.starts_with(prefix)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_and_dashboard_ask_for_nothing_that_is_not_told_and_each_alert_has_its_paragraph() {
+    let file = |path: &str| std::fs::read_to_string(export_tests::tools::root().join(path)).unwrap();
+    let (alerts, dashboard, runbook) =
+        (file("temporal/alerts.yml"), file("temporal/dashboard.json"), file("docs/OPERATIONS.md"));
+    let nights = Nights::new().await;
+    let worker = nights.worker(&[ANYWHERE]).await;
+    let watched = Watched::of(&worker).await;
+    watched.until_ready(StatusCode::OK, "serves").await;
+    nights.night().await;
+    let asked: BTreeSet<&str> =
+        [&alerts, &dashboard].into_iter().flat_map(|text| words(text, "export_")).collect();
+    let asked: Vec<_> = asked.into_iter().filter(|name| !["export_expiry"].contains(name)).collect();
+    assert!(asked.len() > 15, "{asked:?}");
+    wait::until("every metric that is asked for", SOON, || async {
+        let told = watched.metrics().await;
+        let missing = asked.iter().find(|name| !told.contains(&format!("\n{name}")));
+        Ok(missing.is_none().then_some(()))
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}: {asked:?}"));
+
+    let headings: BTreeSet<String> = runbook
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| format!("docs/OPERATIONS.md#{}", anchor(line)))
+        .collect();
+    let paragraphs = words(&alerts, "docs/OPERATIONS.md#");
+    assert_eq!(alerts.matches("- alert:").count(), alerts.matches("runbook:").count());
+    for paragraph in &paragraphs {
+        assert!(headings.contains(*paragraph), "`{paragraph}` is not in the runbook");
+    }
+    assert!(paragraphs.len() > 8 && !headings.contains("docs/OPERATIONS.md#nothing"));
+}
+
+/// Gives the anchor that a heading gets where Markdown is shown.
+fn anchor(heading: &str) -> String {
+    heading.trim_start_matches(['#', ' ']).to_lowercase().replace(' ', "-")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_says_what_is_waited_for_and_the_process_lives_all_the_while() {
     let mut nights = Nights::new().await;
