@@ -57,6 +57,8 @@ COPY --from=build /out/export-worker /usr/local/bin/export-worker
 COPY --from=build --chown=65532:65532 --chmod=700 /out/spool /spool
 ENV EXPORT_SPOOL_DIR=/spool
 VOLUME /spool
+# If EXPORT_HTTP_ADDR is 0.0.0.0:9464.
+EXPOSE 9464
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/export-worker"]
 CMD ["run"]

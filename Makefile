@@ -12,7 +12,7 @@ STACK := $(TARGET)/debug/export-stack
 export SQLX_OFFLINE := true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down check fmt clippy deny doc sqlx sqlx-check build tools readers
+.PHONY: help demo test up down check fmt clippy deny doc alerts sqlx sqlx-check build tools readers
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -49,6 +49,12 @@ sqlx-check: tools
 
 doc:
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
+
+# Not in `check`: promtool takes minutes to build, and the rules change seldom.
+alerts: ## Test the alert rules
+	@tools/setup alerts
+	.tools/bin/promtool check rules temporal/alerts.yml
+	.tools/bin/promtool test rules temporal/alerts_test.yml
 
 sqlx: tools ## Write .sqlx anew, after a change of our own SQL
 	tools/sqlx

@@ -29,7 +29,9 @@ use crate::{
     expire,
     failure::{Class, Failure, Verdict, judge},
     fulfil::{self, Attempt, Unfinished, caught},
-    lease, pending,
+    lease,
+    metrics::Metrics,
+    pending,
     pulse::Pulse,
     request::Trace,
     spool::Spool,
@@ -54,6 +56,8 @@ pub struct ExportSteps {
     pub spool: Spool,
     /// Limits and times.
     pub settings: Settings,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Limits and times of the steps, from the worker's configuration.
@@ -130,6 +134,9 @@ impl ExportSteps {
         let ended = step.await.unwrap_or_else(|panic| Err(Unfinished::Retry(judge(&panic))));
         let id = attempt.input.request_id;
         span.in_scope(|| told(id, &ended));
+        if let Ok(outcome) = &ended {
+            self.metrics.ended(outcome);
+        }
         ended.map_err(|unfinished| match unfinished {
             Unfinished::Held(rest) => ApplicationFailure::builder(anyhow::anyhow!(
                 "another attempt holds this request for at most {} s more; it will be asked for again then",
@@ -159,6 +166,7 @@ impl ExportSteps {
         let step = expire::expire(&self.state, accounts, &self.store, &input, &trace, &pulse);
         let step = with_heartbeat("The expiry pass", &ctx, &pulse, Box::pin(step));
         let passed = step.instrument(span.clone()).await?;
+        self.metrics.expired(&passed);
         if passed != ExpireOutput::default() {
             let ExpireOutput { expired, revoked, deleted, deletions_left, .. } = passed;
             span.in_scope(|| {
@@ -189,7 +197,11 @@ impl ExportSteps {
         };
         let (pulse, _watch) = pulse_of(&ctx);
         let step = sweep::sweep(&self.state, &self.store, &options, &pulse);
-        with_heartbeat("The sweep", &ctx, &pulse, Box::pin(step)).instrument(span).await
+        let passed = with_heartbeat("The sweep", &ctx, &pulse, Box::pin(step)).instrument(span).await?;
+        if !input.dry_run {
+            self.metrics.swept(passed.swept);
+        }
+        Ok(passed)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     failure::{Class, Failure, Verdict, judge},
     installation,
     lease::{self, Heartbeat},
+    metrics::Step,
     object_key::ObjectKey,
     pipeline, presign,
     pulse::Pulse,
@@ -136,8 +137,10 @@ pub(crate) async fn caught<T>(what: &str, work: impl Future<Output = Result<T>>)
 /// The steps, in order.
 async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Pulse) -> Result<Outcome> {
     let account = Account { request_id: claim.request_id, user_id: claim.user_id };
+    let timer = steps.metrics.begin(Step::Archive);
     let snapshot = collect::open(&steps.source, &steps.catalogue, &account, pulse).await?;
     let archive = pipeline::write_archive(snapshot, claim, steps, pulse).await?;
+    timer.end();
 
     let key = ObjectKey::new(claim.request_id, claim.token);
     let local = Upload {
@@ -147,8 +150,11 @@ async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Puls
         crc64nvme: archive.crc64nvme,
         snapshot_at: archive.snapshot_at,
     };
+    let timer = steps.metrics.begin(Step::Upload);
     upload::upload(&steps.store, &key, &local, pulse).await?;
+    timer.end();
 
+    let timer = steps.metrics.begin(Step::Ready);
     let signed_at = clock(steps).await?;
     let url = presign::presign(&steps.store, &key, signed_at).await?;
     let rows = archive.row_counts.values().sum();
@@ -160,7 +166,9 @@ async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Puls
         snapshot_at: archive.snapshot_at,
         expires_at: url.expires_at(),
     };
-    Ok(match ready::ready(&steps.state, claim, &delivery, &url, trace).await? {
+    let race = ready::ready(&steps.state, claim, &delivery, &url, trace).await?;
+    timer.end();
+    Ok(match race {
         Race::Won => Outcome::Fulfilled { archive_bytes: archive.bytes, rows },
         Race::Lost => {
             discard_object(steps, claim).await;

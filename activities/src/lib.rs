@@ -2,6 +2,7 @@
 pub mod archive;
 pub mod blocking;
 pub mod catalogue;
+pub mod census;
 pub mod claim;
 pub mod collect;
 pub mod expire;
@@ -11,6 +12,7 @@ pub mod fulfil;
 pub mod installation;
 pub mod lease;
 pub mod manifest;
+pub mod metrics;
 pub mod object_key;
 pub mod operate;
 pub mod pending;

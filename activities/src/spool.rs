@@ -52,6 +52,11 @@ impl Spool {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Gives the bytes that they may take.
+    pub fn quota(&self) -> u64 {
+        self.quota
+    }
+
     /// Begins the share of one attempt.
     pub fn share(&self, pulse: &Pulse) -> Share {
         Share { spool: self.clone(), mine: Arc::default(), pulse: pulse.clone(), refused: Arc::default() }

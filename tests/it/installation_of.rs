@@ -12,6 +12,7 @@ use export_activities::{
     fulfil::{Attempt, Unfinished, fulfil},
     installation,
     lease::Heartbeat,
+    metrics::Metrics,
     pulse::Pulse,
     source,
     spool::Spool,
@@ -74,6 +75,7 @@ async fn of(database: TestDatabase, config: StoreConfig) -> Given {
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
         spool: Spool::new(&spool.path().join("spool"), 1 << 30).unwrap(),
         settings: settings(),
+        metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
     };
     let owner = database.owner().await.unwrap();
     Given { steps, owner, database, store: config, spool }

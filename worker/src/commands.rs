@@ -9,12 +9,15 @@ mod doctor;
 mod night;
 mod request;
 mod schedule;
+mod status;
 mod steer;
 mod upkeep;
 mod verify;
+mod watch;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
+use chrono::NaiveDate;
 use clap::{Parser, Subcommand, ValueEnum};
 use export_activities::operate::RevokeReason;
 use uuid::Uuid;
@@ -52,6 +55,8 @@ enum Command {
     /// The two schedules of Temporal.
     #[command(subcommand)]
     Schedule(Schedule),
+    /// Show how everything stands; exits with 1 when something needs a person, and says what and how.
+    Status,
     /// The nightly run.
     #[command(subcommand)]
     Night(Night),
@@ -160,6 +165,14 @@ enum Night {
     },
     /// End the running night: its attempts let go of their requests, which stay pending.
     Cancel,
+    /// Show what a night did, from the log; Temporal is not asked.
+    Show {
+        /// The UTC date on which it began; by default the last that did anything.
+        #[arg(long, value_name = "DATE")]
+        night: Option<NaiveDate>,
+    },
+    /// Follow the night that is running to its end.
+    Watch,
 }
 
 #[derive(Debug, Subcommand)]
@@ -315,6 +328,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Schedule(Schedule::Pause { why, all }) => schedule::pause(output, &why, all).await,
         Command::Schedule(Schedule::Unpause) => schedule::unpause(output).await,
         Command::Schedule(Schedule::Delete { yes: _ }) => schedule::delete(output).await,
+        Command::Status => status::status(&config, output).await,
+        Command::Night(Night::Show { night }) => watch::show(&config, output, night).await,
+        Command::Night(Night::Watch) => watch::watch(&config, output).await,
         Command::Night(Night::Trigger { wait }) => night::trigger(&config, output, wait).await,
         Command::Night(Night::Pause { why, by }) => steer::pause(output, why, by).await,
         Command::Night(Night::Resume { why, by }) => steer::resume(output, why, by).await,
@@ -376,6 +392,9 @@ mod tests {
             "night window 10 --output json".to_owned(),
             "night cancel".to_owned(),
             format!("request fulfil {id} --wait"),
+            "night show --night 2026-11-21".to_owned(),
+            "night watch".to_owned(),
+            "status --output json".to_owned(),
             format!("request create --user {id}"),
             "request list --status pending".to_owned(),
             format!("request show {id} --reveal"),
@@ -400,6 +419,7 @@ mod tests {
             ("request create --user me", ErrorKind::ValueValidation),
             ("request revoke 0f0e9e3e-6f0c-4f7e-8d40-d2c1f2a8a111", ErrorKind::MissingRequiredArgument),
             ("request list --status done", ErrorKind::InvalidValue),
+            ("night show --night yesterday", ErrorKind::ValueValidation),
             ("expire --force", ErrorKind::MissingRequiredArgument),
             ("night pause", ErrorKind::MissingRequiredArgument),
             ("night pause --why=", ErrorKind::ValueValidation),

@@ -9,6 +9,7 @@ pub mod variable;
 
 use std::{
     fmt,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -109,6 +110,8 @@ pub struct Config {
     pub lease: Duration,
     /// `EXPORT_SWEEP_MIN_AGE`
     pub sweep_min_age: Duration,
+    /// `EXPORT_HTTP_ADDR`
+    pub http_addr: Option<SocketAddr>,
     /// `EXPORT_LOG_FORMAT`
     pub log_format: LogFormat,
 }
@@ -169,6 +172,7 @@ impl Config {
             stall_timeout: env.time(&variable::STALL_TIMEOUT, Duration::from_secs(1)..=12 * HOUR),
             lease: env.time(&variable::LEASE, Duration::from_secs(1)..=HOUR),
             sweep_min_age: env.time(&variable::SWEEP_MIN_AGE, Duration::ZERO..=24 * 365 * HOUR),
+            http_addr: http_addr(&mut env),
             log_format: log_format(&mut env),
         };
         if env.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: env.problems }) }
@@ -303,6 +307,19 @@ fn signing(env: &mut Reader<'_>) -> Option<(String, SecretString)> {
     }
 }
 
+fn http_addr(env: &mut Reader<'_>) -> Option<SocketAddr> {
+    let text = env.text(&variable::HTTP_ADDR)?;
+    let address = text.parse().ok();
+    if address.is_none() {
+        env.problems.push(format!(
+            "{} is `{text}`: set an IP address and a port, such as {}",
+            variable::HTTP_ADDR.name,
+            variable::HTTP_ADDR.example
+        ));
+    }
+    address
+}
+
 fn log_format(env: &mut Reader<'_>) -> LogFormat {
     match env.text(&variable::LOG_FORMAT).as_deref() {
         None | Some("auto") => LogFormat::Auto,
@@ -385,16 +402,18 @@ mod tests {
             ("EXPORT_BUCKET", "s3://exports/"),
             ("EXPORT_SIGNING_ACCESS_KEY_ID", "AKIA1"),
             ("EXPORT_LOG_FORMAT", "xml"),
+            ("EXPORT_HTTP_ADDR", "9464"),
         ])
         .unwrap_err();
         let text = error.to_string();
-        assert_eq!(error.problems.len(), 5, "{text}");
+        assert_eq!(error.problems.len(), 6, "{text}");
         for part in [
             "EXPORT_SLOTS is 0: set it between 1 and 1000",
             "EXPORT_LEASE is `60`: set a time such as 250ms, 30s, 5m or 24h, from 1s to 1h",
             "EXPORT_BUCKET is `s3://exports/`",
             "EXPORT_SIGNING_ACCESS_KEY_ID is set without EXPORT_SIGNING_SECRET_ACCESS_KEY",
             "EXPORT_LOG_FORMAT is `xml`: set auto, human or json",
+            "EXPORT_HTTP_ADDR is `9464`: set an IP address and a port, such as 127.0.0.1:9464",
         ] {
             assert!(text.contains(part), "no `{part}` in: {text}");
         }

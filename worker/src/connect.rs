@@ -45,6 +45,12 @@ pub async fn once(pool: &PgPool) -> sqlx::Result<PgConnection> {
     PgConnection::connect_with(&pool.connect_options()).await
 }
 
+/// Connects once for a look that must not last: the server itself ends a statement that takes longer than a moment.
+pub async fn glance(pool: &PgPool) -> sqlx::Result<PgConnection> {
+    let options = pool.connect_options();
+    PgConnection::connect_with(&options.as_ref().clone().options([("statement_timeout", "2s")])).await
+}
+
 /// Makes the pool that reads the exported tables; nothing is connected yet.
 pub fn source(config: &Config) -> Result<PgPool> {
     source::pool(config.source_url()?, config.source_connections, config.acquire_timeout)

@@ -10,24 +10,29 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use chrono::{DateTime, Utc};
 use export_workflows::{
-    contract::{NIGHTLY_BATCH, is_request_workflow_id, request_workflow_id},
+    contract::{NIGHTLY_BATCH, is_request_workflow_id, passes_queue, request_workflow_id},
     nightly_batch::NightInput,
 };
 use futures::TryStreamExt as _;
 use serde::Serialize;
 use temporalio_client::{
-    Client, NamespacedClient as _, UntypedWorkflow, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
-    WorkflowStartOptions,
+    Client, NamespacedClient as _, UntypedWorkflow, WorkflowExecutionInfo, WorkflowIdConflictPolicy,
+    WorkflowIdReusePolicy, WorkflowStartOptions,
     errors::{WorkflowGetResultError, WorkflowInteractionError, WorkflowStartError},
+    grpc::WorkflowService as _,
     schedules::{ScheduleDescription, ScheduleError, ScheduleOverlapPolicy},
 };
 use temporalio_common::{
     data_converters::{RawValue, SerializationContextData, WorkflowSerializationContext},
     error::IncomingError,
-    protos::temporal::api::common::v1::Payload,
+    protos::temporal::api::{
+        common::v1::Payload, enums::v1::TaskQueueType, taskqueue::v1::TaskQueue,
+        workflowservice::v1::DescribeTaskQueueRequest,
+    },
 };
-use tonic::Code;
+use tonic::{Code, IntoRequest as _};
 use uuid::Uuid;
 
 /// How long a triggered schedule may take to show its run: the server starts it in a workflow of its own.
@@ -84,10 +89,30 @@ pub async fn trigger(client: &Client, task_queue: &str) -> Result<Night> {
     }
 }
 
-/// Names the night that is running, whoever started it.
-pub async fn running(client: &Client) -> Result<Option<String>> {
+/// A night that is running.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its workflow id.
+    pub workflow_id: String,
+    /// When its first run began, by Temporal's clock.
+    pub since: DateTime<Utc>,
+}
+
+/// Finds the night that is running, and when its first run began.
+pub async fn running(client: &Client) -> Result<Option<Running>> {
     let schedule = describe(client).await?;
-    find_running(client, schedule.as_ref()).await
+    let Some(workflow_id) = find_running(client, schedule.as_ref()).await? else { return Ok(None) };
+    let run = |run_id: Option<String>| {
+        let run = WorkflowExecutionInfo::builder().namespace(client.namespace()).workflow_id(&workflow_id);
+        run.maybe_run_id(run_id).build().bind_untyped(client.clone())
+    };
+    let context = || format!("failed to look at `{workflow_id}`");
+    let now = run(None).describe(Default::default()).await.with_context(context)?;
+    let info = now.raw().workflow_execution_info.as_ref();
+    let first = info.map(|info| info.first_run_id.clone()).filter(|id| !id.is_empty());
+    let first = run(first).describe(Default::default()).await.with_context(context)?;
+    let since = first.start_time().map(DateTime::from).with_context(context)?;
+    Ok(Some(Running { workflow_id, since }))
 }
 
 /// Fulfils one request at once, in a run of its own beside the night; names the one that is running already. The claim
@@ -234,18 +259,36 @@ fn cause(error: &IncomingError) -> String {
     }
 }
 
+/// How many polls the server knows of for each of our queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Pollers {
+    /// For exports: the fewer of those that ask for runs and those that ask for activities.
+    pub exports: usize,
+    /// For expiry passes and sweeps.
+    pub passes: usize,
+}
+
+/// Asks who polls; the server forgets a poller five minutes after its last poll.
+pub async fn pollers(client: &Client, task_queue: &str) -> Result<Pollers> {
+    let passes = passes_queue(task_queue);
+    let (runs, exports, passes) = tokio::try_join!(
+        count_pollers(client, task_queue, TaskQueueType::Workflow),
+        count_pollers(client, task_queue, TaskQueueType::Activity),
+        count_pollers(client, &passes, TaskQueueType::Activity),
+    )?;
+    Ok(Pollers { exports: runs.min(exports), passes })
+}
+
 /// Tells whether any worker asks for the runs of this task queue; none means that nothing will move.
 pub async fn worker_is_polling(client: &Client, task_queue: &str) -> Result<bool> {
-    use temporalio_client::grpc::WorkflowService as _;
-    use temporalio_common::protos::temporal::api::{
-        enums::v1::TaskQueueType, taskqueue::v1::TaskQueue, workflowservice::v1::DescribeTaskQueueRequest,
-    };
-    use tonic::IntoRequest as _;
+    Ok(count_pollers(client, task_queue, TaskQueueType::Workflow).await? > 0)
+}
 
+async fn count_pollers(client: &Client, task_queue: &str, kind: TaskQueueType) -> Result<usize> {
     let request = DescribeTaskQueueRequest {
         namespace: client.namespace(),
         task_queue: Some(TaskQueue { name: task_queue.to_owned(), ..Default::default() }),
-        task_queue_type: TaskQueueType::Workflow.into(),
+        task_queue_type: kind.into(),
         ..Default::default()
     };
     let answer = client
@@ -253,5 +296,5 @@ pub async fn worker_is_polling(client: &Client, task_queue: &str) -> Result<bool
         .describe_task_queue(request.into_request())
         .await
         .with_context(|| format!("failed to look at task queue `{task_queue}`"))?;
-    Ok(!answer.into_inner().pollers.is_empty())
+    Ok(answer.into_inner().pollers.len())
 }

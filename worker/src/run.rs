@@ -5,6 +5,7 @@
 
 pub(crate) mod outage;
 mod probe;
+pub(crate) mod readiness;
 
 use std::sync::{
     Arc,
@@ -15,13 +16,18 @@ use anyhow::{Context as _, Result};
 use export_activities::{
     exports::{ExportSteps, Settings},
     installation,
+    metrics::Metrics,
     spool::Spool,
     store::{Store, TemporaryCredentials},
 };
 use export_workflows::{contract::passes_queue, export_expiry::ExportExpiry, nightly_batch::NightlyBatch};
+use prometheus::Registry;
 use sqlx::{Connection as _, PgPool};
 use temporalio_client::{Client, NamespacedClient as _};
-use temporalio_common::worker::{WorkerDeploymentOptions, WorkerDeploymentVersion};
+use temporalio_common::{
+    telemetry::TelemetryOptions,
+    worker::{WorkerDeploymentOptions, WorkerDeploymentVersion},
+};
 use temporalio_sdk::{
     Runtime, Worker, WorkerOptions,
     error::WorkerRunError,
@@ -35,10 +41,14 @@ use tokio::{signal::unix, sync::Notify};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::outage::{Outage, Trouble, wait_for};
+use self::{
+    outage::{Outage, Trouble, wait_for},
+    readiness::Readiness,
+};
 use crate::{
     config::{Config, show_time},
     connect::{self, explain},
+    http,
 };
 
 /// Workflow tasks at a time: they take milliseconds each.
@@ -58,21 +68,36 @@ pub async fn run(config: &Config) -> Result<()> {
     let catalogue = Arc::new(connect::catalogue(config)?);
     let spool = Spool::new(&config.spool_dir, config.spool_quota)?;
     let settings = settings(config)?;
-    let stop = stop_on_signals()?;
+    let readiness = Readiness::default();
+    let stop = stop_on_signals(&readiness)?;
     let state = connect::state(config)?;
     let source = connect::source(config)?;
     let store = connect::store(config).await?;
 
-    let Some(installation) = wait_for("the database", &stop, async || know(&state).await).await? else {
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry)?;
+    let http = match config.http_addr {
+        Some(address) => {
+            let (state, source, catalogue) = (state.clone(), source.clone(), Arc::clone(&catalogue));
+            let readings = http::Readings::new(state, source, catalogue, config.task_queue.clone());
+            let (readiness, spool) = (readiness.clone(), spool.clone());
+            let sources = http::Sources { registry, readiness, spool, readings };
+            Some(http::Server::start(address, sources).await?)
+        }
+        None => None,
+    };
+
+    let Some(installation) = wait_for("the database", &readiness, &stop, async || know(&state).await).await?
+    else {
         return Ok(());
     };
-    if wait_for("the source database", &stop, async || reach(&source).await).await?.is_none()
-        || wait_for("the store", &stop, async || own(&store, installation).await).await?.is_none()
+    if wait_for("the source database", &readiness, &stop, async || reach(&source).await).await?.is_none()
+        || wait_for("the store", &readiness, &stop, async || own(&store, installation).await).await?.is_none()
     {
         return Ok(());
     }
-    let steps = ExportSteps { state, source, store, installation, catalogue, spool, settings };
-    serve(config, &steps, &stop).await
+    let steps = ExportSteps { state, source, store, installation, catalogue, spool, settings, metrics };
+    serve(config, &steps, http.as_ref(), &readiness, &stop).await
 }
 
 /// Limits and times of the steps.
@@ -122,19 +147,30 @@ async fn own(store: &Store, installation: Uuid) -> Result<(), Trouble> {
 }
 
 /// Serves the task queue; begins afresh after an outage at the start, and after many activities.
-async fn serve(config: &Config, steps: &ExportSteps, stop: &CancellationToken) -> Result<()> {
-    let options = RuntimeOptions::builder().build().map_err(|error| anyhow::anyhow!(error))?;
+async fn serve(
+    config: &Config,
+    steps: &ExportSteps,
+    http: Option<&http::Server>,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let telemetry = TelemetryOptions::builder().maybe_metrics(http.map(http::Server::meter)).build();
+    let options = RuntimeOptions::builder().telemetry_options(telemetry).build();
+    let options = options.map_err(|error| anyhow::anyhow!(error))?;
     let runtime = Runtime::from_current_tokio(options).context("failed to start the Temporal runtime")?;
-    let mut outage = Outage::new("Temporal");
+    let mut outage = Outage::new("Temporal", readiness);
     while !stop.is_cancelled() {
-        let connected = wait_for("Temporal", stop, async || {
+        let connected = wait_for("Temporal", readiness, stop, async || {
             // A broken configuration does not mend itself; a server that is away does.
             connect::temporal_options().map_err(Trouble::Refuse)?;
             connect::temporal().await.map_err(|error| Trouble::Wait(explain::temporal(&error)))
         });
         let Some(client) = connected.await? else { return Ok(()) };
-        let probe = tokio::spawn(probe::watch(client.clone(), stop.child_token()));
-        let ended = serve_over(config, &runtime, &client, steps, stop, &mut outage).await;
+        if let Some(http) = http {
+            http.connected(&client);
+        }
+        let probe = tokio::spawn(probe::watch(client.clone(), readiness.clone(), stop.child_token()));
+        let ended = serve_over(config, &runtime, &client, steps, readiness, stop, &mut outage).await;
         probe.abort();
         ended?;
     }
@@ -148,6 +184,7 @@ async fn serve_over(
     runtime: &Runtime,
     client: &Client,
     steps: &ExportSteps,
+    readiness: &Readiness,
     stop: &CancellationToken,
     outage: &mut Outage,
 ) -> Result<()> {
@@ -174,6 +211,7 @@ async fn serve_over(
             config.task_queue,
             client.namespace()
         );
+        readiness.serves();
         let ended = tokio::try_join!(exports.run(), passes.run());
         drain.abort();
         match ended {
@@ -281,18 +319,19 @@ impl ActivityInboundInterceptor for Renewal {
 }
 
 /// Turns the first SIGTERM or SIGINT into a drain and the second into the end.
-fn stop_on_signals() -> Result<CancellationToken> {
+fn stop_on_signals(readiness: &Readiness) -> Result<CancellationToken> {
     let mut terminate =
         unix::signal(unix::SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt()).context("failed to listen for SIGINT")?;
     let stop = CancellationToken::new();
-    let told = stop.clone();
+    let (told, readiness) = (stop.clone(), readiness.clone());
     tokio::spawn(async move {
         let mut signal = async || {
             tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
         };
         signal().await;
         tracing::info!("Stopping: attempts in flight may finish; a second signal ends them at once");
+        readiness.stops();
         told.cancel();
         signal().await;
         tracing::warn!("Ended by a second signal; what was in flight will be taken over after its lease");

@@ -27,6 +27,8 @@ use temporalio_common::protos::temporal::api::{
 use tonic::{Code, IntoRequest as _};
 use uuid::Uuid;
 
+use crate::connect::explain::Explained;
+
 /// One of our schedules; its id is the workflow's type and id.
 #[derive(Debug)]
 pub struct Definition {
@@ -86,6 +88,23 @@ pub struct Standing {
     pub missed: i64,
     /// Starts that were left out because a run was still running.
     pub skipped: i64,
+}
+
+impl Standing {
+    /// Says what keeps its runs from starting as they should.
+    pub fn trouble(&self) -> Option<Explained> {
+        let id = &self.id;
+        if !self.as_defined {
+            let cause = format!("schedule `{id}`: {}", self.differences.join("; "));
+            return Some(Explained::new(cause, "run `export-worker schedule apply`"));
+        }
+        let note = self.note.as_deref().unwrap_or("without a note");
+        self.paused.then(|| {
+            let remedy =
+                format!("when it may run again: `temporal schedule toggle --unpause --schedule-id {id}`");
+            Explained::new(format!("schedule `{id}` is paused ({note})"), remedy)
+        })
+    }
 }
 
 /// Creates or updates both schedules.

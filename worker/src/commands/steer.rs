@@ -7,7 +7,8 @@ use temporalio_client::Client;
 
 use super::Verdict;
 use crate::{
-    connect, night,
+    connect,
+    night::{self, Running},
     output::Output,
     steer::{self, Answer, Order},
 };
@@ -48,7 +49,9 @@ pub(super) async fn window(output: Output, lanes: u32) -> Result<Verdict> {
 
 async fn say(output: Output, order: Order, then: &str) -> Result<Verdict> {
     let client = connect::temporal().await?;
-    let Some(id) = night::running(&client).await? else { return none_runs(output) };
+    let Some(Running { workflow_id: id, .. }) = night::running(&client).await? else {
+        return none_runs(output);
+    };
     let (done, sentence, steering) = match steer::give(&client, &id, order).await? {
         Answer::Taken(steering) => (true, format!("`{id}` {then}"), Some(steering)),
         Answer::Refused(why) => (false, format!("`{id}` refuses: {why}"), None),
@@ -60,7 +63,9 @@ async fn say(output: Output, order: Order, then: &str) -> Result<Verdict> {
 /// Ends the night.
 pub(super) async fn cancel(output: Output) -> Result<Verdict> {
     let client: Client = connect::temporal().await?;
-    let Some(id) = night::running(&client).await? else { return none_runs(output) };
+    let Some(Running { workflow_id: id, .. }) = night::running(&client).await? else {
+        return none_runs(output);
+    };
     steer::cancel(&client, &id, "`export-worker night cancel`").await?;
     let sentence = format!(
         "`{id}` was told to end: its attempts let go within seconds, and what is pending waits for the next night"

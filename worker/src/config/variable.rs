@@ -230,6 +230,14 @@ pub static SWEEP_MIN_AGE: Variable = Variable::new(
      claims alone; longer keeps personal data lying about.",
 );
 
+pub static HTTP_ADDR: Variable = Variable::example(
+    "EXPORT_HTTP_ADDR",
+    "127.0.0.1:9464",
+    "Where the worker answers /metrics, /livez and /readyz, without TLS or password; none: nowhere, so that no port is \
+     open unasked and several workers fit on one machine. Reachable from outside, it tells strangers how busy the \
+     platform is.",
+);
+
 pub static LOG_FORMAT: Variable = Variable::new(
     "EXPORT_LOG_FORMAT",
     "auto",
@@ -277,7 +285,7 @@ pub static GROUPS: [Group; 6] = [
         title: "Limits",
         variables: &[&MAX_ATTEMPTS, &MAX_LOST, &DEFER_AFTER, &STALL_TIMEOUT, &LEASE, &SWEEP_MIN_AGE],
     },
-    Group { title: "Logs", variables: &[&LOG_FORMAT] },
+    Group { title: "Watching", variables: &[&HTTP_ADDR, &LOG_FORMAT] },
 ];
 
 /// What `.env.sample` says of the variables that are not ours.

@@ -12,8 +12,6 @@ use crate::{
     night, schedule,
 };
 
-const REMEDY: &str = "run `export-worker schedule apply`";
-
 /// Examines Temporal.
 pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
     let client = match connect::temporal().await {
@@ -54,15 +52,10 @@ pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
 fn judge(standing: &schedule::Standing) -> Line {
     const CHECK: &str = "schedules";
     let id = &standing.id;
-    if !standing.as_defined {
-        let cause = format!("`{id}`: {}", standing.differences.join("; "));
-        return Line::failed(CHECK, Explained::new(cause, REMEDY));
-    }
-    if standing.paused {
-        let note = standing.note.as_deref().unwrap_or("without a note");
-        let remedy =
-            format!("when it may run again: `temporal schedule toggle --unpause --schedule-id {id}`");
-        return Line::warning(CHECK, Explained::new(format!("`{id}` is paused ({note})"), remedy));
+    match standing.trouble() {
+        Some(trouble) if standing.as_defined => return Line::warning(CHECK, trouble),
+        Some(trouble) => return Line::failed(CHECK, trouble),
+        None => {}
     }
     let next = standing.next.map(|at| at.to_rfc3339()).unwrap_or_default();
     Line::ok(CHECK, format!("`{id}` fires next at {next}"))

@@ -1,4 +1,4 @@
-//! Waits for what is not there yet, and says so once per outage and once when it is back.
+//! Waits for what is not there yet, and says so once per outage and once when it is back; meanwhile nobody is ready.
 
 use std::{
     collections::HashSet,
@@ -7,6 +7,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
+use super::readiness::Readiness;
 use crate::connect::explain::Explained;
 
 /// How patiently something is waited for.
@@ -38,19 +39,21 @@ pub(crate) enum Trouble {
 /// Tries until it works; `None` when the worker is to stop first.
 pub(crate) async fn wait_for<T>(
     what: &str,
+    readiness: &Readiness,
     stop: &CancellationToken,
     attempt: impl AsyncFnMut() -> Result<T, Trouble>,
 ) -> anyhow::Result<Option<T>> {
-    wait_with(PATIENCE, what, stop, attempt).await
+    wait_with(PATIENCE, what, readiness, stop, attempt).await
 }
 
 async fn wait_with<T>(
     patience: Patience,
     what: &str,
+    readiness: &Readiness,
     stop: &CancellationToken,
     mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
 ) -> anyhow::Result<Option<T>> {
-    let mut outage = Outage::new(what);
+    let mut outage = Outage::new(what, readiness);
     let mut pause = patience.first_pause;
     loop {
         let tried = tokio::select! {
@@ -83,18 +86,20 @@ async fn wait_with<T>(
 #[derive(Debug)]
 pub(crate) struct Outage {
     what: String,
+    readiness: Readiness,
     since: Option<Instant>,
     said: HashSet<String>,
 }
 
 impl Outage {
-    pub(crate) fn new(what: &str) -> Self {
-        Self { what: what.to_owned(), since: None, said: HashSet::new() }
+    pub(crate) fn new(what: &str, readiness: &Readiness) -> Self {
+        Self { what: what.to_owned(), readiness: readiness.clone(), since: None, said: HashSet::new() }
     }
 
     /// It is not there. Returns whether that was news.
     pub(crate) fn goes_on(&mut self, explained: &Explained) -> bool {
         self.since.get_or_insert_with(Instant::now);
+        self.readiness.waits(format!("Waiting for {}: {explained}", self.what));
         if !self.said.insert(explained.cause.clone()) {
             return false;
         }
@@ -107,6 +112,7 @@ impl Outage {
         let Some(since) = self.since.take() else { return false };
         self.said.clear();
         let seconds = since.elapsed().as_secs();
+        self.readiness.waits(format!("{} is back; the worker goes on", capital(&self.what)));
         tracing::info!(outage.seconds = seconds, "{} is back after {seconds} s", capital(&self.what));
         true
     }
@@ -133,10 +139,12 @@ mod tests {
 
     #[test]
     fn an_outage_is_said_once_and_its_end_once() {
-        let mut outage = Outage::new("the store");
+        let readiness = Readiness::default();
+        let mut outage = Outage::new("the store", &readiness);
         assert!(!outage.over(), "nothing was lost yet");
         assert!(outage.goes_on(&why("refused")));
         assert!(!outage.goes_on(&why("refused")));
+        assert_eq!(readiness.why_not().as_deref(), Some("Waiting for the store: refused: mend it"));
         assert!(outage.goes_on(&why("wrong password")), "a new cause is news");
         assert!(!outage.goes_on(&why("refused")));
         assert!(outage.over());
@@ -146,26 +154,28 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_ends_with_success_with_a_refusal_or_with_the_stop() {
-        let stop = CancellationToken::new();
+        let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let mut tries = 0;
-        let found = wait_with(HASTE, "x", &stop, async || {
+        let found = wait_with(HASTE, "x", &readiness, &stop, async || {
             tries += 1;
             if tries < 4 { Err(Trouble::Wait(why("not yet"))) } else { Ok(tries) }
         });
         assert_eq!(found.await.unwrap(), Some(4));
-        let refused =
-            wait_with(HASTE, "x", &stop, async || Err::<(), _>(Trouble::Refuse(anyhow::anyhow!("no"))));
+        let refused = wait_with(HASTE, "x", &readiness, &stop, async || {
+            Err::<(), _>(Trouble::Refuse(anyhow::anyhow!("no")))
+        });
         assert!(refused.await.is_err());
         stop.cancel();
-        let stopped = wait_with(HASTE, "x", &stop, async || Err::<(), _>(Trouble::Wait(why("not yet"))));
+        let stopped =
+            wait_with(HASTE, "x", &readiness, &stop, async || Err::<(), _>(Trouble::Wait(why("not yet"))));
         assert_eq!(stopped.await.unwrap(), None);
     }
 
     #[tokio::test]
     async fn a_black_hole_is_given_up_and_tried_again() {
-        let stop = CancellationToken::new();
+        let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let mut tries = 0;
-        let found = wait_with(HASTE, "x", &stop, async || {
+        let found = wait_with(HASTE, "x", &readiness, &stop, async || {
             tries += 1;
             if tries == 1 {
                 std::future::pending::<()>().await;

@@ -1,6 +1,7 @@
 //! Watches the way to Temporal while the worker runs: says once that it is lost and once that it is back.
 //!
-//! The worker's pollers resume by themselves after an outage, but the SDK tells nobody; this probe only speaks.
+//! The worker's pollers resume by themselves after an outage, but the SDK tells nobody; this probe only speaks, in the log and as
+//! readiness.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::GetSystemInfo
 use tokio_util::sync::CancellationToken;
 use tonic::IntoRequest as _;
 
-use super::outage::Outage;
+use super::{outage::Outage, readiness::Readiness};
 use crate::connect::explain::Explained;
 
 /// How often the server is asked.
@@ -20,8 +21,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const MISSES: u32 = 2;
 
 /// Asks until `stop`.
-pub(super) async fn watch(client: Client, stop: CancellationToken) {
-    let mut outage = Outage::new("Temporal");
+pub(super) async fn watch(client: Client, readiness: Readiness, stop: CancellationToken) {
+    let mut outage = Outage::new("Temporal", &readiness);
     let mut missed = 0;
     loop {
         tokio::select! {
@@ -30,7 +31,9 @@ pub(super) async fn watch(client: Client, stop: CancellationToken) {
         }
         if answers(&client).await {
             missed = 0;
-            outage.over();
+            if outage.over() {
+                readiness.serves();
+            }
             continue;
         }
         missed += 1;

@@ -1,0 +1,177 @@
+//! Counts how the queue and a night stand, for whoever watches. It reads only, and one statement a question.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use chrono::{DateTime, Months, NaiveDate, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+
+/// How the queue stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Queue {
+    /// Requests that wait for a night.
+    pub pending: i64,
+    /// When the oldest of them was made.
+    pub oldest_pending: Option<DateTime<Utc>>,
+    /// Requests whose row says `ready`.
+    pub ready: i64,
+    /// Since when the oldest of those should have been expired.
+    pub overdue_since: Option<DateTime<Utc>>,
+    /// Archives of failed requests that are still in the store.
+    pub deletions_left: i64,
+    /// The database's clock, by which all of this is judged.
+    pub now: DateTime<Utc>,
+}
+
+impl Queue {
+    /// Gives how long the oldest pending request has waited; zero when none waits.
+    pub fn oldest_pending_seconds(&self) -> i64 {
+        self.since(self.oldest_pending)
+    }
+
+    /// Gives how long the oldest overdue request has been overdue; zero when none is.
+    pub fn overdue_seconds(&self) -> i64 {
+        self.since(self.overdue_since)
+    }
+
+    /// Gives the whole days that are left until the oldest pending request is a month old, which is what the law allows.
+    pub fn days_left(&self) -> Option<i64> {
+        let limit = self.oldest_pending?.checked_add_months(Months::new(1))?;
+        Some((limit - self.now).num_days())
+    }
+
+    fn since(&self, moment: Option<DateTime<Utc>>) -> i64 {
+        moment.map_or(0, |moment| (self.now - moment).num_seconds().max(0))
+    }
+}
+
+/// Counts the queue. Each count has a partial index of its own, so it costs what is counted and never the whole table.
+pub async fn queue(state: &mut PgConnection) -> Result<Queue> {
+    sqlx::query_as!(
+        Queue,
+        r#"select p.pending as "pending!", p.oldest_pending, r.ready as "ready!", r.overdue_since,
+               d.deletions_left as "deletions_left!", clock_timestamp() as "now!"
+           from (select count(*) as pending, min(requested_at) as oldest_pending
+                 from public.data_export_requests where status = 'pending') p,
+                (select count(*) as ready,
+                     min(expires_at) filter (where expires_at <= clock_timestamp()) as overdue_since
+                 from public.data_export_requests where status = 'ready') r,
+                (select count(*) as deletions_left from public.data_export_requests
+                 where status = 'failed' and object_key is not null and object_deleted_at is null) d"#
+    )
+    .fetch_one(state)
+    .await
+    .context("failed to count the queue")
+}
+
+/// Counts the failed requests by reason; this reads the whole table.
+pub async fn failed(state: &mut PgConnection) -> Result<BTreeMap<String, i64>> {
+    let rows = sqlx::query!(
+        r#"select failure_reason as "reason!", count(*) as "count!" from public.data_export_requests
+           where status = 'failed' group by failure_reason"#
+    )
+    .fetch_all(state)
+    .await
+    .context("failed to count the failed requests")?;
+    Ok(rows.into_iter().map(|row| (row.reason, row.count)).collect())
+}
+
+/// What the log says of one night.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Night {
+    /// The UTC date on which it began.
+    pub night: NaiveDate,
+    /// Those that it made ready.
+    pub ready: i64,
+    /// Those that it failed, by reason.
+    pub failed: BTreeMap<String, i64>,
+    /// Delivered requests that it ended, by reason: overdue, or their user is gone.
+    pub ended: BTreeMap<String, i64>,
+    /// Bytes in the archives of those that are ready.
+    pub bytes: i64,
+    /// Rows in them.
+    pub rows: i64,
+    /// The first line that it wrote.
+    pub first: Option<DateTime<Utc>>,
+    /// The last.
+    pub last: Option<DateTime<Utc>>,
+}
+
+/// Gives the last night that wrote a line into the log.
+pub async fn last_night(state: &mut PgConnection) -> Result<Option<NaiveDate>> {
+    sqlx::query_scalar!("select max(night) from public.data_export_events where night is not null")
+        .fetch_one(state)
+        .await
+        .context("failed to look for the last night")
+}
+
+/// Reads what a night did, from `since` on; `None` when it wrote no line.
+pub async fn night(
+    state: &mut PgConnection,
+    night: NaiveDate,
+    since: Option<DateTime<Utc>>,
+) -> Result<Option<Night>> {
+    let lines = sqlx::query!(
+        r#"select e.kind, e.reason, d.delivered as "delivered!", count(*) as "count!", min(e.at) as "first!",
+               max(e.at) as "last!", coalesce(sum(e.archive_bytes), 0)::bigint as "bytes!",
+               coalesce(sum((select sum(n.value::bigint) from jsonb_each_text(e.row_counts) n)), 0)::bigint as "rows!"
+           from public.data_export_events e,
+               lateral (select e.kind = 'failed' and e.object_key is not null as delivered) d
+           where e.night = $1 and ($2::timestamptz is null or e.at >= $2)
+           group by e.kind, e.reason, d.delivered"#,
+        night,
+        since,
+    )
+    .fetch_all(&mut *state)
+    .await
+    .context("failed to read the night's lines of the log")?;
+    let Some(first) = lines.iter().map(|line| line.first).min() else { return Ok(None) };
+    let mut found = Night { night, first: Some(first), ..Default::default() };
+    for line in lines {
+        found.last = found.last.max(Some(line.last));
+        match (line.kind.as_str(), line.reason) {
+            ("ready", _) => {
+                found.ready = line.count;
+                found.bytes = line.bytes;
+                found.rows = line.rows;
+            }
+            ("failed", Some(reason)) if line.delivered => {
+                found.ended.insert(reason, line.count);
+            }
+            ("failed", Some(reason)) => {
+                found.failed.insert(reason, line.count);
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Counts the requests that were pending at a moment: those that still are, and those that left it later. This reads
+/// the whole table.
+pub async fn requested(state: &mut PgConnection, at: DateTime<Utc>) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from public.data_export_requests r
+           where r.requested_at <= $1 and (r.status = 'pending' or exists (
+               select from public.data_export_events e
+               where e.request_id = r.id and e.at >= $1
+                   and (e.kind = 'ready' or e.kind = 'failed' and e.object_key is null)))"#,
+        at,
+    )
+    .fetch_one(state)
+    .await
+    .context("failed to count the requests of the night")
+}
+
+/// Counts the requests that were made before a moment and are pending now.
+pub async fn still_pending(state: &mut PgConnection, made_before: DateTime<Utc>) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from public.data_export_requests
+           where status = 'pending' and requested_at <= $1"#,
+        made_before,
+    )
+    .fetch_one(state)
+    .await
+    .context("failed to count the pending requests")
+}

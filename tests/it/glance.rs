@@ -1,0 +1,219 @@
+//! What an operator sees at a glance: whether a person is needed, what a night did, how the running one goes.
+
+use std::{collections::BTreeMap, process::Stdio};
+
+use export_tests::{
+    faulty_store::Fault,
+    platform::{self, SeedOptions},
+    shared::stack,
+    supervisor::Process,
+    tools, wait,
+};
+use serde_json::{Value, json};
+use tokio::process::Command;
+use uuid::Uuid;
+
+use crate::{
+    installation_of as given,
+    night_of::{NIGHT, Nights, SOON, kill},
+};
+
+/// How a command ended that may end badly.
+struct Said {
+    code: Option<i32>,
+    answer: Value,
+    aside: String,
+}
+
+async fn say(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Said {
+    let mut command = Command::new(tools::worker_program().unwrap());
+    tools::clean_environment(|name| {
+        command.env_remove(name);
+    });
+    command.args(["--output", "json"]).args(arguments).envs(environment).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = tokio::time::timeout(NIGHT, command.output()).await.unwrap().unwrap();
+    let aside = String::from_utf8(output.stderr).unwrap();
+    let answer = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}: {aside}", String::from_utf8_lossy(&output.stdout)));
+    Said { code: output.status.code(), answer, aside }
+}
+
+/// Gives the causes that `status` names, and fails unless its exit code fits them and each has a remedy.
+async fn troubles(nights: &Nights) -> Vec<String> {
+    let said = say(&nights.environment, &["status"]).await;
+    let troubles = said.answer["troubles"].as_array().unwrap();
+    assert!(troubles.iter().all(|trouble| !trouble["remedy"].as_str().unwrap().is_empty()), "{troubles:?}");
+    assert_eq!(said.code, Some(i32::from(!troubles.is_empty())), "{}", said.aside);
+    assert_eq!(said.answer["well"], troubles.is_empty());
+    troubles.iter().map(|trouble| trouble["cause"].as_str().unwrap().to_owned()).collect()
+}
+
+fn one_of(troubles: &[String], part: &str) -> bool {
+    troubles.iter().filter(|trouble| trouble.contains(part)).count() == 1
+}
+
+async fn run(nights: &Nights, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(&nights.owner).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_is_well_until_something_needs_a_person_and_then_says_what() {
+    let nights = Nights::new().await;
+    let idle = troubles(&nights).await;
+    assert_eq!(idle.len(), 2, "{idle:?}");
+    assert!(idle.iter().all(|trouble| trouble.starts_with("nobody polls task queue")), "{idle:?}");
+
+    let worker = nights.worker(&[]).await;
+    wait::until("a worker that polls both queues", SOON, || async {
+        Ok(troubles(&nights).await.is_empty().then_some(()))
+    })
+    .await
+    .unwrap();
+    nights.request(given::user(&nights.owner).await).await;
+    assert_eq!(troubles(&nights).await, Vec::<String>::new(), "a fresh request is no trouble");
+    nights.night().await;
+    kill(&worker).await;
+
+    run(&nights, "update public.data_export_requests set expires_at = now() - interval '20 min'").await;
+    run(
+        &nights,
+        "insert into public.data_export_requests (user_id, requested_at)
+         values (gen_random_uuid(), now() - interval '3 d')",
+    )
+    .await;
+    let reason = ["--reason", "spring cleaning"];
+    nights
+        .try_temporal(
+            &[&["schedule", "toggle", "--pause", "--schedule-id", "nightly_batch"][..], &reason].concat(),
+        )
+        .await
+        .unwrap();
+    nights.try_temporal(&["schedule", "delete", "--schedule-id", "export_expiry"]).await.unwrap();
+    let now = troubles(&nights).await;
+    assert_eq!(now.len(), 4, "{now:?}");
+    assert!(one_of(&now, "the oldest pending request has waited for 3 d 0 h, and "), "{now:?}");
+    assert!(one_of(&now, "a ready request is overdue by 20 min"), "{now:?}");
+    assert!(one_of(&now, "schedule `nightly_batch` is paused (spring cleaning)"), "{now:?}");
+    assert!(one_of(&now, "schedule `export_expiry`: it does not exist"), "{now:?}");
+    let status = say(&nights.environment, &["status"]).await.answer;
+    assert_eq!((&status["requests"]["pending"], &status["requests"]["ready"]), (&json!(1), &json!(1)));
+    let days = status["requests"]["days_left"].as_i64().unwrap();
+    assert!((24..=28).contains(&days), "{days} of a month are left after three days");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_tells_of_the_requests_without_temporal_and_of_temporal_without_the_database() {
+    let nights = Nights::new().await;
+    nights.request(Uuid::new_v4()).await;
+    let mut without = nights.environment.clone();
+    without.insert("TEMPORAL_ADDRESS".to_owned(), "127.0.0.1:1".to_owned());
+    let said = say(&without, &["status"]).await;
+    assert_eq!((said.code, &said.answer["requests"]["pending"]), (Some(1), &json!(1)), "{}", said.aside);
+    assert!(said.answer["troubles"][0]["cause"].as_str().unwrap().contains("cannot reach Temporal"));
+
+    let mut without = nights.environment.clone();
+    without.insert("EXPORT_DATABASE_URL".to_owned(), "postgres://nobody:x@127.0.0.1:1/none".to_owned());
+    let said = say(&without, &["status"]).await;
+    assert_eq!(said.code, Some(1), "{}", said.aside);
+    assert!(
+        said.answer["requests"].is_null() && said.answer["nights"]["next"].is_string(),
+        "{}",
+        said.answer
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_is_shown_from_the_log_alone() {
+    let nights = Nights::new().await;
+    let _worker = nights.worker(&[]).await;
+    let none = say(&nights.environment, &["night", "show"]).await;
+    assert_eq!((none.code, &none.answer["sentence"]), (Some(1), &json!("No night has written into the log")));
+    let seeded = platform::seed(&nights.owner, &SeedOptions::default()).await.unwrap();
+    for user in seeded.users.iter().copied().chain([Uuid::new_v4()]) {
+        nights.request(user).await;
+    }
+    nights.night().await;
+
+    let mut without_temporal = nights.environment.clone();
+    without_temporal.insert("TEMPORAL_ADDRESS".to_owned(), "127.0.0.1:1".to_owned());
+    let shown = say(&without_temporal, &["night", "show"]).await;
+    let delivered = seeded.users.len();
+    let (bytes, rows): (i64, i64) = sqlx::query_as(
+        "select sum(archive_bytes)::bigint, sum((select sum(value::bigint) from jsonb_each_text(row_counts)))::bigint
+         from public.data_export_requests",
+    )
+    .fetch_one(&nights.owner)
+    .await
+    .unwrap();
+    let night = shown.answer;
+    assert_eq!(shown.code, Some(0), "{}", shown.aside);
+    assert_eq!((&night["requested"], &night["ready"]), (&json!(delivered + 1), &json!(delivered)), "{night}");
+    assert_eq!((&night["failed"], &night["ended"]), (&json!({"account_deleted": 1}), &json!({})), "{night}");
+    assert_eq!((&night["bytes"], &night["rows"]), (&json!(bytes), &json!(rows)), "{night}");
+    assert!(night["first"].as_str().unwrap() <= night["last"].as_str().unwrap());
+
+    // What was delivered and is over is not among the failures of a night.
+    run(
+        &nights,
+        "update public.data_export_requests set expires_at = now() - interval '1 s'
+         where id = (select id from public.data_export_requests where status = 'ready' limit 1)",
+    )
+    .await;
+    nights.night().await;
+    let date = night["night"].as_str().unwrap();
+    let later = say(&without_temporal, &["night", "show", "--night", date]).await.answer;
+    assert_eq!((&later["failed"], &later["ended"]), (&json!({"account_deleted": 1}), &json!({"expired": 1})));
+    let other = say(&without_temporal, &["night", "show", "--night", "2001-01-01"]).await;
+    assert_eq!(
+        (other.code, &other.answer["sentence"]),
+        (Some(1), &json!("No night of 2001-01-01 has written into the log"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_night_is_followed_to_its_end_good_or_bad() {
+    let nights = Nights::on_faulty_store().await;
+    let none = say(&nights.environment, &["night", "watch"]).await;
+    assert_eq!((none.code, &none.answer["workflow_id"]), (Some(0), &Value::Null));
+
+    nights.request(given::user(&nights.owner).await).await;
+    nights.request(Uuid::new_v4()).await;
+    nights.faulty().fail("PutObject", 2, Fault::Hold); // the first one marks the bucket
+    let _worker = nights.worker(&[]).await;
+    nights.begin_night().await;
+    let bad = watch(&nights, "0 ready, 1 failed, 1 pending").await;
+    let runs = nights.runs("nightly_batch").await;
+    let running = runs.iter().find(|run| run.status == "RUNNING").unwrap();
+    nights.try_temporal(&["workflow", "terminate", "--workflow-id", &running.id]).await.unwrap();
+    assert!(!bad.ended(SOON).await.unwrap().is_success());
+    let said = bad.output();
+    assert!(said.contains("The night did not complete: it was terminated"), "{said}");
+    assert!(said.lines().any(|line| line == "  account_deleted       1"), "{said}");
+    nights.ended().await;
+
+    nights.faulty().fail_all("PutObject", Fault::Hold);
+    nights.begin_night().await;
+    // What the night before did is not this one's.
+    let good = watch(&nights, "0 ready, 0 failed, 1 pending").await;
+    nights.faulty().release();
+    assert!(good.ended(NIGHT).await.unwrap().is_success(), "{}", good.last_words());
+    for line in ["ready                   1", "failed                  0"] {
+        assert!(good.output().lines().any(|said| said == line), "`{line}` is missing: {}", good.last_words());
+    }
+}
+
+/// Watches as an operator without a terminal does, and waits until that is said.
+async fn watch(nights: &Nights, line: &str) -> Process {
+    let name = format!("watch-{}", Uuid::new_v4().simple());
+    let stack = stack().await.unwrap();
+    let watch =
+        stack.start_worker(&name, &["night", "watch"], nights.environment.clone()).unwrap().kill_on_drop();
+    wait::until(line, SOON, || async {
+        watch.check_alive()?;
+        Ok(watch.output().lines().any(|said| said == line).then_some(()))
+    })
+    .await
+    .unwrap();
+    watch
+}

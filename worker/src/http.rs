@@ -1,0 +1,150 @@
+//! Answers whoever watches a running worker: `/metrics` for Prometheus, `/livez`, `/readyz`.
+//!
+//! It only reads, knows no caller and no other route, and is meant for a private network. What the SDK measures is
+//! given out by it over a port of its own and in no other way; that one listens on this machine only, and its text is
+//! put behind ours.
+
+mod readings;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use export_activities::{failure::judge, spool::Spool};
+use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
+use temporalio_client::Client;
+use temporalio_common::telemetry::{
+    PrometheusExporterOptions, metrics::CoreMeter, start_prometheus_metric_exporter,
+};
+use tokio::{net::TcpListener, task::AbortHandle};
+
+pub(crate) use self::readings::Readings;
+use crate::run::readiness::Readiness;
+
+/// How long the SDK may take to give out what it has in memory.
+const SDK_WITHIN: Duration = Duration::from_secs(1);
+
+/// What the answers are made of.
+pub(crate) struct Sources {
+    /// The counters of the steps.
+    pub(crate) registry: Registry,
+    /// Whether the worker serves.
+    pub(crate) readiness: Readiness,
+    /// The spool, whose fill is told.
+    pub(crate) spool: Spool,
+    /// What is read when it is asked for.
+    pub(crate) readings: Readings,
+}
+
+/// The server; it stops when this is dropped.
+pub(crate) struct Server {
+    meter: Arc<dyn CoreMeter>,
+    sources: Arc<Sources>,
+    tasks: [AbortHandle; 2],
+}
+
+struct Told {
+    sources: Arc<Sources>,
+    /// Where the SDK gives out what it measures.
+    sdk: String,
+    client: reqwest::Client,
+}
+
+impl Server {
+    /// Begins to answer at once, so that `/readyz` can say what a start waits for.
+    pub(crate) async fn start(address: SocketAddr, sources: Sources) -> Result<Self> {
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!(
+                "cannot listen at {address}: set EXPORT_HTTP_ADDR to an address of this machine and a free port"
+            )
+        })?;
+        let options = PrometheusExporterOptions::builder()
+            .socket_addr((Ipv4Addr::LOCALHOST, 0).into())
+            .counters_total_suffix(true)
+            .unit_suffix(true)
+            .use_seconds_for_durations(true)
+            .build();
+        let sdk = start_prometheus_metric_exporter(options).context("failed to measure the Temporal SDK")?;
+        let sources = Arc::new(sources);
+        let told = Told {
+            sources: Arc::clone(&sources),
+            sdk: format!("http://{}/metrics", sdk.bound_addr),
+            client: reqwest::Client::builder().no_proxy().timeout(SDK_WITHIN).build()?,
+        };
+        tracing::info!("Answers /metrics, /livez and /readyz at http://{}", listener.local_addr()?);
+        let served = tokio::spawn(async move {
+            // It ends with the process; an error of one connection is that connection's.
+            let _ = axum::serve(listener, router(told)).await;
+        });
+        Ok(Self { meter: sdk.meter, sources, tasks: [served.abort_handle(), sdk.abort_handle] })
+    }
+
+    /// Gives what the SDK is to measure with.
+    pub(crate) fn meter(&self) -> Arc<dyn CoreMeter> {
+        Arc::clone(&self.meter)
+    }
+
+    /// Schedules and pollers are read over this connection from now on.
+    pub(crate) fn connected(&self, client: &Client) {
+        self.sources.readings.connected(client);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+fn router(told: Told) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async || "The process serves\n"))
+        .route("/readyz", get(readyz))
+        .with_state(Arc::new(told))
+}
+
+async fn readyz(State(told): State<Arc<Told>>) -> Response {
+    match told.sources.readiness.why_not() {
+        None => "The worker serves\n".into_response(),
+        Some(sentence) => (StatusCode::SERVICE_UNAVAILABLE, format!("{sentence}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(told): State<Arc<Told>>) -> Response {
+    match Box::pin(text(&told)).await {
+        Ok(text) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Err(error) => {
+            tracing::error!(error.chain = %judge(&error), "The metrics could not be written: report it");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn text(told: &Told) -> Result<String> {
+    let (gauges, sdk) = tokio::join!(told.sources.readings.gauges(&told.sources.spool), sdk(told));
+    let encoder = TextEncoder::new();
+    let mut text = encoder.encode_to_string(&told.sources.registry.gather())?;
+    text.push_str(&encoder.encode_to_string(&gauges?.gather())?);
+    text.push_str(&sdk);
+    Ok(text)
+}
+
+/// Gives what the SDK measures; nothing when it does not answer, which takes nothing from the rest.
+async fn sdk(told: &Told) -> String {
+    let answer = async {
+        let answer = told.client.get(&told.sdk).send().await?.error_for_status()?;
+        answer.text().await
+    };
+    answer.await.unwrap_or_default()
+}

@@ -1,0 +1,288 @@
+//! What is read when somebody asks for the metrics: the queue, the catalogue's drift, schedules and pollers.
+//!
+//! Each is read at most so often, however many ask, over a connection of its own, and is waited for no longer than a
+//! moment. What cannot be read is absent: an old or made-up number would be believed.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use export_activities::{
+    catalogue::{Catalogue, FindingKind},
+    census::{self, Queue},
+    failure::judge,
+    spool::Spool,
+};
+use prometheus::{Gauge, GaugeVec, Opts, Registry};
+use sqlx::{Connection as _, PgPool};
+use temporalio_client::Client;
+use tokio::sync::{Mutex, watch};
+
+use crate::{
+    connect,
+    night::{self, Pollers},
+    schedule::{self, Standing},
+};
+
+/// How old the counts of the queue may be: a usual interval of scraping, for a statement that costs what it counts.
+const QUEUE_KEEPS: Duration = Duration::from_secs(15);
+/// How old schedules and pollers may be; the server itself forgets a poller only after five minutes.
+const TEMPORAL_KEEPS: Duration = Duration::from_secs(30);
+/// How old the comparison with the catalogue may be: it changes with a migration of the platform.
+const DRIFT_KEEPS: Duration = Duration::from_secs(300);
+/// How long one reading may take, its connection included; less than a usual scrape waits (10 s).
+const WITHIN: Duration = Duration::from_secs(3);
+
+/// Reads, keeps for a while, and shows.
+pub(crate) struct Readings {
+    state: PgPool,
+    source: PgPool,
+    catalogue: Arc<Catalogue>,
+    task_queue: String,
+    client: watch::Sender<Option<Client>>,
+    queue: Kept<Queue>,
+    drift: Kept<Drift>,
+    temporal: Kept<Temporal>,
+}
+
+/// Columns in which database and catalogue differ.
+#[derive(Clone, Copy)]
+struct Drift {
+    unclassified: usize,
+    misfits: usize,
+}
+
+#[derive(Clone)]
+struct Temporal {
+    schedules: Arc<[Standing]>,
+    pollers: Pollers,
+}
+
+impl Readings {
+    /// Reads nothing yet.
+    pub(crate) fn new(state: PgPool, source: PgPool, catalogue: Arc<Catalogue>, task_queue: String) -> Self {
+        Self {
+            state,
+            source,
+            catalogue,
+            task_queue,
+            client: watch::Sender::new(None),
+            queue: Kept::new("the queue", QUEUE_KEEPS),
+            drift: Kept::new("the catalogue's drift", DRIFT_KEEPS),
+            temporal: Kept::new("schedules and pollers", TEMPORAL_KEEPS),
+        }
+    }
+
+    /// Schedules and pollers are read over this connection from now on.
+    pub(crate) fn connected(&self, client: &Client) {
+        self.client.send_replace(Some(client.clone()));
+    }
+
+    /// Gives a registry with all that can be read now, and nothing else.
+    pub(crate) async fn gauges(&self, spool: &Spool) -> Result<Registry> {
+        let (queue, drift, temporal) = tokio::join!(
+            self.queue.get(read_queue(&self.state)),
+            self.drift.get(read_drift(&self.source, &self.catalogue)),
+            self.temporal(),
+        );
+        let gauges = Gauges(Registry::new());
+        gauges.spool(spool)?;
+        if let Some(queue) = queue {
+            gauges.queue(&queue)?;
+        }
+        if let Some(drift) = drift {
+            gauges.drift(drift)?;
+        }
+        if let Some(temporal) = temporal {
+            gauges.temporal(&temporal)?;
+        }
+        Ok(gauges.0)
+    }
+
+    async fn temporal(&self) -> Option<Temporal> {
+        let client = self.client.borrow().clone()?;
+        self.temporal.get(read_temporal(&client, &self.task_queue)).await
+    }
+}
+
+/// Not over the pool: a scrape must neither wait behind the exports nor leave them a connection in mid-statement.
+async fn read_queue(state: &PgPool) -> Result<Queue> {
+    let mut connection = connect::glance(state).await?;
+    let queue = census::queue(&mut connection).await?;
+    connection.close().await?;
+    Ok(queue)
+}
+
+async fn read_drift(source: &PgPool, catalogue: &Catalogue) -> Result<Drift> {
+    let mut connection = connect::glance(source).await?;
+    let report = catalogue.report(&mut connection).await?;
+    connection.close().await?;
+    let count = |differs: &dyn Fn(FindingKind) -> bool| {
+        report.findings.iter().filter(|finding| differs(finding.kind)).count()
+    };
+    Ok(Drift {
+        unclassified: count(&|kind| kind == FindingKind::UnclassifiedColumn),
+        misfits: count(&FindingKind::stops_exports),
+    })
+}
+
+async fn read_temporal(client: &Client, task_queue: &str) -> Result<Temporal> {
+    let (schedules, pollers) =
+        tokio::try_join!(schedule::show(client, task_queue), night::pollers(client, task_queue))?;
+    Ok(Temporal { schedules: schedules.into(), pollers })
+}
+
+/// A reading that is good for a while, also a failed one, so that a server in trouble is not asked the more.
+struct Kept<T> {
+    what: &'static str,
+    keeps: Duration,
+    within: Duration,
+    last: Mutex<Option<(Instant, Option<T>)>>,
+}
+
+impl<T: Clone> Kept<T> {
+    fn new(what: &'static str, keeps: Duration) -> Self {
+        Self { what, keeps, within: WITHIN, last: Mutex::new(None) }
+    }
+
+    /// Gives the last reading, or reads; whoever asks meanwhile waits for that one.
+    async fn get(&self, read: impl Future<Output = Result<T>>) -> Option<T> {
+        let mut last = self.last.lock().await;
+        if let Some((at, value)) = &*last
+            && at.elapsed() < self.keeps
+        {
+            return value.clone();
+        }
+        let value = match tokio::time::timeout(self.within, read).await {
+            Ok(Ok(value)) => Some(value),
+            Ok(Err(error)) => {
+                tracing::debug!(error.chain = %judge(&error), "Could not read {} for the metrics", self.what);
+                None
+            }
+            Err(_) => {
+                tracing::debug!("Could not read {} for the metrics in time", self.what);
+                None
+            }
+        };
+        *last = Some((Instant::now(), value.clone()));
+        value
+    }
+}
+
+/// The gauges of one answer.
+struct Gauges(Registry);
+
+impl Gauges {
+    fn spool(&self, spool: &Spool) -> prometheus::Result<()> {
+        self.set("export_spool_bytes", "Bytes that archives take in the spool", spool.used() as f64)?;
+        self.set("export_spool_quota_bytes", "Bytes that they may take", spool.quota() as f64)
+    }
+
+    fn queue(&self, queue: &Queue) -> prometheus::Result<()> {
+        self.set("export_pending_requests", "Requests that wait for a night", queue.pending as f64)?;
+        self.set(
+            "export_oldest_pending_seconds",
+            "How long the oldest pending request has waited; 0 when none waits",
+            queue.oldest_pending_seconds() as f64,
+        )?;
+        self.set("export_ready_requests", "Requests whose row says ready", queue.ready as f64)?;
+        self.set(
+            "export_overdue_seconds",
+            "For how long the oldest ready request should have been expired; 0 when none should",
+            queue.overdue_seconds() as f64,
+        )?;
+        self.set(
+            "export_deletions_left",
+            "Archives of failed requests that are still in the store",
+            queue.deletions_left as f64,
+        )
+    }
+
+    fn drift(&self, drift: Drift) -> prometheus::Result<()> {
+        self.set(
+            "export_unclassified_columns",
+            "Columns that nobody has decided about, and that are not exported",
+            drift.unclassified as f64,
+        )?;
+        self.set(
+            "export_catalogue_misfits",
+            "Differences between catalogue and database that stop a night",
+            drift.misfits as f64,
+        )
+    }
+
+    fn temporal(&self, temporal: &Temporal) -> prometheus::Result<()> {
+        let defined = self.labelled(
+            "export_schedule_as_defined",
+            "1 when it is as `schedule apply` makes it",
+            "schedule",
+        )?;
+        let paused = self.labelled("export_schedule_paused", "1 when somebody has paused it", "schedule")?;
+        let last = self.labelled(
+            "export_schedule_last_start_seconds",
+            "When it last started a run, in seconds since 1970",
+            "schedule",
+        )?;
+        for schedule in &*temporal.schedules {
+            let label = &[schedule.id.as_str()];
+            defined.with_label_values(label).set(f64::from(schedule.as_defined));
+            paused.with_label_values(label).set(f64::from(schedule.paused));
+            if let Some(at) = schedule.last {
+                last.with_label_values(label).set(at.timestamp() as f64);
+            }
+        }
+        let pollers =
+            self.labelled("export_pollers", "Workers that ask for work, as the server knows them", "queue")?;
+        pollers.with_label_values(&["exports"]).set(temporal.pollers.exports as f64);
+        pollers.with_label_values(&["passes"]).set(temporal.pollers.passes as f64);
+        Ok(())
+    }
+
+    fn set(&self, name: &str, help: &str, value: f64) -> prometheus::Result<()> {
+        let gauge = Gauge::new(name, help)?;
+        gauge.set(value);
+        self.0.register(Box::new(gauge))
+    }
+
+    fn labelled(&self, name: &str, help: &str, label: &str) -> prometheus::Result<GaugeVec> {
+        let gauges = GaugeVec::new(Opts::new(name, help), &[label])?;
+        self.0.register(Box::new(gauges.clone()))?;
+        Ok(gauges)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn a_reading_is_taken_once_in_its_time_however_many_ask() {
+        let kept = Kept::new("x", HOUR);
+        assert_eq!(kept.get(async { Ok(1) }).await, Some(1));
+        assert_eq!(kept.get(async { Ok(2) }).await, Some(1));
+        let old = Kept::new("x", Duration::ZERO);
+        assert_eq!(old.get(async { Ok(1) }).await, Some(1));
+        assert_eq!(old.get(async { Ok(2) }).await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_server_in_trouble_is_not_asked_the_more_and_what_it_said_before_is_forgotten() {
+        let mut kept = Kept::new("x", Duration::ZERO);
+        assert_eq!(kept.get(async { Ok(1) }).await, Some(1));
+        kept.keeps = HOUR;
+        *kept.last.get_mut() = None;
+        assert_eq!(kept.get(async { anyhow::bail!("away") }).await, None);
+        assert_eq!(kept.get(async { Ok(2) }).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_reading_that_hangs_is_given_up_and_absent() {
+        let mut kept = Kept::<i32>::new("x", HOUR);
+        kept.within = Duration::from_millis(5);
+        assert_eq!(kept.get(std::future::pending()).await, None);
+    }
+}

@@ -1,0 +1,215 @@
+//! How everything stands at one glance, and what of it needs a person.
+//!
+//! What does not answer is itself such a thing; the rest is told all the same.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use export_activities::census::{self, Queue};
+use export_workflows::contract::{NIGHTLY_BATCH, passes_queue};
+use serde::Serialize;
+use sqlx::Connection as _;
+
+use crate::{
+    config::Config,
+    connect::{
+        self,
+        explain::{self, Explained},
+    },
+    night::{self, Pollers},
+    schedule::{self, Standing},
+};
+
+/// Two nights: the first may have met an outage, the second has taken what it left.
+const PENDING_SECONDS: i64 = 48 * 3600;
+/// The expiry pass runs every five minutes: three that did not.
+const OVERDUE_SECONDS: i64 = 15 * 60;
+
+/// How everything stands.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Nothing needs a person.
+    pub well: bool,
+    /// The requests; nothing when the database does not answer.
+    pub requests: Option<Requests>,
+    /// When nights ran and run; nothing when Temporal does not answer, as below.
+    pub nights: Option<Nights>,
+    /// Both schedules.
+    pub schedules: Option<Vec<Standing>>,
+    /// The workers that ask for work.
+    pub pollers: Option<Pollers>,
+    /// What needs a person.
+    pub troubles: Vec<Explained>,
+}
+
+/// The requests by state.
+#[derive(Debug, Serialize)]
+pub struct Requests {
+    /// The queue.
+    #[serde(flatten)]
+    pub queue: Queue,
+    /// How long its oldest request has waited.
+    pub oldest_pending_seconds: i64,
+    /// Whole days until that one is a month old; negative when it is older.
+    pub days_left: Option<i64>,
+    /// For how long the oldest overdue request has been overdue.
+    pub overdue_seconds: i64,
+    /// The failed ones by reason.
+    pub failed: BTreeMap<String, i64>,
+}
+
+/// The nights that the schedule started and will start.
+#[derive(Debug, Serialize)]
+pub struct Nights {
+    /// When the last one began.
+    pub last: Option<DateTime<Utc>>,
+    /// When the next one begins; nothing while the schedule is paused.
+    pub next: Option<DateTime<Utc>>,
+}
+
+/// Looks at the database and at Temporal, each of which may be away.
+pub async fn look(config: &Config) -> Result<Status> {
+    // A missing variable is the caller's mistake, and no state of anything.
+    config.database_url()?;
+    let (requests, temporal) = tokio::join!(requests(config), temporal(config));
+    let mut troubles = Vec::new();
+    let requests =
+        requests.map_err(|error| troubles.push(explain::database(&error, "EXPORT_DATABASE_URL"))).ok();
+    if let Some(requests) = &requests {
+        troubles.extend(judge_requests(requests));
+    }
+    let temporal = temporal.map_err(|error| troubles.push(explain::temporal(&error))).ok();
+    if let Some((schedules, pollers)) = &temporal {
+        troubles.extend(schedules.iter().filter_map(Standing::trouble));
+        troubles.extend(judge_pollers(config, *pollers));
+    }
+    let (schedules, pollers) = temporal.unzip();
+    let night = schedules.iter().flatten().find(|standing| standing.id == NIGHTLY_BATCH);
+    let nights = night.map(|standing| Nights { last: standing.last, next: standing.next });
+    Ok(Status { well: troubles.is_empty(), requests, nights, schedules, pollers, troubles })
+}
+
+async fn requests(config: &Config) -> Result<Requests> {
+    let mut connection = connect::once(&connect::state(config)?).await?;
+    let queue = census::queue(&mut connection).await?;
+    let failed = census::failed(&mut connection).await?;
+    connection.close().await?;
+    Ok(Requests {
+        oldest_pending_seconds: queue.oldest_pending_seconds(),
+        days_left: queue.days_left(),
+        overdue_seconds: queue.overdue_seconds(),
+        queue,
+        failed,
+    })
+}
+
+async fn temporal(config: &Config) -> Result<(Vec<Standing>, Pollers)> {
+    let client = connect::temporal().await?;
+    tokio::try_join!(schedule::show(&client, &config.task_queue), night::pollers(&client, &config.task_queue))
+}
+
+fn judge_requests(requests: &Requests) -> Vec<Explained> {
+    let mut troubles = Vec::new();
+    if requests.oldest_pending_seconds > PENDING_SECONDS {
+        let left = match requests.days_left {
+            Some(days) if days >= 0 => format!("{days} days are left of the month that the law allows"),
+            _ => "the month that the law allows is over".to_owned(),
+        };
+        troubles.push(Explained::new(
+            format!(
+                "the oldest pending request has waited for {}, and {left}",
+                show_age(requests.oldest_pending_seconds)
+            ),
+            "see its last error in `export-worker request list --status pending`, mend that, then `export-worker \
+             night trigger --wait`",
+        ));
+    }
+    if requests.overdue_seconds > OVERDUE_SECONDS {
+        troubles.push(Explained::new(
+            format!(
+                "a ready request is overdue by {}, so nothing expires",
+                show_age(requests.overdue_seconds)
+            ),
+            "see why in the runs of `export_expiry` in the Web UI; `export-worker expire` does it by hand",
+        ));
+    }
+    troubles
+}
+
+fn judge_pollers(config: &Config, pollers: Pollers) -> Vec<Explained> {
+    let queues =
+        [(config.task_queue.clone(), pollers.exports), (passes_queue(&config.task_queue), pollers.passes)];
+    let idle = queues.into_iter().filter(|(_, pollers)| *pollers == 0);
+    idle.map(|(queue, _)| {
+        Explained::new(
+            format!("nobody polls task queue `{queue}`"),
+            "start `export-worker run` with the same EXPORT_TASK_QUEUE and namespace; `/readyz` says what it waits for",
+        )
+    })
+    .collect()
+}
+
+/// Shows an age in its two largest units.
+pub(crate) fn show_age(seconds: i64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours) {
+        (0, 0) => format!("{minutes} min"),
+        (0, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn requests(oldest: Option<TimeDelta>, overdue: Option<TimeDelta>) -> Requests {
+        let now: DateTime<Utc> = "2026-03-31T12:00:00Z".parse().unwrap();
+        let queue = Queue {
+            pending: 1,
+            oldest_pending: oldest.map(|age| now - age),
+            ready: 1,
+            overdue_since: overdue.map(|age| now - age),
+            deletions_left: 0,
+            now,
+        };
+        Requests {
+            oldest_pending_seconds: queue.oldest_pending_seconds(),
+            days_left: queue.days_left(),
+            overdue_seconds: queue.overdue_seconds(),
+            queue,
+            failed: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_person_is_needed_from_two_days_of_waiting_and_from_a_quarter_of_an_hour_overdue() {
+        for (oldest, overdue, troubles) in [
+            (None, None, 0),
+            (Some(TimeDelta::hours(48)), Some(TimeDelta::minutes(15)), 0),
+            (Some(TimeDelta::hours(49)), None, 1),
+            (None, Some(TimeDelta::minutes(16)), 1),
+        ] {
+            assert_eq!(judge_requests(&requests(oldest, overdue)).len(), troubles, "{oldest:?} {overdue:?}");
+        }
+    }
+
+    #[test]
+    fn the_month_that_the_law_allows_is_a_calendar_month() {
+        // From the 28th of February to the 28th of March.
+        let late = requests(Some(TimeDelta::days(31)), None);
+        assert_eq!(late.days_left, Some(-3));
+        assert!(judge_requests(&late)[0].cause.contains("is over"));
+        let early = requests(Some(TimeDelta::days(3)), None);
+        assert_eq!(early.days_left, Some(28));
+        assert!(judge_requests(&early)[0].cause.contains("28 days are left"), "{:?}", judge_requests(&early));
+    }
+
+    #[test]
+    fn an_age_is_shown_in_its_two_largest_units() {
+        assert_eq!([59, 3600, 90_000].map(show_age), ["0 min", "1 h 0 min", "1 d 1 h"]);
+    }
+}
