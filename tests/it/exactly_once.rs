@@ -89,12 +89,6 @@ async fn a_night_of_two_pages_with_others_beside_it_fulfils_each_once_in_bounded
         };
         let history = nights.temporal(&[["workflow", "show"].as_slice(), &ids].concat()).await;
         let payload = largest_payload(&history);
-        println!(
-            "{} {} events, {} bytes, largest payload {payload}",
-            run.id,
-            count("historyLength"),
-            count("historySizeBytes")
-        );
         assert!(count("historyLength") < 4096 && count("historySizeBytes") < 4_000_000, "{described}");
         // A page of ids is the largest: 500 of 39 bytes each, however many there are.
         assert!(payload < 500 * 40, "{}: {payload} bytes", run.id);
