@@ -94,8 +94,8 @@ async fn a_night_of_two_pages_with_others_beside_it_fulfils_each_once_in_bounded
         assert!(payload < 500 * 40, "{}: {payload} bytes", run.id);
         events.push(count("historyLength"));
     }
-    // The control: two looks, the first of two pages, and a page is large.
-    assert!(events.len() >= 6 && events.iter().any(|events| *events > 1500), "{events:?}");
+    // The control: the night has two looks, the first of two pages, the other one at least two; and a page is large.
+    assert!(events.len() >= 5 && events.iter().any(|events| *events > 1500), "{events:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
