@@ -89,19 +89,13 @@ async fn a_night_of_two_pages_with_others_beside_it_fulfils_each_once_in_bounded
         };
         let history = nights.temporal(&[["workflow", "show"].as_slice(), &ids].concat()).await;
         let payload = largest_payload(&history);
-        println!(
-            "{} {} events, {} bytes, largest payload {payload}",
-            run.id,
-            count("historyLength"),
-            count("historySizeBytes")
-        );
         assert!(count("historyLength") < 4096 && count("historySizeBytes") < 4_000_000, "{described}");
         // A page of ids is the largest: 500 of 39 bytes each, however many there are.
         assert!(payload < 500 * 40, "{}: {payload} bytes", run.id);
         events.push(count("historyLength"));
     }
-    // The control: two looks, the first of two pages, and a page is large.
-    assert!(events.len() >= 6 && events.iter().any(|events| *events > 1500), "{events:?}");
+    // The control: the night has two looks, the first of two pages, the other one at least two; and a page is large.
+    assert!(events.len() >= 5 && events.iter().any(|events| *events > 1500), "{events:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
