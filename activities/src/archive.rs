@@ -122,7 +122,9 @@ impl<R: Row> ArchiveWriter<R> {
             let (contents, share) = (Arc::clone(&contents), share.clone());
             blocking::run("write the JSON files", move || {
                 let lane = begin_archive(&contents, &share)?;
-                write_entities(&contents, lane, "json", Json::new, json_work).map(Box::new).map_err(named)
+                write_entities(&contents, lane, &share, "json", Json::new, json_work)
+                    .map(Box::new)
+                    .map_err(named)
             })
         };
         let csv = {
@@ -130,7 +132,9 @@ impl<R: Row> ArchiveWriter<R> {
             blocking::run("write the CSV files", move || {
                 let zip = ZipWriter::new(share.file()?);
                 let lane = Lane { zip, files: Vec::new(), formats: Vec::new() };
-                write_entities(&contents, lane, "csv", Csv::new, csv_work).map(Box::new).map_err(named)
+                write_entities(&contents, lane, &share, "csv", Csv::new, csv_work)
+                    .map(Box::new)
+                    .map_err(named)
             })
         };
         Ok(Self {

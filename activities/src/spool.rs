@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -59,7 +59,7 @@ impl Spool {
 
     /// Begins the share of one attempt.
     pub fn share(&self, pulse: &Pulse) -> Share {
-        Share { spool: self.clone(), mine: Arc::default(), pulse: pulse.clone() }
+        Share { spool: self.clone(), mine: Arc::default(), pulse: pulse.clone(), refused: Arc::default() }
     }
 }
 
@@ -69,9 +69,15 @@ pub struct Share {
     spool: Spool,
     mine: Arc<AtomicU64>,
     pulse: Pulse,
+    refused: Arc<OnceLock<Refusal>>,
 }
 
 impl Share {
+    /// Says that the attempt has failed: its files swallow what is still written to them.
+    pub fn give_up(&self) {
+        let _ = self.refused.set(Refusal::Interrupted);
+    }
+
     /// Makes an empty file.
     pub fn file(&self) -> anyhow::Result<SpoolFile> {
         let file =
@@ -79,7 +85,7 @@ impl Share {
                 || format!("failed to create a file in the spool `{}`", self.spool.directory.display()),
             )?;
         let hold = Hold { share: self.clone(), bytes: 0 };
-        Ok(SpoolFile { file, position: 0, hold, refused: None })
+        Ok(SpoolFile { file, position: 0, hold })
     }
 
     fn take(&self, bytes: u64) -> Result<(), Refusal> {
@@ -147,34 +153,38 @@ pub fn named(error: anyhow::Error) -> anyhow::Error {
 
 /// A file of the spool; each write beats the attempt's pulse and ends when it is cancelled.
 ///
-/// After the first refused write it swallows all others: a zip writer that is dropped still tries to finish
-/// its archive, and must not fail a second time. [`into_parts`](Self::into_parts) does not give such a file out.
+/// After the first refused write all files of the attempt swallow what is written to them: a zip writer that is dropped
+/// still tries to finish its archive, and would print its failure. [`into_parts`](Self::into_parts) does not give such a
+/// file out.
 #[derive(Debug)]
 pub struct SpoolFile {
     file: File,
     position: u64,
     hold: Hold,
-    refused: Option<Refusal>,
 }
 
 impl SpoolFile {
     /// Gives the file itself, and what keeps its part of the quota.
     pub fn into_parts(self) -> anyhow::Result<(File, Hold)> {
-        match self.refused {
+        match self.refused().get() {
             None => Ok((self.file, self.hold)),
-            Some(refusal) => Err(Failure::from(refusal).into()),
+            Some(refusal) => Err(Failure::from(*refusal).into()),
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) -> io::Error {
-        self.refused = Some(refusal);
+    fn refused(&self) -> &OnceLock<Refusal> {
+        &self.hold.share.refused
+    }
+
+    fn refuse(&self, refusal: Refusal) -> io::Error {
+        let _ = self.refused().set(refusal);
         io::Error::other(refusal)
     }
 }
 
 impl Write for SpoolFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.refused.is_some() {
+        if self.refused().get().is_some() {
             self.position += bytes.len() as u64;
             return Ok(bytes.len());
         }
@@ -194,7 +204,7 @@ impl Write for SpoolFile {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
             Err(error) => {
-                self.refused = Some(Refusal::Full);
+                let _ = self.refused().set(Refusal::Full);
                 Err(error)
             }
         }
@@ -215,7 +225,7 @@ impl Read for SpoolFile {
 
 impl Seek for SpoolFile {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        if self.refused.is_some() && !matches!(to, SeekFrom::Start(_)) {
+        if self.refused().get().is_some() && !matches!(to, SeekFrom::Start(_)) {
             return Ok(self.position);
         }
         self.position = self.file.seek(to)?;
@@ -282,6 +292,26 @@ mod tests {
         pulse.cancel();
         let error = failure(file.write_all(b"1").unwrap_err());
         assert!(matches!(error.downcast_ref(), Some(Failure::Interrupted)), "{error:?}");
+    }
+
+    #[test]
+    fn the_files_of_an_attempt_that_has_failed_swallow_what_is_written_and_are_not_given_out() {
+        let (_directory, spool) = spool(100);
+        let share = spool.share(&Pulse::default());
+        let (mut one, mut other) = (share.file().unwrap(), share.file().unwrap());
+        one.write_all(&[0; 101]).unwrap_err();
+        other.write_all(&[0; 101]).unwrap();
+        let error = other.into_parts().unwrap_err();
+        assert!(
+            matches!(error.downcast_ref(), Some(Failure::SpoolQuotaExceeded { quota: 100 })),
+            "{error:?}"
+        );
+
+        let share = spool.share(&Pulse::default());
+        let mut file = share.file().unwrap();
+        share.give_up();
+        file.write_all(&[0; 101]).unwrap();
+        assert!(file.into_parts().is_err());
     }
 
     #[test]

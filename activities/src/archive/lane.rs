@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use scopeguard::ScopeGuard;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
@@ -16,7 +17,7 @@ use crate::{
     manifest,
     pseudonym::Pseudonyms,
     serialise::{Column, Format, Row, Serialiser},
-    spool::SpoolFile,
+    spool::{Share, SpoolFile},
 };
 
 /// Cells are gathered to pieces of this size before they are hashed and compressed: large enough that
@@ -53,17 +54,23 @@ pub(super) struct Lane<F> {
 pub(super) fn write_entities<R: Row, F: Format>(
     contents: &Contents,
     mut lane: Lane<F>,
+    share: &Share,
     folder: &str,
     format: fn(&[Column]) -> F,
     mut queue: mpsc::Receiver<Work<R>>,
 ) -> anyhow::Result<Lane<F>> {
+    // Dropped before the lane, whose zip writer would otherwise try to finish a lost archive.
+    let unless_done = scopeguard::guard(share, Share::give_up);
     let pseudonyms = Pseudonyms::new(&contents.pseudonym_salt, contents.user_id)?;
     loop {
         let entity = match queue.blocking_recv() {
             Some(Work::Begin(index)) => {
                 contents.entities.get(index).with_context(|| format!("there is no entity {index}"))?
             }
-            Some(Work::Finish) => return Ok(lane),
+            Some(Work::Finish) => {
+                ScopeGuard::into_inner(unless_done);
+                return Ok(lane);
+            }
             Some(Work::Rows(_) | Work::End) => return Err(anyhow!("rows came outside of an entity")),
             None => return Err(Failure::Interrupted.into()),
         };
