@@ -186,8 +186,9 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>) {
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> anyhow::Result<Response<Body>> {
     let operation =
         operation(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
-    let _flight = Flight::begin(&shared, operation);
+    // Its fault is its own before anybody can see it in flight and send the next call.
     let fault = shared.script().next(operation);
+    let _flight = Flight::begin(&shared, operation);
     match fault {
         None => shared.work(request).await,
         Some(Fault::InternalError) => {
