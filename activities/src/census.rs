@@ -148,20 +148,21 @@ pub async fn night(
     Ok(Some(found))
 }
 
-/// Counts the requests that were pending at a moment: those that still are, and those that left it later. This reads
-/// the whole table.
-pub async fn requested(state: &mut PgConnection, at: DateTime<Utc>) -> Result<i64> {
+/// Counts the requests that were made before a night's first line and pending after its last: those that it left to
+/// the next. This reads the whole table.
+pub async fn left(state: &mut PgConnection, first: DateTime<Utc>, last: DateTime<Utc>) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from public.data_export_requests r
            where r.requested_at <= $1 and (r.status = 'pending' or exists (
                select from public.data_export_events e
-               where e.request_id = r.id and e.at >= $1
+               where e.request_id = r.id and e.at > $2
                    and (e.kind = 'ready' or e.kind = 'failed' and e.object_key is null)))"#,
-        at,
+        first,
+        last,
     )
     .fetch_one(state)
     .await
-    .context("failed to count the requests of the night")
+    .context("failed to count what the night left pending")
 }
 
 /// Counts the requests that were made before a moment and are pending now.

@@ -134,6 +134,8 @@ async fn a_night_is_shown_from_the_log_alone() {
         nights.request(user).await;
     }
     nights.night().await;
+    // Made later, so none of this night's.
+    nights.request(seeded.lonely).await;
 
     let mut without_temporal = nights.environment.clone();
     without_temporal.insert("TEMPORAL_ADDRESS".to_owned(), "127.0.0.1:1".to_owned());
@@ -149,6 +151,7 @@ async fn a_night_is_shown_from_the_log_alone() {
     let night = shown.answer;
     assert_eq!(shown.code, Some(0), "{}", shown.aside);
     assert_eq!((&night["requested"], &night["ready"]), (&json!(delivered + 1), &json!(delivered)), "{night}");
+    assert_eq!(night["left"], json!(0), "{night}");
     assert_eq!((&night["failed"], &night["ended"]), (&json!({"account_deleted": 1}), &json!({})), "{night}");
     assert_eq!((&night["bytes"], &night["rows"]), (&json!(bytes), &json!(rows)), "{night}");
     assert!(night["first"].as_str().unwrap() <= night["last"].as_str().unwrap());
@@ -191,6 +194,12 @@ async fn a_running_night_is_followed_to_its_end_good_or_bad() {
     assert!(said.contains("The night did not complete: it was terminated"), "{said}");
     assert!(said.lines().any(|line| line == "  account_deleted       1"), "{said}");
     nights.ended().await;
+    let shown = say(&nights.environment, &["night", "show"]).await.answer;
+    assert_eq!(
+        (&shown["requested"], &shown["left"], &shown["ready"]),
+        (&json!(2), &json!(1), &json!(0)),
+        "{shown}"
+    );
 
     nights.faulty().fail_all("PutObject", Fault::Hold);
     nights.begin_night().await;

@@ -27,8 +27,10 @@ const BAR_EVERY: Duration = Duration::from_secs(1);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 #[derive(Serialize)]
 struct Shown {
-    /// Requests that were pending at its first line of the log.
+    /// Requests that it had to serve: those below, and those that it left.
     requested: i64,
+    /// Those that it left pending.
+    left: i64,
     #[serde(flatten)]
     night: Night,
 }
@@ -50,14 +52,16 @@ pub(super) async fn show(config: &Config, output: Output, date: Option<NaiveDate
         output.write(&serde_json::json!({ "sentence": sentence }), |_, out| writeln!(out, "{sentence}"))?;
         return Ok(Verdict::Bad);
     };
-    let requested = match night.first {
-        Some(first) => census::requested(&mut connection, first).await?,
+    let left = match night.first.zip(night.last) {
+        Some((first, last)) => census::left(&mut connection, first, last).await?,
         None => 0,
     };
     connection.close().await?;
-    output.write(&Shown { requested, night }, |shown, out| {
+    let requested = night.ready + night.failed.values().sum::<i64>() + left;
+    output.write(&Shown { requested, left, night }, |shown, out| {
         writeln!(out, "{:<24}{}", "night", shown.night.night)?;
         writeln!(out, "{:<24}{}", "requested", shown.requested)?;
+        writeln!(out, "{:<24}{}", "left", shown.left)?;
         counts(&shown.night, out)
     })?;
     Ok(Verdict::Good)
