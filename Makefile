@@ -22,7 +22,7 @@ demo: build ## Show one whole night, from a request to a verified download; KEEP
 
 # Most of a test is waiting for a server, so more run at once than there are cores.
 test: build readers ## Run every test against real servers
-	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked
+	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked --no-fail-fast
 
 up: build ## Start the servers and a worker for development
 	@$(STACK) up

@@ -63,9 +63,9 @@ impl Pace {
     /// Requests a minute. Those that ended together with the first are left out: nobody knows what they took.
     fn per_minute(&self) -> Option<f64> {
         let (first, last) = (self.0.front()?, self.0.back()?);
-        let minutes = (*last - *first).as_seconds_f64() / 60.0;
+        let seconds = (*last - *first).as_seconds_f64();
         let ended = u32::try_from(self.0.iter().filter(|at| *at > first).count()).ok()?;
-        (minutes > 0.0).then(|| f64::from(ended) / minutes)
+        (seconds > 0.0).then(|| f64::from(ended) * 60.0 / seconds)
     }
 }
 
