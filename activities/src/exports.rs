@@ -34,6 +34,7 @@ use crate::{
     pending,
     pulse::Pulse,
     request::Trace,
+    search_attributes,
     spool::Spool,
     store::Store,
     sweep,
@@ -96,7 +97,10 @@ impl ExportSteps {
                 let mut conn = self.source.acquire().await?;
                 self.catalogue.resolve(&mut conn).await?;
             }
-            pending::list_pending(&self.state, &input).await
+            let mut page = pending::list_pending(&self.state, &input).await?;
+            page.search_attributes =
+                input.ask_search_attributes && search_attributes::are_known(&ctx.client()).await;
+            Ok(page)
         };
         let listed = caught("list_pending", step).instrument(span.clone()).await;
         span.in_scope(|| listed.map_err(|error| failed("Listing the pending requests", judge(&error))))

@@ -22,6 +22,7 @@ pub mod pseudonym;
 pub mod pulse;
 pub mod ready;
 pub mod request;
+pub mod search_attributes;
 pub mod serialise;
 pub mod source;
 pub mod spool;

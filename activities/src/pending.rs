@@ -64,6 +64,7 @@ pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<Pe
         next,
         cutoff: Some(cutoff),
         pending_at_start,
+        ..PendingPage::default()
     })
 }
 

@@ -39,11 +39,7 @@ async fn refused(environment: &Environment, arguments: &[&str]) -> String {
 /// The lines of the doctor, whether it is content or not.
 async fn doctor(environment: &Environment, arguments: &[&str]) -> Vec<Value> {
     let arguments: Vec<_> = ["--output", "json", "doctor"].iter().chain(arguments).copied().collect();
-    let mut command = tokio::process::Command::new(export_tests::tools::worker_program().unwrap());
-    export_tests::tools::clean_environment(|name| {
-        command.env_remove(name);
-    });
-    let output = command.args(arguments).envs(environment).output().await.unwrap();
+    let output = worker::output(environment, &arguments).await.unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
         panic!("the doctor printed no JSON ({error}): {}", String::from_utf8_lossy(&output.stderr))
     })
@@ -151,9 +147,13 @@ async fn the_doctor_finds_a_fresh_installation_in_order_but_for_worker_and_sched
     }
     assert_eq!(state(&lines, "worker").0, "warning");
     assert_eq!(state(&lines, "schedules").0, "failed");
+    let (found, cause, _) = state(&lines, "search attributes");
+    assert_eq!((found, cause), ("warning", "the server does not know ExportNight and ExportFailed"));
     worker::command(&environment, &["schedule", "apply"]).await.unwrap();
     let lines = doctor(&environment, &[]).await;
-    assert_eq!(state(&lines, "schedules").0, "ok", "{lines:#?}");
+    for check in ["schedules", "search attributes"] {
+        assert_eq!(state(&lines, check).0, "ok", "{lines:#?}");
+    }
 }
 
 #[tokio::test]

@@ -1,16 +1,15 @@
 //! What an operator sees at a glance: whether a person is needed, what a night did, how the running one goes.
 
-use std::{collections::BTreeMap, process::Stdio};
+use std::collections::BTreeMap;
 
 use export_tests::{
     faulty_store::Fault,
     platform::{self, SeedOptions},
     shared::stack,
     supervisor::Process,
-    tools, wait,
+    wait, worker,
 };
 use serde_json::{Value, json};
-use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::{
@@ -26,13 +25,8 @@ struct Said {
 }
 
 async fn say(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Said {
-    let mut command = Command::new(tools::worker_program().unwrap());
-    tools::clean_environment(|name| {
-        command.env_remove(name);
-    });
-    command.args(["--output", "json"]).args(arguments).envs(environment).kill_on_drop(true);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = tokio::time::timeout(NIGHT, command.output()).await.unwrap().unwrap();
+    let arguments = [&["--output", "json"], arguments].concat();
+    let output = tokio::time::timeout(NIGHT, worker::output(environment, &arguments)).await.unwrap().unwrap();
     let aside = String::from_utf8(output.stderr).unwrap();
     let answer = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}: {aside}", String::from_utf8_lossy(&output.stdout)));

@@ -41,6 +41,7 @@ mod races;
 mod replay;
 mod sample;
 mod schedule;
+mod search_attributes;
 mod servers;
 mod stack;
 mod steering;

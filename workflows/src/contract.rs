@@ -9,7 +9,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
-use temporalio_common::ActivityError;
+use temporalio_common::{ActivityError, search_attributes::SearchAttributeKey};
 use temporalio_macros::activity_definitions;
 use uuid::Uuid;
 
@@ -19,6 +19,11 @@ pub use self::export_steps::{Expire, Fulfil, ListPending, Sweep};
 pub const NIGHTLY_BATCH: &str = "nightly_batch";
 /// Workflow type, schedule id and workflow id of the expiry pass between two nights.
 pub const EXPORT_EXPIRY: &str = "export_expiry";
+
+/// Search attribute of a run: the night (UTC date) in whose name it serves.
+pub const EXPORT_NIGHT: SearchAttributeKey<String> = SearchAttributeKey::keyword("ExportNight");
+/// Search attribute of a run: how many requests have become `failed` in the night so far.
+pub const EXPORT_FAILED: SearchAttributeKey<i64> = SearchAttributeKey::int("ExportFailed");
 
 /// The task queue that workers poll when `EXPORT_TASK_QUEUE` does not say otherwise.
 pub const DEFAULT_TASK_QUEUE: &str = "exports";
@@ -96,6 +101,9 @@ pub struct ListPendingInput {
     /// These requests and no others, whatever their state; the rest of the input has no meaning then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub only: Option<Vec<Uuid>>,
+    /// Also ask the server for our search attributes. Left out by workers of a release that never sets them, whose
+    /// runs must replay here without.
+    pub ask_search_attributes: bool,
 }
 
 /// One page of the queue.
@@ -110,6 +118,8 @@ pub struct PendingPage {
     pub cutoff: Option<DateTime<Utc>>,
     /// How many requests were pending at the cutoff; counted on the very first page only.
     pub pending_at_start: Option<u64>,
+    /// The server knows our search attributes; setting one that it does not know would stop the run for good.
+    pub search_attributes: bool,
 }
 
 /// Input of `fulfil_export_request`.

@@ -35,8 +35,8 @@ pub use self::{
 };
 use crate::{
     contract::{
-        Cursor, Expire, ExpireInput, ExpireOutput, Fulfil, FulfilInput, ListPending, ListPendingInput,
-        PendingPage, Sweep, SweepInput, SweepOutput,
+        Cursor, EXPORT_FAILED, EXPORT_NIGHT, Expire, ExpireInput, ExpireOutput, Fulfil, FulfilInput,
+        ListPending, ListPendingInput, PendingPage, Sweep, SweepInput, SweepOutput,
     },
     failure, input, policies,
 };
@@ -87,6 +87,8 @@ pub struct NightlyBatch {
     queue: VecDeque<Uuid>,
     in_flight: usize,
     pace: Pace,
+    /// The server knows our search attributes.
+    searchable: bool,
 }
 
 #[workflow_methods]
@@ -99,7 +101,14 @@ impl NightlyBatch {
             Ok(night) => (night, None),
             Err(failure) => (NightInput::default(), Some(failure)),
         };
-        Self { night, invalid, queue: VecDeque::new(), in_flight: 0, pace: Pace::default() }
+        Self {
+            night,
+            invalid,
+            queue: VecDeque::new(),
+            in_flight: 0,
+            pace: Pace::default(),
+            searchable: false,
+        }
     }
 
     /// Works off one page, then continues as new or ends the night.
@@ -135,9 +144,12 @@ impl NightlyBatch {
             s.night.cutoff = page.cutoff.or(s.night.cutoff);
             s.night.pending_at_start = s.night.pending_at_start.or(page.pending_at_start);
             s.queue = page.requests.into();
+            s.searchable = page.search_attributes;
         });
         show(ctx);
+        set_search_attributes(ctx);
         serve(ctx).await?;
+        set_search_attributes(ctx);
 
         if ctx.state(|s| s.night.only.is_some()) {
             return verdict(ctx.state(|s| s.night.report()));
@@ -275,13 +287,19 @@ impl NightlyBatch {
 
 async fn list(ctx: &WorkflowContext<NightlyBatch>) -> Result<PendingPage, ActivityExecutionError> {
     let input = ctx.state(|s| match &s.night.only {
-        Some(only) => ListPendingInput { limit: PAGE, only: Some(only.clone()), ..Default::default() },
+        Some(only) => ListPendingInput {
+            limit: PAGE,
+            only: Some(only.clone()),
+            ask_search_attributes: true,
+            ..Default::default()
+        },
         None => ListPendingInput {
             cursor: s.night.cursor.clone(),
             cutoff: s.night.cutoff,
             look: s.night.look,
             limit: PAGE,
             only: None,
+            ask_search_attributes: true,
         },
     });
     ctx.execute_activity(ListPending, input, policies::list_pending()).await
@@ -386,6 +404,22 @@ fn stop_if_cancelled(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), Workflow
 
 fn cancelled(ctx: &WorkflowContext<NightlyBatch>) -> WorkflowTermination {
     WorkflowTermination::cancelled_with_details(ctx.state(|s| s.night.report()))
+}
+
+/// Makes the run findable by its night and its failures. The runs of a night inherit what the first one has set.
+fn set_search_attributes(ctx: &WorkflowContext<NightlyBatch>) {
+    let (Some(night), failed) = ctx.state(|s| (s.night.night, s.night.counters.failed.values().sum::<u64>()))
+    else {
+        return;
+    };
+    let (night, failed) = (night.to_string(), i64::try_from(failed).unwrap_or(i64::MAX));
+    let set = ctx.search_attributes();
+    if !ctx.state(|s| s.searchable)
+        || (set.get(&EXPORT_NIGHT).as_ref(), set.get(&EXPORT_FAILED)) == (Some(&night), Some(failed))
+    {
+        return;
+    }
+    ctx.upsert_search_attributes([EXPORT_NIGHT.value_set(night), EXPORT_FAILED.value_set(failed)]);
 }
 
 /// Shows the night's progress in the Web UI as the run's current details.

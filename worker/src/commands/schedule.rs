@@ -1,6 +1,7 @@
 //! `schedule apply|show|pause|unpause|delete`.
 
 use anyhow::Result;
+use export_activities::search_attributes;
 use export_workflows::contract::{EXPORT_EXPIRY, NIGHTLY_BATCH};
 use serde::Serialize;
 
@@ -18,11 +19,17 @@ struct Line {
     applied: Applied,
 }
 
-/// Applies both schedules.
+/// Applies both schedules and registers our search attributes; nights run without those as well.
 pub(super) async fn apply(config: &Config, output: Output) -> Result<Verdict> {
     let client = connect::temporal().await?;
     let applied = schedule::apply(&client, &config.task_queue).await?;
     let lines: Vec<_> = applied.into_iter().map(|(id, applied)| Line { id, applied }).collect();
+    if let Err(error) = search_attributes::register(&client).await {
+        tracing::warn!(
+            "Nights cannot be found by date or failures until somebody who may runs `{}` ({error:#})",
+            search_attributes::COMMAND
+        );
+    }
     output.write(&lines, |lines, out| {
         for line in lines {
             let how = if line.applied == Applied::Created { "created" } else { "updated" };

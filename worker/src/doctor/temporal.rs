@@ -1,5 +1,6 @@
 //! Temporal: reachable, somebody polls the task queue, both schedules as they should be.
 
+use export_activities::search_attributes;
 use temporalio_client::NamespacedClient as _;
 
 use super::Line;
@@ -11,6 +12,8 @@ use crate::{
     },
     night, schedule,
 };
+
+const ATTRIBUTES: &str = "search attributes";
 
 /// Examines Temporal.
 pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
@@ -43,6 +46,19 @@ pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
             return;
         }
     }
+    lines.push(match search_attributes::missing(&client).await {
+        Ok(missing) if missing.is_empty() => {
+            Line::ok(ATTRIBUTES, "nights are found by date and failures".to_owned())
+        }
+        Ok(missing) => {
+            let cause = format!("the server does not know {}", missing.join(" and "));
+            Line::warning(ATTRIBUTES, Explained::new(cause, "run `export-worker schedule apply`"))
+        }
+        Err(error) => {
+            let remedy = format!("let somebody who may run `{}`", search_attributes::COMMAND);
+            Line::warning(ATTRIBUTES, Explained::new(format!("{error:#}"), remedy))
+        }
+    });
     match schedule::show(&client, &config.task_queue).await {
         Ok(standings) => lines.extend(standings.iter().map(judge)),
         Err(error) => lines.push(Line::failed("schedules", explain::temporal(&error))),
