@@ -12,7 +12,7 @@ STACK := $(TARGET)/debug/export-stack
 export SQLX_OFFLINE := true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up down check fmt clippy deny doc alerts sqlx sqlx-check build tools readers
+.PHONY: help demo scale test up down check fmt clippy deny doc alerts sqlx sqlx-check build tools readers
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -26,6 +26,10 @@ test: build readers ## Run every test against real servers
 
 up: build ## Start the servers and a worker for development
 	@$(STACK) up
+
+scale: tools ## Measure one night of many small accounts; REQUESTS=20000 WORKERS=2
+	cargo build --release --workspace --bins --locked
+	@$(TARGET)/release/export-stack scale --requests $(or $(REQUESTS),20000) --workers $(or $(WORKERS),2) $(SCALE)
 
 # Also when the code does not compile just now.
 down: ## Stop what `make up` and `make demo KEEP=1` started

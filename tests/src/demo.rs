@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use sqlx::PgConnection;
 
 use crate::{
+    database::EXAMPLE,
     development::{addresses, installation, start, start_worker},
     postgres::Role,
     stack::{Lifetime, Stack},
@@ -32,7 +33,7 @@ pub fn folder() -> PathBuf {
 pub async fn run(keep: bool) -> anyhow::Result<()> {
     stop_kept().await?;
     let output = empty_output()?;
-    let stack = Box::pin(start(&folder(), Lifetime::Demo)).await?;
+    let stack = Box::pin(start(&folder(), Lifetime::Demo, &EXAMPLE)).await?;
     let mut database = stack.servers().postgres.connect(Role::Owner, &installation().database).await?;
     let requests = step("Asking for the data of every user", request_all(&mut database)).await?;
     let worker = step("Starting the worker and applying the schedules", start_worker(&stack)).await?;
@@ -76,7 +77,7 @@ fn empty_output() -> anyhow::Result<PathBuf> {
 }
 
 /// Does what the platform does when its users ask for their data.
-async fn request_all(database: &mut PgConnection) -> anyhow::Result<u64> {
+pub(crate) async fn request_all(database: &mut PgConnection) -> anyhow::Result<u64> {
     let inserted =
         sqlx::query("insert into public.data_export_requests (user_id) select id from public.users")
             .execute(database)

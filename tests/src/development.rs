@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use crate::{
     database,
+    platform::SeedOptions,
     postgres::Role,
     private,
     stack::{Installation, Lifetime, Servers, Stack},
@@ -38,20 +39,20 @@ pub async fn up() -> anyhow::Result<()> {
         say("The development stack runs already.");
         return show(&Servers::read(&folder())?);
     }
-    let stack = Box::pin(start(&folder(), Lifetime::Lasting)).await?;
+    let stack = Box::pin(start(&folder(), Lifetime::Lasting, &database::EXAMPLE)).await?;
     step("Starting the worker and applying the schedules", start_worker(&stack)).await?;
     stack.keep()?;
     show(stack.servers())
 }
 
 /// Starts the servers, the reference platform and the export on it, as far as they are missing.
-pub async fn start(folder: &Path, lifetime: Lifetime) -> anyhow::Result<Stack> {
+pub async fn start(folder: &Path, lifetime: Lifetime, seed: &SeedOptions) -> anyhow::Result<Stack> {
     let starting = Box::pin(Stack::start(folder, lifetime));
     let stack = step("Starting PostgreSQL, Temporal and the store", starting).await?;
     let postgres = &stack.servers().postgres;
     let Installation { database, .. } = installation();
-    let platform = database::make_platform(postgres, &database, Some(&database::EXAMPLE));
-    step("Making a platform with a few dozen users, one of them heavy", platform).await?;
+    let platform = database::make_platform(postgres, &database, Some(seed));
+    step(&format!("Making a platform with {} users", seed.users), platform).await?;
     step("Making the export's tables, rights and bucket", install(stack.servers())).await?;
     Ok(stack)
 }

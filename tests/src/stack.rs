@@ -119,6 +119,11 @@ impl Stack {
         &self.supervisor
     }
 
+    /// Gives the processes of PostgreSQL, Temporal and the store.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
     /// Fails if one of the servers has ended.
     pub fn check_alive(&self) -> anyhow::Result<()> {
         self.processes.iter().try_for_each(Process::check_alive)

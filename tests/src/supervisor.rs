@@ -167,6 +167,11 @@ pub struct Process {
 }
 
 impl Process {
+    /// Gives the name that it was started under.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Gives its process id.
     pub fn pid(&self) -> u32 {
         self.pid

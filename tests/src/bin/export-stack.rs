@@ -4,7 +4,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use export_tests::{demo, development, supervisor::serve, terminal::say};
+use export_tests::{demo, development, scale, supervisor::serve, terminal::say};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts PostgreSQL, Temporal and the store, for development and for the demo.
@@ -26,6 +26,8 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Run one night of many small accounts and measure what it costs.
+    Scale(scale::Size),
     /// The process that starts and stops the servers; the other commands start it themselves.
     #[command(hide = true)]
     Supervise {
@@ -54,6 +56,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up => until_interrupted(Box::pin(development::up())).await,
         Command::Down => until_interrupted(development::down()).await,
         Command::Demo { keep } => until_interrupted(Box::pin(demo::run(keep))).await,
+        Command::Scale(size) => until_interrupted(Box::pin(scale::run(size))).await,
         Command::Supervise { folder } => serve::serve(&folder).await.map(|()| ExitCode::SUCCESS),
     }
 }

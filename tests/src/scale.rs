@@ -1,0 +1,184 @@
+//! `make scale`: one night of many small accounts, and what each request of it costs.
+//!
+//! Nothing here judges: the figures are for docs/SCALE.md, and a person compares them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use sqlx::PgConnection;
+use tokio::process::Command;
+
+use crate::{
+    demo::request_all,
+    development::{installation, start},
+    platform::SeedOptions,
+    postgres::Role,
+    processes::{self, Memory},
+    stack::{Lifetime, Stack},
+    supervisor::Process,
+    terminal::{say, step},
+    tools, worker,
+};
+
+/// How often the state of the night is read: seldom enough to cost nothing beside it.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How large the night is.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Size {
+    /// Pending requests, each of an account of its own.
+    #[arg(long, default_value_t = 20_000)]
+    requests: u32,
+    /// Worker processes.
+    #[arg(long, default_value_t = 2)]
+    workers: u32,
+    /// Exports that each worker runs at a time.
+    #[arg(long, default_value_t = 8)]
+    slots: u32,
+    /// The workers' `EXPORT_RECYCLE_AFTER`.
+    #[arg(long)]
+    recycle_after: Option<u64>,
+    /// Ask for users who do not exist: the cheapest activity there is.
+    #[arg(long)]
+    unknown: bool,
+}
+
+/// Runs the night and prints its figures.
+pub async fn run(size: Size) -> anyhow::Result<()> {
+    let users = if size.unknown { 36 } else { size.requests };
+    let seed = SeedOptions { seed: 1, users, heavy_runs: 0, markers: false };
+    let folder = tools::root().join(".stack-scale");
+    let stack = Box::pin(start(&folder, Lifetime::Demo, &seed)).await?;
+    let mut database = stack.servers().postgres.connect(Role::Owner, &installation().database).await?;
+    step("Asking for the data of every user", request(&mut database, &size)).await?;
+    let workers = step("Starting the workers", start_workers(&stack, &size)).await?;
+    let before = cpu(&stack, &workers)?;
+    let began = Instant::now();
+    let mut environment = stack.servers().environment(&installation());
+    environment.insert("EXPORT_SPOOL_DIR".to_owned(), folder.join("unused").display().to_string());
+    let night = stack.start_worker("night", &["night", "trigger", "--wait"], environment)?;
+    let (early, ended) = Box::pin(watch(&stack, &workers, &night, &mut database, began)).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let after = cpu(&stack, &workers)?;
+    ensure!(ended, "the night did not end well; {}", night.last_words());
+    let (pending, ready, failed) = counts(&mut database).await?;
+    let requests = f64::from(size.requests);
+    say(format_args!("\n  requests  {ready} ready, {failed} failed, {pending} pending"));
+    say(format_args!("  seconds   {seconds:.1}: {:.1} requests a second", requests / seconds));
+    say("  CPU milliseconds a request");
+    for ((what, before), (_, after)) in before.iter().zip(&after) {
+        say(format_args!("    {what:<12}{:>6.2}", (after - before) * 1000.0 / requests));
+    }
+    for (number, (worker, early)) in workers.iter().zip(early).enumerate() {
+        let Memory { now, peak } = processes::memory(worker.pid())?;
+        say(format_args!(
+            "  memory    worker {}: {} MiB after 1,000 requests, {now} MiB at the end, {peak} MiB at most",
+            number + 1,
+            early.now
+        ));
+    }
+    runs(&stack).await?;
+    stack.stop()
+}
+
+async fn request(database: &mut PgConnection, size: &Size) -> anyhow::Result<()> {
+    if !size.unknown {
+        return request_all(database).await.map(drop);
+    }
+    let sql = "insert into public.data_export_requests (user_id)
+               select gen_random_uuid() from generate_series(1, $1::bigint)";
+    let inserted = sqlx::query(sql).bind(i64::from(size.requests)).execute(database).await;
+    inserted.context("failed to insert the requests").map(drop)
+}
+
+async fn start_workers(stack: &Stack, size: &Size) -> anyhow::Result<Vec<Process>> {
+    let mut environment = stack.servers().environment(&installation());
+    worker::command(&environment, &["schedule", "apply"]).await?;
+    environment.insert("EXPORT_SLOTS".to_owned(), size.slots.to_string());
+    if let Some(activities) = size.recycle_after {
+        environment.insert("EXPORT_RECYCLE_AFTER".to_owned(), activities.to_string());
+    }
+    let start = |number| stack.start_worker(&format!("worker-{number}"), &["run"], environment.clone());
+    (1..=size.workers).map(start).collect()
+}
+
+/// Says how far it is at each tenth; gives the workers' memory after 1,000 requests and whether the night ended well.
+async fn watch(
+    stack: &Stack,
+    workers: &[Process],
+    night: &Process,
+    database: &mut PgConnection,
+    began: Instant,
+) -> anyhow::Result<(Vec<Memory>, bool)> {
+    let (pending, ..) = counts(database).await?;
+    let (mut early, mut said) = (None, 0);
+    loop {
+        if let Ok(ending) = night.ended(LOOK).await {
+            return Ok((early.unwrap_or_default(), ending.is_success()));
+        }
+        stack.check_alive()?;
+        workers.iter().try_for_each(Process::check_alive)?;
+        let (left, ..) = counts(database).await?;
+        let done = pending - left;
+        let memory: anyhow::Result<Vec<_>> =
+            workers.iter().map(|worker| processes::memory(worker.pid())).collect();
+        let memory = memory?;
+        if done * 10 >= said + pending {
+            said = done * 10;
+            let held: Vec<_> = memory.iter().map(|memory| memory.now.to_string()).collect();
+            say(format_args!(
+                "  {done:>8} served  {:>6.0} s  {} MiB",
+                began.elapsed().as_secs_f64(),
+                held.join(" + ")
+            ));
+        }
+        if done >= 1000 {
+            early.get_or_insert(memory);
+        }
+    }
+}
+
+async fn counts(database: &mut PgConnection) -> anyhow::Result<(i64, i64, i64)> {
+    sqlx::query_as(
+        "select count(*) filter (where status = 'pending'), count(*) filter (where status = 'ready'),
+         count(*) filter (where status = 'failed') from public.data_export_requests",
+    )
+    .fetch_one(database)
+    .await
+    .context("failed to count the requests")
+}
+
+/// Gives the CPU seconds so far of the workers together and of each server.
+fn cpu(stack: &Stack, workers: &[Process]) -> anyhow::Result<Vec<(String, f64)>> {
+    let mut all = vec![("workers".to_owned(), 0.0)];
+    for worker in workers {
+        all[0].1 += processes::cpu_seconds(worker.pid())?;
+    }
+    for server in stack.processes() {
+        all.push((server.name().to_owned(), processes::cpu_seconds(server.pid())?));
+    }
+    Ok(all)
+}
+
+/// Says how many runs the night had, and how large the largest of them is.
+async fn runs(stack: &Stack) -> anyhow::Result<()> {
+    let query = ["workflow", "list", "--query", "WorkflowType = 'nightly_batch'", "--output", "json"];
+    let mut command = Command::new(tools::server("temporal")?);
+    command.args(query).args(["--address", &stack.servers().temporal.address()]);
+    let output = command.output().await.context("failed to list the runs")?;
+    ensure!(output.status.success(), "failed to list the runs: {}", String::from_utf8_lossy(&output.stderr));
+    let runs: Vec<Value> =
+        serde_json::from_slice(&output.stdout).context("failed to read the list of runs")?;
+    let largest = |field: &str| {
+        let of = |run: &Value| run[field].as_str().and_then(|number| number.parse::<u64>().ok());
+        runs.iter().filter_map(of).max().unwrap_or(0)
+    };
+    say(format_args!(
+        "  runs      {}, the largest with {} events and {} bytes of history",
+        runs.len(),
+        largest("historyLength"),
+        largest("historySizeBytes")
+    ));
+    Ok(())
+}
