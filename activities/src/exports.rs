@@ -294,7 +294,8 @@ fn failed(what: &str, verdict: Verdict) -> ActivityError {
     failure_of(verdict)
 }
 
-/// Makes the one kind of failure that Temporal shows: a closed code as its type, a sentence as its message.
+/// Makes the one kind of failure that Temporal shows: a closed code as its type, and as its message a sentence that
+/// says what to do.
 fn failure_of(verdict: Verdict) -> ActivityError {
     if verdict.class == Class::Interrupted {
         return interrupted();
@@ -305,7 +306,7 @@ fn failure_of(verdict: Verdict) -> ActivityError {
         Failure::UnknownRequests(Vec::new()).code(),
     ];
     let non_retryable = permanent.contains(&verdict.code.as_str());
-    ApplicationFailure::builder(anyhow::anyhow!("{verdict}"))
+    ApplicationFailure::builder(anyhow::anyhow!(verdict.sentence()))
         .type_name(verdict.code)
         .non_retryable(non_retryable)
         .build()

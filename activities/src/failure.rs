@@ -4,6 +4,8 @@
 //! a failure is closed and carries no row value, no URL and no credential: a message of PostgreSQL or
 //! of an SDK is never passed on.
 
+mod sentence;
+
 use std::fmt;
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
