@@ -7,20 +7,6 @@ use serde_json::{Value, json};
 
 use crate::night_of::{NIGHT, Nights, SOON};
 
-/// Makes so many requests, each of a user of their own.
-async fn requests(nights: &Nights, count: i32) {
-    sqlx::query(
-        "with made as (
-             insert into public.users (email, password_hash, full_name)
-             select gen_random_uuid() || '@example.org', 'secret', 'Ada' from generate_series(1, $1) returning id)
-         insert into public.data_export_requests (user_id) select id from made",
-    )
-    .bind(count)
-    .execute(&nights.owner)
-    .await
-    .unwrap();
-}
-
 /// Waits until no run is left, and gives the report of each night.
 async fn all_ended(nights: &Nights) -> Vec<Value> {
     wait::until("all nights to end", NIGHT, || async {
@@ -64,7 +50,7 @@ fn largest_payload(value: &Value) -> usize {
 async fn a_night_of_two_pages_with_others_beside_it_fulfils_each_once_in_bounded_histories() {
     let nights = Nights::new().await;
     let _worker = nights.worker(&[("EXPORT_LEASE", "15s")]).await;
-    requests(&nights, 600).await;
+    nights.requests(600).await;
     nights.begin_night().await;
     let first = nights.runs("nightly_batch").await;
     // A trigger in its midst names it and starts nothing; one by hand, under another id, does start.
@@ -102,7 +88,7 @@ async fn a_night_of_two_pages_with_others_beside_it_fulfils_each_once_in_bounded
 async fn ten_nights_of_a_backfill_at_once_fulfil_each_request_once() {
     let nights = Nights::new().await;
     let _worker = nights.worker(&[("EXPORT_LEASE", "15s")]).await;
-    requests(&nights, 40).await;
+    nights.requests(40).await;
     let backfill = [
         ["schedule", "backfill", "--schedule-id", "nightly_batch", "--overlap-policy", "AllowAll"].as_slice(),
         &["--start-time", "2026-03-01T00:00:00Z", "--end-time", "2026-03-10T12:00:00Z"],
@@ -125,7 +111,7 @@ async fn ten_nights_of_a_backfill_at_once_fulfil_each_request_once() {
 async fn a_worker_that_is_renewed_in_mid_night_loses_and_fails_nothing() {
     let nights = Nights::new().await;
     let worker = nights.worker(&[("EXPORT_RECYCLE_AFTER", "100")]).await;
-    requests(&nights, 250).await;
+    nights.requests(250).await;
     let report = nights.night().await["result"].clone();
     assert_eq!(report["fulfilled"], 250, "{report}");
     let log = worker.output();

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     installation_of as given,
-    night_of::{NIGHT, Nights, SOON, kill},
+    night_of::{NIGHT, Nights, SOON, kill, until_said},
     servers::proxied,
 };
 
@@ -234,12 +234,6 @@ async fn behind_proxies(nights: &mut Nights) -> [Proxy; 3] {
     nights.environment.insert("TEMPORAL_ADDRESS".to_owned(), address);
     proxies.push(proxy);
     proxies.try_into().unwrap_or_else(|_| panic!("there are three"))
-}
-
-async fn until_said(worker: &Process, sentence: &str) {
-    let what = format!("the worker to say `{sentence}`");
-    let said = wait::until(&what, SOON, || async { Ok(worker.output().contains(sentence).then_some(())) });
-    said.await.unwrap_or_else(|error| panic!("{error}: {}", worker.last_words()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,7 +26,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 pub(crate) struct Nights {
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) owner: PgPool,
-    subject: Subject,
+    pub(crate) subject: Subject,
     /// Goes with the test, and with it the objects.
     faulty: Option<(FaultyStore, tempfile::TempDir)>,
 }
@@ -35,8 +35,23 @@ impl Nights {
     /// Makes an installation on the real store.
     pub(crate) async fn new() -> Self {
         let installation = TestInstallation::with_namespace().await.unwrap();
+        Self::of(&installation, BTreeMap::new()).await
+    }
+
+    /// Makes an installation whose environment differs in these variables.
+    pub(crate) async fn with(settings: BTreeMap<String, String>) -> Self {
+        let installation = TestInstallation::with_namespace().await.unwrap();
+        Self::of(&installation, settings).await
+    }
+
+    async fn of(installation: &TestInstallation, settings: BTreeMap<String, String>) -> Self {
+        let mut environment = installation.environment().await.unwrap();
+        environment.extend(settings);
+        worker::command(&environment, &["schedule", "apply"]).await.unwrap();
+        let database = installation.database.pool(Role::Superuser).await.unwrap();
         let s3 = stack().await.unwrap().servers().store.client();
-        Self::of(installation, s3, None).await
+        let subject = Subject { database, s3, bucket: installation.names.bucket.clone() };
+        Self { environment, owner: installation.database.owner().await.unwrap(), subject, faulty: None }
     }
 
     /// Makes an installation on a store that fails when it is told to.
@@ -44,32 +59,21 @@ impl Nights {
         let installation = TestInstallation::with_namespace().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let faulty = FaultyStore::start(folder.path(), &installation.names.bucket).await.unwrap();
-        let (_, mut config) = (folder.path(), export_activities::store::StoreConfig::new(""));
+        let mut config = export_activities::store::StoreConfig::new("");
         config.endpoint = Some(faulty.endpoint().to_owned());
         let secret = faulty_store::SECRET_ACCESS_KEY.to_owned().into();
         config.access = Some(export_activities::store::KeyPair::new(faulty_store::ACCESS_KEY_ID, secret));
-        let s3 = servers::sdk_client(&config);
-        Self::of(installation, s3, Some((faulty, folder))).await
-    }
-
-    async fn of(
-        installation: TestInstallation,
-        s3: aws_sdk_s3::Client,
-        faulty: Option<(FaultyStore, tempfile::TempDir)>,
-    ) -> Self {
-        let mut environment = installation.environment().await.unwrap();
-        if let Some((faulty, _)) = &faulty {
-            let endpoint = faulty.endpoint().to_owned();
-            environment.insert("EXPORT_S3_ENDPOINT".to_owned(), endpoint.clone());
-            environment.insert("EXPORT_PUBLIC_ENDPOINT".to_owned(), endpoint);
-            environment.insert("AWS_ACCESS_KEY_ID".to_owned(), faulty_store::ACCESS_KEY_ID.to_owned());
-            environment
-                .insert("AWS_SECRET_ACCESS_KEY".to_owned(), faulty_store::SECRET_ACCESS_KEY.to_owned());
-        }
-        worker::command(&environment, &["schedule", "apply"]).await.unwrap();
-        let database = installation.database.pool(Role::Superuser).await.unwrap();
-        let subject = Subject { database, s3, bucket: installation.names.bucket.clone() };
-        Self { environment, owner: installation.database.owner().await.unwrap(), subject, faulty }
+        let pairs = [
+            ("EXPORT_S3_ENDPOINT", faulty.endpoint()),
+            ("EXPORT_PUBLIC_ENDPOINT", faulty.endpoint()),
+            ("AWS_ACCESS_KEY_ID", faulty_store::ACCESS_KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY", faulty_store::SECRET_ACCESS_KEY),
+        ];
+        let settings = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut nights = Self::of(&installation, settings.collect()).await;
+        nights.subject.s3 = servers::sdk_client(&config);
+        nights.faulty = Some((faulty, folder));
+        nights
     }
 
     pub(crate) fn faulty(&self) -> &FaultyStore {
@@ -97,6 +101,41 @@ impl Nights {
 
     pub(crate) async fn request(&self, user: Uuid) -> Uuid {
         crate::installation_of::request(&self.owner, user).await
+    }
+
+    /// Makes so many requests, each of a user of their own.
+    pub(crate) async fn requests(&self, count: i32) {
+        sqlx::query(
+            "with made as (
+                 insert into public.users (email, password_hash, full_name)
+                 select gen_random_uuid() || '@example.org', 'secret', 'Ada' from generate_series(1, $1) returning id)
+             insert into public.data_export_requests (user_id) select id from made",
+        )
+        .bind(count)
+        .execute(&self.owner)
+        .await
+        .unwrap();
+    }
+
+    /// Gives how many requests are ready.
+    pub(crate) async fn ready(&self) -> i64 {
+        let sql = "select count(*) from public.data_export_requests where status = 'ready'";
+        sqlx::query_scalar(sql).fetch_one(&self.owner).await.unwrap()
+    }
+
+    /// Waits until so many requests are ready.
+    pub(crate) async fn until_ready(&self, count: i64) {
+        let ready = wait::until("requests to be ready", NIGHT, || async {
+            Ok((self.ready().await >= count).then_some(()))
+        });
+        ready.await.unwrap();
+    }
+
+    /// Gives how many requests have an attempt counted against them, and how many a lost worker.
+    pub(crate) async fn blamed(&self) -> (i64, i64) {
+        let sql = "select count(*) filter (where attempts <> 0), count(*) filter (where lost <> 0)
+                   from public.data_export_requests";
+        sqlx::query_as(sql).fetch_one(&self.owner).await.unwrap()
     }
 
     /// Runs a night to its end and gives its report.
@@ -249,6 +288,13 @@ pub(crate) struct Run {
     pub(crate) id: String,
     pub(crate) run_id: String,
     pub(crate) status: String,
+}
+
+/// Waits until a worker has written this into its log.
+pub(crate) async fn until_said(worker: &Process, sentence: &str) {
+    let what = format!("the worker to say `{sentence}`");
+    let said = wait::until(&what, SOON, || async { Ok(worker.output().contains(sentence).then_some(())) });
+    said.await.unwrap_or_else(|error| panic!("{error}: {}", worker.last_words()));
 }
 
 /// Kills a worker as the kernel does when memory runs out.

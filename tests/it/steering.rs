@@ -37,11 +37,6 @@ async fn until(nights: &Nights, what: &str, look: impl Fn(&Value) -> bool) -> Va
     .unwrap()
 }
 
-async fn ready(nights: &Nights) -> i64 {
-    let sql = "select count(*) from public.data_export_requests where status = 'ready'";
-    sqlx::query_scalar(sql).fetch_one(&nights.owner).await.unwrap()
-}
-
 /// A night of three requests that go one after the other; the upload of the first is held.
 async fn held_night() -> (Nights, Process) {
     let nights = Nights::on_faulty_store().await;
@@ -65,7 +60,7 @@ async fn a_paused_night_ends_what_is_in_flight_and_begins_nothing_until_it_is_re
     nights.faulty().release();
     let progress = until(&nights, "the first request to end", |now| now["served"] == 1).await;
     assert_eq!((&progress["in_flight"], &progress["paused"]["why"]), (&json!(0), &json!("the store moves")));
-    assert_eq!(ready(&nights).await, 1, "what was in flight has ended well");
+    assert_eq!(nights.ready().await, 1, "what was in flight has ended well");
 
     // Another worker hears of it from the history.
     kill(&worker).await;

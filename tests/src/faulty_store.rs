@@ -51,6 +51,8 @@ pub enum Fault {
     LoseAnswer,
     /// Does the work after [`FaultyStore::release`].
     Hold,
+    /// Does the work after this time.
+    Delay(Duration),
     /// Does the work and answers with this header replaced.
     Header(&'static str, String),
 }
@@ -206,6 +208,10 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> anyhow::Resu
         }
         Some(Fault::Hold) => {
             shared.released.subscribe().wait_for(|released| *released).await?;
+            shared.work(request).await
+        }
+        Some(Fault::Delay(time)) => {
+            tokio::time::sleep(time).await;
             shared.work(request).await
         }
         Some(Fault::Header(name, value)) => {

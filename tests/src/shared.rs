@@ -58,7 +58,7 @@ async fn remove_leftovers() -> anyhow::Result<()> {
 }
 
 /// Gives the SQL for the rights of both roles.
-fn grants() -> anyhow::Result<String> {
+pub fn grants() -> anyhow::Result<String> {
     Ok(Catalogue::builtin()?.grants() + catalogue::state_grants())
 }
 
