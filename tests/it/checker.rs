@@ -1,13 +1,24 @@
 //! The checker of the invariants is red for each way in which one can be broken.
 
+use std::path::Path;
+
+use export_activities::pulse::Pulse;
 use export_tests::{
-    checker::{self, Findings, Invariant},
+    checker::{self, Findings, Invariant, Resting},
     postgres::Role,
+};
+use serde_json::json;
+use temporalio_client::{NamespacedClient as _, grpc::WorkflowService as _, tonic::IntoRequest as _};
+use temporalio_common::protos::temporal::api::{
+    enums::v1::WorkflowTaskFailedCause,
+    taskqueue::v1::TaskQueue,
+    workflowservice::v1::{PollWorkflowTaskQueueRequest, RespondWorkflowTaskFailedRequest},
 };
 use uuid::Uuid;
 
 use crate::{
     installation_of::{self as given, Given, attempt, serve},
+    night_of::Nights,
     servers::sdk_client,
 };
 
@@ -101,4 +112,93 @@ async fn a_claim_or_a_transaction_that_stays_is_red() {
     .await
     .unwrap();
     assert_red(&given, &[Invariant::NothingHeld]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_not_what_the_histories_tell_or_is_fulfilled_twice_is_red() {
+    let nights = Nights::new().await;
+    let _worker = nights.worker(&[]).await;
+    nights.request(given::user(&nights.owner).await).await;
+    nights.night().await;
+    nights.assert_sound(1).await;
+    let findings = nights.judge().await;
+    assert_eq!(findings.checked[&Invariant::HistoriesTellTheTruth], 1, "{findings}");
+
+    // As if the night had never been, but for its history and its object.
+    let forget = "set session_replication_role = replica;
+        delete from public.data_export_events where kind = 'ready';
+        update public.data_export_requests set status = 'pending', download_url = null, expires_at = null,
+            object_key = null, archive_bytes = null, archive_sha256 = null, row_counts = null, snapshot_at = null,
+            fulfilled_at = null, pseudonym_salt = decode(repeat('00', 32), 'hex');";
+    sqlx::raw_sql(forget).execute(&nights.subject.database).await.unwrap();
+    let findings = nights.judge().await;
+    assert!(
+        findings.broke(&[Invariant::NothingOrphaned, Invariant::HistoriesTellTheTruth])
+            && findings.to_string().contains("was never ready"),
+        "{findings}"
+    );
+    nights.night().await;
+    nights.sweep_everything_unclaimed().await;
+    let findings = nights.judge().await;
+    assert!(
+        findings.broke(&[Invariant::HistoriesTellTheTruth])
+            && findings.to_string().contains("was fulfilled 2 times"),
+        "{findings}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_task_that_failed_by_its_own_fault_is_red() {
+    let nights = Nights::new().await;
+    nights.start_night("faulty", &json!(null)).await;
+    let mut client = nights.client().await;
+    let (namespace, queue) = (client.namespace(), nights.environment["EXPORT_TASK_QUEUE"].clone());
+    let poll = PollWorkflowTaskQueueRequest {
+        namespace: namespace.clone(),
+        task_queue: Some(TaskQueue { name: queue, ..Default::default() }),
+        ..Default::default()
+    };
+    let task = client.poll_workflow_task_queue(poll.into_request()).await.unwrap().into_inner();
+    let failed = RespondWorkflowTaskFailedRequest {
+        namespace,
+        task_token: task.task_token,
+        cause: WorkflowTaskFailedCause::NonDeterministicError.into(),
+        ..Default::default()
+    };
+    client.respond_workflow_task_failed(failed.into_request()).await.unwrap();
+    let _worker = nights.worker(&[]).await;
+    assert_eq!(nights.ended_of("faulty").await, "COMPLETED");
+    let findings = nights.judge().await;
+    assert!(findings.broke(&[Invariant::RunsUndisturbed]), "{findings}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_resting_worker_holds_or_an_ended_one_leaves_is_red() {
+    let (given, ..) = delivered().await;
+    let (subject, spool) = (given.subject().await, given.spool.path().join("spool"));
+    let resting = async |connections: i64| {
+        let pids = [std::process::id()];
+        let workers = Resting { pids: &pids, spool: &spool, connections };
+        checker::check_resting(&subject, &workers).await.unwrap()
+    };
+    let ended = async |folder: &Path| checker::check_ended(&subject, &[folder]).await.unwrap();
+    let left = [Invariant::NothingLeft];
+
+    assert!(resting(16).await.broke(&[]));
+    let file = given.steps.spool.share(&Pulse::default()).file().unwrap();
+    assert!(resting(16).await.broke(&left), "a file of the spool is held");
+    assert!(ended(&spool).await.broke(&left), "the pools are open");
+    drop(file);
+    assert!(resting(16).await.broke(&[]));
+    assert!(resting(0).await.broke(&left), "there are more connections than there should be");
+
+    given.steps.state.close().await;
+    given.steps.source.close().await;
+    export_tests::wait::until("the connections to go", crate::night_of::SOON, || async {
+        Ok(ended(&spool).await.broke(&[]).then_some(()))
+    })
+    .await
+    .unwrap();
+    std::fs::write(spool.join("left"), "x").unwrap();
+    assert!(ended(&spool).await.broke(&left), "a file is left");
 }

@@ -95,6 +95,7 @@ impl Given {
             database: self.database.pool(Role::Superuser).await.unwrap(),
             s3: sdk_client(&self.store),
             bucket: self.store.bucket.clone(),
+            histories: None,
         }
     }
 }

@@ -50,7 +50,8 @@ impl Nights {
         worker::command(&environment, &["schedule", "apply"]).await.unwrap();
         let database = installation.database.pool(Role::Superuser).await.unwrap();
         let s3 = stack().await.unwrap().servers().store.client();
-        let subject = Subject { database, s3, bucket: installation.names.bucket.clone() };
+        let histories = Some(client(&environment).await);
+        let subject = Subject { database, s3, bucket: installation.names.bucket.clone(), histories };
         Self { environment, owner: installation.database.owner().await.unwrap(), subject, faulty: None }
     }
 
@@ -226,10 +227,7 @@ impl Nights {
 
     /// Connects to this namespace as a client.
     pub(crate) async fn client(&self) -> Client {
-        let address: url::Url = format!("http://{}", self.environment["TEMPORAL_ADDRESS"]).parse().unwrap();
-        let connection = Connection::connect(ConnectionOptions::new(address).build()).await.unwrap();
-        let options = ClientOptions::new(self.environment["TEMPORAL_NAMESPACE"].clone()).build();
-        Client::new(connection, options).unwrap()
+        client(&self.environment).await
     }
 
     /// Runs the `temporal` CLI in this namespace and gives what it answers.
@@ -243,7 +241,7 @@ impl Nights {
         command.args(arguments).args(["--output", "json"]);
         command.args(["--address", &self.environment["TEMPORAL_ADDRESS"]]);
         command.args(["--namespace", &self.environment["TEMPORAL_NAMESPACE"]]);
-        let output = command.output().await?;
+        let output = command.kill_on_drop(true).output().await?;
         anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     }
@@ -281,6 +279,13 @@ impl Nights {
         environment.insert("EXPORT_SWEEP_MIN_AGE".to_owned(), "0s".to_owned());
         worker::command(&environment, &["sweep", "--force"]).await.unwrap();
     }
+}
+
+async fn client(environment: &BTreeMap<String, String>) -> Client {
+    let address: url::Url = format!("http://{}", environment["TEMPORAL_ADDRESS"]).parse().unwrap();
+    let connection = Connection::connect(ConnectionOptions::new(address).build()).await.unwrap();
+    let options = ClientOptions::new(environment["TEMPORAL_NAMESPACE"].clone()).build();
+    Client::new(connection, options).unwrap()
 }
 
 /// One run of a workflow.

@@ -1,7 +1,11 @@
-//! Judges an installation from its database and its bucket alone: what every night, fault and operator must leave true.
+//! Judges an installation from its database, its bucket and its histories: what every night, fault and operator must
+//! leave true.
 //!
 //! It is told nothing of what happened before. Each invariant counts what it looked at, so that a check of nothing is
 //! seen as such, and says in one sentence what broke it.
+
+mod histories;
+mod leftovers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +16,10 @@ use anyhow::Context as _;
 use aws_sdk_s3::Client;
 use export_activities::object_key::INSTALLATION_MARK;
 use sqlx::PgPool;
+use temporalio_client::Client as Temporal;
 use uuid::Uuid;
+
+pub use self::leftovers::{Resting, check_ended, check_resting, held};
 
 /// What must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +34,12 @@ pub enum Invariant {
     LinkWorks,
     /// No claim is held and no transaction of ours is open.
     NothingHeld,
+    /// What the histories say of a request is what its row says, and none is fulfilled twice.
+    HistoriesTellTheTruth,
+    /// No workflow task failed by a fault of the workflow.
+    RunsUndisturbed,
+    /// Workers at rest hold nothing, and ended ones leave nothing behind.
+    NothingLeft,
 }
 
 /// What was looked at, and what was found broken.
@@ -58,6 +71,14 @@ impl Findings {
         broken == invariants.iter().copied().collect()
     }
 
+    /// Adds what another check has found.
+    pub fn extend(&mut self, other: Self) {
+        for (invariant, things) in other.checked {
+            self.looked(invariant, things);
+        }
+        self.broken.extend(other.broken);
+    }
+
     fn looked(&mut self, invariant: Invariant, things: usize) {
         *self.checked.entry(invariant).or_default() += things;
     }
@@ -76,6 +97,8 @@ pub struct Subject {
     pub s3: Client,
     /// The bucket.
     pub bucket: String,
+    /// The namespace, if nights were run in one.
+    pub histories: Option<Temporal>,
 }
 
 /// Checks everything. The installation should be at rest: no night runs, and a sweep has been there after a kill.
@@ -85,6 +108,9 @@ pub async fn check(subject: &Subject) -> anyhow::Result<Findings> {
     check_delivered(subject, &mut findings).await?;
     check_orphans(subject, &mut findings).await?;
     check_held(subject, &mut findings).await?;
+    if let Some(client) = &subject.histories {
+        histories::check(client, &subject.database, &mut findings).await?;
+    }
     Ok(findings)
 }
 
