@@ -12,7 +12,7 @@ STACK := $(TARGET)/debug/export-stack
 export SQLX_OFFLINE := true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo scale test up down check fmt clippy deny doc alerts sqlx sqlx-check build tools readers
+.PHONY: help demo test operators scale up down check fmt clippy deny doc alerts sqlx sqlx-check build tools readers
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -23,6 +23,11 @@ demo: build ## Show one whole night, from a request to a verified download; KEEP
 # Most of a test is waiting for a server, so more run at once than there are cores.
 test: build readers ## Run every test against real servers
 	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked --no-fail-fast
+
+# The same harness as the short round of `make test`; OPERATORS_SEED repeats a choice of operations.
+operators: build ## Let operators loose on nights of 300 requests; ROUNDS=20
+	@OPERATORS_ROUNDS=$(or $(ROUNDS),1) cargo test --workspace --locked --test it -- --exact --nocapture \
+		operators::whatever_operators_do_to_a_night_each_request_is_served_exactly_once
 
 up: build ## Start the servers and a worker for development
 	@$(STACK) up

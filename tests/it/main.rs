@@ -31,6 +31,7 @@ mod night_faults;
 mod night_of;
 mod only;
 mod operate;
+mod operators;
 mod outages;
 mod passes;
 mod pause;

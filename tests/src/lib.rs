@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod private;
 pub mod processes;
 pub mod proxy;
+pub mod random;
 pub mod scale;
 pub mod shared;
 pub mod stack;

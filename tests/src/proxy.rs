@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,6 +22,8 @@ use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
 };
+
+use crate::random::Random;
 
 /// One read: about what the kernel hands over at once.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -267,31 +269,6 @@ impl CommitFinder {
     }
 }
 
-/// A small generator (SplitMix64): the same seed gives the same pauses.
-struct Random {
-    state: AtomicU64,
-}
-
-impl Random {
-    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-
-    fn new(seed: u64) -> Self {
-        Self { state: AtomicU64::new(seed) }
-    }
-
-    fn next(&self) -> u64 {
-        let mut z = self.state.fetch_add(Self::STEP, Ordering::SeqCst).wrapping_add(Self::STEP);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Gives a number from 0 to 1.
-    fn fraction(&self) -> f64 {
-        f64::from(u32::try_from(self.next() >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,17 +352,5 @@ mod tests {
             assert!(finder.found_in(second));
             assert!(!finder.found_in(b"Q"), "one COMMIT is found once");
         }
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_numbers() {
-        let numbers = |seed| {
-            let random = Random::new(seed);
-            [random.next(), random.next(), random.next()]
-        };
-        assert_eq!(numbers(7), numbers(7));
-        assert_ne!(numbers(7), numbers(8));
-        let random = Random::new(3);
-        assert!((0..1000).all(|_| (0.0..=1.0).contains(&random.fraction())));
     }
 }
