@@ -15,7 +15,7 @@ const RESTARTS: usize = 20;
 /// More than are served while the workers are replaced.
 const REQUESTS: i32 = 240;
 /// Longer than the grace, so that each restart finds uploads under way and interrupts them.
-const UPLOAD: Duration = Duration::from_secs(3);
+const UPLOAD: Duration = Duration::from_secs(5);
 const SETTINGS: [(&str, &str); 2] = [("EXPORT_SHUTDOWN_GRACE", "250ms"), ("EXPORT_SLOTS", "3")];
 
 /// How long after its interruption a request may wait for its next attempt.

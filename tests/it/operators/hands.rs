@@ -39,6 +39,15 @@ pub(super) struct Hands {
     pub(super) wrong: Vec<String>,
 }
 
+/// Gives the lines of a worker's log that call for a person, which nothing that is done here may: a panic among them.
+fn alarms(worker: &Process) -> Vec<String> {
+    let log = worker.output();
+    log.lines()
+        .filter(|line| line.contains("\"level\":\"ERROR\"") || !line.starts_with('{'))
+        .map(str::to_owned)
+        .collect()
+}
+
 impl Hands {
     /// Starts two workers that reach everything but the store through proxies; the second uploads in parts.
     pub(super) async fn new(pace: Duration) -> Self {
@@ -140,7 +149,7 @@ impl Hands {
             Operation::Kill => {
                 self.workers[which].signal(Signal::Kill)?;
                 self.workers[which].ended(SOON).await?;
-                self.workers[which] = self.start(which).await;
+                self.succeed(which).await;
                 Ok(())
             }
             Operation::Freeze => self.workers[which].signal(Signal::Stop),
@@ -213,6 +222,7 @@ impl Hands {
             if let Err(error) = self.drain(which).await {
                 self.wrong.push(format!("{error:#}"));
             }
+            self.wrong.extend(alarms(&self.workers[which]));
         }
     }
 
@@ -220,8 +230,14 @@ impl Hands {
         if let Err(error) = self.drain(which).await {
             self.wrong.push(format!("{error:#}"));
         }
-        self.workers[which] = self.start(which).await;
+        self.succeed(which).await;
         Ok(())
+    }
+
+    /// Puts a new worker in the place of one that has ended.
+    async fn succeed(&mut self, which: usize) {
+        self.wrong.extend(alarms(&self.workers[which]));
+        self.workers[which] = self.start(which).await;
     }
 
     async fn drain(&self, which: usize) -> anyhow::Result<()> {
