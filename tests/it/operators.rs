@@ -157,18 +157,22 @@ async fn judge(hands: &mut Hands, findings: &mut Findings) -> anyhow::Result<()>
         (hands.workers.each_ref().map(|worker| worker.pid()), hands.folder.path().join("spool"));
     let resting = Resting { pids: &pids, spool: &spool, connections: 2 * CONNECTIONS };
     nights.sweep_everything_unclaimed().await;
-    findings.extend(checker::check_resting(&nights.subject, &resting).await?);
+    findings.extend(settled(async || checker::check_resting(&nights.subject, &resting).await).await?);
     findings.extend(checker::check(&nights.subject).await?);
     hands.stop().await;
-    let tmp = hands.folder.path().join("tmp");
-    let subject = &hands.nights.subject;
-    // A server notices a moment later that its client is gone.
-    wait::until("the connections to go", SOON, || async {
-        let left = checker::check_ended(subject, &[&spool, &tmp]).await?;
-        Ok(left.broken.is_empty().then_some(()))
-    })
-    .await
-    .ok();
-    findings.extend(checker::check_ended(subject, &[&spool, &tmp]).await?);
+    let (subject, tmp) = (&hands.nights.subject, hands.folder.path().join("tmp"));
+    findings.extend(settled(async || checker::check_ended(subject, &[&spool, &tmp]).await).await?);
     Ok(())
+}
+
+/// Judges until nothing is found, or for a while: a server notices a moment later that its client is gone.
+async fn settled(judge: impl AsyncFn() -> anyhow::Result<Findings>) -> anyhow::Result<Findings> {
+    let good = wait::until("nothing to be left", SOON, || async {
+        let findings = judge().await?;
+        Ok(findings.broken.is_empty().then_some(findings))
+    });
+    match good.await {
+        Ok(findings) => Ok(findings),
+        Err(_) => judge().await,
+    }
 }
