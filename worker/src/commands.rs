@@ -6,6 +6,7 @@
 mod catalogue;
 mod database;
 mod doctor;
+mod history;
 mod night;
 mod request;
 mod schedule;
@@ -20,6 +21,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand, ValueEnum};
 use export_activities::operate::RevokeReason;
+use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 
 use crate::{
@@ -84,6 +86,9 @@ enum Command {
     /// The fulfilment log.
     #[command(subcommand)]
     Events(Events),
+    /// The histories of Temporal.
+    #[command(subcommand)]
+    History(History),
     /// Verify an archive offline: every digest, every count, JSON against CSV, cell by cell.
     Verify {
         /// The archive.
@@ -265,6 +270,27 @@ enum Events {
 }
 
 #[derive(Debug, Subcommand)]
+enum History {
+    /// Write the history of a run to a file, for `history replay` and for a report.
+    Dump {
+        /// The workflow, such as `nightly_batch-2026-11-21T01:00:00Z`.
+        workflow_id: String,
+        /// One run of it; else the latest.
+        #[arg(long, value_name = "ID")]
+        run_id: Option<String>,
+        /// The file; `-` is standard output.
+        #[arg(short = 'o', long = "file", value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Show whether this release can go on with these histories, without a server.
+    Replay {
+        /// Files of `history dump`, of `temporal workflow show -o json`, or of Download in the Web UI.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum Catalogue {
     /// Compare the catalogue with the database.
     Check,
@@ -314,7 +340,7 @@ pub async fn main() -> ExitCode {
 
 async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
     let (config, output) = (Config::from_env()?, cli.output);
-    telemetry::init(config.log_format, !matches!(cli.command, Command::Run))?;
+    telemetry::init(config.log_format, log_level(&cli.command))?;
     for name in config::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
     {
         tracing::warn!("{name} is set but means nothing to export-worker: is it misspelt? See .env.sample");
@@ -349,12 +375,25 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Expire { accounts, force } => upkeep::expire(&config, output, accounts, force).await,
         Command::Sweep { dry_run, force } => upkeep::sweep(&config, output, dry_run, force).await,
         Command::Events(Events::Prune) => upkeep::prune(&config, output).await,
+        Command::History(History::Dump { workflow_id, run_id, file }) => {
+            history::dump(output, &workflow_id, run_id.as_deref(), &file).await
+        }
+        Command::History(History::Replay { files }) => history::replay(output, &files).await,
         Command::Verify { archive, sha256, request } => {
             verify::verify(&config, output, &archive, sha256, request).await
         }
         Command::Catalogue(Catalogue::Check) => catalogue::check(&config, output).await,
         Command::Catalogue(Catalogue::Init { relations }) => catalogue::init(&config, &relations).await,
         Command::Doctor { adopt_bucket } => doctor::doctor(&config, output, adopt_bucket).await,
+    }
+}
+
+/// A command whose output is its answer logs warnings only; those of a replay are that answer, at length.
+fn log_level(command: &Command) -> LevelFilter {
+    match command {
+        Command::Run => LevelFilter::INFO,
+        Command::History(History::Replay { .. }) => LevelFilter::ERROR,
+        _ => LevelFilter::WARN,
     }
 }
 
@@ -403,6 +442,9 @@ mod tests {
             "expire --accounts --force".to_owned(),
             "sweep --dry-run --force".to_owned(),
             "events prune".to_owned(),
+            format!("history dump nightly_batch --run-id {id} -o night.json"),
+            "history dump nightly_batch -o -".to_owned(),
+            "history replay a.json b.json --output json".to_owned(),
             format!("verify a.zip --sha256 {digest}"),
             format!("verify a.zip --request {id}"),
             "catalogue check".to_owned(),
@@ -426,6 +468,8 @@ mod tests {
             ("night window 51", ErrorKind::ValueValidation),
             ("schedule pause", ErrorKind::MissingRequiredArgument),
             ("schedule delete", ErrorKind::MissingRequiredArgument),
+            ("history dump nightly_batch", ErrorKind::MissingRequiredArgument),
+            ("history replay", ErrorKind::MissingRequiredArgument),
             ("verify a.zip --sha256 abc", ErrorKind::ValueValidation),
         ] {
             let error = parse(&format!("export-worker {line}")).unwrap_err();

@@ -4,6 +4,7 @@ pub mod commands;
 pub mod config;
 pub mod connect;
 pub mod doctor;
+pub mod history;
 mod http;
 pub mod migrate;
 pub mod night;

@@ -17,9 +17,8 @@ const CAPPED: [&str; 4] = ["aws_", "hyper", "sqlx", "rustls"];
 /// Pollers warn on each retry of an outage; the probe says once that Temporal is lost and once that it is back.
 const RETRY: &str = "temporalio_client::retry";
 
-/// Starts logging. `quiet` (a command whose output is its answer) shows warnings only, unless `RUST_LOG` says otherwise.
-pub fn init(format: LogFormat, quiet: bool) -> anyhow::Result<()> {
-    let default = if quiet { LevelFilter::WARN } else { LevelFilter::INFO };
+/// Starts logging at the level `default`, unless `RUST_LOG` says otherwise.
+pub fn init(format: LogFormat, default: LevelFilter) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(default.into()).from_env().map_err(|error| {
         anyhow::anyhow!("RUST_LOG cannot be read ({error}): set it to a level such as info")
     })?;

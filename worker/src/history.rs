@@ -1,0 +1,146 @@
+//! Histories of runs: fetched from Temporal, read from files in both forms that exist, replayed under this program's
+//! code.
+
+mod difference;
+mod form;
+
+use anyhow::{Context as _, Result, bail};
+use export_workflows::{
+    contract::{EXPORT_EXPIRY, NIGHTLY_BATCH},
+    export_expiry::ExportExpiry,
+    nightly_batch::NightlyBatch,
+};
+use serde::Serialize;
+use temporalio_client::{
+    Client, NamespacedClient as _, WorkflowExecutionInfo, WorkflowHistory, errors::WorkflowInteractionError,
+};
+use temporalio_common::protos::temporal::api::history::v1::{
+    History, HistoryEvent, WorkflowExecutionStartedEventAttributes, history_event::Attributes,
+};
+use temporalio_sdk::workflow_replayer::{
+    WorkflowReplayError, WorkflowReplayFailure, WorkflowReplayer, WorkflowReplayerOptions,
+};
+
+pub use self::{difference::Difference, form::read};
+
+/// What a replay has shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Replayed {
+    /// The workflow's type.
+    pub workflow_type: String,
+    /// The run's workflow id; empty in the histories of old servers.
+    pub workflow_id: String,
+    /// How many events there are.
+    pub events: usize,
+    /// Why today's code cannot go on with this history; none when it can.
+    pub failure: Option<Failure>,
+}
+
+/// Why a history does not replay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// In one sentence.
+    pub sentence: String,
+    /// The first event that differs; none when the SDK does not tell.
+    pub difference: Option<Difference>,
+}
+
+/// Fetches a run as it is stored; without `run_id` the latest of its workflow.
+pub async fn fetch(client: &Client, workflow_id: &str, run_id: Option<&str>) -> Result<History> {
+    let run = WorkflowExecutionInfo::builder()
+        .namespace(client.namespace())
+        .workflow_id(workflow_id)
+        .maybe_run_id(run_id.map(str::to_owned))
+        .build();
+    let fetched = run.bind_untyped(client.clone()).fetch_history(Default::default()).into_events().await;
+    let events = fetched.map_err(|error| match error {
+        WorkflowInteractionError::NotFound(_) | WorkflowInteractionError::Rpc(_) => {
+            refused(client, workflow_id, run_id, &error)
+        }
+        other => anyhow::Error::new(other).context("failed to fetch the history"),
+    })?;
+    Ok(History { events })
+}
+
+fn refused(
+    client: &Client,
+    workflow_id: &str,
+    run_id: Option<&str>,
+    error: &WorkflowInteractionError,
+) -> anyhow::Error {
+    let run = run_id.map(|run_id| format!(" with a run `{run_id}`")).unwrap_or_default();
+    let namespace = client.namespace();
+    match error {
+        WorkflowInteractionError::NotFound(_) => anyhow::anyhow!(
+            "there is no workflow `{workflow_id}`{run} in namespace `{namespace}`: it was never started, or its \
+             history is older than the namespace keeps them"
+        ),
+        WorkflowInteractionError::Rpc(status) => {
+            anyhow::anyhow!("failed to fetch the history of `{workflow_id}`{run} ({})", status.message())
+        }
+        other => anyhow::anyhow!("failed to fetch the history of `{workflow_id}`{run} ({other})"),
+    }
+}
+
+/// Makes the replayer of this program's workflows.
+pub fn replayer() -> Result<WorkflowReplayer> {
+    let options = WorkflowReplayerOptions::new()
+        .register_workflow::<NightlyBatch>()
+        .and_then(|options| options.register_workflow::<ExportExpiry>())
+        .context("failed to register the workflows")?
+        .build();
+    WorkflowReplayer::new(options).context("failed to make the replayer")
+}
+
+/// Replays one history. An error says that it is none that could be replayed here.
+pub async fn replay(replayer: &WorkflowReplayer, history: History) -> Result<Replayed> {
+    let started = started(&history.events)?;
+    let workflow_type = started.workflow_type.as_ref().map_or("", |known| known.name.as_str());
+    if ![NIGHTLY_BATCH, EXPORT_EXPIRY].contains(&workflow_type) {
+        bail!(
+            "it is of workflow `{workflow_type}`, which is not ours: `{NIGHTLY_BATCH}` and `{EXPORT_EXPIRY}` can be \
+             replayed"
+        );
+    }
+    let mut replayed = Replayed {
+        workflow_type: workflow_type.to_owned(),
+        workflow_id: started.workflow_id.clone(),
+        events: history.events.len(),
+        failure: None,
+    };
+    let events = history.events.clone();
+    replayed.failure = match replayer.replay_workflow(WorkflowHistory::from(history)).await {
+        Ok(()) => None,
+        Err(WorkflowReplayError::Replay(failure)) => Some(explain(&events, &failure)),
+        Err(other) => return Err(anyhow::Error::new(other).context("failed to replay")),
+    };
+    Ok(replayed)
+}
+
+/// Gives how the run began, of a history that is whole: the replayer panics on one with a gap.
+fn started(events: &[HistoryEvent]) -> Result<&WorkflowExecutionStartedEventAttributes> {
+    if let Some((event, number)) = events.iter().zip(1..).find(|(event, number)| event.event_id != *number) {
+        bail!("its events are not whole: event {} stands where event {number} should", event.event_id);
+    }
+    match events.first().map(|event| &event.attributes) {
+        Some(Some(Attributes::WorkflowExecutionStartedEventAttributes(started))) => Ok(started),
+        Some(_) => bail!("its first event is not the start of a run: it is a part of a history"),
+        None => bail!("it has no events"),
+    }
+}
+
+fn explain(events: &[HistoryEvent], failure: &WorkflowReplayFailure) -> Failure {
+    let (WorkflowReplayFailure::Nondeterminism { message }
+    | WorkflowReplayFailure::InvalidHistory { message }
+    | WorkflowReplayFailure::WorkflowTaskFailure { message }
+    | WorkflowReplayFailure::Internal { message, .. }) = failure
+    else {
+        return Failure { sentence: failure.to_string(), difference: None };
+    };
+    let difference = difference::find(events, message);
+    let sentence = match &difference {
+        Some(difference) => difference.to_string(),
+        None => format!("the code of this release cannot follow it ({})", difference::said(message)),
+    };
+    Failure { sentence, difference }
+}
