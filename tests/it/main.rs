@@ -21,6 +21,7 @@ mod faults;
 mod fulfil;
 mod fulfil_faults;
 mod glance;
+mod histories;
 mod hostile;
 mod installation;
 mod installation_of;
