@@ -4,6 +4,7 @@
 //! configuration is wrong, and nothing was tried.
 
 mod catalogue;
+mod codec_server;
 mod database;
 mod doctor;
 mod history;
@@ -103,6 +104,8 @@ enum Command {
     /// What is exported.
     #[command(subcommand)]
     Catalogue(Catalogue),
+    /// Decode payloads for the Web UI and the Temporal CLI, until SIGTERM or SIGINT.
+    CodecServer,
     /// Examine everything that a night depends on; each line is ok, or a cause and its remedy.
     Doctor {
         /// Make the bucket this installation's, whatever its mark says now.
@@ -351,17 +354,17 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Grants => database::grants(&config, output),
         Command::Schedule(Schedule::Apply) => schedule::apply(&config, output).await,
         Command::Schedule(Schedule::Show) => schedule::show(&config, output).await,
-        Command::Schedule(Schedule::Pause { why, all }) => schedule::pause(output, &why, all).await,
-        Command::Schedule(Schedule::Unpause) => schedule::unpause(output).await,
-        Command::Schedule(Schedule::Delete { yes: _ }) => schedule::delete(output).await,
+        Command::Schedule(Schedule::Pause { why, all }) => schedule::pause(&config, output, &why, all).await,
+        Command::Schedule(Schedule::Unpause) => schedule::unpause(&config, output).await,
+        Command::Schedule(Schedule::Delete { yes: _ }) => schedule::delete(&config, output).await,
         Command::Status => status::status(&config, output).await,
         Command::Night(Night::Show { night }) => watch::show(&config, output, night).await,
         Command::Night(Night::Watch) => watch::watch(&config, output).await,
         Command::Night(Night::Trigger { wait }) => night::trigger(&config, output, wait).await,
-        Command::Night(Night::Pause { why, by }) => steer::pause(output, why, by).await,
-        Command::Night(Night::Resume { why, by }) => steer::resume(output, why, by).await,
-        Command::Night(Night::Window { lanes }) => steer::window(output, lanes).await,
-        Command::Night(Night::Cancel) => steer::cancel(output).await,
+        Command::Night(Night::Pause { why, by }) => steer::pause(&config, output, why, by).await,
+        Command::Night(Night::Resume { why, by }) => steer::resume(&config, output, why, by).await,
+        Command::Night(Night::Window { lanes }) => steer::window(&config, output, lanes).await,
+        Command::Night(Night::Cancel) => steer::cancel(&config, output).await,
         Command::Request(Request::Create { user }) => request::create(&config, output, user).await,
         Command::Request(Request::List { status, limit }) => {
             request::list(&config, output, status.map(Status::as_str), limit).await
@@ -376,14 +379,15 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Sweep { dry_run, force } => upkeep::sweep(&config, output, dry_run, force).await,
         Command::Events(Events::Prune) => upkeep::prune(&config, output).await,
         Command::History(History::Dump { workflow_id, run_id, file }) => {
-            history::dump(output, &workflow_id, run_id.as_deref(), &file).await
+            history::dump(&config, output, &workflow_id, run_id.as_deref(), &file).await
         }
-        Command::History(History::Replay { files }) => history::replay(output, &files).await,
+        Command::History(History::Replay { files }) => history::replay(&config, output, &files).await,
         Command::Verify { archive, sha256, request } => {
             verify::verify(&config, output, &archive, sha256, request).await
         }
         Command::Catalogue(Catalogue::Check) => catalogue::check(&config, output).await,
         Command::Catalogue(Catalogue::Init { relations }) => catalogue::init(&config, &relations).await,
+        Command::CodecServer => codec_server::serve(&config).await,
         Command::Doctor { adopt_bucket } => doctor::doctor(&config, output, adopt_bucket).await,
     }
 }
@@ -391,7 +395,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
 /// A command whose output is its answer logs warnings only; those of a replay are that answer, at length.
 fn log_level(command: &Command) -> LevelFilter {
     match command {
-        Command::Run => LevelFilter::INFO,
+        Command::Run | Command::CodecServer => LevelFilter::INFO,
         Command::History(History::Replay { .. }) => LevelFilter::ERROR,
         _ => LevelFilter::WARN,
     }
@@ -449,6 +453,7 @@ mod tests {
             format!("verify a.zip --request {id}"),
             "catalogue check".to_owned(),
             "catalogue init public.users public.projects".to_owned(),
+            "codec-server".to_owned(),
             "doctor --adopt-bucket".to_owned(),
         ] {
             assert!(parse(&format!("export-worker {line}")).is_ok(), "{line}");

@@ -4,6 +4,7 @@
 //! command that needs it, so `verify` works offline and `migrate` needs no bucket. Secrets are a type whose `Debug`
 //! hides them, and no error repeats their text.
 
+pub mod codec;
 mod value;
 pub mod variable;
 
@@ -19,6 +20,7 @@ use url::Url;
 
 pub(crate) use self::value::{show_size, show_time};
 use self::{
+    codec::CodecSettings,
     value::Reader,
     variable::{GROUPS, Variable},
 };
@@ -112,6 +114,8 @@ pub struct Config {
     pub sweep_min_age: Duration,
     /// `EXPORT_HTTP_ADDR`
     pub http_addr: Option<SocketAddr>,
+    /// `EXPORT_CODEC_*`
+    pub codec: CodecSettings,
     /// `EXPORT_LOG_FORMAT`
     pub log_format: LogFormat,
 }
@@ -172,7 +176,8 @@ impl Config {
             stall_timeout: env.time(&variable::STALL_TIMEOUT, Duration::from_secs(1)..=12 * HOUR),
             lease: env.time(&variable::LEASE, Duration::from_secs(1)..=HOUR),
             sweep_min_age: env.time(&variable::SWEEP_MIN_AGE, Duration::ZERO..=24 * 365 * HOUR),
-            http_addr: http_addr(&mut env),
+            http_addr: env.address(&variable::HTTP_ADDR),
+            codec: CodecSettings::read(&mut env),
             log_format: log_format(&mut env),
         };
         if env.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: env.problems }) }
@@ -205,6 +210,7 @@ impl Config {
             self.source_url().err(),
             self.bucket().err(),
             self.notice_file.as_deref().and_then(unreadable_notice),
+            self.codec.codec().err(),
         ]
         .into_iter()
         .flatten()
@@ -305,19 +311,6 @@ fn signing(env: &mut Reader<'_>) -> Option<(String, SecretString)> {
             None
         }
     }
-}
-
-fn http_addr(env: &mut Reader<'_>) -> Option<SocketAddr> {
-    let text = env.text(&variable::HTTP_ADDR)?;
-    let address = text.parse().ok();
-    if address.is_none() {
-        env.problems.push(format!(
-            "{} is `{text}`: set an IP address and a port, such as {}",
-            variable::HTTP_ADDR.name,
-            variable::HTTP_ADDR.example
-        ));
-    }
-    address
 }
 
 fn log_format(env: &mut Reader<'_>) -> LogFormat {

@@ -3,6 +3,7 @@
 //! Nothing here waits or tries again; `run` does that around it. No sentence carries a password or a key.
 
 pub mod explain;
+pub mod profile;
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -21,10 +22,15 @@ use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _,
     envconfig::LoadClientConfigProfileOptions, grpc::WorkflowService as _,
 };
-use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
+use temporalio_common::{
+    data_converters::DataConverter, protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest,
+};
 use tonic::IntoRequest as _;
 
-use crate::config::{Config, ConfigError};
+use crate::{
+    codec::Codec,
+    config::{Config, ConfigError},
+};
 
 /// The longest wait for a connection to Temporal.
 const TEMPORAL_CONNECT: Duration = Duration::from_secs(10);
@@ -94,11 +100,12 @@ fn store_config(config: &Config) -> Result<StoreConfig> {
 }
 
 /// Connects to Temporal as `TEMPORAL_*` and its configuration file say, and makes sure of the namespace.
-pub async fn temporal() -> Result<Client> {
-    let (connection, client) = temporal_options()?;
+pub async fn temporal(config: &Config) -> Result<Client> {
+    let (connection, client) = temporal_options(config)?;
     let address = connection.target.clone();
+    let secure = connection.tls_options.is_some();
     let connection = Connection::connect(connection).await.map_err(|error| {
-        anyhow!("cannot reach Temporal at {address} ({})", explain::temporal_connection(&error))
+        anyhow!("cannot reach Temporal at {address} ({})", explain::temporal_connection(&error, secure))
     })?;
     let client = Client::new(connection, client).context("failed to make the Temporal client")?;
     // A worker would find out about a missing namespace only after it was made, and at length.
@@ -112,17 +119,28 @@ pub async fn temporal() -> Result<Client> {
     }
 }
 
-/// Reads Temporal's own configuration, as its SDKs define it.
-pub fn temporal_options() -> Result<(ConnectionOptions, ClientOptions)> {
-    let profile = LoadClientConfigProfileOptions::builder().config_file_strict(true).build();
-    let (mut connection, client) = ClientOptions::load_from_config(profile).map_err(|error| ConfigError {
-        problems: vec![format!(
-            "Temporal's configuration cannot be read ({error}): mend TEMPORAL_* or the file"
-        )],
-    })?;
+/// Says where Temporal's own configuration is: in its variables, and in the file and profile that they name.
+pub fn temporal_profile() -> LoadClientConfigProfileOptions {
+    LoadClientConfigProfileOptions::builder().config_file_strict(true).build()
+}
+
+/// Reads Temporal's own configuration, as its SDKs define it, and our keys.
+pub fn temporal_options(config: &Config) -> Result<(ConnectionOptions, ClientOptions)> {
+    let (mut connection, mut client) =
+        ClientOptions::load_from_config(temporal_profile()).map_err(|error| ConfigError {
+            problems: vec![format!(
+                "Temporal's configuration cannot be read ({error}): mend TEMPORAL_* or the file"
+            )],
+        })?;
     connection.connect_timeout = Some(TEMPORAL_CONNECT);
     connection.identity = identity();
+    client.data_converter = converter(config)?;
     Ok((connection, client))
+}
+
+/// Makes what encrypts payloads, where keys are configured.
+pub fn converter(config: &Config) -> Result<DataConverter> {
+    Ok(config.codec.codec()?.map(Codec::converter).unwrap_or_default())
 }
 
 /// Says in the Web UI which process it was.

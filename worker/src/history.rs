@@ -14,8 +14,11 @@ use serde::Serialize;
 use temporalio_client::{
     Client, NamespacedClient as _, WorkflowExecutionInfo, WorkflowHistory, errors::WorkflowInteractionError,
 };
-use temporalio_common::protos::temporal::api::history::v1::{
-    History, HistoryEvent, WorkflowExecutionStartedEventAttributes, history_event::Attributes,
+use temporalio_common::{
+    data_converters::DataConverter,
+    protos::temporal::api::history::v1::{
+        History, HistoryEvent, WorkflowExecutionStartedEventAttributes, history_event::Attributes,
+    },
 };
 use temporalio_sdk::workflow_replayer::{
     WorkflowReplayError, WorkflowReplayFailure, WorkflowReplayer, WorkflowReplayerOptions,
@@ -82,12 +85,13 @@ fn refused(
     }
 }
 
-/// Makes the replayer of this program's workflows.
-pub fn replayer() -> Result<WorkflowReplayer> {
+/// Makes the replayer of this program's workflows; `converter` decrypts what is encrypted.
+pub fn replayer(converter: DataConverter) -> Result<WorkflowReplayer> {
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<NightlyBatch>()
         .and_then(|options| options.register_workflow::<ExportExpiry>())
         .context("failed to register the workflows")?
+        .data_converter(converter)
         .build();
     WorkflowReplayer::new(options).context("failed to make the replayer")
 }

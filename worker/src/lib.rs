@@ -1,5 +1,6 @@
 //! What the binary `export-worker` is made of: the worker, its schedules, the operator's commands, the doctor.
 
+pub mod codec;
 pub mod commands;
 pub mod config;
 pub mod connect;

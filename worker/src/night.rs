@@ -25,7 +25,10 @@ use temporalio_client::{
     schedules::{ScheduleDescription, ScheduleError, ScheduleOverlapPolicy},
 };
 use temporalio_common::{
-    data_converters::{RawValue, SerializationContextData, WorkflowSerializationContext},
+    data_converters::{
+        GenericPayloadConverter as _, RawValue, SerializationContext, SerializationContextData,
+        WorkflowSerializationContext,
+    },
     error::IncomingError,
     protos::temporal::api::{
         common::v1::Payload, enums::v1::TaskQueueType, taskqueue::v1::TaskQueue,
@@ -119,17 +122,17 @@ pub async fn running(client: &Client) -> Result<Option<Running>> {
 /// on the row keeps it and a night that meets the same request apart.
 pub async fn fulfil(client: &Client, task_queue: &str, request_id: Uuid) -> Result<Night> {
     let input = NightInput { only: Some(vec![request_id]), ..NightInput::default() };
-    let (workflow_id, input) = (request_workflow_id(request_id), encode(client, &input).await?);
+    let (workflow_id, input) = (request_workflow_id(request_id), encode(client, &input)?);
     start(client, task_queue, workflow_id, input, "started by `export-worker request fulfil`").await
 }
 
 /// Encodes an input of a workflow or an update, which take theirs undecoded.
-pub(crate) async fn encode<T: Serialize + Send + Sync + 'static>(
-    client: &Client,
-    input: &T,
-) -> Result<RawValue> {
+///
+/// Encrypted it is when it is sent: here it would be so twice.
+pub(crate) fn encode<T: Serialize + Send + Sync + 'static>(client: &Client, input: &T) -> Result<RawValue> {
     let data = SerializationContextData::Workflow(WorkflowSerializationContext::new());
-    let payloads = client.data_converter().to_payloads(&data, input).await;
+    let converter = client.data_converter().payload_converter();
+    let payloads = converter.to_payloads(&SerializationContext::new(&data, converter), input);
     Ok(RawValue::new(payloads.context("failed to encode the input")?))
 }
 

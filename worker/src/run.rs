@@ -46,6 +46,7 @@ use self::{
     readiness::Readiness,
 };
 use crate::{
+    codec,
     config::{Config, show_time},
     connect::{self, explain},
     http,
@@ -65,6 +66,7 @@ const POLLERS: usize = 2;
 /// Must be awaited on the main task: the SDK's future is not `Send`.
 pub async fn run(config: &Config) -> Result<()> {
     config.require_for_run()?;
+    config.codec.key_file.iter().for_each(|file| codec::warn_if_exposed(file));
     let catalogue = Arc::new(connect::catalogue(config)?);
     let spool = Spool::new(&config.spool_dir, config.spool_quota)?;
     let settings = settings(config)?;
@@ -162,8 +164,8 @@ async fn serve(
     while !stop.is_cancelled() {
         let connected = wait_for("Temporal", readiness, stop, async || {
             // A broken configuration does not mend itself; a server that is away does.
-            connect::temporal_options().map_err(Trouble::Refuse)?;
-            connect::temporal().await.map_err(|error| Trouble::Wait(explain::temporal(&error)))
+            connect::temporal_options(config).map_err(Trouble::Refuse)?;
+            connect::temporal(config).await.map_err(|error| Trouble::Wait(explain::temporal(&error)))
         });
         let Some(client) = connected.await? else { return Ok(()) };
         if let Some(http) = http {

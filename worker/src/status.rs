@@ -105,7 +105,7 @@ async fn requests(config: &Config) -> Result<Requests> {
 }
 
 async fn temporal(config: &Config) -> Result<(Vec<Standing>, Pollers)> {
-    let client = connect::temporal().await?;
+    let client = connect::temporal(config).await?;
     tokio::try_join!(schedule::show(&client, &config.task_queue), night::pollers(&client, &config.task_queue))
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use export_workflows::nightly_batch::{NightlyBatch, Pause, Resume, SetWindow, Steering};
 use temporalio_client::{Client, UntypedWorkflow, WorkflowCancelOptions, errors::WorkflowUpdateError};
 
-use crate::night::encode;
+use crate::{codec::failures, night::encode};
 
 /// How long a worker may take to answer: longer than one that starts or is being renewed.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
@@ -37,9 +37,9 @@ pub enum Answer {
 pub async fn give(client: &Client, workflow_id: &str, order: Order) -> Result<Answer> {
     let night = client.get_workflow_handle::<NightlyBatch>(workflow_id);
     let input = match &order {
-        Order::Pause(order) => encode(client, order).await?,
-        Order::Resume(order) => encode(client, order).await?,
-        Order::SetWindow(order) => encode(client, order).await?,
+        Order::Pause(order) => encode(client, order)?,
+        Order::Resume(order) => encode(client, order)?,
+        Order::SetWindow(order) => encode(client, order)?,
     };
     let said = async {
         match order {
@@ -58,7 +58,9 @@ pub async fn give(client: &Client, workflow_id: &str, order: Order) -> Result<An
     };
     match answered {
         Ok(steering) => Ok(Answer::Taken(steering)),
-        Err(WorkflowUpdateError::Failed(failure)) => Ok(Answer::Refused(failure.message)),
+        Err(WorkflowUpdateError::Failed(failure)) => {
+            Ok(Answer::Refused(failures::message(client, *failure).await))
+        }
         Err(WorkflowUpdateError::NotFound(_)) => Ok(Answer::Ended),
         Err(error) => Err(error).with_context(|| format!("failed to reach `{workflow_id}`")),
     }

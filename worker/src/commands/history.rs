@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Verdict;
 use crate::{
+    config::Config,
     connect,
     history::{self, Replayed},
     output::Output,
@@ -25,12 +26,13 @@ struct Dumped<'a> {
 
 /// Writes the history of one run to a file, or to standard output.
 pub(super) async fn dump(
+    config: &Config,
     output: Output,
     workflow_id: &str,
     run_id: Option<&str>,
     file: &Path,
 ) -> Result<Verdict> {
-    let client = connect::temporal().await?;
+    let client = connect::temporal(config).await?;
     let history = history::fetch(&client, workflow_id, run_id).await?;
     let json = serde_json::to_vec(&history).context("failed to write the history as JSON")?;
     if file == Path::new("-") {
@@ -75,8 +77,8 @@ impl Answer {
 }
 
 /// Replays each file under this release's code; every one gets its line.
-pub(super) async fn replay(output: Output, files: &[PathBuf]) -> Result<Verdict> {
-    let replayer = history::replayer()?;
+pub(super) async fn replay(config: &Config, output: Output, files: &[PathBuf]) -> Result<Verdict> {
+    let replayer = history::replayer(connect::converter(config)?)?;
     let mut answers = Vec::new();
     for file in files {
         let read = std::fs::read(file).context("it cannot be opened").and_then(|json| history::read(&json));

@@ -29,7 +29,7 @@ struct Answer {
 
 /// Starts a night, or names the running one; with `wait`, prints how it ended.
 pub(super) async fn trigger(config: &Config, output: Output, wait: bool) -> Result<Verdict> {
-    let client = connect::temporal().await?;
+    let client = connect::temporal(config).await?;
     let night = night::trigger(&client, &config.task_queue).await?;
     let id = &night.workflow_id;
     output.say(&match night.started {

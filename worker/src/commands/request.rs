@@ -151,7 +151,7 @@ pub(super) async fn fulfil(config: &Config, output: Output, id: Uuid, wait: bool
         let sentence = format!("Request {id} is {}: only a pending one can be fulfilled", shown.status);
         return Answer { id, retry_of: None, done: false, sentence }.write(output);
     }
-    let client = connect::temporal().await?;
+    let client = connect::temporal(config).await?;
     let run = night::fulfil(&client, &config.task_queue, id).await?;
     output.say(&match run.started {
         Started::WasRunning => format!("`{}` is running already; nothing was started", run.workflow_id),

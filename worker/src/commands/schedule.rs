@@ -21,7 +21,7 @@ struct Line {
 
 /// Applies both schedules and registers our search attributes; nights run without those as well.
 pub(super) async fn apply(config: &Config, output: Output) -> Result<Verdict> {
-    let client = connect::temporal().await?;
+    let client = connect::temporal(config).await?;
     let applied = schedule::apply(&client, &config.task_queue).await?;
     let lines: Vec<_> = applied.into_iter().map(|(id, applied)| Line { id, applied }).collect();
     if let Err(error) = search_attributes::register(&client).await {
@@ -42,7 +42,7 @@ pub(super) async fn apply(config: &Config, output: Output) -> Result<Verdict> {
 
 /// Shows both; bad when one is not as `apply` would make it.
 pub(super) async fn show(config: &Config, output: Output) -> Result<Verdict> {
-    let client = connect::temporal().await?;
+    let client = connect::temporal(config).await?;
     let standings = schedule::show(&client, &config.task_queue).await?;
     output.write(&standings, |standings, out| {
         for standing in standings {
@@ -82,8 +82,8 @@ struct SaidLine {
 }
 
 /// Keeps nights from starting and, with `all`, expiry passes too.
-pub(super) async fn pause(output: Output, why: &str, all: bool) -> Result<Verdict> {
-    let client = connect::temporal().await?;
+pub(super) async fn pause(config: &Config, output: Output, why: &str, all: bool) -> Result<Verdict> {
+    let client = connect::temporal(config).await?;
     let mut lines =
         vec![SaidLine { id: NIGHTLY_BATCH, said: schedule::pause(&client, NIGHTLY_BATCH, why).await? }];
     if all {
@@ -93,8 +93,8 @@ pub(super) async fn pause(output: Output, why: &str, all: bool) -> Result<Verdic
 }
 
 /// Lets both start their runs again.
-pub(super) async fn unpause(output: Output) -> Result<Verdict> {
-    let client = connect::temporal().await?;
+pub(super) async fn unpause(config: &Config, output: Output) -> Result<Verdict> {
+    let client = connect::temporal(config).await?;
     let mut lines = Vec::new();
     for id in [NIGHTLY_BATCH, EXPORT_EXPIRY] {
         lines.push(SaidLine { id, said: schedule::unpause(&client, id).await? });
@@ -103,8 +103,8 @@ pub(super) async fn unpause(output: Output) -> Result<Verdict> {
 }
 
 /// Deletes both.
-pub(super) async fn delete(output: Output) -> Result<Verdict> {
-    let client = connect::temporal().await?;
+pub(super) async fn delete(config: &Config, output: Output) -> Result<Verdict> {
+    let client = connect::temporal(config).await?;
     let mut lines = Vec::new();
     for id in [NIGHTLY_BATCH, EXPORT_EXPIRY] {
         lines.push(SaidLine { id, said: schedule::delete(&client, id).await? });

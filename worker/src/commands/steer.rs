@@ -7,6 +7,7 @@ use temporalio_client::Client;
 
 use super::Verdict;
 use crate::{
+    config::Config,
     connect,
     night::{self, Running},
     output::Output,
@@ -30,25 +31,40 @@ impl Said {
 }
 
 /// Begins no further request.
-pub(super) async fn pause(output: Output, why: String, by: Option<String>) -> Result<Verdict> {
+pub(super) async fn pause(
+    config: &Config,
+    output: Output,
+    why: String,
+    by: Option<String>,
+) -> Result<Verdict> {
     let order = Order::Pause(Pause { by: who(by)?, why });
-    say(output, order, "is paused: what is in flight ends, nothing begins until `export-worker night resume`")
-        .await
+    say(
+        config,
+        output,
+        order,
+        "is paused: what is in flight ends, nothing begins until `export-worker night resume`",
+    )
+    .await
 }
 
 /// Goes on.
-pub(super) async fn resume(output: Output, why: Option<String>, by: Option<String>) -> Result<Verdict> {
-    say(output, Order::Resume(Resume { by: who(by)?, why }), "goes on").await
+pub(super) async fn resume(
+    config: &Config,
+    output: Output,
+    why: Option<String>,
+    by: Option<String>,
+) -> Result<Verdict> {
+    say(config, output, Order::Resume(Resume { by: who(by)?, why }), "goes on").await
 }
 
 /// Has so many requests in flight at most.
-pub(super) async fn window(output: Output, lanes: u32) -> Result<Verdict> {
+pub(super) async fn window(config: &Config, output: Output, lanes: u32) -> Result<Verdict> {
     let then = format!("has {lanes} requests in flight at most");
-    say(output, Order::SetWindow(SetWindow { lanes }), &then).await
+    say(config, output, Order::SetWindow(SetWindow { lanes }), &then).await
 }
 
-async fn say(output: Output, order: Order, then: &str) -> Result<Verdict> {
-    let client = connect::temporal().await?;
+async fn say(config: &Config, output: Output, order: Order, then: &str) -> Result<Verdict> {
+    let client = connect::temporal(config).await?;
     let Some(Running { workflow_id: id, .. }) = night::running(&client).await? else {
         return none_runs(output);
     };
@@ -61,8 +77,8 @@ async fn say(output: Output, order: Order, then: &str) -> Result<Verdict> {
 }
 
 /// Ends the night.
-pub(super) async fn cancel(output: Output) -> Result<Verdict> {
-    let client: Client = connect::temporal().await?;
+pub(super) async fn cancel(config: &Config, output: Output) -> Result<Verdict> {
+    let client: Client = connect::temporal(config).await?;
     let Some(Running { workflow_id: id, .. }) = night::running(&client).await? else {
         return none_runs(output);
     };

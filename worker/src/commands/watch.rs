@@ -101,7 +101,7 @@ struct Watched {
 /// Follows the night that is running to its end; with none running there is nothing to follow.
 pub(super) async fn watch(config: &Config, output: Output) -> Result<Verdict> {
     let state = connect::state(config)?;
-    let client = connect::temporal().await?;
+    let client = connect::temporal(config).await?;
     let Some(running) = night::running(&client).await? else {
         let none = Watched { workflow_id: None, completed: None, failure: None, night: None };
         output.write(&none, |_, out| writeln!(out, "No night is running"))?;

@@ -1,6 +1,6 @@
 //! Reads one value of the environment: numbers, times and sizes with their units, each within its bounds.
 
-use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::variable::Variable;
 
@@ -26,6 +26,18 @@ impl<'a> Reader<'a> {
         T: FromStr + PartialOrd + Display + Copy,
     {
         self.parse(variable, bounds, fallback, "a whole number", |text| text.parse().ok(), |n| n.to_string())
+    }
+
+    /// Gives an IP address with a port.
+    pub(super) fn address(&mut self, variable: &Variable) -> Option<SocketAddr> {
+        let text = self.text(variable)?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            let (name, example) = (variable.name, variable.example);
+            self.problems
+                .push(format!("{name} is `{text}`: set an IP address and a port, such as {example}"));
+        }
+        address
     }
 
     /// Gives a time such as `250ms`, `30s`, `5m`, `24h`.

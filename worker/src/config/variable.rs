@@ -238,6 +238,31 @@ pub static HTTP_ADDR: Variable = Variable::example(
      platform is.",
 );
 
+pub static CODEC_KEY_FILE: Variable = Variable::example(
+    "EXPORT_CODEC_KEY_FILE",
+    "/etc/export-worker/codec.keys",
+    "A file of keys with which payloads are encrypted (AES-256-GCM) before Temporal gets them: a line `<key id> <32 \
+     bytes in base64 or hexadecimal>` each; the first one encrypts, all decrypt. None: payloads (ids, counts, codes) are \
+     plain. The same for workers and commands: without a key that was used, runs stand still.",
+);
+pub static CODEC_ADDR: Variable = Variable::example(
+    "EXPORT_CODEC_ADDR",
+    "127.0.0.1:8234",
+    "Only for `codec-server`: where it answers /decode and /encode, without TLS: put a proxy with TLS before it when \
+     it leaves this machine.",
+);
+pub static CODEC_TOKEN: Variable = Variable::example(
+    "EXPORT_CODEC_TOKEN",
+    "secret",
+    "Only for `codec-server`: what a caller sends as `Authorization: Bearer`. Whoever has it can read every payload.",
+);
+pub static CODEC_ORIGINS: Variable = Variable::example(
+    "EXPORT_CODEC_ORIGINS",
+    "http://localhost:8233",
+    "Only for `codec-server`: the addresses of Web UIs whose pages may ask it, comma-separated. Without them no \
+     browser may.",
+);
+
 pub static LOG_FORMAT: Variable = Variable::new(
     "EXPORT_LOG_FORMAT",
     "auto",
@@ -246,7 +271,7 @@ pub static LOG_FORMAT: Variable = Variable::new(
 );
 
 /// Every variable, in the order of `.env.sample`.
-pub static GROUPS: [Group; 6] = [
+pub static GROUPS: [Group; 7] = [
     Group {
         title: "Databases",
         variables: &[
@@ -285,6 +310,10 @@ pub static GROUPS: [Group; 6] = [
         title: "Limits",
         variables: &[&MAX_ATTEMPTS, &MAX_LOST, &DEFER_AFTER, &STALL_TIMEOUT, &LEASE, &SWEEP_MIN_AGE],
     },
+    Group {
+        title: "Encryption of payloads",
+        variables: &[&CODEC_KEY_FILE, &CODEC_ADDR, &CODEC_TOKEN, &CODEC_ORIGINS],
+    },
     Group { title: "Watching", variables: &[&HTTP_ADDR, &LOG_FORMAT] },
 ];
 
@@ -299,6 +328,7 @@ const FOREIGN: &str = "\
 # TEMPORAL_API_KEY=
 # TEMPORAL_TLS_CLIENT_CERT_PATH=
 # TEMPORAL_TLS_CLIENT_KEY_PATH=
+# TEMPORAL_TLS_SERVER_CA_CERT_PATH=
 
 # --- AWS (read by its SDK: environment, profile, web identity, container, instance) ---
 

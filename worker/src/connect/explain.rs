@@ -121,15 +121,55 @@ pub fn temporal(error: &anyhow::Error) -> Explained {
 }
 
 /// Words why there is no connection: the innermost cause, without the SDK's debug forms around it.
-pub fn temporal_connection(error: &ClientConnectError) -> String {
+///
+/// `secure`: TLS is spoken. With TLS 1.3 a client's certificate is judged when the client has begun to speak, so that a
+/// refusal often looks like a connection that ends.
+pub fn temporal_connection(error: &ClientConnectError, secure: bool) -> String {
     if let ClientConnectError::SystemInfoCallError(status) = error {
-        return status.message().to_owned();
+        let broken = status.source().is_some();
+        return match tls(status.message()) {
+            Some(explained) => explained.to_owned(),
+            None if secure && broken => format!("{CLOSED}; {}", short(status.message())),
+            None => status.message().to_owned(),
+        };
     }
     let mut cause: &dyn Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    short(&cause.to_string())
+    let cause = cause.to_string();
+    match tls(&cause) {
+        Some(explained) => format!("{explained}; {}", short(&cause)),
+        None => short(&cause),
+    }
+}
+
+const CLOSED: &str = "the server accepts TLS, then ends the connection, as one does that demands a certificate or \
+                      refuses the one it got: look at TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH";
+
+/// Words what goes wrong between a client and a server that do not know each other.
+fn tls(cause: &str) -> Option<&'static str> {
+    const WORDS: [(&str, &str); 7] = [
+        (
+            "CertificateRequired",
+            "the server demands a certificate: set TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH",
+        ),
+        ("fatal alert: UnknownCA", REFUSED),
+        ("fatal alert: BadCertificate", REFUSED),
+        ("fatal alert: CertificateUnknown", REFUSED),
+        ("fatal alert: DecryptError", REFUSED),
+        (
+            "UnknownIssuer",
+            "the server's certificate is not trusted: give the CA that signed it as TEMPORAL_TLS_SERVER_CA_CERT_PATH",
+        ),
+        (
+            "InvalidContentType",
+            "the server does not speak TLS: take away TEMPORAL_TLS, TEMPORAL_TLS_* and TEMPORAL_API_KEY, or mend the port",
+        ),
+    ];
+    const REFUSED: &str = "the server refuses the certificate: is the one of TEMPORAL_TLS_CLIENT_CERT_PATH signed by a CA \
+                           that it knows?";
+    WORDS.iter().find(|(part, _)| cause.contains(part)).map(|(_, explained)| *explained)
 }
 
 /// Words an error for the command line: what was tried, then cause and remedy. The text of PostgreSQL, which may carry

@@ -5,6 +5,7 @@ use temporalio_client::NamespacedClient as _;
 
 use super::Line;
 use crate::{
+    codec,
     config::Config,
     connect::{
         self,
@@ -17,7 +18,10 @@ const ATTRIBUTES: &str = "search attributes";
 
 /// Examines Temporal.
 pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
-    let client = match connect::temporal().await {
+    let useless = connect::profile::without_effect(connect::temporal_profile());
+    lines.extend(useless.into_iter().map(|explained| Line::warning("Temporal's settings", explained)));
+    lines.extend(encryption(config));
+    let client = match connect::temporal(config).await {
         Ok(client) => client,
         Err(error) => {
             lines.push(Line::failed("Temporal", explain::temporal(&error)));
@@ -63,6 +67,27 @@ pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
         Ok(standings) => lines.extend(standings.iter().map(judge)),
         Err(error) => lines.push(Line::failed("schedules", explain::temporal(&error))),
     }
+}
+
+/// Says whether payloads are encrypted; nothing where nobody asked for it.
+fn encryption(config: &Config) -> Option<Line> {
+    const CHECK: &str = "encryption";
+    let file = config.codec.key_file.as_deref()?;
+    Some(match config.codec.codec() {
+        Err(error) => {
+            Line::failed(CHECK, Explained::new(error.to_string(), "mend the file; `run` refuses it"))
+        }
+        Ok(_) if let Some(codec::Exposed(mode)) = codec::exposed(file) => Line::warning(
+            CHECK,
+            Explained::new(
+                format!("everybody on this machine may read `{}` (mode {mode:o})", file.display()),
+                "chmod 600 it, or 640 for the group of the worker",
+            ),
+        ),
+        Ok(_) => {
+            Line::ok(CHECK, format!("payloads are encrypted with the first key of `{}`", file.display()))
+        }
+    })
 }
 
 fn judge(standing: &schedule::Standing) -> Line {

@@ -1,0 +1,91 @@
+//! What is set of the payload codec, and of the server that decodes for the Web UI.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::{ConfigError, needed, value::Reader, variable};
+use crate::codec::Codec;
+
+/// A shorter token could be guessed.
+const TOKEN_CHARACTERS: usize = 20;
+
+/// Everything under `EXPORT_CODEC_`.
+#[derive(Clone, Debug)]
+pub struct CodecSettings {
+    /// `EXPORT_CODEC_KEY_FILE`
+    pub key_file: Option<PathBuf>,
+    /// `EXPORT_CODEC_ADDR`
+    pub addr: Option<SocketAddr>,
+    /// `EXPORT_CODEC_ORIGINS`
+    pub origins: Vec<String>,
+    token: Option<SecretString>,
+}
+
+impl CodecSettings {
+    pub(super) fn read(env: &mut Reader<'_>) -> Self {
+        Self {
+            key_file: env.text(&variable::CODEC_KEY_FILE).map(PathBuf::from),
+            addr: env.address(&variable::CODEC_ADDR),
+            origins: origins(env),
+            token: token(env),
+        }
+    }
+
+    /// Reads the keys; none without a file.
+    pub fn codec(&self) -> Result<Option<Codec>, ConfigError> {
+        let Some(file) = &self.key_file else { return Ok(None) };
+        let codec = Codec::load(file).map_err(|error| ConfigError {
+            problems: vec![format!("{} `{}`: {error:#}", variable::CODEC_KEY_FILE.name, file.display())],
+        })?;
+        Ok(Some(codec))
+    }
+
+    /// Gives the keys for a command that can do nothing without.
+    pub fn needed_codec(&self) -> Result<Codec, ConfigError> {
+        needed(self.codec()?, &variable::CODEC_KEY_FILE)
+    }
+
+    /// Gives the address for a command that can do nothing without.
+    pub fn needed_addr(&self) -> Result<SocketAddr, ConfigError> {
+        needed(self.addr, &variable::CODEC_ADDR)
+    }
+
+    /// Gives what a caller of the codec server must know.
+    pub fn token(&self) -> Result<&SecretString, ConfigError> {
+        needed(self.token.as_ref(), &variable::CODEC_TOKEN)
+    }
+}
+
+fn token(env: &mut Reader<'_>) -> Option<SecretString> {
+    let text = env.text(&variable::CODEC_TOKEN)?;
+    // It may stand in a path, and in a header.
+    let fits = text.len() >= TOKEN_CHARACTERS
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~'));
+    if !fits {
+        env.problems.push(format!(
+            "{} is no token: set at least {TOKEN_CHARACTERS} of a-z, A-Z, 0-9, `-`, `_`, `.` and `~`, as `openssl rand \
+             -hex 24` makes them",
+            variable::CODEC_TOKEN.name
+        ));
+    }
+    Some(SecretString::from(text))
+}
+
+fn origins(env: &mut Reader<'_>) -> Vec<String> {
+    let Some(text) = env.text(&variable::CODEC_ORIGINS) else { return Vec::new() };
+    let origins: Vec<_> = text.split(',').map(|origin| origin.trim().to_owned()).collect();
+    for origin in &origins {
+        // A browser sends exactly this form, so another one would never match.
+        let same = Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
+        if !same {
+            env.problems.push(format!(
+                "{} holds `{origin}`: set scheme, host and port as the browser shows them, such as {}",
+                variable::CODEC_ORIGINS.name,
+                variable::CODEC_ORIGINS.example
+            ));
+        }
+    }
+    origins
+}
