@@ -46,7 +46,7 @@ async fn fetch(client: &Client, runs: impl Iterator<Item = &Run>) -> Vec<History
 
 /// Replays the histories, and records them when that is asked for.
 async fn keep(kind: &str, histories: &[History]) {
-    let replayer = history::replayer().unwrap();
+    let replayer = history::replayer(Default::default()).unwrap();
     for (number, history) in histories.iter().enumerate() {
         let replayed = history::replay(&replayer, history.clone()).await.unwrap();
         assert_eq!(replayed.failure, None, "{kind}-{number}");

@@ -9,6 +9,7 @@
 mod archive;
 mod catalogue;
 mod checker;
+mod codec;
 mod collect;
 mod config;
 mod constraints;
@@ -51,6 +52,7 @@ mod stack;
 mod steering;
 mod support;
 mod sweep;
+mod tls;
 mod undeliverable;
 mod upload;
 mod values;

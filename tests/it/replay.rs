@@ -68,7 +68,7 @@ fn json(path: &Path) -> Vec<u8> {
 
 #[tokio::test]
 async fn the_recorded_histories_replay() {
-    let replayer = history::replayer().unwrap();
+    let replayer = history::replayer(Default::default()).unwrap();
     let mut kinds = BTreeSet::new();
     for (name, history) in recorded() {
         assert!(history.events.len() > 4, "{name} is empty");
@@ -143,7 +143,7 @@ async fn a_workflow_whose_steps_were_reordered_fails_at_the_first_event_that_dif
 
 #[tokio::test]
 async fn an_event_that_the_code_does_not_make_is_named_with_what_the_code_wants() {
-    let replayer = history::replayer().unwrap();
+    let replayer = history::replayer(Default::default()).unwrap();
     let night = one("-paged-1.json");
     let served: Vec<usize> =
         (0..night.events.len()).filter(|&at| activity(&night.events[at]).is_some()).skip(1).collect();

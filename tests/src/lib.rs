@@ -21,6 +21,7 @@ pub mod stack;
 pub mod supervisor;
 pub mod temporal;
 pub mod terminal;
+pub mod tls;
 pub mod tools;
 pub mod versitygw;
 pub mod wait;
