@@ -154,7 +154,8 @@ async fn a_night_whose_sweep_fails_says_all_the_same_what_it_has_served() {
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.faulty().fail_all("ListObjectsV2", Fault::InternalError);
     let error = format!("{:#}", nights.try_night().await.unwrap_err());
-    assert!(error.contains("the sweep failed: system: store/"), "{error}");
+    assert!(error.contains("the sweep failed: the store cannot keep up"), "{error}");
+    assert!(error.contains("system: store/InternalError"), "{error}");
     assert!(error.contains("\"fulfilled\": 1"), "{error}");
     assert_eq!(nights.status(request).await, ("ready".to_owned(), None));
     nights.faulty().heal();
