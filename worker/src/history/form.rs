@@ -38,8 +38,8 @@ pub fn read(json: &[u8]) -> Result<History> {
             serde_json::from_slice(json).context("it has the SDK's form, but cannot be read")
         }
         Some(ProbedEvent { camel: Some(_), .. }) => proto3(json).context(
-            "it has the form of the Web UI and the Temporal CLI, but cannot be read (if its payloads were decoded, \
-             take it without decoding them)",
+            "it has the form of the Web UI and the Temporal CLI, but cannot be read (in the Web UI's Download, take \
+             Encoded)",
         ),
         Some(_) => bail!("its events have no ids: it is no history of Temporal"),
     }
