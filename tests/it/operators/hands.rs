@@ -189,8 +189,9 @@ impl Hands {
                 self.order(&["request", "revoke", &request.to_string(), "--reason", "mistake"]).await
             }
             Operation::Sweep => {
-                nights.sweep_everything_unclaimed().await;
-                Ok(())
+                let mut environment = nights.environment.clone();
+                environment.insert("EXPORT_SWEEP_MIN_AGE".to_owned(), "0s".to_owned());
+                worker::command(&environment, &["sweep", "--force"]).await.map(drop)
             }
         }
     }

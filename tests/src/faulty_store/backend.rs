@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use futures::TryStreamExt as _;
 use hyper::{HeaderMap, Method, Uri, http::Extensions};
 use s3s::{
-    S3, S3Request, S3Response, S3Result,
+    S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
     checksum::ChecksumHasher,
     dto::{
         AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
@@ -75,6 +75,11 @@ fn own_request<T>(input: T) -> S3Request<T> {
     }
 }
 
+/// Names an upload that has ended as S3 does; `s3s-fs` takes it for another user's, of whom there are none.
+fn gone(error: S3Error) -> S3Error {
+    if matches!(error.code(), S3ErrorCode::AccessDenied) { s3_error!(NoSuchUpload) } else { error }
+}
+
 type Answer<T> = S3Result<S3Response<T>>;
 
 #[async_trait::async_trait]
@@ -121,7 +126,7 @@ impl S3 for Backend {
     }
 
     async fn upload_part(&self, request: S3Request<UploadPartInput>) -> Answer<UploadPartOutput> {
-        self.files.upload_part(request).await
+        self.files.upload_part(request).await.map_err(gone)
     }
 
     async fn complete_multipart_upload(
@@ -129,13 +134,12 @@ impl S3 for Backend {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> Answer<CompleteMultipartUploadOutput> {
         let id = request.input.upload_id.clone();
-        // As on S3, and unlike `s3s-fs`, which takes a finished upload for another user's.
         if !self.uploads().contains_key(&id) {
             return Err(s3_error!(NoSuchUpload));
         }
         let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
         let expected = request.input.checksum_crc64nvme.clone();
-        let response = self.files.complete_multipart_upload(request).await?;
+        let response = self.files.complete_multipart_upload(request).await.map_err(gone)?;
         self.uploads().remove(&id);
         if expected.is_some() && self.crc64nvme(&bucket, &key).await? != expected {
             let input = DeleteObjectInput::builder().bucket(bucket).key(key).build();
@@ -154,7 +158,7 @@ impl S3 for Backend {
         if !self.uploads().contains_key(&id) {
             return Err(s3_error!(NoSuchUpload));
         }
-        let response = self.files.abort_multipart_upload(request).await?;
+        let response = self.files.abort_multipart_upload(request).await.map_err(gone)?;
         self.uploads().remove(&id);
         Ok(response)
     }
