@@ -46,6 +46,16 @@ impl Backend {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Names an upload that has ended as S3 does, and forgets it: who asked for its end may have been killed before it
+    /// was noted here. `s3s-fs` takes it for another user's, of whom there are none.
+    fn or_gone(&self, id: &str, error: S3Error) -> S3Error {
+        if !matches!(error.code(), S3ErrorCode::AccessDenied) {
+            return error;
+        }
+        self.uploads().remove(id);
+        s3_error!(NoSuchUpload)
+    }
+
     /// Sums up the whole object, in the Base64 form of S3.
     async fn crc64nvme(&self, bucket: &str, key: &str) -> S3Result<Option<String>> {
         let input = GetObjectInput::builder().bucket(bucket.to_owned()).key(key.to_owned()).build();
@@ -73,11 +83,6 @@ fn own_request<T>(input: T) -> S3Request<T> {
         service: None,
         trailing_headers: None,
     }
-}
-
-/// Names an upload that has ended as S3 does; `s3s-fs` takes it for another user's, of whom there are none.
-fn gone(error: S3Error) -> S3Error {
-    if matches!(error.code(), S3ErrorCode::AccessDenied) { s3_error!(NoSuchUpload) } else { error }
 }
 
 type Answer<T> = S3Result<S3Response<T>>;
@@ -126,7 +131,8 @@ impl S3 for Backend {
     }
 
     async fn upload_part(&self, request: S3Request<UploadPartInput>) -> Answer<UploadPartOutput> {
-        self.files.upload_part(request).await.map_err(gone)
+        let id = request.input.upload_id.clone();
+        self.files.upload_part(request).await.map_err(|error| self.or_gone(&id, error))
     }
 
     async fn complete_multipart_upload(
@@ -139,7 +145,8 @@ impl S3 for Backend {
         }
         let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
         let expected = request.input.checksum_crc64nvme.clone();
-        let response = self.files.complete_multipart_upload(request).await.map_err(gone)?;
+        let response = self.files.complete_multipart_upload(request).await;
+        let response = response.map_err(|error| self.or_gone(&id, error))?;
         self.uploads().remove(&id);
         if expected.is_some() && self.crc64nvme(&bucket, &key).await? != expected {
             let input = DeleteObjectInput::builder().bucket(bucket).key(key).build();
@@ -158,7 +165,8 @@ impl S3 for Backend {
         if !self.uploads().contains_key(&id) {
             return Err(s3_error!(NoSuchUpload));
         }
-        let response = self.files.abort_multipart_upload(request).await.map_err(gone)?;
+        let response = self.files.abort_multipart_upload(request).await;
+        let response = response.map_err(|error| self.or_gone(&id, error))?;
         self.uploads().remove(&id);
         Ok(response)
     }
