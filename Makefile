@@ -12,7 +12,7 @@ STACK := $(TARGET)/debug/export-stack
 export SQLX_OFFLINE := true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test operators scale up down check fmt clippy deny doc alerts sqlx sqlx-check build tools readers
+.PHONY: help demo test operators scale bench bench-heavy up down check fmt clippy deny doc alerts sqlx sqlx-check build tools readers
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -35,6 +35,16 @@ up: build ## Start the servers and a worker for development
 scale: tools ## Measure one night of many small accounts; REQUESTS=20000 WORKERS=2
 	cargo build --release --workspace --bins --locked
 	@$(TARGET)/release/export-stack scale --requests $(or $(REQUESTS),20000) --workers $(or $(WORKERS),2) $(SCALE)
+
+bench: tools ## Measure an export beside COPY and other tools
+	@tools/setup bench
+	cargo build --release --workspace --bins --locked
+	@$(TARGET)/release/export-stack bench $(BENCH)
+
+bench-heavy: tools ## The same on a million pipeline runs, and the memory of ten millions
+	@tools/setup bench
+	cargo build --release --workspace --bins --locked
+	@$(TARGET)/release/export-stack bench --heavy $(BENCH)
 
 # Also when the code does not compile just now.
 down: ## Stop what `make up` and `make demo KEEP=1` started

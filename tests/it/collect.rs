@@ -14,11 +14,14 @@ use export_activities::{
     pulse::Pulse,
     serialise::{Row as _, ValueKind},
 };
-use export_tests::platform::{self, SeedOptions, Seeded};
+use export_tests::{
+    platform::{self, SeedOptions, Seeded},
+    round_trips::counting_proxy,
+};
 use sqlx::{PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::support::{Database, counting_proxy, database};
+use crate::support::{Database, database};
 
 async fn reference(options: SeedOptions) -> (Database, Catalogue, Seeded) {
     let database = database().await;
@@ -332,7 +335,7 @@ async fn a_cancelled_read_stops_as_interrupted() {
 #[tokio::test]
 async fn a_small_account_costs_eight_round_trips_on_a_warm_connection() {
     let (database, catalogue, seeded) = reference(SeedOptions::default()).await;
-    let (url, trips) = counting_proxy(&database.read_url).await;
+    let (url, trips) = counting_proxy(&database.read_url).await.unwrap();
     let source = export_activities::source::pool(&url.into(), 1, Duration::from_secs(20)).unwrap();
     let mut counts = Vec::new();
     for _ in 0..3 {

@@ -3,6 +3,7 @@
 //! The production binary knows nothing of this crate. Every server is started by one supervisor process
 //! ([`supervisor`]) that stops them all as soon as whoever asked for them is gone.
 
+pub mod bench;
 pub mod checker;
 pub mod database;
 pub mod demo;
@@ -15,6 +16,7 @@ pub mod private;
 pub mod processes;
 pub mod proxy;
 pub mod random;
+pub mod round_trips;
 pub mod scale;
 pub mod shared;
 pub mod stack;

@@ -221,6 +221,17 @@ impl Postgres {
         connection.close().await.context("failed to close a connection")
     }
 
+    /// Gives the variables by which every client made with `libpq`, and most others, find a database.
+    pub fn libpq(&self, role: Role, database: &str) -> [(&'static str, String); 5] {
+        [
+            ("PGHOST", "127.0.0.1".to_owned()),
+            ("PGPORT", self.port.to_string()),
+            ("PGUSER", role.name().to_owned()),
+            ("PGPASSWORD", self.password(role).to_owned()),
+            ("PGDATABASE", database.to_owned()),
+        ]
+    }
+
     /// Gives the line that opens a database in PostgreSQL's own client.
     pub fn psql(&self, role: Role, database: &str) -> String {
         use secrecy::ExposeSecret as _;

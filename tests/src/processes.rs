@@ -40,3 +40,29 @@ pub fn memory(pid: u32) -> anyhow::Result<Memory> {
     let mebibytes = |kibibytes: Option<u64>| kibibytes.unwrap_or(0) / 1024;
     Ok(Memory { now: mebibytes(status.vmrss), peak: mebibytes(status.vmhwm) })
 }
+
+/// Gives the most memory that a process, or one of its descendants, has held, in MiB; 0 when it is gone.
+pub fn family_peak(pid: u32) -> u64 {
+    let mut peak = 0;
+    let mut family = vec![pid];
+    while let Some(pid) = family.pop() {
+        peak = peak.max(memory(pid).map_or(0, |memory| memory.peak));
+        let Ok(process) = i32::try_from(pid).map_err(drop).and_then(|pid| Process::new(pid).map_err(drop))
+        else {
+            continue;
+        };
+        let Ok(threads) = process.tasks() else { continue };
+        for thread in threads.flatten() {
+            family.extend(thread.children().unwrap_or_default());
+        }
+    }
+    peak
+}
+
+/// CPU seconds of the children of this process that have ended, and of theirs.
+pub fn ended_children_cpu_seconds() -> anyhow::Result<f64> {
+    let stat =
+        Process::myself().and_then(|process| process.stat()).context("failed to look at this process")?;
+    #[expect(clippy::cast_precision_loss, reason = "hundredths of seconds")]
+    Ok((stat.cutime + stat.cstime) as f64 / procfs::ticks_per_second() as f64)
+}

@@ -16,7 +16,7 @@ use crate::{
     postgres::Role,
     processes::{self, Memory},
     stack::{Lifetime, Stack},
-    supervisor::Process,
+    supervisor::{Process, protocol::Signal},
     terminal::{say, step},
     tools, worker,
 };
@@ -29,57 +29,79 @@ const LOOK: Duration = Duration::from_secs(2);
 pub struct Size {
     /// Pending requests, each of an account of its own.
     #[arg(long, default_value_t = 20_000)]
-    requests: u32,
+    pub(crate) requests: u32,
     /// Worker processes.
     #[arg(long, default_value_t = 2)]
-    workers: u32,
+    pub(crate) workers: u32,
     /// Exports that each worker runs at a time.
     #[arg(long, default_value_t = 8)]
-    slots: u32,
+    pub(crate) slots: u32,
     /// The workers' `EXPORT_RECYCLE_AFTER`.
     #[arg(long)]
-    recycle_after: Option<u64>,
+    pub(crate) recycle_after: Option<u64>,
     /// Ask for users who do not exist: the cheapest activity there is.
     #[arg(long)]
-    unknown: bool,
+    pub(crate) unknown: bool,
+}
+
+/// What a night cost.
+pub(crate) struct Cost {
+    /// Seconds from the trigger to the end.
+    pub(crate) seconds: f64,
+    /// CPU seconds of the workers together, then of each server.
+    pub(crate) cpu: Vec<(String, f64)>,
+    /// The memory of each worker: after the first thousand requests, and at the end.
+    pub(crate) memory: Vec<(Memory, Memory)>,
 }
 
 /// Runs the night and prints its figures.
 pub async fn run(size: Size) -> anyhow::Result<()> {
     let users = if size.unknown { 36 } else { size.requests };
     let seed = SeedOptions { seed: 1, users, heavy_runs: 0, markers: false };
-    let folder = tools::root().join(".stack-scale");
-    let stack = Box::pin(start(&folder, Lifetime::Demo, &seed)).await?;
+    let stack = Box::pin(start(&tools::root().join(".stack-scale"), Lifetime::Demo, &seed)).await?;
     let mut database = stack.servers().postgres.connect(Role::Owner, &installation().database).await?;
     step("Asking for the data of every user", request(&mut database, &size)).await?;
-    let workers = step("Starting the workers", start_workers(&stack, &size)).await?;
-    let before = cpu(&stack, &workers)?;
-    let began = Instant::now();
-    let mut environment = stack.servers().environment(&installation());
-    environment.insert("EXPORT_SPOOL_DIR".to_owned(), folder.join("unused").display().to_string());
-    let night = stack.start_worker("night", &["night", "trigger", "--wait"], environment)?;
-    let (early, ended) = Box::pin(watch(&stack, &workers, &night, &mut database, began)).await?;
-    let seconds = began.elapsed().as_secs_f64();
-    let after = cpu(&stack, &workers)?;
-    ensure!(ended, "the night did not end well; {}", night.last_words());
+    let Cost { seconds, cpu, memory } = Box::pin(night(&stack, &size, &mut database)).await?;
     let (pending, ready, failed) = counts(&mut database).await?;
     let requests = f64::from(size.requests);
     say(format_args!("\n  requests  {ready} ready, {failed} failed, {pending} pending"));
     say(format_args!("  seconds   {seconds:.1}: {:.1} requests a second", requests / seconds));
     say("  CPU milliseconds a request");
-    for ((what, before), (_, after)) in before.iter().zip(&after) {
-        say(format_args!("    {what:<12}{:>6.2}", (after - before) * 1000.0 / requests));
+    for (what, seconds) in cpu {
+        say(format_args!("    {what:<12}{:>6.2}", seconds * 1000.0 / requests));
     }
-    for (number, (worker, early)) in workers.iter().zip(early).enumerate() {
-        let Memory { now, peak } = processes::memory(worker.pid())?;
+    for (number, (early, late)) in memory.iter().enumerate() {
         say(format_args!(
-            "  memory    worker {}: {} MiB after 1,000 requests, {now} MiB at the end, {peak} MiB at most",
+            "  memory    worker {}: {} MiB after 1,000 requests, {} MiB at the end, {} MiB at most",
             number + 1,
-            early.now
+            early.now,
+            late.now,
+            late.peak
         ));
     }
     runs(&stack).await?;
     stack.stop()
+}
+
+/// Runs a night over what is pending, with workers of its own.
+pub(crate) async fn night(stack: &Stack, size: &Size, database: &mut PgConnection) -> anyhow::Result<Cost> {
+    let workers = step("Starting the workers", start_workers(stack, size)).await?;
+    let before = cpu(stack, &workers)?;
+    let began = Instant::now();
+    let mut environment = stack.servers().environment(&installation());
+    environment.insert("EXPORT_SPOOL_DIR".to_owned(), stack.folder().join("unused").display().to_string());
+    let night = stack.start_worker("night", &["night", "trigger", "--wait"], environment)?;
+    let (early, ended) = Box::pin(watch(stack, &workers, &night, database, began)).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let after = cpu(stack, &workers)?;
+    ensure!(ended, "the night did not end well; {}", night.last_words());
+    let cpu = before.into_iter().zip(after).map(|((what, before), (_, after))| (what, after - before));
+    let late =
+        workers.iter().map(|worker| processes::memory(worker.pid())).collect::<anyhow::Result<Vec<_>>>()?;
+    for worker in workers {
+        worker.stop(Signal::Terminate).await?;
+    }
+    Ok(Cost { seconds, cpu: cpu.collect(), memory: early.into_iter().zip(late).collect() })
 }
 
 async fn request(database: &mut PgConnection, size: &Size) -> anyhow::Result<()> {

@@ -7,9 +7,12 @@ pub(crate) mod outage;
 mod probe;
 pub(crate) mod readiness;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    os::unix::process::CommandExt as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use anyhow::{Context as _, Result};
@@ -103,7 +106,7 @@ pub async fn run(config: &Config) -> Result<()> {
 }
 
 /// Limits and times of the steps.
-fn settings(config: &Config) -> Result<Settings> {
+pub fn settings(config: &Config) -> Result<Settings> {
     Ok(Settings {
         max_attempts: config.max_attempts,
         max_lost: config.max_lost,
@@ -148,7 +151,7 @@ async fn own(store: &Store, installation: Uuid) -> Result<(), Trouble> {
     standing.require_ours(store).map_err(|failure| wait(failure.into()))
 }
 
-/// Serves the task queue; begins afresh after an outage at the start, and after many activities.
+/// Serves the task queue; begins anew after an outage at the start.
 async fn serve(
     config: &Config,
     steps: &ExportSteps,
@@ -180,7 +183,7 @@ async fn serve(
     Ok(())
 }
 
-/// Runs one worker after the other over one connection, until the stop or until the server refuses one.
+/// Runs a worker over one connection, until the stop, until its memory is worth giving back, or until the server refuses it.
 async fn serve_over(
     config: &Config,
     runtime: &Runtime,
@@ -202,7 +205,7 @@ async fn serve_over(
         let drain = tokio::spawn(async move {
             tokio::select! {
                 () = told.cancelled() => {}
-                () = due.due.notified() => tracing::info!("Drains to begin afresh (EXPORT_RECYCLE_AFTER)"),
+                () = due.due.notified() => tracing::info!("Drains to begin afresh as a new process (EXPORT_RECYCLE_AFTER)"),
             }
             stop_exports();
             stop_passes();
@@ -219,6 +222,11 @@ async fn serve_over(
         match ended {
             Ok(((), ())) => {
                 outage.over();
+                if !stop.is_cancelled() {
+                    // Nothing is in flight. If it cannot be, another SDK worker in this process does as well.
+                    let error = begin_afresh();
+                    tracing::warn!(%error, "Could not begin afresh; goes on in the same process");
+                }
             }
             // The namespace could not be read: the server went away again, or does not know it.
             Err(error @ WorkerRunError::Validation(_)) => {
@@ -233,6 +241,22 @@ async fn serve_over(
         }
     }
     Ok(())
+}
+
+/// Replaces this process by a new one of the same program, arguments and environment; returns only if it cannot.
+///
+/// Dropping the SDK's worker does not give its memory back. The process id stays, so no supervisor has to notice.
+fn begin_afresh() -> std::io::Error {
+    // The running program itself, even if another one lies at its path by now.
+    let itself = if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() };
+    let mut arguments = std::env::args_os();
+    match itself {
+        Ok(path) => {
+            let mut command = std::process::Command::new(path);
+            command.arg0(arguments.next().unwrap_or_else(|| "export-worker".into())).args(arguments).exec()
+        }
+        Err(error) => error,
+    }
 }
 
 fn worker_options(config: &Config, steps: &ExportSteps, renewal: Renewal) -> Result<WorkerOptions> {
@@ -290,7 +314,7 @@ fn with_times(config: &Config, mut options: WorkerOptions) -> WorkerOptions {
     options
 }
 
-/// Counts the activities of one SDK worker and says when it is time for a new one.
+/// Counts the activities of a process and says when it is time for a new one.
 #[derive(Clone)]
 struct Renewal {
     left: Arc<AtomicU64>,

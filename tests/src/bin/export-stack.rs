@@ -4,7 +4,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use export_tests::{demo, development, scale, supervisor::serve, terminal::say};
+use export_tests::{bench, demo, development, scale, supervisor::serve, terminal::say};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts PostgreSQL, Temporal and the store, for development and for the demo.
@@ -28,6 +28,11 @@ enum Command {
     },
     /// Run one night of many small accounts and measure what it costs.
     Scale(scale::Size),
+    /// Measure what an export costs, beside COPY and other tools.
+    Bench(bench::Options),
+    /// One run of the bench, in a process of its own.
+    #[command(hide = true, subcommand)]
+    Measured(bench::Measured),
     /// The process that starts and stops the servers; the other commands start it themselves.
     #[command(hide = true)]
     Supervise {
@@ -38,9 +43,21 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
+    if let Command::Measured(measured) = command {
+        // As many threads as the worker has.
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        return ended(
+            runtime
+                .context("failed to start")
+                .and_then(|runtime| runtime.block_on(bench::measure(measured)).map(|()| ExitCode::SUCCESS)),
+        );
+    }
     // One thread: the supervisor must start its servers on the thread that lives as long as the process.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let done = runtime.context("failed to start").and_then(|runtime| runtime.block_on(run(command)));
+    ended(runtime.context("failed to start").and_then(|runtime| runtime.block_on(run(command))))
+}
+
+fn ended(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
@@ -57,6 +74,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Down => until_interrupted(development::down()).await,
         Command::Demo { keep } => until_interrupted(Box::pin(demo::run(keep))).await,
         Command::Scale(size) => until_interrupted(Box::pin(scale::run(size))).await,
+        Command::Bench(options) => until_interrupted(Box::pin(bench::run(options))).await,
+        Command::Measured(measured) => bench::measure(measured).await.map(|()| ExitCode::SUCCESS),
         Command::Supervise { folder } => serve::serve(&folder).await.map(|()| ExitCode::SUCCESS),
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use sqlx::PgConnection;
 
 use super::{download::Archive, shown};
-use crate::terminal::say;
+use crate::terminal::{grouped, say};
 
 /// The file of the archive whose first lines are shown.
 const SHOWN_FILE: &str = "csv/projects.csv";
@@ -61,18 +61,6 @@ fn cut(line: &str) -> String {
         Some((end, _)) => format!("{} ...", &line[..end]),
         None => line.to_owned(),
     }
-}
-
-fn grouped(number: i64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) && digits.as_bytes()[at - 1] != b'-' {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

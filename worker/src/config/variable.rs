@@ -158,8 +158,8 @@ pub static SHUTDOWN_GRACE: Variable = Variable::new(
 pub static RECYCLE_AFTER: Variable = Variable::new(
     "EXPORT_RECYCLE_AFTER",
     "100000",
-    "Activities after which the worker drains and begins afresh in the same process: the SDK keeps about 480 bytes of \
-     each. Too small: it drains all the time; too large: memory grows.",
+    "Activities after which the worker drains and begins afresh, as a new process under the same id: the SDK keeps \
+     about 480 bytes of each. Too small: it drains all the time; too large: memory grows.",
 );
 
 pub static CATALOGUE_DIR: Variable = Variable::example(

@@ -1,0 +1,403 @@
+//! `make bench`: what an export costs, beside the database's own `COPY` of the same rows and beside other tools.
+//!
+//! Every figure is that of a whole process; contenders take turns, and only ratios within one run mean anything. Nothing
+//! here judges but the goals of docs/PERFORMANCE.md, which the summary compares with what was measured.
+
+mod contender;
+mod goals;
+mod measured;
+mod plot;
+mod rows;
+mod subject;
+mod table;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, ensure};
+use export_activities::catalogue::Catalogue;
+use sqlx::PgConnection;
+use tokio::process::Command;
+use uuid::Uuid;
+
+pub use self::measured::{Measured, measure};
+use self::{
+    contender::{Cost, command},
+    rows::Holdings,
+    subject::{Accounts, Job, SESSION},
+    table::Table,
+};
+use crate::{
+    development::{installation, start},
+    platform::SeedOptions,
+    postgres::Role,
+    scale::{self, Size},
+    stack::{Installation, Lifetime, Stack},
+    terminal::{grouped, say, step},
+    tools,
+};
+
+/// A contender that takes longer runs once.
+const SLOW_SECONDS: f64 = 30.0;
+/// The same with the heavy account of a million runs.
+const SLOW_HEAVY_SECONDS: f64 = 60.0;
+
+/// The levels at which the engine is measured.
+const LEVELS: [u32; 4] = [1, 3, 6, 9];
+
+/// Programs that make the same archive, in `bench/`.
+const PEERS: [(&str, &str); 5] = [
+    ("copy_zip", "Python, two COPY into zipfile"),
+    ("psql_zip", "psql \\copy, then zip"),
+    ("duckdb_zip", "DuckDB's postgres extension, zipfile"),
+    ("node_cursor", "Node.js, cursor, archiver"),
+    ("node_keyset", "Node.js, pages of 500, archiver"),
+];
+
+/// The level at which all peers run.
+const PEER_LEVEL: u32 = 1;
+
+/// Small requests, served without Temporal and in a night.
+const SMALL: usize = 2000;
+
+/// How many small ones are served at a time, the default of `EXPORT_SLOTS`.
+const SLOTS: usize = 8;
+
+/// How large the bench is.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// A heavy account of a million runs instead of a hundred thousand, and one of ten millions for its memory.
+    #[arg(long)]
+    heavy: bool,
+    /// Pipeline runs of the heavy account.
+    #[arg(long)]
+    runs: Option<u32>,
+    /// How often each contender runs.
+    #[arg(long)]
+    repeats: Option<usize>,
+}
+
+/// Where the bench works, and on what.
+struct Bench {
+    stack: Stack,
+    owner: PgConnection,
+    environment: BTreeMap<String, String>,
+    folder: PathBuf,
+    repeats: usize,
+    accounts: Accounts,
+}
+
+/// Runs the bench and prints its tables; the summary lies in `target/bench`.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let runs = options.runs.unwrap_or(if options.heavy { 1_000_000 } else { 100_000 });
+    let mut bench = Box::pin(prepare(&options, runs)).await?;
+    let mut goals = goals::Goals::default();
+    let heavy = Box::pin(bench.heavy(&options, runs, &mut goals)).await?;
+    say(&heavy);
+    plot::write(&heavy, &bench.folder.join("plot.svg"))?;
+    say(Box::pin(bench.sizes()).await?);
+    say(Box::pin(bench.cells(&mut goals)).await?);
+    say(Box::pin(bench.small(&mut goals)).await?);
+    let path = bench.folder.join("summary.json");
+    goals.write(&path)?;
+    say(&goals);
+    say(format_args!("\nThe summary lies in {}.", path.display()));
+    bench.stack.stop()
+}
+
+async fn prepare(options: &Options, runs: u32) -> anyhow::Result<Bench> {
+    let users = u32::try_from(SMALL + 100)?;
+    let seed = SeedOptions { seed: 1, users, heavy_runs: runs, markers: false };
+    let stack = Box::pin(start(&tools::root().join(".stack-bench"), Lifetime::Demo, &seed)).await?;
+    let Installation { database, .. } = installation();
+    let mut owner = stack.servers().postgres.connect(Role::Superuser, &database).await?;
+    let accounts = step("Making the accounts of the bench", subject::accounts(&mut owner)).await?;
+    let folder = stack_target()?.join("bench");
+    fs::create_dir_all(&folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
+    let mut environment = stack.servers().environment(&installation());
+    environment.insert("EXPORT_SLOTS".to_owned(), SLOTS.to_string());
+    environment
+        .insert("EXPORT_SPOOL_DIR".to_owned(), stack.folder().join("data/spool").display().to_string());
+    environment.insert("EXPORT_SPOOL_QUOTA".to_owned(), "100GiB".to_owned());
+    let repeats = options.repeats.unwrap_or(if options.heavy { 3 } else { 5 });
+    Ok(Bench { stack, owner, environment, folder, repeats, accounts })
+}
+
+impl Bench {
+    /// The heavy account: the engine at every level, the activity, the floor and the peers, in turn.
+    async fn heavy(
+        &mut self,
+        options: &Options,
+        runs: u32,
+        goals: &mut goals::Goals,
+    ) -> anyhow::Result<Table> {
+        let user = self.accounts.heavy;
+        let mut job = self.job(user).await?;
+        let kept = self.folder.join("ours.zip");
+        let ours = self.engine(1, &[user], 1, Some(&kept));
+        let ours = step("Warming up", self.cost(ours)).await?.did;
+        let holdings = Holdings::read(&kept, job.names())?;
+        let texts = self.unpack(&kept)?;
+        let text_bytes: u64 =
+            texts.iter().map(|path| path.metadata().map_or(0, |metadata| metadata.len())).sum();
+        let title = format!(
+            "An account of {} pipeline runs: {} rows, {} MB of JSON and CSV",
+            grouped(runs.into()),
+            grouped(i64::try_from(ours.rows)?),
+            text_bytes / 1_000_000
+        );
+        let mut table = Table::new(&title, "COPY, binary");
+
+        let (binary, csv) = (self.folder.join("binary.sql"), self.folder.join("csv.sql"));
+        fs::write(&binary, job.copies("binary"))?;
+        fs::write(&csv, job.copies("csv"))?;
+        let job_path = self.folder.join("job.json");
+        job.write(PEER_LEVEL, &job_path)?;
+        let out = self.folder.join("peer.zip");
+        let slow = if options.heavy { SLOW_HEAVY_SECONDS } else { SLOW_SECONDS };
+        for repeat in 0..self.repeats {
+            say(format_args!("Repeat {} of {}", repeat + 1, self.repeats));
+            table.add("COPY, binary", self.cost(self.psql(&binary)).await?);
+            table.add("COPY, csv", self.cost(self.psql(&csv)).await?);
+            for level in LEVELS {
+                let name = format!("engine to spool, level {level}");
+                if !table.is_slow(&name, slow) {
+                    table.add(&name, self.cost(self.engine(level, &[user], 1, None)).await?);
+                }
+            }
+            table.add("two engines at once, level 1", self.cost(self.engine(1, &[user; 2], 2, None)).await?);
+            self.request(&[user]).await?;
+            table.add("activity to the store, level 1", self.cost(self.activity(1)).await?);
+            for (peer, what) in PEERS {
+                if table.is_slow(what, slow) {
+                    continue;
+                }
+                match Box::pin(self.peer(peer, &job_path, &out)).await? {
+                    Some(cost) => {
+                        ensure!(
+                            Holdings::read(&out, job.names())
+                                .with_context(|| format!("the archive of {peer}"))?
+                                == holdings,
+                            "{peer} exported other rows than the engine"
+                        );
+                        let bytes = out.metadata()?.len();
+                        table.add(what, Cost { did: measured::Did { bytes, ..cost.did }, ..cost });
+                    }
+                    None => table.absent(what),
+                }
+                let _ = fs::remove_file(&out);
+            }
+        }
+        for level in LEVELS {
+            let level_text = level.to_string();
+            let mut arguments = vec!["deflate", "--level", &level_text];
+            let paths: Vec<_> = texts.iter().map(|path| path.display().to_string()).collect();
+            arguments.extend(paths.iter().map(String::as_str));
+            table.add(
+                &format!("deflate alone, level {level}"),
+                self.cost(self.ours(level, &arguments)).await?,
+            );
+        }
+        let zipped = self.info_zip(&texts).await?;
+        goals.heavy(&table, zipped);
+        fs::remove_dir_all(self.folder.join("texts")).context("failed to remove the unpacked texts")?;
+        fs::remove_file(&kept).context("failed to remove the unpacked archive")?;
+        Ok(table)
+    }
+
+    /// Accounts of other sizes, beside the floor.
+    async fn sizes(&mut self) -> anyhow::Result<Table> {
+        let mut table = Table::new("Other sizes: the engine at level 1, warm, and COPY of the same", "");
+        let sizes = [
+            ("0", self.accounts.empty),
+            ("100", self.accounts.hundred),
+            ("10,000", self.accounts.ten_thousand),
+        ];
+        for (size, user) in sizes {
+            let job = self.job(user).await?;
+            let script = self.folder.join("binary.sql");
+            fs::write(&script, job.copies("binary"))?;
+            for _ in 0..self.repeats {
+                table.add(&format!("{size} rows: COPY, binary"), self.cost(self.psql(&script)).await?);
+                table.add(
+                    &format!("{size} rows: engine to spool"),
+                    self.cost(self.engine(1, &[user], 1, None)).await?,
+                );
+            }
+        }
+        Ok(table)
+    }
+
+    /// Cells of 1 MB and one of 64 MB: the memory that the formula promises.
+    async fn cells(&mut self, goals: &mut goals::Goals) -> anyhow::Result<Table> {
+        let mut table = Table::new("Large cells: the engine at level 1", "");
+        let Accounts { cells, large_cell, heavy, .. } = self.accounts;
+        table.add("200 cells of 1 MB", self.cost(self.engine(1, &[cells], 1, None)).await?);
+        table.add(
+            "eight such accounts at once",
+            self.cost(self.engine(1, &[cells; SLOTS], SLOTS, None)).await?,
+        );
+        table.add("one cell of 64 MB", self.cost(self.engine(1, &[large_cell], 1, None)).await?);
+        table.add("four such accounts at once", self.cost(self.engine(1, &[large_cell; 4], 4, None)).await?);
+        table.add(
+            "eight heavy accounts at once",
+            self.cost(self.engine(1, &[heavy; SLOTS], SLOTS, None)).await?,
+        );
+        goals.cells(&table);
+        Ok(table)
+    }
+
+    /// Small accounts: the activity beside its queries alone, and a night of them.
+    async fn small(&mut self, goals: &mut goals::Goals) -> anyhow::Result<Table> {
+        let Accounts { small, small_rows, .. } = &self.accounts;
+        let (small, rows) = (small.clone(), *small_rows);
+        ensure!(small.len() == SMALL, "there are only {} small accounts", small.len());
+        let title = format!(
+            "{} small accounts of {rows:.0} rows on average, {SLOTS} at a time",
+            grouped(i64::try_from(SMALL)?)
+        );
+        let mut table = Table::new(&title, "queries alone");
+        let list = self.folder.join("users");
+        let lines: String = small.iter().map(|user| format!("{user}\n")).collect();
+        fs::write(&list, lines).context("failed to write the list of accounts")?;
+        let (list, slots) = (list.display().to_string(), SLOTS.to_string());
+        for _ in 0..self.repeats.min(3) {
+            table.add(
+                "queries alone",
+                self.cost(self.ours(1, &["queries", &list, "--at-once", &slots])).await?,
+            );
+            self.request(&small).await?;
+            table.add("activity to the store", self.cost(self.activity(SLOTS)).await?);
+        }
+        self.request(&small[..24]).await?;
+        let trips = self.cost(self.ours(1, &["trips"])).await?.did.round_trips;
+        self.request(&small).await?;
+        let size = Size {
+            requests: u32::try_from(SMALL)?,
+            workers: 1,
+            slots: u32::try_from(SLOTS)?,
+            recycle_after: None,
+            unknown: false,
+        };
+        let night = Box::pin(scale::night(&self.stack, &size, &mut self.owner)).await?;
+        table.note(&format!(
+            "A night of them through Temporal: {:.1} s, {:.0} a second; CPU ms a request: {}",
+            night.seconds,
+            f64::from(size.requests) / night.seconds,
+            night
+                .cpu
+                .iter()
+                .map(|(what, cpu)| format!("{what} {:.2}", cpu * 1000.0 / f64::from(size.requests)))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ));
+        goals.small(&table, trips, &night, SMALL);
+        Ok(table)
+    }
+
+    async fn job(&self, user: Uuid) -> anyhow::Result<Job> {
+        let postgres = &self.stack.servers().postgres;
+        let mut source = postgres.connect(Role::Read, &installation().database).await?;
+        Job::of(&mut source, &Catalogue::builtin()?, user).await
+    }
+
+    /// Inserts a pending request for each of the users.
+    async fn request(&mut self, users: &[Uuid]) -> anyhow::Result<()> {
+        sqlx::query("insert into public.data_export_requests (user_id) select unnest($1::uuid[])")
+            .bind(users)
+            .execute(&mut self.owner)
+            .await
+            .context("failed to insert requests")
+            .map(drop)
+    }
+
+    async fn cost(&self, command: Command) -> anyhow::Result<Cost> {
+        contender::run(&self.stack, command).await?.context("a program of the bench is not installed")
+    }
+
+    /// Our own code in a process of its own.
+    fn ours(&self, level: u32, arguments: &[&str]) -> Command {
+        let mut command = command(std::env::current_exe().unwrap_or_default());
+        command
+            .arg("measured")
+            .args(arguments)
+            .envs(&self.environment)
+            .env("EXPORT_DEFLATE_LEVEL", level.to_string());
+        command
+    }
+
+    fn engine(&self, level: u32, users: &[Uuid], at_once: usize, keep: Option<&Path>) -> Command {
+        let mut command = self.ours(level, &["engine", "--at-once", &at_once.to_string()]);
+        if let Some(path) = keep {
+            command.arg("--keep").arg(path);
+        }
+        command.args(users.iter().map(Uuid::to_string));
+        command
+    }
+
+    fn activity(&self, at_once: usize) -> Command {
+        self.ours(1, &["activity", "--at-once", &at_once.to_string()])
+    }
+
+    fn psql(&self, script: &Path) -> Command {
+        let mut command = command("psql");
+        command
+            .args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--output", "/dev/null", "--file"])
+            .arg(script);
+        self.libpq(&mut command);
+        command
+    }
+
+    fn libpq(&self, command: &mut Command) {
+        command
+            .envs(self.stack.servers().postgres.libpq(Role::Read, &installation().database))
+            .env("PGOPTIONS", SESSION);
+    }
+
+    async fn peer(&self, name: &str, job: &Path, out: &Path) -> anyhow::Result<Option<Cost>> {
+        let mut command = command(tools::root().join("bench/peer"));
+        command.arg(name).arg(job).arg(out);
+        self.libpq(&mut command);
+        contender::run(&self.stack, command).await
+    }
+
+    /// Unpacks the JSON and CSV files of an archive.
+    fn unpack(&self, archive: &Path) -> anyhow::Result<Vec<PathBuf>> {
+        let folder = self.folder.join("texts");
+        fs::create_dir_all(&folder)?;
+        let mut zip = zip::ZipArchive::new(fs::File::open(archive)?).context("failed to read our archive")?;
+        let mut paths = Vec::new();
+        for index in 0..zip.len() {
+            let mut entry = zip.by_index(index)?;
+            let path = folder.join(entry.name()?.replace('/', "-"));
+            let mut to = std::io::BufWriter::new(fs::File::create(&path)?);
+            std::io::copy(&mut entry, &mut to).context("failed to unpack our archive")?;
+            to.flush()?;
+            paths.push(path);
+        }
+        Ok(paths)
+    }
+
+    /// The bytes of `zip -6` of the same files, if it is installed.
+    async fn info_zip(&self, files: &[PathBuf]) -> anyhow::Result<Option<u64>> {
+        let Some(program) = tools::on_path("zip") else { return Ok(None) };
+        let out = self.folder.join("zip-6.zip");
+        let _ = fs::remove_file(&out);
+        let mut zip = command(program);
+        zip.args(["-6", "-q", "-j"]).arg(&out).args(files);
+        self.cost(zip).await?;
+        let bytes = out.metadata()?.len();
+        fs::remove_file(&out)?;
+        Ok(Some(bytes))
+    }
+}
+
+/// The folder in which Cargo has built this program, two above it.
+fn stack_target() -> anyhow::Result<PathBuf> {
+    let program = tools::stack_program()?;
+    program.ancestors().nth(2).map(Path::to_owned).context("this program lies in no target folder")
+}

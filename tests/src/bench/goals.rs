@@ -1,0 +1,159 @@
+//! The goals P1 to P8, and what was measured of them.
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::{PEERS, table::Table};
+use crate::scale;
+
+/// Memory of a worker without an export, and what an export's queues take at most, in MiB.
+const BASE_MEBIBYTES: u64 = 80;
+const QUEUES_MEBIBYTES: u64 = 2;
+
+/// What was measured of one goal.
+#[derive(Serialize)]
+struct Goal {
+    goal: f64,
+    measured: f64,
+    met: bool,
+    what: String,
+}
+
+/// The goals, by name.
+#[derive(Default)]
+pub(super) struct Goals(BTreeMap<String, Goal>);
+
+impl Goals {
+    /// Notes a figure that must not be above its goal; of several under one name the farthest from it counts.
+    fn at_most(&mut self, name: &str, goal: f64, measured: Option<f64>, what: &str) {
+        let Some(measured) = measured else { return };
+        let met = measured <= goal;
+        let worst = self.0.get(name).is_none_or(|known| measured / goal > known.measured / known.goal);
+        if worst {
+            self.0.insert(name.to_owned(), Goal { goal, measured, met, what: what.to_owned() });
+        }
+    }
+
+    /// Reads what the table of the heavy account says.
+    pub(super) fn heavy(&mut self, table: &Table, zipped: Option<u64>) {
+        let wall =
+            |level| table.ratio(&format!("engine to spool, level {level}"), "COPY, binary", |cost| cost.wall);
+        self.at_most(
+            "P1 level 1",
+            1.3,
+            wall(1),
+            "wall seconds of the engine at level 1, to spool with digests, over those of binary COPY",
+        );
+        self.at_most("P1 level 3", 1.7, wall(3), "the same at level 3");
+        let fastest =
+            PEERS.iter().filter_map(|(_, peer)| table.median(peer, |cost| cost.wall)).reduce(f64::min);
+        if let (Some(fastest), Some(ours)) =
+            (fastest, table.median("engine to spool, level 1", |cost| cost.wall))
+        {
+            let measured = fastest / ours;
+            let what = "how many times faster than the fastest peer at level 1".to_owned();
+            self.0.insert("P2".to_owned(), Goal { goal: 2.5, measured, met: measured >= 2.5, what });
+        }
+        self.at_most(
+            "P3",
+            128.0,
+            mebibytes(table, "engine to spool, level 1"),
+            "MiB of memory at most, one export",
+        );
+        let postgres = table.ratio("engine to spool, level 1", "COPY, binary", |cost| cost.postgres);
+        self.at_most("P4", 1.15, postgres, "CPU seconds of PostgreSQL over those of binary COPY");
+        let ours = table.bytes("engine to spool, level 6");
+        #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+        let size = ours.zip(zipped).map(|(ours, zipped)| ours as f64 / zipped as f64);
+        self.at_most("P7", 1.1, size, "bytes of the archive at level 6 over those of `zip -6`");
+    }
+
+    /// Reads what the table of large cells says.
+    pub(super) fn cells(&mut self, table: &Table) {
+        self.at_most(
+            "P3",
+            128.0,
+            mebibytes(table, "200 cells of 1 MB"),
+            "MiB of memory at most, one export with cells of 1 MB",
+        );
+        for (name, slots, row) in [
+            ("one cell of 64 MB", 1, 64),
+            ("four such accounts at once", 4, 64),
+            ("eight such accounts at once", 8, 1),
+        ] {
+            #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+            let bound = (BASE_MEBIBYTES + slots * (QUEUES_MEBIBYTES + 4 * row)) as f64;
+            let what =
+                format!("MiB of memory at most with {name}: base + slots x (queues + 4 x the largest row)");
+            self.at_most(&format!("P3 {name}"), bound, mebibytes(table, name), &what);
+        }
+    }
+
+    /// Reads what the small accounts cost, without Temporal and in a night.
+    pub(super) fn small(
+        &mut self,
+        table: &Table,
+        round_trips: Option<f64>,
+        night: &scale::Cost,
+        requests: usize,
+    ) {
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let requests = requests as f64;
+        let per_request = |seconds: f64| seconds * 1000.0 / requests;
+        let activity = table.median("activity to the store", |cost| cost.own).map(per_request);
+        self.at_most("P5 CPU", 5.0, activity, "CPU milliseconds of the worker for a small account");
+        self.at_most(
+            "P5 round trips",
+            12.0,
+            round_trips,
+            "round trips to databases and store for a small account",
+        );
+        let cpu =
+            |name: &str| night.cpu.iter().find(|(known, _)| known == name).map(|(_, cpu)| per_request(*cpu));
+        let orchestration = cpu("temporal")
+            .zip(cpu("workers"))
+            .zip(activity)
+            .map(|((temporal, workers), activity)| temporal + workers - activity);
+        self.at_most(
+            "P6",
+            10.0,
+            orchestration,
+            "CPU milliseconds a request of Temporal's server and of the worker beyond the activity",
+        );
+        let grown = table.last("activity to the store").and_then(|cost| {
+            let early = cost.did.early_mebibytes?;
+            #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+            Some(cost.did.late_mebibytes as f64 / early as f64)
+        });
+        self.at_most(
+            "P8",
+            1.1,
+            grown,
+            "memory after the last small account over that after the thousandth, without Temporal",
+        );
+    }
+
+    /// Writes the summary.
+    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(&self.0).context("failed to write down the goals")?;
+        std::fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+fn mebibytes(table: &Table, name: &str) -> Option<f64> {
+    table.peak(name).map(|peak| peak as f64)
+}
+
+impl fmt::Display for Goals {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "\nGoals")?;
+        for (name, Goal { goal, measured, met, what }) in &self.0 {
+            let met = if *met { "met   " } else { "MISSED" };
+            writeln!(out, "  {met} {name:<32} {measured:>8.2} of {goal:>7.2}  {what}")?;
+        }
+        Ok(())
+    }
+}

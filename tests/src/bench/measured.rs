@@ -1,0 +1,305 @@
+//! What runs in a process of its own, so that its time, CPU and memory are its own: `export-stack measured`.
+//!
+//! It works with the production's own configuration, pools and steps, and prints what it did as one line of JSON.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use export_activities::{
+    archive::Archive,
+    claim::{Claim, Owner},
+    collect::{self, Account},
+    exports::ExportSteps,
+    fulfil::{self, Attempt},
+    installation,
+    lease::Heartbeat,
+    metrics::Metrics,
+    pipeline,
+    pulse::Pulse,
+    spool::Spool,
+};
+use export_worker::{config::Config, connect, run};
+use export_workflows::contract::{FulfilInput, Outcome};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{processes, round_trips::counting_proxy, terminal::say};
+
+/// After so many requests the memory is read for the first time: everything is warm then.
+const WARM: usize = 1000;
+
+/// One thing to measure.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Measured {
+    /// The engine: accounts from the source to a finished archive in the spool.
+    Engine {
+        /// The accounts.
+        #[arg(required = true)]
+        users: Vec<Uuid>,
+        /// How many at a time.
+        #[arg(long, default_value_t = 1)]
+        at_once: usize,
+        /// Put the last archive here.
+        #[arg(long)]
+        keep: Option<PathBuf>,
+    },
+    /// The activity: every pending request from `pending` to `ready`.
+    Activity {
+        /// How many at a time.
+        #[arg(long, default_value_t = 1)]
+        at_once: usize,
+    },
+    /// The queries of the engine alone, rows thrown away.
+    Queries {
+        /// The accounts, one a line.
+        file: PathBuf,
+        /// How many at a time.
+        #[arg(long, default_value_t = 1)]
+        at_once: usize,
+    },
+    /// The round trips of the activity to the databases and the store, once everything is warm.
+    Trips {
+        /// So many pending requests are served before the count begins.
+        #[arg(long, default_value_t = 4)]
+        warm: usize,
+    },
+    /// Deflate alone, by the library that the archive uses.
+    Deflate {
+        /// The level.
+        #[arg(long)]
+        level: u32,
+        /// What to deflate.
+        files: Vec<PathBuf>,
+    },
+}
+
+/// What a measured run did.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Did {
+    /// Accounts, or files.
+    pub count: u64,
+    /// Rows that were read.
+    pub rows: u64,
+    /// Bytes of archives, or of deflated text.
+    pub bytes: u64,
+    /// Round trips of one request.
+    pub round_trips: Option<f64>,
+    /// MiB after the first thousand, if there were so many.
+    pub early_mebibytes: Option<u64>,
+    /// MiB at the end.
+    pub late_mebibytes: u64,
+}
+
+/// Does it and prints what it did.
+pub async fn measure(measured: Measured) -> anyhow::Result<()> {
+    let mut did = match measured {
+        Measured::Engine { users, at_once, keep } => engine(users, at_once, keep).await?,
+        Measured::Activity { at_once } => activity(at_once).await?,
+        Measured::Queries { file, at_once } => queries(&file, at_once).await?,
+        Measured::Trips { warm } => trips(warm).await?,
+        Measured::Deflate { level, files } => deflate(level, &files)?,
+    };
+    did.late_mebibytes = processes::memory(std::process::id())?.now;
+    say(serde_json::to_string(&did).context("failed to write down what was done")?);
+    Ok(())
+}
+
+async fn engine(users: Vec<Uuid>, at_once: usize, keep: Option<PathBuf>) -> anyhow::Result<Did> {
+    let steps = steps(&Config::from_env()?).await?;
+    let archives = futures::stream::iter(users).map(|user| {
+        let steps = steps.clone();
+        spawned(async move {
+            let pulse = Pulse::default();
+            let account = Account { request_id: Uuid::nil(), user_id: user };
+            let snapshot = collect::open(&steps.source, &steps.catalogue, &account, &pulse).await?;
+            pipeline::write_archive(snapshot, &claim(user), &steps, &pulse).await
+        })
+    });
+    let mut archives = archives.buffer_unordered(at_once);
+    let mut did = Did::default();
+    while let Some(archive) = archives.try_next().await? {
+        did.add(archive.row_counts.values().sum(), archive.bytes)?;
+        if let Some(path) = &keep {
+            copy(&archive, path)?;
+        }
+    }
+    Ok(did)
+}
+
+async fn activity(at_once: usize) -> anyhow::Result<Did> {
+    let steps = steps(&Config::from_env()?).await?;
+    let outcomes = futures::stream::iter(pending(&steps).await?);
+    let outcomes = outcomes.map(|request| spawned(serve(steps.clone(), request)));
+    let mut outcomes = outcomes.buffer_unordered(at_once);
+    let mut did = Did::default();
+    while let Some((rows, bytes)) = outcomes.try_next().await? {
+        did.add(rows, bytes)?;
+    }
+    Ok(did)
+}
+
+async fn trips(warm: usize) -> anyhow::Result<Did> {
+    let mut proxied = BTreeMap::new();
+    let mut counts = Vec::new();
+    for name in ["EXPORT_DATABASE_URL", "EXPORT_SOURCE_URL", "EXPORT_S3_ENDPOINT"] {
+        let url = std::env::var(name).with_context(|| format!("{name} is not set"))?;
+        let (url, count) = counting_proxy(&url).await?;
+        proxied.insert(name, url);
+        counts.push(count);
+    }
+    let look_up = |name: &str| proxied.get(name).cloned().or_else(|| std::env::var(name).ok());
+    let steps = steps(&Config::from_lookup(&look_up)?).await?;
+    let counted = || counts.iter().map(|count| count.load(Ordering::SeqCst)).sum::<u64>();
+    let mut did = Did::default();
+    let mut before = 0;
+    for (number, request) in pending(&steps).await?.into_iter().enumerate() {
+        if number == warm {
+            before = counted();
+        }
+        let (rows, bytes) = serve(steps.clone(), request).await?;
+        if number >= warm {
+            did.add(rows, bytes)?;
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    let round_trips = (counted() - before) as f64 / did.count as f64;
+    Ok(Did { round_trips: Some(round_trips), ..did })
+}
+
+async fn pending(steps: &ExportSteps) -> anyhow::Result<Vec<Uuid>> {
+    let pending = "select id from public.data_export_requests where status = 'pending' order by id";
+    sqlx::query_scalar(pending).fetch_all(&steps.state).await.context("failed to list the requests")
+}
+
+/// Runs the activity for one request; gives rows and bytes.
+async fn serve(steps: ExportSteps, request_id: Uuid) -> anyhow::Result<(u64, u64)> {
+    let attempt = Attempt {
+        input: FulfilInput { request_id, night: None },
+        owner: Owner { name: format!("bench {request_id}"), attempt: 1 },
+        run_id: None,
+        scheduled_at: SystemTime::now(),
+    };
+    let silent: Heartbeat<'_> = &|_| async {}.boxed();
+    match fulfil::fulfil(&steps, &attempt, &Pulse::default(), silent).await {
+        Ok(Outcome::Fulfilled { archive_bytes, rows }) => Ok((rows, archive_bytes)),
+        ended => bail!("the request {request_id} was not fulfilled: {ended:?}"),
+    }
+}
+
+async fn queries(file: &Path, at_once: usize) -> anyhow::Result<Did> {
+    let steps = steps(&Config::from_env()?).await?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("failed to read `{}`", file.display()))?;
+    let users: Vec<Uuid> = text.lines().map(str::parse).collect::<Result<_, _>>()?;
+    let read = futures::stream::iter(users).map(|user| {
+        let steps = steps.clone();
+        spawned(async move {
+            let pulse = Pulse::default();
+            let account = Account { request_id: Uuid::nil(), user_id: user };
+            let mut snapshot = collect::open(&steps.source, &steps.catalogue, &account, &pulse).await?;
+            let mut count = 0;
+            for entity in 0..snapshot.plan.entities.len() {
+                let mut rows = snapshot.rows(entity, &pulse)?;
+                while rows.next().await?.is_some() {}
+                count += rows.count();
+            }
+            snapshot.close().await?;
+            anyhow::Ok(count)
+        })
+    });
+    let mut read = read.buffer_unordered(at_once);
+    let mut did = Did::default();
+    while let Some(rows) = read.try_next().await? {
+        did.add(rows, 0)?;
+    }
+    Ok(did)
+}
+
+/// Runs it as the SDK runs an activity: as a task of its own, on any of the runtime's threads.
+async fn spawned<T: Send + 'static>(
+    work: impl Future<Output = anyhow::Result<T>> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::spawn(work).await.context("a measured task ended early")?
+}
+
+fn deflate(level: u32, files: &[PathBuf]) -> anyhow::Result<Did> {
+    let mut did = Did::default();
+    let mut piece = vec![0; 64 << 10];
+    for path in files {
+        let mut file = File::open(path).with_context(|| format!("failed to open `{}`", path.display()))?;
+        let mut out = flate2::write::DeflateEncoder::new(std::io::sink(), flate2::Compression::new(level));
+        loop {
+            let read = file.read(&mut piece)?;
+            if read == 0 {
+                break;
+            }
+            out.write_all(&piece[..read])?;
+        }
+        out.try_finish()?;
+        did.add(0, out.total_out())?;
+    }
+    Ok(did)
+}
+
+impl Did {
+    fn add(&mut self, rows: u64, bytes: u64) -> anyhow::Result<()> {
+        self.count += 1;
+        self.rows += rows;
+        self.bytes += bytes;
+        if self.count == WARM as u64 {
+            self.early_mebibytes = Some(processes::memory(std::process::id())?.now);
+        }
+        Ok(())
+    }
+}
+
+/// The steps as the worker has them, from the same configuration.
+async fn steps(config: &Config) -> anyhow::Result<ExportSteps> {
+    let state = connect::state(config)?;
+    let store = connect::store(config).await?;
+    let installation: Uuid = sqlx::query_scalar("select id from public.data_export_installation")
+        .fetch_one(&state)
+        .await
+        .context("failed to read the installation's id")?;
+    installation::standing(&store, installation).await?;
+    Ok(ExportSteps {
+        source: connect::source(config)?,
+        catalogue: Arc::new(connect::catalogue(config)?),
+        spool: Spool::new(&config.spool_dir, config.spool_quota)?,
+        settings: run::settings(config)?,
+        metrics: Metrics::new(&prometheus::Registry::new())?,
+        state,
+        store,
+        installation,
+    })
+}
+
+/// A claim without a request: the engine needs to know no more of it.
+fn claim(user_id: Uuid) -> Claim {
+    Claim {
+        request_id: Uuid::nil(),
+        token: Uuid::nil(),
+        user_id,
+        requested_at: chrono::DateTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600),
+        pseudonym_salt: b"bench".to_vec(),
+        attempts: 0,
+        lost: 0,
+    }
+}
+
+fn copy(archive: &Archive, path: &Path) -> anyhow::Result<()> {
+    let mut from = &archive.file;
+    std::io::Seek::rewind(&mut from)?;
+    let mut to = File::create(path).with_context(|| format!("failed to make `{}`", path.display()))?;
+    let copied = std::io::copy(&mut from, &mut to)?;
+    ensure!(copied == archive.bytes, "the archive was not copied whole");
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! The accounts that are exported, and the statements by which the others read what the engine reads.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use export_activities::catalogue::Catalogue;
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
+
+const PROJECT_KEYS: &str = include_str!("../../../activities/queries/project_keys.sql");
+
+/// The session of every contender, as the engine sets it.
+pub(super) const SESSION: &str = "-c enable_sort=off -c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres \
+    -c bytea_output=hex -c extra_float_digits=1 -c jit=off -c search_path= -c default_transaction_read_only=on";
+
+/// Of whom there are small requests: accounts that share nothing with those that were made heavier.
+const SMALL_ROWS: i64 = 1000;
+
+/// The accounts of the bench.
+pub(super) struct Accounts {
+    /// Has its own row and nothing more.
+    pub(super) empty: Uuid,
+    /// About a hundred rows.
+    pub(super) hundred: Uuid,
+    /// Ten thousand pipeline runs.
+    pub(super) ten_thousand: Uuid,
+    /// The heavy one.
+    pub(super) heavy: Uuid,
+    /// Two hundred cells of 1 MB.
+    pub(super) cells: Uuid,
+    /// One cell of 64 MB.
+    pub(super) large_cell: Uuid,
+    /// Small ones, with their mean of rows.
+    pub(super) small: Vec<Uuid>,
+    pub(super) small_rows: f64,
+}
+
+/// Adds to what was seeded what only the bench needs.
+pub(super) async fn accounts(owner: &mut PgConnection) -> anyhow::Result<Accounts> {
+    // The first two accounts of the reference platform, whose seed is 1.
+    let (heavy, empty): (Uuid, Uuid) = sqlx::query_as("select md5('1user1')::uuid, md5('1user2')::uuid")
+        .fetch_one(&mut *owner)
+        .await
+        .context("failed to name the accounts")?;
+    // Accounts of their own: nobody else is a member of their projects.
+    let [ten_thousand, cells, large_cell] =
+        [10_000, 1, 64].map(|number| Uuid::from_u128(0xbe_0000_0000_0000_0000_0000_0000_0000 + number));
+    for (user, runs, cell) in
+        [(ten_thousand, 10_000i64, 0i32), (cells, 200, 1 << 20), (large_cell, 1, 64 << 20)]
+    {
+        make(owner, heavy, user, runs, cell).await.context("failed to make an account of the bench")?;
+    }
+    sqlx::raw_sql("analyze").execute(&mut *owner).await.context("failed to analyze")?;
+    let sizes = "with mine as (
+            select owner_id as user_id, id as project_id from public.projects
+            union select user_id, project_id from public.project_members where left_at is null
+        ), counted as (
+            select project_id, (select count(*) from public.features f where f.project_id = p.project_id)
+                + (select count(*) from public.pipeline_runs r where r.project_id = p.project_id)
+                + (select count(*) from public.releases l where l.project_id = p.project_id) + 1 as rows
+            from (select distinct project_id from mine) p
+        )
+        select u.id, coalesce((select sum(c.rows) from mine m join counted c using (project_id) where m.user_id = u.id), 0)::bigint + 1
+        from public.users u";
+    let mut sizes: Vec<(Uuid, i64)> =
+        sqlx::query_as(sizes).fetch_all(owner).await.context("failed to size the accounts")?;
+    sizes.retain(|(user, rows)| *rows < SMALL_ROWS && ![cells, large_cell, empty].contains(user));
+    sizes.sort_unstable_by_key(|(user, rows)| ((rows - 100).abs(), *user));
+    let hundred = sizes.first().context("no account has about a hundred rows")?.0;
+    sizes.truncate(2000);
+    let small = sizes.iter().map(|(user, _)| *user).collect();
+    #[expect(clippy::cast_precision_loss, reason = "a mean")]
+    let small_rows = sizes.iter().map(|(_, rows)| rows).sum::<i64>() as f64 / sizes.len() as f64;
+    Ok(Accounts { empty, hundred, ten_thousand, heavy, cells, large_cell, small, small_rows })
+}
+
+/// Makes an account with one project, whose runs are those of the heavy account once more; with `cell` their log has
+/// so many bytes.
+async fn make(owner: &mut PgConnection, like: Uuid, user: Uuid, runs: i64, cell: i32) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into public.users select (jsonb_populate_record(u, jsonb_build_object('id', $2, 'email', $2 || '@example.com',
+            'api_token', 'tok_' || $2))).* from public.users u where u.id = $1",
+    )
+    .bind(like)
+    .bind(user)
+    .execute(&mut *owner)
+    .await?;
+    sqlx::query(
+        "insert into public.projects select (jsonb_populate_record(p, jsonb_build_object('id', $2, 'owner_id', $2,
+            'slug', 'bench-' || $2))).* from public.projects p where p.owner_id = $1 limit 1",
+    )
+    .bind(like)
+    .bind(user)
+    .execute(&mut *owner)
+    .await?;
+    sqlx::query(
+        "insert into public.pipeline_runs select (jsonb_populate_record(r, jsonb_build_object('id', md5(r.id::text || $2)::uuid,
+            'project_id', $2, 'number', row_number() over ())
+            || case when $4 > 0 then jsonb_build_object('log_excerpt',
+                repeat(md5(r.id::text) || e' a line of a log, with \"quotes\" and ünïcode\\n', $4 / 78)) else '{}' end)).*
+         from public.pipeline_runs r join public.projects p on p.id = r.project_id where p.owner_id = $1 and r.number >= 1000 limit $3",
+    )
+    .bind(like)
+    .bind(user)
+    .bind(runs)
+    .bind(cell)
+    .execute(owner)
+    .await
+    .map(drop)
+}
+
+/// What a peer gets to know.
+#[derive(Serialize)]
+pub(super) struct Job {
+    level: u32,
+    entities: Vec<JobEntity>,
+}
+
+#[derive(Serialize)]
+struct JobEntity {
+    name: String,
+    /// The engine's own statement, complete with its keys.
+    #[serde(skip)]
+    statement: String,
+    sql: String,
+    columns: Vec<String>,
+    pages: Option<Pages>,
+}
+
+/// How the rows are read in keyset pages.
+#[derive(Serialize)]
+struct Pages {
+    relation: String,
+    by: String,
+    by_type: String,
+    keys: Vec<String>,
+    order: Vec<String>,
+    select: String,
+}
+
+impl Job {
+    /// Makes the statements of an account as the engine has them, with the keys in them.
+    pub(super) async fn of(
+        source: &mut PgConnection,
+        catalogue: &Catalogue,
+        user: Uuid,
+    ) -> anyhow::Result<Self> {
+        let plan = catalogue.resolve(source).await?;
+        let keys: Vec<(String, String)> = sqlx::query_as(AssertSqlSafe(format!(
+            "select k.key::text, k.association::text from (\n{PROJECT_KEYS}\n) k order by k.key"
+        )))
+        .bind(user)
+        .fetch_all(source)
+        .await
+        .context("failed to read the keys of an account")?;
+        let (projects, associations): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
+        let array = |texts: &[String]| format!("'{{{}}}'", texts.join(","));
+        let entities = plan.entities.iter().zip(catalogue.entities()).map(|(plan, entity)| {
+            let own = [user.to_string()];
+            let keys = if plan.name == "users" { &own[..] } else { &projects[..] };
+            let statement =
+                plan.statement.as_str().replace("$1", &array(keys)).replace("$2", &array(&associations));
+            let columns: Vec<String> = plan.columns.iter().map(|column| column.name.clone()).collect();
+            let names = columns.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+            let pages = (plan.name == "pipeline_runs").then(|| Pages {
+                relation: plan.relation.clone(),
+                by: entity.by.clone(),
+                by_type: "uuid".to_owned(),
+                keys: keys.to_vec(),
+                order: entity.order.clone(),
+                select: names.clone(),
+            });
+            JobEntity {
+                name: plan.name.clone(),
+                sql: format!("select * from ({statement}) e({names})"),
+                statement,
+                columns,
+                pages,
+            }
+        });
+        Ok(Self { level: 1, entities: entities.collect() })
+    }
+
+    /// Writes it down for a peer.
+    pub(super) fn write(&mut self, level: u32, path: &Path) -> anyhow::Result<()> {
+        self.level = level;
+        let text = serde_json::to_vec_pretty(self).context("failed to write down a job")?;
+        std::fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))
+    }
+
+    /// Gives the script for `psql` that copies every entity to nowhere.
+    pub(super) fn copies(&self, format: &str) -> String {
+        let mut script = "begin isolation level repeatable read read only;\n".to_owned();
+        for entity in &self.entities {
+            script += &format!("copy ({}) to stdout (format {format});\n", entity.statement);
+        }
+        script + "commit;\n"
+    }
+
+    /// Gives the names of the entities.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entities.iter().map(|entity| entity.name.as_str())
+    }
+}
