@@ -83,7 +83,7 @@ pub enum Measured {
 
 /// What a measured run did.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Did {
+pub(super) struct Did {
     /// Accounts, or files.
     pub count: u64,
     /// Rows that were read.
