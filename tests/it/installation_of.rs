@@ -140,6 +140,20 @@ pub(crate) async fn user(owner: &PgPool) -> Uuid {
     .unwrap()
 }
 
+/// Makes a user with one project, so that every entity is read.
+pub(crate) async fn user_with_project(owner: &PgPool) -> Uuid {
+    let user = user(owner).await;
+    sqlx::query(
+        "insert into public.projects (owner_id, slug, name)
+         values ($1, 'p-' || left(md5($1::text), 8), 'A project')",
+    )
+    .bind(user)
+    .execute(owner)
+    .await
+    .unwrap();
+    user
+}
+
 /// Inserts a request as the platform does.
 pub(crate) async fn request(owner: &PgPool, user: Uuid) -> Uuid {
     sqlx::query_scalar("insert into public.data_export_requests (user_id) values ($1) returning id")

@@ -48,6 +48,7 @@ mod sample;
 mod schedule;
 mod search_attributes;
 mod servers;
+mod source;
 mod stack;
 mod steering;
 mod support;
