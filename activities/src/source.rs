@@ -32,22 +32,33 @@ const SETTINGS: [(&str, &str); 10] = [
 /// A connection that rested longer is asked whether it lives before it is used; a busy one spares the round trip.
 const TRUSTED_IDLE: Duration = Duration::from_secs(30);
 
+/// A connection that rests longer is closed: under the role's `CONNECTION LIMIT` another worker may wait for it.
+const KEPT_IDLE: Duration = Duration::from_secs(10);
+
 /// Makes a pool of read connections. It opens none: the database may be down for now.
 ///
-/// `most` is the number of exports at a time, each of which holds one connection.
-pub fn pool(url: &SecretString, most: u32, acquire_timeout: Duration) -> anyhow::Result<PgPool> {
+/// `most` is the number of exports at a time, each of which holds one connection; `statement_timeout` is how long one
+/// of its statements may run, whatever is set for role or database.
+pub fn pool(
+    url: &SecretString,
+    most: u32,
+    acquire_timeout: Duration,
+    statement_timeout: Duration,
+) -> anyhow::Result<PgPool> {
     // The error is dropped: it may quote a part of the URL.
     let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| {
         anyhow!("the URL of the source database is not of the form postgres://user:password@host/database")
     })?;
     let options = options
         .options(SETTINGS)
+        .options([("statement_timeout", format!("{}ms", statement_timeout.as_millis()))])
         .extra_float_digits(1)
         .application_name("export-worker")
         .disable_statement_logging();
     let pool = PgPoolOptions::new()
         .max_connections(most)
         .acquire_timeout(acquire_timeout)
+        .idle_timeout(KEPT_IDLE)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {

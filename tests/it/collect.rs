@@ -21,7 +21,10 @@ use export_tests::{
 use sqlx::{PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::support::{Database, database};
+use crate::{
+    installation_of,
+    support::{Database, database},
+};
 
 async fn reference(options: SeedOptions) -> (Database, Catalogue, Seeded) {
     let database = database().await;
@@ -222,7 +225,15 @@ async fn all_entities_are_of_one_moment() {
 #[tokio::test]
 async fn a_read_session_has_every_setting_that_values_and_safety_depend_on() {
     let (database, catalogue, seeded) = reference(SeedOptions::default()).await;
-    sqlx::raw_sql("alter role export_read set jit = on").execute(&database.owner).await.unwrap();
+    // Settings of role and database, which the session's own must win over; both are gone with the database.
+    let name = (*database.source().connect_options()).clone();
+    let name = name.get_database().unwrap();
+    for setting in ["jit = on", "statement_timeout = '5min'"] {
+        let sql = format!(
+            "alter database {name} set {setting}; alter role export_read in database {name} set {setting}"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&database.owner).await.unwrap();
+    }
     let source = database.source();
     for (name, value) in [
         ("row_security", "off"),
@@ -235,6 +246,7 @@ async fn a_read_session_has_every_setting_that_values_and_safety_depend_on() {
         ("bytea_output", "hex"),
         ("lc_monetary", "C"),
         ("jit", "off"),
+        ("statement_timeout", "1h"),
         ("application_name", "export-worker"),
     ] {
         let set: String =
@@ -336,7 +348,7 @@ async fn a_cancelled_read_stops_as_interrupted() {
 async fn a_small_account_costs_eight_round_trips_on_a_warm_connection() {
     let (database, catalogue, seeded) = reference(SeedOptions::default()).await;
     let (url, trips) = counting_proxy(&database.read_url).await.unwrap();
-    let source = export_activities::source::pool(&url.into(), 1, Duration::from_secs(20)).unwrap();
+    let source = installation_of::source(&url.into(), 1);
     let mut counts = Vec::new();
     for _ in 0..3 {
         // Wait until the connection is back in the pool, so that its own question is not counted.

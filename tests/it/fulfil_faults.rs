@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use export_activities::{exports::ExportSteps, source, store::Store};
+use export_activities::{exports::ExportSteps, store::Store};
 use export_tests::{
     faulty_store::Fault,
     postgres::Role,
@@ -66,7 +66,7 @@ async fn steps_through_proxy(given: &Given, before: Before) -> (Proxy, ExportSte
         }
         Before::Source => {
             let (proxy, url) = proxied(given.database.url(Role::Read).await.unwrap().expose_secret()).await;
-            steps.source = source::pool(&url.into(), 1, SOON).unwrap();
+            steps.source = given::source(&url.into(), 1);
             proxy
         }
     };

@@ -26,6 +26,7 @@ use export_tests::{
 };
 use export_workflows::contract::{FulfilInput, Outcome};
 use futures::FutureExt as _;
+use secrecy::SecretString;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -69,7 +70,7 @@ async fn of(database: TestDatabase, config: StoreConfig) -> Given {
     let spool = tempfile::tempdir().unwrap();
     let steps = ExportSteps {
         state,
-        source: source::pool(&database.url(Role::Read).await.unwrap(), 4, Duration::from_secs(30)).unwrap(),
+        source: source(&database.url(Role::Read).await.unwrap(), 4),
         store,
         installation: id,
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
@@ -98,6 +99,11 @@ impl Given {
             histories: None,
         }
     }
+}
+
+/// Makes a pool that reads as the worker's does.
+pub(crate) fn source(url: &SecretString, most: u32) -> PgPool {
+    source::pool(url, most, Duration::from_secs(30), Duration::from_secs(3600)).unwrap()
 }
 
 /// One attempt of the activity that serves `request_id`.

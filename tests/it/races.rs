@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use export_activities::{fulfil::Unfinished, source};
+use export_activities::fulfil::Unfinished;
 use export_tests::{faulty_store::Fault, postgres::Role, wait};
 use export_workflows::contract::Outcome;
 use sqlx::PgPool;
@@ -53,7 +53,7 @@ async fn a_claim_lost_before_the_read_leaves_the_winner_untouched() {
     let given = given::installation().await;
     let request = given::request(&given.owner, given::user(&given.owner).await).await;
     let mut slow = given.steps.clone();
-    slow.source = source::pool(&given.database.url(Role::Read).await.unwrap(), 1, SOON).unwrap();
+    slow.source = given::source(&given.database.url(Role::Read).await.unwrap(), 1);
     let gate = slow.source.acquire().await.unwrap();
     let loser = tokio::spawn(async move { serve(&slow, &attempt(request, 1)).await });
     until_claimed(&given.owner, request, 1).await;

@@ -131,3 +131,39 @@ async fn a_read_that_a_dba_cancels_is_tried_again_and_the_request_becomes_ready(
 async fn a_read_whose_session_a_dba_ends_is_tried_again_and_the_request_becomes_ready() {
     stopped_by("pg_terminate_backend", "57P01").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_over_the_connection_limit_of_their_role_come_later_and_nobody_is_blamed() {
+    let nights = Nights::new().await;
+    // A role of this test's own: the limit of `export_read` would be met by the tests beside it.
+    let role = format!("reader_{}", Uuid::new_v4().simple());
+    let sql = format!("create role {role} login password 'secret' in role export_read connection limit 1");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&nights.subject.database).await.unwrap();
+    let mut url = url::Url::parse(&nights.environment["EXPORT_SOURCE_URL"]).unwrap();
+    url.set_username(&role).unwrap();
+    url.set_password(Some("secret")).unwrap();
+    nights.requests(6).await;
+    let settings =
+        [("EXPORT_SOURCE_URL", url.as_str()), ("EXPORT_SLOTS", "4"), ("EXPORT_ACQUIRE_TIMEOUT", "1s")];
+    let worker = nights.worker(&settings).await;
+    let mut lock = nights.owner.begin().await.unwrap();
+    sqlx::raw_sql("lock table public.users in access exclusive mode").execute(&mut *lock).await.unwrap();
+    nights.begin_night().await;
+    // One export has the connection and waits; the three beside it have none.
+    wait::until("attempts without a connection", SOON, || async {
+        let output = worker.output();
+        Ok((output.matches("system: database/pool_timed_out").count() >= 3).then_some(()))
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}: {}", worker.last_words()));
+    let sessions: i64 = sqlx::query_scalar("select count(*) from pg_stat_activity where usename = $1")
+        .bind(&role)
+        .fetch_one(&nights.subject.database)
+        .await
+        .unwrap();
+    assert_eq!(sessions, 1);
+    lock.rollback().await.unwrap();
+    nights.until_ready(6).await;
+    assert_eq!(nights.blamed().await, (0, 0));
+    assert_eq!(nights.ended().await, "COMPLETED");
+}

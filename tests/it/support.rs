@@ -1,12 +1,11 @@
 //! A database of its own for each test.
 
-use std::time::Duration;
-
-use export_activities::source;
 use export_tests::{postgres::Role, shared::stack};
 use secrecy::ExposeSecret as _;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
+
+use crate::installation_of;
 
 /// A new, empty database and how its roles connect to it.
 pub(crate) struct Database {
@@ -19,7 +18,7 @@ pub(crate) struct Database {
 impl Database {
     /// Connects as `export_read`.
     pub(crate) fn source(&self) -> PgPool {
-        source::pool(&self.read_url.clone().into(), 4, Duration::from_secs(20)).unwrap()
+        installation_of::source(&self.read_url.clone().into(), 4)
     }
 }
 

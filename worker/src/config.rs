@@ -62,6 +62,8 @@ pub struct Config {
     pub state_connections: u32,
     /// `EXPORT_SOURCE_CONNECTIONS`
     pub source_connections: u32,
+    /// `EXPORT_STATEMENT_TIMEOUT`
+    pub statement_timeout: Duration,
     /// `EXPORT_ACQUIRE_TIMEOUT`
     pub acquire_timeout: Duration,
     /// `EXPORT_S3_ENDPOINT`
@@ -141,6 +143,8 @@ impl Config {
             // Two is the least: an attempt's ticker must renew its lease while the attempt itself writes.
             state_connections: env.number(&variable::STATE_CONNECTIONS, 2..=1000, state_default),
             source_connections: env.number(&variable::SOURCE_CONNECTIONS, 1..=1000, source_default),
+            // A statement that outlives its activity, which ends after a day, reads for nobody.
+            statement_timeout: env.time(&variable::STATEMENT_TIMEOUT, Duration::from_secs(1)..=24 * HOUR),
             acquire_timeout: env.time(&variable::ACQUIRE_TIMEOUT, Duration::from_millis(100)..=HOUR),
             bucket: bucket(&mut env),
             s3_endpoint: endpoint(&mut env, &variable::S3_ENDPOINT),
@@ -369,6 +373,7 @@ mod tests {
         assert_eq!(config.slots, 8);
         assert_eq!(config.state_connections, 4);
         assert_eq!(config.source_connections, 8);
+        assert_eq!(config.statement_timeout, Duration::from_secs(4 * 3600));
         assert_eq!(config.lease, Duration::from_secs(60));
         assert_eq!(config.defer_after, Duration::from_secs(1800));
         assert_eq!(config.sweep_min_age, Duration::from_secs(86_400));

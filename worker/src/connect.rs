@@ -59,7 +59,8 @@ pub async fn glance(pool: &PgPool) -> sqlx::Result<PgConnection> {
 
 /// Makes the pool that reads the exported tables; nothing is connected yet.
 pub fn source(config: &Config) -> Result<PgPool> {
-    source::pool(config.source_url()?, config.source_connections, config.acquire_timeout)
+    let (most, timeout) = (config.source_connections, config.statement_timeout);
+    source::pool(config.source_url()?, most, config.acquire_timeout, timeout)
 }
 
 fn options(url: &SecretString, variable: &str) -> Result<PgConnectOptions> {

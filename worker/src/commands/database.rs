@@ -9,6 +9,9 @@ use serde::Serialize;
 use super::Verdict;
 use crate::{config::Config, connect, migrate, output::Output};
 
+/// Connections of `export_read` beside the exports': for the start of a night, the metrics and the doctor.
+const FOR_COMMANDS: u32 = 4;
+
 #[derive(Serialize)]
 struct Migrated {
     applied: Vec<String>,
@@ -49,7 +52,13 @@ pub(super) fn grants(config: &Config, output: Output) -> Result<Verdict> {
     sql.push_str(
         "\n-- As a superuser, so that no link ends in the server's log:\n\
          -- alter role export_state set log_parameter_max_length = 0;\n\
-         -- alter role export_state set log_parameter_max_length_on_error = 0;\n",
+         -- alter role export_state set log_parameter_max_length_on_error = 0;\n\
+         -- The most exports that all workers together read at a time, here those of one, and a few for commands:\n",
+    );
+    let _ = writeln!(
+        sql,
+        "-- alter role export_read connection limit {};",
+        config.source_connections + FOR_COMMANDS
     );
     output.write(&Grants { sql }, |answer, out| out.write_all(answer.sql.as_bytes()))?;
     Ok(Verdict::Good)

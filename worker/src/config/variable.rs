@@ -63,8 +63,16 @@ pub static STATE_CONNECTIONS: Variable = Variable::example(
 pub static SOURCE_CONNECTIONS: Variable = Variable::example(
     "EXPORT_SOURCE_CONNECTIONS",
     "8",
-    "Connections that read the exported tables; default: EXPORT_SLOTS. Fewer than slots: exports wait for \
-     each other; more is of no use.",
+    "Connections with which this worker reads the exported tables, so the most exports that it reads at a time; default: \
+     EXPORT_SLOTS. Fewer than slots: exports wait for each other; more is of no use. What bounds all workers together is \
+     the role's CONNECTION LIMIT.",
+);
+pub static STATEMENT_TIMEOUT: Variable = Variable::new(
+    "EXPORT_STATEMENT_TIMEOUT",
+    "4h",
+    "The longest that one statement may read on the source, whatever is set for role or database; one statement reads all \
+     rows of an entity. Too short: a heavy account is never served; too long: a query that went astray holds back vacuum \
+     until a DBA stops it.",
 );
 pub static ACQUIRE_TIMEOUT: Variable = Variable::new(
     "EXPORT_ACQUIRE_TIMEOUT",
@@ -280,6 +288,7 @@ pub static GROUPS: [Group; 7] = [
             &OWNER_URL,
             &STATE_CONNECTIONS,
             &SOURCE_CONNECTIONS,
+            &STATEMENT_TIMEOUT,
             &ACQUIRE_TIMEOUT,
         ],
     },
