@@ -75,7 +75,17 @@ pub async fn open(
     pulse: &Pulse,
 ) -> anyhow::Result<Snapshot> {
     let connection = while_alive(source.acquire(), pulse).await?;
-    let mut connection = Cut::new(connection.context("failed to connect to the source database")?);
+    let connection = Cut::new(connection.context("failed to connect to the source database")?);
+    open_over(connection, catalogue, account, pulse).await
+}
+
+/// As [`open`], over a connection that was chosen before.
+pub(crate) async fn open_over(
+    mut connection: Cut,
+    catalogue: &Catalogue,
+    account: &Account,
+    pulse: &Pulse,
+) -> anyhow::Result<Snapshot> {
     let begun = begin(connection.get()?, catalogue, account.request_id);
     let (snapshot_at, server_version, plan) = while_alive(begun, pulse).await??;
     let read = read_keys(connection.get()?, catalogue, account.user_id);
@@ -274,7 +284,7 @@ fn sqlstate(error: &sqlx::Error) -> Cow<'_, str> {
 }
 
 /// Waits for a query, says that it runs, and stops when the attempt is to stop.
-async fn while_alive<T>(work: impl Future<Output = T>, pulse: &Pulse) -> Result<T, Failure> {
+pub(crate) async fn while_alive<T>(work: impl Future<Output = T>, pulse: &Pulse) -> Result<T, Failure> {
     let mut work = std::pin::pin!(work.fuse());
     let mut cancelled = std::pin::pin!(pulse.cancelled());
     let began = Instant::now();
@@ -294,19 +304,19 @@ async fn while_alive<T>(work: impl Future<Output = T>, pulse: &Pulse) -> Result<
 
 /// A connection that is cut when it is dropped: a half-read answer or an open transaction must not go back to
 /// the pool, which would first drain it.
-struct Cut(Option<PoolConnection<Postgres>>);
+pub(crate) struct Cut(Option<PoolConnection<Postgres>>);
 
 impl Cut {
-    fn new(connection: PoolConnection<Postgres>) -> Self {
+    pub(crate) fn new(connection: PoolConnection<Postgres>) -> Self {
         Self(Some(connection))
     }
 
-    fn get(&mut self) -> anyhow::Result<&mut PgConnection> {
+    pub(crate) fn get(&mut self) -> anyhow::Result<&mut PgConnection> {
         self.0.as_deref_mut().context("the read connection is already given back")
     }
 
     /// Gives the connection back to its pool.
-    fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         drop(self.0.take());
     }
 }

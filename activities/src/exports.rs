@@ -33,6 +33,7 @@ use crate::{
     metrics::Metrics,
     pending,
     pulse::Pulse,
+    replica::Replica,
     request::Trace,
     search_attributes,
     spool::Spool,
@@ -47,6 +48,8 @@ pub struct ExportSteps {
     pub state: PgPool,
     /// The platform's tables, as role `export_read`.
     pub source: PgPool,
+    /// A replica of the source, to read accounts from.
+    pub replica: Option<Replica>,
     /// The bucket.
     pub store: Store,
     /// The identity of this installation, as the bucket holds it.

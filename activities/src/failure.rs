@@ -211,6 +211,9 @@ pub fn judge(whole: &anyhow::Error) -> Verdict {
 }
 
 /// Every error of a database is the system's fault, unless the step that met it knows better: collecting does.
+///
+/// So is a statement that was cancelled (57014), by a DBA or by its timeout, which look the same: the source was slow, or
+/// lacks an index, and that is no reason to refuse somebody their data. It costs the source a timeout a look at most.
 fn judge_database(error: &sqlx::Error) -> Verdict {
     let Some(db) = error.as_database_error() else {
         let code = match error {

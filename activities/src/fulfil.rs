@@ -14,6 +14,7 @@ use export_workflows::contract::{FailureReason, FulfilInput, Outcome};
 use futures::FutureExt;
 
 use crate::{
+    archive::Archive,
     claim::{self, Claim, Claimed, Owner},
     collect::{self, Account},
     exports::ExportSteps,
@@ -25,6 +26,7 @@ use crate::{
     pipeline, presign,
     pulse::Pulse,
     ready::{self, Race},
+    replica,
     request::{self, Delivery, Trace},
     upload::{self, Upload},
 };
@@ -136,10 +138,8 @@ pub(crate) async fn caught<T>(what: &str, work: impl Future<Output = Result<T>>)
 
 /// The steps, in order.
 async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Pulse) -> Result<Outcome> {
-    let account = Account { request_id: claim.request_id, user_id: claim.user_id };
     let timer = steps.metrics.begin(Step::Archive);
-    let snapshot = collect::open(&steps.source, &steps.catalogue, &account, pulse).await?;
-    let archive = pipeline::write_archive(snapshot, claim, steps, pulse).await?;
+    let archive = read(steps, claim, pulse).await?;
     timer.end();
 
     let key = ObjectKey::new(claim.request_id, claim.token);
@@ -175,6 +175,32 @@ async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Puls
             Outcome::Superseded
         }
     })
+}
+
+/// Reads the account into an archive, on the replica if there is one that will do, else on the source.
+async fn read(steps: &ExportSteps, claim: &Claim, pulse: &Pulse) -> Result<Archive> {
+    let account = Account { request_id: claim.request_id, user_id: claim.user_id };
+    let mut turn = None;
+    if let Some(replica) = &steps.replica {
+        turn = Some(replica.turn(pulse).await?);
+        let opened = replica::open(replica, &steps.source, &steps.catalogue, &account, pulse).await?;
+        let passed = match opened {
+            Ok(snapshot) => match pipeline::write_archive(snapshot, claim, steps, pulse).await {
+                Err(error) => replica::passed(&error).ok_or(error)?,
+                archive => {
+                    steps.metrics.read(None);
+                    return archive;
+                }
+            },
+            Err(passed) => passed,
+        };
+        steps.metrics.read(Some(&passed));
+        tracing::warn!("Request {} is read on the source: {passed}", claim.request_id);
+    }
+    let snapshot = collect::open(&steps.source, &steps.catalogue, &account, pulse).await?;
+    let archive = pipeline::write_archive(snapshot, claim, steps, pulse).await;
+    drop(turn);
+    archive
 }
 
 /// The one clock is the database's.

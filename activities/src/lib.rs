@@ -21,6 +21,7 @@ pub mod presign;
 pub mod pseudonym;
 pub mod pulse;
 pub mod ready;
+pub mod replica;
 pub mod request;
 pub mod search_attributes;
 pub mod serialise;

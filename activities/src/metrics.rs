@@ -8,6 +8,8 @@ use std::time::Instant;
 use export_workflows::contract::{ExpireOutput, FailureReason, Outcome};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
+use crate::replica::Passed;
+
 /// From an account of one row to one of gigabytes behind a slow line.
 const STEP_SECONDS: [f64; 15] =
     [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0];
@@ -38,6 +40,7 @@ impl Step {
 pub struct Metrics {
     requests: IntCounterVec,
     seconds: HistogramVec,
+    reads: IntCounterVec,
     rows: IntCounter,
     bytes: IntCounter,
     expired: IntCounter,
@@ -65,9 +68,14 @@ impl Metrics {
                 .buckets(STEP_SECONDS.to_vec());
         let seconds = HistogramVec::new(seconds, &["step"])?;
         registry.register(Box::new(seconds.clone()))?;
+        let reads =
+            Opts::new("export_reads_total", "Accounts for which there was a replica, by how that ended");
+        let reads = IntCounterVec::new(reads, &["replica"])?;
+        registry.register(Box::new(reads.clone()))?;
         let metrics = Self {
             requests,
             seconds,
+            reads,
             rows: counter("export_rows_total", "Rows in delivered archives")?,
             bytes: counter("export_archive_bytes_total", "Bytes of delivered archives")?,
             expired: counter("export_expired_total", "Requests whose seven days were over")?,
@@ -85,6 +93,9 @@ impl Metrics {
     fn begin_at_zero(&self) {
         for step in [Step::Archive, Step::Upload, Step::Ready] {
             self.seconds.with_label_values(&[step.as_str()]);
+        }
+        for replica in Passed::ALL.into_iter().chain(["used"]) {
+            self.reads.with_label_values(&[replica]);
         }
         let fulfilled = Outcome::Fulfilled { archive_bytes: 0, rows: 0 };
         for outcome in [fulfilled, Outcome::AlreadyDone, Outcome::Superseded, Outcome::GivenUpTonight] {
@@ -106,6 +117,11 @@ impl Metrics {
             self.rows.inc_by(*rows);
             self.bytes.inc_by(*archive_bytes);
         }
+    }
+
+    /// Counts an account for which there was a replica, and why it was not read there.
+    pub fn read(&self, passed: Option<&Passed>) {
+        self.reads.with_label_values(&[passed.map_or("used", Passed::as_str)]).inc();
     }
 
     /// Counts what an expiry pass did.

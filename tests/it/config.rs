@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use export_activities::operate;
 use export_tests::{
+    postgres::Role,
     shared::{TestInstallation, stack},
     supervisor::{Process, protocol::Signal},
     wait, worker,
 };
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -255,4 +257,25 @@ async fn a_request_is_made_listed_shown_and_revoked_from_the_command_line() {
     assert_eq!(pending[0].id.to_string(), repeated.trim());
     let unknown = refused(&environment, &["request", "show", &Uuid::new_v4().to_string()]).await;
     assert!(unknown.contains("exit status: 1"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_replica_is_examined_and_one_of_another_database_is_refused() {
+    let (_installation, environment) = installation().await;
+    assert!(doctor(&environment, &[]).await.iter().all(|line| line["check"] != "replica"));
+
+    let (other, _) = installation().await;
+    let url = other.database.url(Role::Read).await.unwrap();
+    let wrong = with(&environment, &[("EXPORT_REPLICA_URL", url.expose_secret())]);
+    let lines = doctor(&wrong, &[]).await;
+    let (verdict, found, remedy) = state(&lines, "replica");
+    assert!(verdict == "failed" && found.contains("is no replica of EXPORT_SOURCE_URL"), "{found}: {remedy}");
+    let error = refused(&wrong, &["run"]).await;
+    assert!(error.contains("is no replica of EXPORT_SOURCE_URL"), "{error}");
+
+    // Away it may come back, and meanwhile the source is read.
+    let away = with(&environment, &[("EXPORT_REPLICA_URL", "postgres://export_read:x@127.0.0.1:1/none")]);
+    let lines = doctor(&away, &[]).await;
+    let (verdict, _, remedy) = state(&lines, "replica");
+    assert!(verdict == "warning" && remedy.contains("EXPORT_REPLICA_URL"), "{verdict}: {remedy}");
 }

@@ -35,6 +35,8 @@ use crate::servers::{connect, faulty_store, sdk_client};
 pub(crate) struct Given {
     pub(crate) steps: ExportSteps,
     pub(crate) owner: PgPool,
+    /// What the steps count.
+    pub(crate) registry: prometheus::Registry,
     pub(crate) database: TestDatabase,
     pub(crate) store: StoreConfig,
     /// Goes with the test; bind it, or the spool is gone before it is used.
@@ -68,18 +70,20 @@ async fn of(database: TestDatabase, config: StoreConfig) -> Given {
         sqlx::query_scalar("select id from public.data_export_installation").fetch_one(&state).await.unwrap();
     installation::standing(&store, id).await.unwrap();
     let spool = tempfile::tempdir().unwrap();
+    let registry = prometheus::Registry::new();
     let steps = ExportSteps {
         state,
         source: source(&database.url(Role::Read).await.unwrap(), 4),
+        replica: None,
         store,
         installation: id,
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
         spool: Spool::new(&spool.path().join("spool"), 1 << 30).unwrap(),
         settings: settings(),
-        metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+        metrics: Metrics::new(&registry).unwrap(),
     };
     let owner = database.owner().await.unwrap();
-    Given { steps, owner, database, store: config, spool }
+    Given { steps, owner, registry, database, store: config, spool }
 }
 
 impl Given {

@@ -43,6 +43,7 @@ mod presign;
 mod privacy;
 mod races;
 mod replay;
+mod replica;
 mod rolling;
 mod sample;
 mod schedule;

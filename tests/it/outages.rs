@@ -64,7 +64,7 @@ async fn until_attempts_failed(worker: &Process, count: usize) {
 }
 
 /// A supervisor of servers that one test has to itself.
-fn own_servers(folder: &Path) -> Arc<Supervisor> {
+pub(crate) fn own_servers(folder: &Path) -> Arc<Supervisor> {
     let supervisor = Supervisor::start(folder).unwrap();
     supervisor.throw_away(vec![Postgres::home(folder).unwrap()]).unwrap();
     supervisor

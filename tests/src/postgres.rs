@@ -77,21 +77,54 @@ impl Postgres {
         lasts: bool,
     ) -> anyhow::Result<(Self, Process)> {
         let home = Home::find(folder)?;
-        let mut postgres = match last {
+        let postgres = match last {
             Some(last) if home.has_cluster()? => last,
             _ => Self::make(supervisor, &home, lasts).await?,
         };
+        postgres.serve(supervisor, &home, lasts).await
+    }
+
+    /// Starts a throw-away streaming replica of this cluster in `folder`, which is another one's than the cluster's own.
+    pub async fn replicate(
+        &self,
+        supervisor: &Arc<Supervisor>,
+        folder: &Path,
+    ) -> anyhow::Result<(Self, Process)> {
+        let home = Home::find(folder)?;
+        home.make()?;
+        let arguments = [
+            format!("--pgdata={}", home.cluster().display()),
+            "--host=127.0.0.1".to_owned(),
+            format!("--port={}", self.port),
+            format!("--username={}", Role::Superuser.name()),
+            "--write-recovery-conf".to_owned(),
+            "--checkpoint=fast".to_owned(),
+            "--no-sync".to_owned(),
+        ];
+        let mut copy = home.program("pg_basebackup", arguments.into(), Signal::Terminate)?;
+        // It ends up in the replica's own configuration, in a folder that is its user's alone.
+        copy.environment.insert("PGPASSWORD".to_owned(), self.superuser.clone());
+        supervisor.finish(copy, START_BOUND).await.context("failed to copy a PostgreSQL cluster")?;
+        Self { port: 0, ..self.clone() }.serve(supervisor, &home, false).await
+    }
+
+    async fn serve(
+        mut self,
+        supervisor: &Arc<Supervisor>,
+        home: &Home,
+        lasts: bool,
+    ) -> anyhow::Result<(Self, Process)> {
         for _ in 0..ports::TRIES {
-            let wanted = (postgres.port != 0).then_some([postgres.port]);
-            [postgres.port] = ports::free_again(wanted)?;
-            let process = supervisor.run(postgres.program(&home, lasts)?)?;
-            match postgres.answers(&process).await {
+            let wanted = (self.port != 0).then_some([self.port]);
+            [self.port] = ports::free_again(wanted)?;
+            let process = supervisor.run(self.program(home, lasts)?)?;
+            match self.answers(&process).await {
                 Ok(connection) => {
-                    postgres.make_roles(connection).await?;
-                    return Ok((postgres, process));
+                    self.make_roles(connection).await?;
+                    return Ok((self, process));
                 }
                 Err(error) if !process.output().contains("could not bind") => return Err(error),
-                Err(_) => postgres.port = 0,
+                Err(_) => self.port = 0,
             }
         }
         bail!("PostgreSQL found its port taken {} times", ports::TRIES)

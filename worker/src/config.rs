@@ -56,6 +56,7 @@ pub enum LogFormat {
 pub struct Config {
     database_url: Option<SecretString>,
     source_url: Option<SecretString>,
+    replica_url: Option<SecretString>,
     owner_url: Option<SecretString>,
     bucket: Option<String>,
     /// `EXPORT_STATE_CONNECTIONS`
@@ -139,6 +140,7 @@ impl Config {
         let config = Self {
             database_url: database_url(&mut env, &variable::DATABASE_URL),
             source_url: database_url(&mut env, &variable::SOURCE_URL),
+            replica_url: database_url(&mut env, &variable::REPLICA_URL),
             owner_url: database_url(&mut env, &variable::OWNER_URL),
             // Two is the least: an attempt's ticker must renew its lease while the attempt itself writes.
             state_connections: env.number(&variable::STATE_CONNECTIONS, 2..=1000, state_default),
@@ -195,6 +197,11 @@ impl Config {
     /// Gives the platform's database, as role `export_read`.
     pub fn source_url(&self) -> Result<&SecretString, ConfigError> {
         needed(self.source_url.as_ref(), &variable::SOURCE_URL)
+    }
+
+    /// Gives the replica of the platform's database, if there is one.
+    pub fn replica_url(&self) -> Option<&SecretString> {
+        self.replica_url.as_ref()
     }
 
     /// Gives the database as the role that may create tables.

@@ -10,6 +10,7 @@ use std::{str::FromStr as _, time::Duration};
 use anyhow::{Context as _, Result, anyhow, bail};
 use export_activities::{
     catalogue::Catalogue,
+    replica::{self, Fit, Replica},
     source,
     store::{KeyPair, Store, StoreConfig},
 };
@@ -35,6 +36,9 @@ use crate::{
 /// The longest wait for a connection to Temporal.
 const TEMPORAL_CONNECT: Duration = Duration::from_secs(10);
 
+/// The longest look at a replica, which nothing waits for.
+const REPLICA_LOOK: Duration = Duration::from_secs(5);
+
 /// Makes the pool of requests and events; nothing is connected yet.
 pub fn state(config: &Config) -> Result<PgPool> {
     let options = options(config.database_url()?, "EXPORT_DATABASE_URL")?
@@ -59,8 +63,33 @@ pub async fn glance(pool: &PgPool) -> sqlx::Result<PgConnection> {
 
 /// Makes the pool that reads the exported tables; nothing is connected yet.
 pub fn source(config: &Config) -> Result<PgPool> {
-    let (most, timeout) = (config.source_connections, config.statement_timeout);
-    source::pool(config.source_url()?, most, config.acquire_timeout, timeout)
+    read_pool(config, config.source_url()?)
+}
+
+/// Makes the pool of the source's replica, if one is configured; nothing is connected yet.
+pub fn replica(config: &Config) -> Result<Option<Replica>> {
+    let Some(url) = config.replica_url() else { return Ok(None) };
+    let pool = read_pool(config, url)?;
+    Ok(Some(Replica::new(pool, replica::LONGEST_WAIT, config.source_connections)))
+}
+
+fn read_pool(config: &Config, url: &SecretString) -> Result<PgPool> {
+    source::pool(url, config.source_connections, config.acquire_timeout, config.statement_timeout)
+}
+
+/// Looks how the replica stands to the source. The outer error is the source's, the inner one the replica's.
+pub async fn replica_fit(source: &PgPool, replica: &Replica) -> sqlx::Result<sqlx::Result<Fit>> {
+    let mut asked = once(source).await?;
+    let position = replica::position(&mut asked).await?;
+    asked.close().await?;
+    let look = async {
+        let mut looked_at = once(replica.pool()).await?;
+        let fit = replica::look(&mut looked_at, &position).await?;
+        looked_at.close().await?;
+        Ok(fit)
+    };
+    let looked = tokio::time::timeout(REPLICA_LOOK, look).await;
+    Ok(looked.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))))
 }
 
 fn options(url: &SecretString, variable: &str) -> Result<PgConnectOptions> {

@@ -80,6 +80,7 @@ pub async fn examine(config: &Config, adopt_bucket: bool) -> Vec<Line> {
     };
     let state = database::state(config, catalogue.as_ref(), &mut lines).await;
     database::source(config, catalogue.as_ref(), &mut lines).await;
+    database::replica(config, &mut lines).await;
     let bucket = store::examine(config, state.as_ref(), adopt_bucket, &mut lines).await;
     clocks::examine(state.as_ref(), bucket, &mut lines).await;
     temporal::examine(config, &mut lines).await;

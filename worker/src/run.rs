@@ -15,11 +15,12 @@ use std::{
     },
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use export_activities::{
     exports::{ExportSteps, Settings},
     installation,
     metrics::Metrics,
+    replica::{Fit, Replica},
     spool::Spool,
     store::{Store, TemporaryCredentials},
 };
@@ -77,6 +78,7 @@ pub async fn run(config: &Config) -> Result<()> {
     let stop = stop_on_signals(&readiness)?;
     let state = connect::state(config)?;
     let source = connect::source(config)?;
+    let replica = connect::replica(config)?;
     let store = connect::store(config).await?;
 
     let registry = Registry::new();
@@ -96,12 +98,14 @@ pub async fn run(config: &Config) -> Result<()> {
     else {
         return Ok(());
     };
-    if wait_for("the source database", &readiness, &stop, async || reach(&source).await).await?.is_none()
+    let reached = async || reach(&source, replica.as_ref()).await;
+    if wait_for("the source database", &readiness, &stop, reached).await?.is_none()
         || wait_for("the store", &readiness, &stop, async || own(&store, installation).await).await?.is_none()
     {
         return Ok(());
     }
-    let steps = ExportSteps { state, source, store, installation, catalogue, spool, settings, metrics };
+    let steps =
+        ExportSteps { state, source, replica, store, installation, catalogue, spool, settings, metrics };
     serve(config, &steps, http.as_ref(), &readiness, &stop).await
 }
 
@@ -133,9 +137,17 @@ async fn know(state: &PgPool) -> Result<Uuid, Trouble> {
     known.map_err(|error| Trouble::Wait(explain::database(&error.into(), "EXPORT_DATABASE_URL")))
 }
 
-async fn reach(source: &PgPool) -> Result<(), Trouble> {
-    let reached = async { connect::once(source).await?.close().await };
-    reached.await.map_err(|error| Trouble::Wait(explain::database(&error.into(), "EXPORT_SOURCE_URL")))
+/// A replica that is away or behind may come back; one that is no replica of the source never was meant.
+async fn reach(source: &PgPool, replica: Option<&Replica>) -> Result<(), Trouble> {
+    let wait = |error: sqlx::Error| Trouble::Wait(explain::source(&error.into(), replica.is_some()));
+    let Some(replica) = replica else {
+        let reached = async { connect::once(source).await?.close().await };
+        return reached.await.map_err(wait);
+    };
+    match connect::replica_fit(source, replica).await.map_err(wait)? {
+        Ok(Fit::Stranger) => Err(Trouble::Refuse(anyhow!("{}", explain::stranger()))),
+        Ok(Fit::Reached | Fit::Behind(_) | Fit::Astray) | Err(_) => Ok(()),
+    }
 }
 
 /// Checks that links would live and that the bucket is ours; marks an empty one.
@@ -161,7 +173,7 @@ async fn serve(
 ) -> Result<()> {
     let telemetry = TelemetryOptions::builder().maybe_metrics(http.map(http::Server::meter)).build();
     let options = RuntimeOptions::builder().telemetry_options(telemetry).build();
-    let options = options.map_err(|error| anyhow::anyhow!(error))?;
+    let options = options.map_err(|error| anyhow!(error))?;
     let runtime = Runtime::from_current_tokio(options).context("failed to start the Temporal runtime")?;
     let mut outage = Outage::new("Temporal", readiness);
     while !stop.is_cancelled() {
@@ -264,7 +276,7 @@ fn worker_options(config: &Config, steps: &ExportSteps, renewal: Renewal) -> Res
         .register_activities(steps.clone())
         .register_workflow::<NightlyBatch>()
         .and_then(|options| options.register_workflow::<ExportExpiry>())
-        .map_err(|error| anyhow::anyhow!("failed to register the workflows: {error}"))?
+        .map_err(|error| anyhow!("failed to register the workflows: {error}"))?
         .activity_inbound_interceptor(renewal)
         .deployment_options(deployment())
         .tuner(slots(config.slots))

@@ -46,8 +46,16 @@ pub static DATABASE_URL: Variable = Variable::example(
 pub static SOURCE_URL: Variable = Variable::example(
     "EXPORT_SOURCE_URL",
     "postgres://export_read:secret@127.0.0.1:5432/platform",
-    "Where the exported tables are, as role `export_read`; may be a replica, whose lag is the age of the exported data. \
-     A wrong database that lacks the users fails their requests for good as `account_deleted`.",
+    "Where the exported tables are, as role `export_read`; it alone decides that an account is gone. May be a replica \
+     itself, whose lag is then the age of the exported data, and whose missing users fail for good as `account_deleted`, \
+     as a wrong database's would; with EXPORT_REPLICA_URL it must be the primary.",
+);
+pub static REPLICA_URL: Variable = Variable::example(
+    "EXPORT_REPLICA_URL",
+    "postgres://export_read:secret@127.0.0.1:5433/platform",
+    "A streaming replica of EXPORT_SOURCE_URL, as role `export_read`, on which accounts are read once it has replayed what \
+     the source had written when the request was claimed; after 10 s without that they are read on the source. One that \
+     always lags costs each minute 10 s of one export and spares the source nothing.",
 );
 pub static OWNER_URL: Variable = Variable::example(
     "EXPORT_OWNER_URL",
@@ -285,6 +293,7 @@ pub static GROUPS: [Group; 7] = [
         variables: &[
             &DATABASE_URL,
             &SOURCE_URL,
+            &REPLICA_URL,
             &OWNER_URL,
             &STATE_CONNECTIONS,
             &SOURCE_CONNECTIONS,

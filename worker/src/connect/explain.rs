@@ -71,6 +71,22 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
     Explained::new(cause, remedy)
 }
 
+/// Explains an error of the source, which must be a primary where it has a replica.
+pub fn source(error: &anyhow::Error, has_replica: bool) -> Explained {
+    // What a server in recovery answers when it is asked how far it has written.
+    if has_replica && judge(error).code == "database/55000" {
+        let remedy = "set EXPORT_SOURCE_URL to the primary, or take EXPORT_REPLICA_URL away";
+        return Explained::new("the source database is a replica itself", remedy);
+    }
+    database(error, "EXPORT_SOURCE_URL")
+}
+
+/// Explains that the replica is none of the source.
+pub fn stranger() -> Explained {
+    let cause = "EXPORT_REPLICA_URL is no replica of EXPORT_SOURCE_URL: another cluster, or another database";
+    Explained::new(cause, "mend host, port and database in either, or take EXPORT_REPLICA_URL away")
+}
+
 /// Explains an error of the store.
 pub fn store(error: &anyhow::Error) -> Explained {
     if let Some(Failure::Installation(sentence)) = error.downcast_ref() {

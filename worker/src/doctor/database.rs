@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use export_activities::catalogue::{Catalogue, FindingKind, Use};
+use export_activities::{
+    catalogue::{Catalogue, FindingKind, Use},
+    replica::Fit,
+};
 use sqlx::{Connection as _, PgPool, Row as _};
 
 use super::Line;
@@ -18,6 +21,9 @@ use crate::{
 
 const STATE_URL: &str = "EXPORT_DATABASE_URL";
 const SOURCE_URL: &str = "EXPORT_SOURCE_URL";
+const REPLICA: &str = "replica";
+/// So far behind, a replica does not catch up within the moment for which an export waits.
+const MUCH_BEHIND: i64 = 64 << 20;
 const GRANTS: &str = "run the SQL of `export-worker grants` as the owner of the tables";
 
 /// Examines the database of requests; gives its pool if it answers.
@@ -41,6 +47,42 @@ pub(super) async fn state(
         Line::skipped("rights of export_state", "migrations are missing")
     });
     Some(pool)
+}
+
+/// Examines whether accounts can be read on the replica; there is no line without one.
+pub(super) async fn replica(config: &Config, lines: &mut Vec<Line>) {
+    let (source, replica) = match (connect::source(config), connect::replica(config)) {
+        (Ok(source), Ok(Some(replica))) => (source, replica),
+        (_, Ok(None)) => return,
+        _ => return lines.push(Line::skipped(REPLICA, "the source is not set")),
+    };
+    lines.push(match connect::replica_fit(&source, &replica).await {
+        Ok(Ok(Fit::Stranger)) => Line::failed(REPLICA, explain::stranger()),
+        Ok(fit) => replica_line(fit, config.replica_url().map(display_database).unwrap_or_default()),
+        Err(error) => Line::failed(REPLICA, explain::source(&error.into(), true)),
+    });
+}
+
+/// Whatever is wrong with a replica of the source, accounts are read on the source meanwhile.
+fn replica_line(fit: sqlx::Result<Fit>, place: String) -> Line {
+    let meanwhile = "until then accounts are read on the source";
+    match fit {
+        Ok(Fit::Behind(bytes)) if bytes > MUCH_BEHIND => {
+            let cause = format!("it is {} MiB behind the source", bytes >> 20);
+            let remedy = format!("look at its replication and at what holds it up; {meanwhile}");
+            Line::warning(REPLICA, Explained::new(cause, remedy))
+        }
+        Ok(Fit::Reached | Fit::Behind(_)) => Line::ok(REPLICA, place),
+        Ok(Fit::Astray | Fit::Stranger) => {
+            let cause = "it does not follow the source now: promoted, or left behind by a failover";
+            let remedy = format!("make it a replica of the source again; {meanwhile}");
+            Line::warning(REPLICA, Explained::new(cause, remedy))
+        }
+        Err(error) => {
+            let Explained { cause, remedy } = explain::database(&error.into(), "EXPORT_REPLICA_URL");
+            Line::warning(REPLICA, Explained::new(cause, format!("{remedy}; {meanwhile}")))
+        }
+    }
 }
 
 /// Examines the platform's database against the catalogue.
