@@ -40,6 +40,9 @@ const QUEUE_BYTES: usize = 1 << 20;
 /// Bounds the queue for rows without bytes too; far above what [`QUEUE_BYTES`] lets in.
 const QUEUE_MESSAGES: usize = 256;
 
+/// From this size on a row costs more memory than reading the next one meanwhile saves time.
+const HUGE_BYTES: usize = 8 << 20;
+
 /// What a row takes beside the bytes of its values.
 const ROW_OVERHEAD_BYTES: usize = 128;
 
@@ -185,10 +188,17 @@ impl<R: Row> ArchiveWriter<R> {
         if self.batch.is_empty() {
             return Ok(());
         }
+        let is_huge = self.batch_bytes >= HUGE_BYTES;
         let bytes = std::mem::take(&mut self.batch_bytes).min(QUEUE_BYTES);
         let room = Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes)?).await?;
         let batch = Arc::new(Batch { rows: std::mem::take(&mut self.batch), _room: room });
-        self.send(|| Work::Rows(Arc::clone(&batch))).await
+        self.send(|| Work::Rows(Arc::clone(&batch))).await?;
+        drop(batch);
+        if is_huge {
+            // Written before the next is read, so that memory holds one of them and not a second that waits.
+            drop(Arc::clone(&self.room).acquire_many_owned(u32::try_from(QUEUE_BYTES)?).await?);
+        }
+        Ok(())
     }
 
     /// Tells both threads; if one of them has ended, its error is the reason.
