@@ -28,6 +28,7 @@ mod installation;
 mod installation_of;
 mod junk;
 mod meddling;
+mod memory;
 mod night;
 mod night_faults;
 mod night_of;
