@@ -5,7 +5,7 @@
 //! token is part of the object's key, so nobody writes over anybody's archive. The lease tells *others* when they may
 //! take over; the holder keeps the row until its token is replaced.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
@@ -47,6 +47,16 @@ pub struct Claim {
     pub attempts: u32,
     /// Workers that died while they held the request, this claim's predecessor included.
     pub lost: u32,
+    /// What the database's clock said when it was granted, and when that was heard.
+    pub granted: (DateTime<Utc>, Instant),
+}
+
+impl Claim {
+    /// Tells the time by the one clock, the database's, without asking it again.
+    pub fn now(&self) -> DateTime<Utc> {
+        let (at, heard) = self.granted;
+        at + heard.elapsed()
+    }
 }
 
 /// The answer to asking for a request.
@@ -72,7 +82,8 @@ pub async fn claim(state: &PgPool, request_id: Uuid, owner: &Owner, lease: Durat
            where id = $1 and status = 'pending'
                and (claim_token is null or lease_until <= clock_timestamp()
                     or (claim_owner = $3 and claim_try < $4))
-           returning user_id, requested_at, pseudonym_salt as "pseudonym_salt!", attempts, lost"#,
+           returning user_id, requested_at, pseudonym_salt as "pseudonym_salt!", attempts, lost,
+               clock_timestamp() as "now!""#,
         request_id,
         token,
         owner.name,
@@ -91,6 +102,7 @@ pub async fn claim(state: &PgPool, request_id: Uuid, owner: &Owner, lease: Durat
             pseudonym_salt: row.pseudonym_salt,
             attempts: u32::try_from(row.attempts).unwrap_or(0),
             lost: u32::try_from(row.lost).unwrap_or(0),
+            granted: (row.now, Instant::now()),
         }));
     }
     let rest = sqlx::query_scalar!(

@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use chrono::{DateTime, Utc};
 use export_workflows::contract::{FailureReason, FulfilInput, Outcome};
 use futures::FutureExt;
 
@@ -155,8 +154,7 @@ async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Puls
     timer.end();
 
     let timer = steps.metrics.begin(Step::Ready);
-    let signed_at = clock(steps).await?;
-    let url = presign::presign(&steps.store, &key, signed_at).await?;
+    let url = presign::presign(&steps.store, &key, claim.now()).await?;
     let rows = archive.row_counts.values().sum();
     let delivery = Delivery {
         object_key: key.as_str().to_owned(),
@@ -201,14 +199,6 @@ async fn read(steps: &ExportSteps, claim: &Claim, pulse: &Pulse) -> Result<Archi
     let archive = pipeline::write_archive(snapshot, claim, steps, pulse).await;
     drop(turn);
     archive
-}
-
-/// The one clock is the database's.
-async fn clock(steps: &ExportSteps) -> Result<DateTime<Utc>> {
-    sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#)
-        .fetch_one(&steps.state)
-        .await
-        .context("failed to read the database's clock")
 }
 
 /// Ends an attempt that failed: by its class, the request fails, rests, or is tried again.

@@ -73,14 +73,23 @@ pub async fn mark_ready(
     trace: &Trace,
 ) -> Result<bool> {
     let row_counts = serde_json::to_value(&delivery.row_counts).context("failed to encode row counts")?;
-    let mut tx = state.begin().await?;
+    // One statement, which commits by itself: row, log and notice, in one round trip.
     let moved = sqlx::query!(
-        "update public.data_export_requests
-         set status = 'ready', download_url = $3, expires_at = $4, object_key = $5, archive_bytes = $6,
-             archive_sha256 = $7, row_counts = $8, snapshot_at = $9, fulfilled_at = clock_timestamp(),
-             claim_token = null, claim_owner = null, claim_try = null, lease_until = null,
-             pseudonym_salt = null, last_error = null
-         where id = $1 and status = 'pending' and claim_token = $2",
+        r#"with moved as (
+             update public.data_export_requests
+             set status = 'ready', download_url = $3, expires_at = $4, object_key = $5, archive_bytes = $6,
+                 archive_sha256 = $7, row_counts = $8, snapshot_at = $9, fulfilled_at = clock_timestamp(),
+                 claim_token = null, claim_owner = null, claim_try = null, lease_until = null,
+                 pseudonym_salt = null, last_error = null
+             where id = $1 and status = 'pending' and claim_token = $2
+             returning id, object_key, archive_bytes, archive_sha256, row_counts
+           ), logged as (
+             insert into public.data_export_events
+                 (request_id, kind, night, run_id, object_key, archive_bytes, archive_sha256, row_counts)
+             select id, 'ready', $10, $11, object_key, archive_bytes, archive_sha256, row_counts from moved
+             returning request_id
+           )
+           select pg_catalog.pg_notify('data_export', request_id || ' ready')::pg_catalog.text as "notified?" from logged"#,
         request_id,
         token,
         download_url,
@@ -90,31 +99,12 @@ pub async fn mark_ready(
         delivery.archive_sha256,
         row_counts,
         delivery.snapshot_at,
-    )
-    .execute(&mut *tx)
-    .await?
-    .rows_affected();
-    if moved == 0 {
-        tx.rollback().await?;
-        return Ok(false);
-    }
-    sqlx::query!(
-        "insert into public.data_export_events
-             (request_id, kind, night, run_id, object_key, archive_bytes, archive_sha256, row_counts)
-         values ($1, 'ready', $2, $3, $4, $5, $6, $7)",
-        request_id,
         trace.night,
         trace.run_id,
-        delivery.object_key,
-        delivery.archive_bytes,
-        delivery.archive_sha256,
-        row_counts,
     )
-    .execute(&mut *tx)
+    .fetch_optional(state)
     .await?;
-    notify(&mut tx, request_id, "ready").await?;
-    tx.commit().await?;
-    Ok(true)
+    Ok(moved.is_some())
 }
 
 /// `pending -> failed`, if this attempt still holds the request. Returns whether it did.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
+use futures::future::BoxFuture;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
-    ConnectOptions as _, Connection as _, PgPool,
+    ConnectOptions as _, Connection as _, PgConnection, PgPool,
+    pool::PoolConnectionMetadata,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -60,13 +62,19 @@ pub fn pool(
         .acquire_timeout(acquire_timeout)
         .idle_timeout(KEPT_IDLE)
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > TRUSTED_IDLE {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        });
+        .before_acquire(ask_if_rested);
     Ok(pool.connect_lazy_with(options))
+}
+
+/// For a pool that does not test each connection before it is used: asks one that has rested whether it lives.
+pub fn ask_if_rested(
+    connection: &mut PgConnection,
+    meta: PoolConnectionMetadata,
+) -> BoxFuture<'_, sqlx::Result<bool>> {
+    Box::pin(async move {
+        if meta.idle_for > TRUSTED_IDLE {
+            connection.ping().await?;
+        }
+        Ok(true)
+    })
 }

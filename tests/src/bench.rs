@@ -303,7 +303,10 @@ impl Bench {
         let postgres = &self.stack.servers().postgres;
         let mut source = postgres.connect(Role::Read, &installation().database).await?;
         // So that types are spelt as the catalogue has them.
-        sqlx::raw_sql("set search_path = ''").execute(&mut source).await.context("failed to set a session")?;
+        sqlx::raw_sql("set search_path = ''")
+            .execute(&mut source)
+            .await
+            .context("failed to set a session")?;
         Job::of(&mut source, &Catalogue::builtin()?, user).await
     }
 

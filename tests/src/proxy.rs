@@ -1,6 +1,6 @@
 //! A TCP proxy between the processor and one of its servers that misbehaves on purpose.
 //!
-//! It knows bytes, not protocols, with one exception: it recognises PostgreSQL's COMMIT, to lose the answer to
+//! It knows bytes, not protocols, with one exception: it recognises what makes PostgreSQL commit, to lose the answer to
 //! it after the server has committed. What it does by chance comes from a seed, so that a failure can be repeated.
 
 use std::{
@@ -29,6 +29,8 @@ use crate::random::Random;
 const BUFFER_BYTES: usize = 16 * 1024;
 /// How PostgreSQL's simple query COMMIT looks on the wire: type, length, text, end.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+/// In a parameter of the statement that makes a request `ready`, which commits by itself: it alone carries a link.
+const LINK: &[u8] = b"&X-Amz-Signature=";
 
 /// What the proxy does to the connections through it, from the moment it is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,8 @@ pub enum Mode {
     /// Swallows the server's n-th answer of each connection (1 is the next one), then cuts the connection. An answer is
     /// what the server says until the client speaks again.
     DropAnswer(usize),
-    /// Lets PostgreSQL commit, swallows the answer to COMMIT, then cuts the connection.
+    /// Lets PostgreSQL commit, swallows the answer to COMMIT, or to the statement that makes a request `ready`, then cuts
+    /// the connection.
     DropCommitAnswer,
 }
 
@@ -252,7 +255,7 @@ impl Turns {
     }
 }
 
-/// Finds COMMIT in a stream that arrives in arbitrary pieces.
+/// Finds what commits in a stream that arrives in arbitrary pieces.
 #[derive(Default)]
 struct CommitFinder {
     tail: Vec<u8>,
@@ -261,11 +264,15 @@ struct CommitFinder {
 impl CommitFinder {
     fn found_in(&mut self, piece: &[u8]) -> bool {
         self.tail.extend_from_slice(piece);
-        let found = self.tail.windows(COMMIT.len()).any(|window| window == COMMIT);
-        // What is kept is too short to hold it again.
-        let keep = self.tail.len().min(COMMIT.len() - 1);
-        self.tail.drain(..self.tail.len() - keep);
-        found
+        let end = |mark: &[u8]| {
+            let found = self.tail.windows(mark.len()).rposition(|window| window == mark);
+            found.map(|start| start + mark.len())
+        };
+        let found = end(COMMIT).max(end(LINK));
+        // What is kept is too short to hold one, or begins behind the one that was found.
+        let keep = self.tail.len().saturating_sub(COMMIT.len().max(LINK.len()) - 1);
+        self.tail.drain(..keep.max(found.unwrap_or(0)));
+        found.is_some()
     }
 }
 

@@ -47,6 +47,8 @@ pub fn state(config: &Config) -> Result<PgPool> {
     Ok(PgPoolOptions::new()
         .max_connections(config.state_connections)
         .acquire_timeout(config.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(source::ask_if_rested)
         .connect_lazy_with(options))
 }
 

@@ -260,7 +260,8 @@ async fn serve_over(
 /// Dropping the SDK's worker does not give its memory back. The process id stays, so no supervisor has to notice.
 fn begin_afresh() -> std::io::Error {
     // The running program itself, even if another one lies at its path by now.
-    let itself = if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() };
+    let itself =
+        if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() };
     let mut arguments = std::env::args_os();
     match itself {
         Ok(path) => {

@@ -8,7 +8,7 @@ use std::{
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -272,6 +272,7 @@ async fn steps(config: &Config) -> anyhow::Result<ExportSteps> {
     installation::standing(&store, installation).await?;
     Ok(ExportSteps {
         source: connect::source(config)?,
+        replica: None,
         catalogue: Arc::new(connect::catalogue(config)?),
         spool: Spool::new(&config.spool_dir, config.spool_quota)?,
         settings: run::settings(config)?,
@@ -292,6 +293,7 @@ fn claim(user_id: Uuid) -> Claim {
         pseudonym_salt: b"bench".to_vec(),
         attempts: 0,
         lost: 0,
+        granted: (chrono::DateTime::UNIX_EPOCH, Instant::now()),
     }
 }
 
