@@ -32,7 +32,18 @@ impl Pseudonyms {
 
     /// Gives the cell as it may be exported; the pseudonym is written to `scratch`.
     pub fn apply<'v>(&self, cell: Cell<'v>, scratch: &'v mut String) -> Cell<'v> {
-        let Some(id) = cell.text() else { return Cell::Null };
+        let digits;
+        let id = match cell {
+            // No id is that large; but were one, it must not go out.
+            Cell::Hex(bytes) => {
+                digits = format!("\\x{}", hex::encode(bytes));
+                digits.as_str()
+            }
+            cell => match cell.text() {
+                Some(id) => id,
+                None => return Cell::Null,
+            },
+        };
         if id == self.own {
             return cell;
         }

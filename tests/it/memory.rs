@@ -89,6 +89,18 @@ async fn cells_of_64_megabytes_in_several_slots_stay_within_the_formula() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bytea_of_64_megabytes_whose_text_has_twice_as_many_stays_within_the_formula() {
+    let nights = Nights::new().await;
+    nights.requests(1).await;
+    let sql = "update public.users set avatar = decode(repeat(md5(id::text), 4194304), 'hex')";
+    sqlx::raw_sql(sql).execute(&nights.owner).await.unwrap();
+    let promised = promised(1, 64);
+    let worker = limited(&nights, 1, promised).await;
+    let peak = peak(&nights, &worker, 1).await;
+    assert!(peak <= promised, "{peak} MiB of {promised}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_with_too_little_memory_is_ended_and_its_request_is_not_lost() {
     let nights = Nights::new().await;
     large_cells(&nights, 1, 64).await;

@@ -8,6 +8,7 @@ use std::io::Write;
 use super::{
     Cell, Column, Format,
     json::{Emit, compacted},
+    value::{hex_length, write_hex},
 };
 
 /// Excel cuts longer cells; it counts as UTF-16 does.
@@ -69,6 +70,13 @@ impl Format for Csv {
                     self.long_cells[column] += 1;
                 }
                 write_field(mark, text, out)
+            }
+            Cell::Hex(bytes) => {
+                if hex_length(bytes) > EXCEL_CELL_CHARACTERS {
+                    self.long_cells[column] += 1;
+                }
+                out.write_all(b"\\x")?;
+                write_hex(bytes, out)
             }
             Cell::Token(token) => {
                 let mut characters = 0;

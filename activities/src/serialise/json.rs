@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, io::Write};
 
-use super::{Cell, Column, Format};
+use super::{Cell, Column, Format, value::write_hex};
 
 /// How JSON writes the control characters that have no letter of their own.
 const CONTROL: [&str; 32] = [
@@ -50,6 +50,11 @@ impl Format for Json {
             Cell::Bare(text) => out.write_all(text.as_bytes()),
             Cell::Text(text) => quoted(text, &mut |piece| out.write_all(piece.as_bytes())),
             Cell::Token(text) => compacted(text, &mut |piece| out.write_all(piece.as_bytes())),
+            Cell::Hex(bytes) => {
+                out.write_all(b"\"\\\\x")?;
+                write_hex(bytes, out)?;
+                out.write_all(b"\"")
+            }
         }
     }
 

@@ -23,13 +23,37 @@ pub enum Cell<'v> {
     Text(&'v str),
     /// A JSON token; white space between its parts is not yet removed.
     Token(&'v str),
+    /// A large `bytea`, whose text has [`hex_length`] characters, none of which needs quoting.
+    Hex(&'v [u8]),
+}
+
+/// From this size on the text of a `bytea` is not made as a whole: it has twice its bytes, in each format.
+const LARGE_BYTEA: usize = 1 << 20;
+
+/// Bytes of a large `bytea` that become text at a time.
+const HEX_BYTES: usize = 4 << 10;
+
+/// Gives the length of the text of a `bytea`.
+pub(super) fn hex_length(bytes: &[u8]) -> usize {
+    2 + 2 * bytes.len()
+}
+
+/// Writes the digits of a `bytea`, without what stands before them.
+pub(super) fn write_hex(bytes: &[u8], out: &mut impl std::io::Write) -> std::io::Result<()> {
+    let mut text = [0; 2 * HEX_BYTES];
+    for piece in bytes.chunks(HEX_BYTES) {
+        let text = &mut text[..2 * piece.len()];
+        hex::encode_to_slice(piece, text).map_err(std::io::Error::other)?;
+        out.write_all(text)?;
+    }
+    Ok(())
 }
 
 impl<'v> Cell<'v> {
-    /// Gives the text of the cell, if it is not NULL.
+    /// Gives the text of the cell, if it is not NULL or a large `bytea`.
     pub fn text(&self) -> Option<&'v str> {
         match *self {
-            Self::Null => None,
+            Self::Null | Self::Hex(_) => None,
             Self::Bare(text) | Self::Text(text) | Self::Token(text) => Some(text),
         }
     }
@@ -56,6 +80,7 @@ pub fn decode<'v>(
             push_array(element, bytes, scratch)?;
             Ok(Cell::Token(scratch))
         }
+        ValueKind::Bytea if bytes.len() >= LARGE_BYTEA => Ok(Cell::Hex(bytes)),
         _ => match push(kind, bytes, scratch)? {
             Shape::Bare => Ok(Cell::Bare(scratch)),
             Shape::Quoted => Ok(Cell::Text(scratch)),
@@ -150,6 +175,21 @@ mod tests {
         assert_eq!(text(ValueKind::Json, b" null\n").unwrap(), "Null");
         assert_eq!(text(ValueKind::Jsonb, b"\x01null").unwrap(), "Null");
         assert_eq!(text(ValueKind::Jsonb, b"\x01\"null\"").unwrap(), "Token(\"\\\"null\\\"\")");
+    }
+
+    #[test]
+    fn a_large_bytea_is_written_as_a_small_one_is() {
+        for length in [HEX_BYTES - 1, HEX_BYTES, 3 * HEX_BYTES + 1] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            let mut whole = String::new();
+            push_bytea(&bytes, &mut whole);
+            let mut pieces = b"\\x".to_vec();
+            write_hex(&bytes, &mut pieces).unwrap();
+            assert_eq!(whole.as_bytes(), pieces);
+            assert_eq!(whole.len(), hex_length(&bytes));
+        }
+        let large = vec![7; LARGE_BYTEA];
+        assert_eq!(decode(&ValueKind::Bytea, &large, &mut String::new()), Ok(Cell::Hex(&large)));
     }
 
     #[test]
