@@ -23,7 +23,7 @@ pub enum Cell<'v> {
     Text(&'v str),
     /// A JSON token; white space between its parts is not yet removed.
     Token(&'v str),
-    /// A large `bytea`, whose text has [`hex_length`] characters, none of which needs quoting.
+    /// A large `bytea`, whose text is `\\x` and two digits for each byte, none of which needs quoting.
     Hex(&'v [u8]),
 }
 
