@@ -205,7 +205,7 @@ from (
     from generate_series(1, current_setting('seed.projects')::bigint) project, generate_series(1, 40) place
     where project <> 9 and place <= 3 + pg_temp.dice('runs', project) % 38
     union all
-    select 1 + i % 3, 1000 + i, 1000000000 + i from generate_series(1, current_setting('seed.heavy_runs')::bigint) i
+    select 1 + i % 3, 1000 + i, 100000000 + i from generate_series(1, current_setting('seed.heavy_runs')::bigint) i
 ) numbered;
 
 insert into public.releases (
