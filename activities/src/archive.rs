@@ -25,7 +25,7 @@ use crate::{
     manifest,
     manifest::{CsvCells, EXCEL_ROWS, FORMAT, MANIFEST_NAME, Manifest, Treatment},
     pulse::Pulse,
-    serialise::{self, Csv, Json, Row},
+    serialise::{self, Csv, Json, PackedRows, Row},
     spool::{Hold, Share, Spool, named},
 };
 
@@ -102,19 +102,18 @@ type Running<F> = Pin<Box<dyn Future<Output = anyhow::Result<Box<Lane<F>>>> + Se
 /// An archive that is being written.
 ///
 /// Dropping it ends both threads at their next batch and leaves nothing behind.
-pub struct ArchiveWriter<R> {
+pub struct ArchiveWriter {
     contents: Arc<Contents>,
     json: Running<Json>,
     csv: Running<Csv>,
-    queues: [mpsc::Sender<Work<R>>; 2],
+    queues: [mpsc::Sender<Work>; 2],
     room: Arc<Semaphore>,
-    batch: Vec<R>,
-    batch_bytes: usize,
+    batch: PackedRows,
     columns: usize,
     pulse: Pulse,
 }
 
-impl<R: Row> ArchiveWriter<R> {
+impl ArchiveWriter {
     /// Begins an archive: its threads run from now on. Call it inside a tokio runtime.
     pub fn create(contents: Contents, spool: &Spool, pulse: &Pulse) -> anyhow::Result<Self> {
         let contents = Arc::new(contents);
@@ -146,8 +145,7 @@ impl<R: Row> ArchiveWriter<R> {
             csv: Box::pin(csv),
             queues: [json_queue, csv_queue],
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
-            batch: Vec::new(),
-            batch_bytes: 0,
+            batch: PackedRows::default(),
             columns: 0,
             pulse: pulse.clone(),
         })
@@ -156,17 +154,19 @@ impl<R: Row> ArchiveWriter<R> {
     /// Begins the entity with this index; entities come in the order of the contents, none is left out.
     pub async fn begin_entity(&mut self, index: usize) -> anyhow::Result<()> {
         self.columns = self.contents.entities.get(index).map_or(0, |entity| entity.columns.len());
+        self.batch = PackedRows::new(self.columns);
         self.send(|| Work::Begin(index)).await
     }
 
     /// Adds a row to the entity. Waits while the threads have enough to do.
-    pub async fn row(&mut self, row: R) -> anyhow::Result<()> {
-        self.batch_bytes += ROW_OVERHEAD_BYTES;
-        for column in 0..self.columns {
-            self.batch_bytes += row.value(column)?.map_or(0, <[u8]>::len);
-        }
-        self.batch.push(row);
-        if self.batch_bytes < BATCH_BYTES { Ok(()) } else { self.hand_over().await }
+    pub async fn row(&mut self, row: &(impl Row + Sync)) -> anyhow::Result<()> {
+        self.batch.push(row)?;
+        if self.batch_bytes() < BATCH_BYTES { Ok(()) } else { self.hand_over().await }
+    }
+
+    /// What the rows that were not yet handed over take.
+    fn batch_bytes(&self) -> usize {
+        self.batch.bytes() + self.batch.len() * ROW_OVERHEAD_BYTES
     }
 
     /// Ends the entity.
@@ -188,10 +188,11 @@ impl<R: Row> ArchiveWriter<R> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let is_huge = self.batch_bytes >= HUGE_BYTES;
-        let bytes = std::mem::take(&mut self.batch_bytes).min(QUEUE_BYTES);
+        let is_huge = self.batch_bytes() >= HUGE_BYTES;
+        let bytes = self.batch_bytes().min(QUEUE_BYTES);
         let room = Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes)?).await?;
-        let batch = Arc::new(Batch { rows: std::mem::take(&mut self.batch), _room: room });
+        let rows = std::mem::replace(&mut self.batch, PackedRows::new(self.columns));
+        let batch = Arc::new(Batch { rows, _room: room });
         self.send(|| Work::Rows(Arc::clone(&batch))).await?;
         drop(batch);
         if is_huge {
@@ -202,7 +203,7 @@ impl<R: Row> ArchiveWriter<R> {
     }
 
     /// Tells both threads; if one of them has ended, its error is the reason.
-    async fn send(&mut self, work: impl Fn() -> Work<R>) -> anyhow::Result<()> {
+    async fn send(&mut self, work: impl Fn() -> Work) -> anyhow::Result<()> {
         for queue in &self.queues {
             if queue.send(work()).await.is_err() {
                 return Err(self.first_error().await);

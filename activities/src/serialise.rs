@@ -109,7 +109,7 @@ impl Column {
 }
 
 /// A row in PostgreSQL's binary format.
-pub trait Row: Send + Sync + 'static {
+pub trait Row {
     /// Gives the bytes of a value, or nothing for NULL.
     fn value(&self, column: usize) -> anyhow::Result<Option<&[u8]>>;
 }
@@ -135,6 +135,83 @@ impl Row for Vec<Option<Vec<u8>>> {
             Some(value) => Ok(value.as_deref()),
             None => anyhow::bail!("the row has no column {column}"),
         }
+    }
+}
+
+/// A buffer that holds a value of this size or more grows by what is needed, not to twice its size.
+const LARGE_VALUE_BYTES: usize = 1 << 20;
+
+/// Rows of one statement, their values copied one behind the other.
+///
+/// Both formats read each value, and finding it in a row of the driver costs as much as copying it: once is enough.
+#[derive(Debug, Default)]
+pub struct PackedRows {
+    bytes: Vec<u8>,
+    /// Where each value ends; beside it, whether it is NULL.
+    ends: Vec<(usize, bool)>,
+    columns: usize,
+    count: usize,
+}
+
+impl PackedRows {
+    /// Makes room for rows of so many columns.
+    pub fn new(columns: usize) -> Self {
+        Self { columns, ..Self::default() }
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: &impl Row) -> anyhow::Result<()> {
+        for column in 0..self.columns {
+            let value = row.value(column)?;
+            let bytes = value.unwrap_or_default();
+            if bytes.len() >= LARGE_VALUE_BYTES {
+                self.bytes.reserve_exact(bytes.len() + LARGE_VALUE_BYTES);
+            }
+            self.bytes.extend_from_slice(bytes);
+            self.ends.push((self.bytes.len(), value.is_none()));
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Gives the number of rows.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Tells whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Gives the bytes of all values together.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Gives the rows in their order.
+    pub fn iter(&self) -> impl Iterator<Item = PackedRow<'_>> {
+        (0..self.count).map(|index| PackedRow { rows: self, first: index * self.columns })
+    }
+}
+
+/// One of [`PackedRows`].
+#[derive(Clone, Copy, Debug)]
+pub struct PackedRow<'r> {
+    rows: &'r PackedRows,
+    /// The place of its first value.
+    first: usize,
+}
+
+impl Row for PackedRow<'_> {
+    fn value(&self, column: usize) -> anyhow::Result<Option<&[u8]>> {
+        let place = self.first + column;
+        let end = self.rows.ends.get(place).filter(|_| column < self.rows.columns);
+        let Some(&(end, is_null)) = end else {
+            anyhow::bail!("the row has no column {column}");
+        };
+        let start = place.checked_sub(1).map_or(0, |before| self.rows.ends[before].0);
+        Ok((!is_null).then(|| &self.rows.bytes[start..end]))
     }
 }
 
@@ -315,6 +392,27 @@ mod tests {
                  -2,\"\",member-{pseudonym}\r\n,,\r\n"
             )
         );
+    }
+
+    #[test]
+    fn packed_rows_give_back_what_was_put_in() {
+        let rows = [
+            vec![Some(b"one".to_vec()), None, Some(Vec::new())],
+            vec![None, Some(vec![7; LARGE_VALUE_BYTES]), Some(b"x".to_vec())],
+        ];
+        let mut packed = PackedRows::new(3);
+        assert!(packed.is_empty());
+        for row in &rows {
+            packed.push(row).unwrap();
+        }
+        assert_eq!((packed.len(), packed.bytes()), (2, 4 + LARGE_VALUE_BYTES));
+        for (packed, row) in packed.iter().zip(&rows) {
+            for column in 0..3 {
+                assert_eq!(packed.value(column).unwrap(), row[column].as_deref());
+            }
+            packed.value(3).unwrap_err();
+        }
+        PackedRows::new(4).push(&rows[0]).unwrap_err();
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     manifest,
     pseudonym::Pseudonyms,
-    serialise::{Column, Format, Row, Serialiser},
+    serialise::{Column, Format, PackedRows, Serialiser},
     spool::{Share, SpoolFile},
 };
 
@@ -25,11 +25,11 @@ use crate::{
 const PIECE_BYTES: usize = 64 << 10;
 
 /// What a lane is told; both lanes are told the same.
-pub(super) enum Work<R> {
+pub(super) enum Work {
     /// The rows that follow are of this entity.
     Begin(usize),
     /// Rows, shared by both lanes.
-    Rows(Arc<Batch<R>>),
+    Rows(Arc<Batch>),
     /// The entity has no more rows.
     End,
     /// All entities are written. A queue that ends without it was given up.
@@ -37,8 +37,8 @@ pub(super) enum Work<R> {
 }
 
 /// Rows and the part of the queue that they take, given back when both lanes are done with them.
-pub(super) struct Batch<R> {
-    pub(super) rows: Vec<R>,
+pub(super) struct Batch {
+    pub(super) rows: PackedRows,
     pub(super) _room: OwnedSemaphorePermit,
 }
 
@@ -51,13 +51,13 @@ pub(super) struct Lane<F> {
 }
 
 /// Writes the entities as they come, each into an entry of its own.
-pub(super) fn write_entities<R: Row, F: Format>(
+pub(super) fn write_entities<F: Format>(
     contents: &Contents,
     mut lane: Lane<F>,
     share: &Share,
     folder: &str,
     format: fn(&[Column]) -> F,
-    mut queue: mpsc::Receiver<Work<R>>,
+    mut queue: mpsc::Receiver<Work>,
 ) -> anyhow::Result<Lane<F>> {
     // Dropped before the lane, whose zip writer would otherwise try to finish a lost archive.
     let unless_done = scopeguard::guard(share, Share::give_up);
@@ -88,8 +88,8 @@ pub(super) fn write_entities<R: Row, F: Format>(
         loop {
             match queue.blocking_recv() {
                 Some(Work::Rows(batch)) => {
-                    for row in &batch.rows {
-                        serialiser.row(row, &mut out)?;
+                    for row in batch.rows.iter() {
+                        serialiser.row(&row, &mut out)?;
                     }
                     rows += batch.rows.len() as u64;
                 }

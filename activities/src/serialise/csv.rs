@@ -81,7 +81,7 @@ impl Format for Csv {
             Cell::Token(token) => {
                 let mut characters = 0;
                 let count = token.len() > EXCEL_CELL_CHARACTERS;
-                let is_quoted = token.contains(['"', ',']);
+                let is_quoted = memchr::memchr2(b'"', b',', token.as_bytes()).is_some();
                 if is_quoted {
                     out.write_all(b"\"")?;
                 }
@@ -129,8 +129,10 @@ pub fn write_text_record<S: AsRef<str>>(fields: &[S], out: &mut impl Write) -> s
 }
 
 fn write_field(mark: &str, text: &str, out: &mut impl Write) -> std::io::Result<()> {
-    let is_plain = !text.is_empty() && !text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n'));
-    if is_plain {
+    let bytes = text.as_bytes();
+    let is_special =
+        memchr::memchr3(b'"', b',', b'\r', bytes).is_some() || memchr::memchr(b'\n', bytes).is_some();
+    if !text.is_empty() && !is_special {
         out.write_all(mark.as_bytes())?;
         return out.write_all(text.as_bytes());
     }
@@ -143,7 +145,7 @@ fn write_field(mark: &str, text: &str, out: &mut impl Write) -> std::io::Result<
 /// Emits a text with its quotes doubled.
 fn doubled<E>(text: &str, emit: Emit<'_, E>) -> Result<(), E> {
     let mut rest = text;
-    while let Some(at) = rest.find('"') {
+    while let Some(at) = memchr::memchr(b'"', rest.as_bytes()) {
         let (head, tail) = rest.split_at(at + 1);
         emit(head)?;
         emit("\"")?;
