@@ -407,8 +407,8 @@ mod tests {
         }
         assert_eq!((packed.len(), packed.bytes()), (2, 4 + LARGE_VALUE_BYTES));
         for (packed, row) in packed.iter().zip(&rows) {
-            for column in 0..3 {
-                assert_eq!(packed.value(column).unwrap(), row[column].as_deref());
+            for (column, value) in row.iter().enumerate() {
+                assert_eq!(packed.value(column).unwrap(), value.as_deref());
             }
             packed.value(3).unwrap_err();
         }
