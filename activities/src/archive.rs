@@ -1,14 +1,21 @@
 //! Builds the archive of one request from its rows, each of which is read once and written to both formats.
 //!
-//! JSON goes straight into the archive, CSV into a second one beside it, each on its own thread, so that compression
-//! uses both cores while the database is read. At the end the CSV entries are copied in as they are, and the
-//! manifest closes the archive. What is left is one anonymous file, not yet uploaded anywhere.
+//! A first thread turns rows into the text of both formats; JSON then goes straight into the archive, CSV into a second
+//! one beside it, each compressed on its own thread while the database is read. At the end the CSV entries are copied
+//! in as they are, and the manifest closes the archive. What is left is one anonymous file, not yet uploaded anywhere.
 
 mod contents;
 mod lane;
+mod rows;
 mod texts;
 
-use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt as _, pin::Pin, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    os::unix::fs::FileExt as _,
+    pin::Pin,
+    sync::{Arc, mpsc::sync_channel},
+};
 
 use anyhow::{Context as _, anyhow, ensure};
 use chrono::{DateTime, Utc};
@@ -18,14 +25,17 @@ use tokio::sync::{Semaphore, mpsc};
 use zip::ZipWriter;
 
 pub use self::contents::{ColumnContents, Contents, EntityContents, LeftOut, Omitted};
-use self::lane::{Batch, Lane, Work, write_entities, write_whole};
+use self::{
+    lane::{Lane, PIECES, write_files, write_whole},
+    rows::{Work, write_rows},
+};
 use crate::{
     blocking,
     failure::Failure,
     manifest,
     manifest::{CsvCells, EXCEL_ROWS, FORMAT, MANIFEST_NAME, Manifest, Treatment},
     pulse::Pulse,
-    serialise::{self, Csv, Json, PackedRows, Row},
+    serialise::{self, Csv, Files, Row},
     spool::{Hold, Share, Spool, named},
 };
 
@@ -33,7 +43,7 @@ use crate::{
 /// delay the start of the compression.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// What may wait in the queue. It has to bridge the moments in which one thread compresses and the other
+/// What may wait in the queue of rows. It has to bridge the moments in which one thread writes and the other
 /// reads; above half a megabyte it makes no difference in time, only in memory.
 const QUEUE_BYTES: usize = 1 << 20;
 
@@ -97,55 +107,61 @@ impl Archive {
     }
 }
 
-type Running<F> = Pin<Box<dyn Future<Output = anyhow::Result<Box<Lane<F>>>> + Send>>;
+type Running<T> = Pin<Box<dyn Future<Output = anyhow::Result<T>> + Send>>;
 
 /// An archive that is being written.
 ///
-/// Dropping it ends both threads at their next batch and leaves nothing behind.
-pub struct ArchiveWriter {
+/// Dropping it ends its threads at their next batch and leaves nothing behind.
+pub struct ArchiveWriter<R> {
     contents: Arc<Contents>,
-    json: Running<Json>,
-    csv: Running<Csv>,
-    queues: [mpsc::Sender<Work>; 2],
+    rows: Running<Vec<Csv>>,
+    json: Running<Box<Lane>>,
+    csv: Running<Box<Lane>>,
+    queue: mpsc::Sender<Work<R>>,
     room: Arc<Semaphore>,
-    batch: PackedRows,
+    batch: Vec<R>,
+    batch_bytes: usize,
     columns: usize,
     pulse: Pulse,
 }
 
-impl ArchiveWriter {
+impl<R: Row> ArchiveWriter<R> {
     /// Begins an archive: its threads run from now on. Call it inside a tokio runtime.
     pub fn create(contents: Contents, spool: &Spool, pulse: &Pulse) -> anyhow::Result<Self> {
         let contents = Arc::new(contents);
         let share = spool.share(pulse);
-        let (json_queue, json_work) = mpsc::channel(QUEUE_MESSAGES);
-        let (csv_queue, csv_work) = mpsc::channel(QUEUE_MESSAGES);
+        let (queue, work) = mpsc::channel(QUEUE_MESSAGES);
+        let (to_json, json_text) = sync_channel(PIECES);
+        let (to_csv, csv_text) = sync_channel(PIECES);
+        let rows = {
+            let contents = Arc::clone(&contents);
+            blocking::run("write the rows", move || {
+                write_rows(&contents, work, Files { json: to_json, csv: to_csv }).map_err(named)
+            })
+        };
         let json = {
             let (contents, share) = (Arc::clone(&contents), share.clone());
             blocking::run("write the JSON files", move || {
                 let lane = begin_archive(&contents, &share)?;
-                write_entities(&contents, lane, &share, "json", Json::new, json_work)
-                    .map(Box::new)
-                    .map_err(named)
+                write_files(&contents, lane, &share, json_text).map(Box::new).map_err(named)
             })
         };
         let csv = {
             let contents = Arc::clone(&contents);
             blocking::run("write the CSV files", move || {
-                let zip = ZipWriter::new(share.file()?);
-                let lane = Lane { zip, files: Vec::new(), formats: Vec::new() };
-                write_entities(&contents, lane, &share, "csv", Csv::new, csv_work)
-                    .map(Box::new)
-                    .map_err(named)
+                let lane = Lane { zip: ZipWriter::new(share.file()?), files: Vec::new() };
+                write_files(&contents, lane, &share, csv_text).map(Box::new).map_err(named)
             })
         };
         Ok(Self {
             contents,
+            rows: Box::pin(rows),
             json: Box::pin(json),
             csv: Box::pin(csv),
-            queues: [json_queue, csv_queue],
+            queue,
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
-            batch: PackedRows::default(),
+            batch: Vec::new(),
+            batch_bytes: 0,
             columns: 0,
             pulse: pulse.clone(),
         })
@@ -154,47 +170,50 @@ impl ArchiveWriter {
     /// Begins the entity with this index; entities come in the order of the contents, none is left out.
     pub async fn begin_entity(&mut self, index: usize) -> anyhow::Result<()> {
         self.columns = self.contents.entities.get(index).map_or(0, |entity| entity.columns.len());
-        self.batch = PackedRows::new(self.columns);
-        self.send(|| Work::Begin(index)).await
+        self.send(Work::Begin(index)).await
     }
 
     /// Adds a row to the entity. Waits while the threads have enough to do.
-    pub async fn row(&mut self, row: &(impl Row + Sync)) -> anyhow::Result<()> {
-        self.batch.push(row)?;
-        if self.batch_bytes() < BATCH_BYTES { Ok(()) } else { self.hand_over().await }
-    }
-
-    /// What the rows that were not yet handed over take.
-    fn batch_bytes(&self) -> usize {
-        self.batch.bytes() + self.batch.len() * ROW_OVERHEAD_BYTES
+    pub async fn row(&mut self, row: R) -> anyhow::Result<()> {
+        for column in 0..self.columns {
+            self.batch_bytes += row.value(column)?.map_or(0, <[u8]>::len);
+        }
+        self.batch_bytes += ROW_OVERHEAD_BYTES;
+        self.batch.push(row);
+        if self.batch_bytes < BATCH_BYTES { Ok(()) } else { self.hand_over().await }
     }
 
     /// Ends the entity.
     pub async fn end_entity(&mut self) -> anyhow::Result<()> {
         self.hand_over().await?;
-        self.send(|| Work::End).await
+        self.send(Work::End).await
     }
 
     /// Joins the formats, adds the manifest and digests the archive.
     pub async fn finish(mut self) -> anyhow::Result<Archive> {
-        self.send(|| Work::Finish).await?;
-        let Self { contents, json, csv, pulse, .. } = self;
-        let (json, csv) = futures::future::try_join(json, csv).await?;
-        blocking::run("complete the archive", move || complete(&contents, *json, *csv, &pulse).map_err(named))
-            .await
+        self.send(Work::Finish).await?;
+        let ended = futures::future::join3(&mut self.rows, &mut self.json, &mut self.csv).await;
+        let (counts, json, csv) = match ended {
+            (Ok(counts), Ok(json), Ok(csv)) => (counts, json, csv),
+            (rows, json, csv) => return Err(reason([rows.err(), json.err(), csv.err()])),
+        };
+        let Self { contents, pulse, .. } = self;
+        blocking::run("complete the archive", move || {
+            complete(&contents, &counts, *json, *csv, &pulse).map_err(named)
+        })
+        .await
     }
 
     async fn hand_over(&mut self) -> anyhow::Result<()> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let is_huge = self.batch_bytes() >= HUGE_BYTES;
-        let bytes = self.batch_bytes().min(QUEUE_BYTES);
-        let room = Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes)?).await?;
-        let rows = std::mem::replace(&mut self.batch, PackedRows::new(self.columns));
-        let batch = Arc::new(Batch { rows, _room: room });
-        self.send(|| Work::Rows(Arc::clone(&batch))).await?;
-        drop(batch);
+        let bytes = std::mem::take(&mut self.batch_bytes);
+        let is_huge = bytes >= HUGE_BYTES;
+        let room = u32::try_from(bytes.min(QUEUE_BYTES))?;
+        let room = Arc::clone(&self.room).acquire_many_owned(room).await?;
+        let rows = std::mem::take(&mut self.batch);
+        self.send(Work::Rows(rows, room)).await?;
         if is_huge {
             // Written before the next is read, so that memory holds one of them and not a second that waits.
             drop(Arc::clone(&self.room).acquire_many_owned(u32::try_from(QUEUE_BYTES)?).await?);
@@ -202,36 +221,26 @@ impl ArchiveWriter {
         Ok(())
     }
 
-    /// Tells both threads; if one of them has ended, its error is the reason.
-    async fn send(&mut self, work: impl Fn() -> Work) -> anyhow::Result<()> {
-        for queue in &self.queues {
-            if queue.send(work()).await.is_err() {
-                return Err(self.first_error().await);
-            }
+    /// Tells the first thread; if one of them has ended, its error is the reason.
+    async fn send(&mut self, work: Work<R>) -> anyhow::Result<()> {
+        if self.queue.send(work).await.is_ok() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    async fn first_error(&mut self) -> anyhow::Error {
-        // Closed queues end the other thread as interrupted, which is never the reason.
-        let (json_queue, _) = mpsc::channel(1);
-        let (csv_queue, _) = mpsc::channel(1);
-        self.queues = [json_queue, csv_queue];
-        self.room.close();
-        let errors = [(&mut self.json).await.err(), (&mut self.csv).await.err()];
-        let is_interrupted =
-            |error: &anyhow::Error| matches!(error.downcast_ref(), Some(Failure::Interrupted));
-        let (interrupted, reasons): (Vec<_>, Vec<_>) = errors.into_iter().flatten().partition(is_interrupted);
-        reasons
-            .into_iter()
-            .chain(interrupted)
-            .next()
-            .unwrap_or_else(|| anyhow!("a thread of the archive ended before its last row"))
+        let ended = futures::future::join3(&mut self.rows, &mut self.json, &mut self.csv).await;
+        Err(reason([ended.0.err(), ended.1.err(), ended.2.err()]))
     }
 }
 
+/// Finds the error that ended an archive: a thread whose neighbour is gone is interrupted, which is never the reason.
+fn reason(errors: [Option<anyhow::Error>; 3]) -> anyhow::Error {
+    let is_interrupted = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(Failure::Interrupted));
+    let (interrupted, reasons): (Vec<_>, Vec<_>) = errors.into_iter().flatten().partition(is_interrupted);
+    let first = reasons.into_iter().chain(interrupted).next();
+    first.unwrap_or_else(|| anyhow!("a thread of the archive ended before its last row"))
+}
+
 /// Writes the files that stand before the entities.
-fn begin_archive(contents: &Contents, share: &Share) -> anyhow::Result<Lane<Json>> {
+fn begin_archive(contents: &Contents, share: &Share) -> anyhow::Result<Lane> {
     let mut zip = ZipWriter::new(share.file()?);
     let mut files =
         vec![write_whole(&mut zip, contents, "README.txt", &texts::readme(contents)).map_err(named)?];
@@ -240,21 +249,26 @@ fn begin_archive(contents: &Contents, share: &Share) -> anyhow::Result<Lane<Json
     }
     let dictionary = texts::dictionary(contents)?;
     files.push(write_whole(&mut zip, contents, "data-dictionary.csv", &dictionary).map_err(named)?);
-    Ok(Lane { zip, files, formats: Vec::new() })
+    Ok(Lane { zip, files })
 }
 
 /// Copies the CSV entries in as they are, then adds the manifest.
-fn complete(contents: &Contents, json: Lane<Json>, csv: Lane<Csv>, pulse: &Pulse) -> anyhow::Result<Archive> {
-    let written = [json.formats.len(), csv.formats.len()];
-    ensure!(written == [contents.entities.len(); 2], "not every entity was written");
-    let Lane { mut zip, mut files, .. } = json;
+fn complete(
+    contents: &Contents,
+    counts: &[Csv],
+    json: Lane,
+    csv: Lane,
+    pulse: &Pulse,
+) -> anyhow::Result<Archive> {
+    ensure!(counts.len() == contents.entities.len(), "not every entity was written");
+    let Lane { mut zip, mut files } = json;
     let mut csv_zip = csv.zip.finish_into_readable()?;
     for index in 0..csv_zip.len() {
         zip.raw_copy_file(csv_zip.by_index_raw(index)?)?;
     }
     drop(csv_zip);
     files.extend(csv.files);
-    let manifest = describe(contents, files, &csv.formats);
+    let manifest = describe(contents, files, counts);
     let mut text = serde_json::to_vec_pretty(&manifest)?;
     text.push(b'\n');
     write_whole(&mut zip, contents, MANIFEST_NAME, &text)?;

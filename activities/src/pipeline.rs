@@ -24,7 +24,7 @@ pub async fn write_archive(
         writer.begin_entity(entity).await?;
         let mut rows = snapshot.rows(entity, pulse)?;
         while let Some(row) = rows.next().await? {
-            writer.row(&row).await?;
+            writer.row(row).await?;
         }
         writer.end_entity().await?;
     }

@@ -1,8 +1,8 @@
 //! Turns rows as PostgreSQL sends them, in its binary format, into JSON and CSV.
 //!
 //! A value is what `to_json(value)` gives in a read session (time zone UTC, ISO dates, shortest floats),
-//! decoded here so that the server does no text work. Both formats are written from the same [`Cell`],
-//! which is why `verify` can compare them cell by cell. Nothing here knows of files, archives or queries.
+//! decoded here, once, so that the server does no text work. Both formats are written from the same [`Cell`],
+//! which is why `verify` can compare them cell by cell. Nothing here knows of archives or queries.
 
 mod array;
 mod csv;
@@ -109,7 +109,7 @@ impl Column {
 }
 
 /// A row in PostgreSQL's binary format.
-pub trait Row {
+pub trait Row: Send + 'static {
     /// Gives the bytes of a value, or nothing for NULL.
     fn value(&self, column: usize) -> anyhow::Result<Option<&[u8]>>;
 }
@@ -138,171 +138,87 @@ impl Row for Vec<Option<Vec<u8>>> {
     }
 }
 
-/// A buffer that holds a value of this size or more grows by what is needed, not to twice its size.
-const LARGE_VALUE_BYTES: usize = 1 << 20;
-
-/// Rows of one statement, their values copied one behind the other.
-///
-/// Both formats read each value, and finding it in a row of the driver costs as much as copying it: once is enough.
+/// The files of one entity: where its rows go in each format.
 #[derive(Debug, Default)]
-pub struct PackedRows {
-    bytes: Vec<u8>,
-    /// Where each value ends; beside it, whether it is NULL.
-    ends: Vec<(usize, bool)>,
-    columns: usize,
-    count: usize,
+pub struct Files<W> {
+    /// The JSON file.
+    pub json: W,
+    /// The CSV file.
+    pub csv: W,
 }
 
-impl PackedRows {
-    /// Makes room for rows of so many columns.
-    pub fn new(columns: usize) -> Self {
-        Self { columns, ..Self::default() }
-    }
-
-    /// Adds a row.
-    pub fn push(&mut self, row: &impl Row) -> anyhow::Result<()> {
-        for column in 0..self.columns {
-            let value = row.value(column)?;
-            let bytes = value.unwrap_or_default();
-            if bytes.len() >= LARGE_VALUE_BYTES {
-                self.bytes.reserve_exact(bytes.len() + LARGE_VALUE_BYTES);
-            }
-            self.bytes.extend_from_slice(bytes);
-            self.ends.push((self.bytes.len(), value.is_none()));
-        }
-        self.count += 1;
-        Ok(())
-    }
-
-    /// Gives the number of rows.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Tells whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Gives the bytes of all values together.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Gives the rows in their order.
-    pub fn iter(&self) -> impl Iterator<Item = PackedRow<'_>> {
-        (0..self.count).map(|index| PackedRow { rows: self, first: index * self.columns })
-    }
-}
-
-/// One of [`PackedRows`].
-#[derive(Clone, Copy, Debug)]
-pub struct PackedRow<'r> {
-    rows: &'r PackedRows,
-    /// The place of its first value.
-    first: usize,
-}
-
-impl Row for PackedRow<'_> {
-    fn value(&self, column: usize) -> anyhow::Result<Option<&[u8]>> {
-        let place = self.first + column;
-        let end = self.rows.ends.get(place).filter(|_| column < self.rows.columns);
-        let Some(&(end, is_null)) = end else {
-            anyhow::bail!("the row has no column {column}");
-        };
-        let start = place.checked_sub(1).map_or(0, |before| self.rows.ends[before].0);
-        Ok((!is_null).then(|| &self.rows.bytes[start..end]))
-    }
-}
-
-/// How rows stand in a file.
-pub trait Format: Send {
-    /// Writes what stands before the first row.
-    fn begin(&mut self, out: &mut impl Write) -> std::io::Result<()>;
-    /// Writes what stands before the first cell of a row.
-    fn begin_row(&mut self, out: &mut impl Write) -> std::io::Result<()>;
-    /// Writes one cell.
-    fn cell(&mut self, column: usize, cell: Cell<'_>, out: &mut impl Write) -> std::io::Result<()>;
-    /// Writes what stands after the last cell of a row.
-    fn end_row(&mut self, out: &mut impl Write) -> std::io::Result<()>;
-    /// Writes what stands after the last row.
-    fn end(&mut self, out: &mut impl Write) -> std::io::Result<()>;
-}
-
-/// Writes the rows of one statement in one format; reuses its buffers from value to value.
-pub struct Serialiser<F> {
+/// Writes the rows of one statement in both formats, each value decoded once; reuses its buffers from value to value.
+pub struct Serialiser {
     relation: String,
     columns: Vec<Column>,
     order: Vec<usize>,
     pseudonyms: Pseudonyms,
-    format: F,
+    json: Json,
+    csv: Csv,
     scratch: String,
     pseudonym: String,
 }
 
-impl<F: Format> Serialiser<F> {
+impl Serialiser {
     /// Makes a serialiser; `order` gives the columns that name a row when one of its values is unreadable.
     pub fn new(
         relation: impl Into<String>,
         columns: Vec<Column>,
         order: Vec<usize>,
         pseudonyms: Pseudonyms,
-        format: F,
     ) -> Self {
         Self {
             relation: relation.into(),
-            columns,
             order,
             pseudonyms,
-            format,
+            json: Json::new(&columns),
+            csv: Csv::new(&columns),
+            columns,
             scratch: String::new(),
             pseudonym: String::new(),
         }
     }
 
     /// Writes what stands before the first row.
-    pub fn begin(&mut self, out: &mut impl Write) -> anyhow::Result<()> {
-        Ok(self.format.begin(out)?)
+    pub fn begin(&self, files: &mut Files<impl Write>) -> anyhow::Result<()> {
+        self.json.begin(&mut files.json)?;
+        Ok(self.csv.begin(&mut files.csv)?)
     }
 
     /// Writes one row.
     ///
     /// A value that cannot be represented is [`Failure::UnreadableValue`] and names its row, never itself.
-    pub fn row(&mut self, row: &impl Row, out: &mut impl Write) -> anyhow::Result<()> {
-        self.format.begin_row(out)?;
-        for index in 0..self.columns.len() {
-            let Some(bytes) = row.value(index)? else {
-                self.format.cell(index, Cell::Null, out)?;
-                continue;
-            };
-            let column = &self.columns[index];
+    pub fn row(&mut self, row: &impl Row, files: &mut Files<impl Write>) -> anyhow::Result<()> {
+        self.json.begin_row(&mut files.json)?;
+        for (index, column) in self.columns.iter().enumerate() {
             let scratch = &mut self.scratch;
             scratch.clear();
-            let cell = match column.treatment {
-                Treatment::Export => decode(&column.kind, bytes, scratch),
-                Treatment::Pseudonym => {
+            let cell = match (row.value(index)?, column.treatment) {
+                (None, _) => Ok(Cell::Null),
+                (Some(bytes), Treatment::Export) => decode(&column.kind, bytes, scratch),
+                (Some(bytes), Treatment::Pseudonym) => {
                     let pseudonym = &mut self.pseudonym;
                     decode(&column.kind, bytes, scratch).map(|cell| self.pseudonyms.apply(cell, pseudonym))
                 }
             };
-            match cell {
-                Ok(cell) => self.format.cell(index, cell, out)?,
-                Err(Unreadable) => return Err(self.unreadable(row, index).into()),
-            }
+            let Ok(cell) = cell else { return Err(self.unreadable(row, index).into()) };
+            self.json.cell(index, cell, &mut files.json)?;
+            self.csv.cell(index, cell, &mut files.csv)?;
             if self.scratch.capacity() > SCRATCH_KEPT_BYTES {
                 self.scratch = String::new();
             }
         }
-        Ok(self.format.end_row(out)?)
+        self.json.end_row(&mut files.json)?;
+        Ok(self.csv.end_row(&mut files.csv)?)
     }
 
-    /// Writes what stands after the last row and gives the format back, for its counts.
-    pub fn end(mut self, out: &mut impl Write) -> anyhow::Result<F> {
-        self.format.end(out)?;
-        Ok(self.format)
+    /// Writes what stands after the last row and gives what was counted in the CSV file.
+    pub fn end(self, files: &mut Files<impl Write>) -> anyhow::Result<Csv> {
+        self.json.end(&mut files.json)?;
+        Ok(self.csv)
     }
 
-    fn unreadable(&mut self, row: &impl Row, column: usize) -> Failure {
+    fn unreadable(&self, row: &impl Row, column: usize) -> Failure {
         let mut key = String::new();
         for &index in &self.order {
             if !key.is_empty() {
@@ -342,20 +258,16 @@ mod tests {
         Column { name: name.to_owned(), kind, treatment }
     }
 
-    fn write<F: Format>(
-        columns: &[Column],
-        rows: &[Vec<Option<Vec<u8>>>],
-        format: F,
-    ) -> anyhow::Result<String> {
+    fn write(columns: &[Column], rows: &[Vec<Option<Vec<u8>>>]) -> anyhow::Result<(String, String)> {
         let pseudonyms = Pseudonyms::new(b"salt", Uuid::nil())?;
-        let mut serialiser = Serialiser::new("public.things", columns.to_vec(), vec![0], pseudonyms, format);
-        let mut out = Vec::new();
-        serialiser.begin(&mut out)?;
+        let mut serialiser = Serialiser::new("public.things", columns.to_vec(), vec![0], pseudonyms);
+        let mut files = Files::<Vec<u8>>::default();
+        serialiser.begin(&mut files)?;
         for row in rows {
-            serialiser.row(row, &mut out)?;
+            serialiser.row(row, &mut files)?;
         }
-        serialiser.end(&mut out)?;
-        Ok(String::from_utf8(out)?)
+        serialiser.end(&mut files)?;
+        Ok((String::from_utf8(files.json)?, String::from_utf8(files.csv)?))
     }
 
     fn things() -> Vec<Column> {
@@ -373,9 +285,7 @@ mod tests {
             vec![Some((-2i32).to_be_bytes().to_vec()), Some(Vec::new()), Some(vec![1; 16])],
             vec![None, None, None],
         ];
-        let columns = things();
-        let json = write(&columns, &rows, Json::new(&columns)).unwrap();
-        let csv = write(&columns, &rows, Csv::new(&columns)).unwrap();
+        let (json, csv) = write(&things(), &rows).unwrap();
         let pseudonym = json.split("member-").nth(1).unwrap()[..16].to_owned();
         assert_eq!(
             json,
@@ -395,38 +305,16 @@ mod tests {
     }
 
     #[test]
-    fn packed_rows_give_back_what_was_put_in() {
-        let rows = [
-            vec![Some(b"one".to_vec()), None, Some(Vec::new())],
-            vec![None, Some(vec![7; LARGE_VALUE_BYTES]), Some(b"x".to_vec())],
-        ];
-        let mut packed = PackedRows::new(3);
-        assert!(packed.is_empty());
-        for row in &rows {
-            packed.push(row).unwrap();
-        }
-        assert_eq!((packed.len(), packed.bytes()), (2, 4 + LARGE_VALUE_BYTES));
-        for (packed, row) in packed.iter().zip(&rows) {
-            for (column, value) in row.iter().enumerate() {
-                assert_eq!(packed.value(column).unwrap(), value.as_deref());
-            }
-            packed.value(3).unwrap_err();
-        }
-        PackedRows::new(4).push(&rows[0]).unwrap_err();
-    }
-
-    #[test]
     fn no_rows_are_an_empty_array_and_a_header() {
-        let columns = things();
-        assert_eq!(write(&columns, &[], Json::new(&columns)).unwrap(), "[]\n");
-        assert_eq!(write(&columns, &[], Csv::new(&columns)).unwrap(), "\u{feff}id,\"na\"\"me\",by\r\n");
+        let (json, csv) = write(&things(), &[]).unwrap();
+        assert_eq!(json, "[]\n");
+        assert_eq!(csv, "\u{feff}id,\"na\"\"me\",by\r\n");
     }
 
     #[test]
     fn an_unreadable_value_names_relation_column_and_key_and_not_itself() {
-        let columns = things();
         let rows = [vec![Some(7i32.to_be_bytes().to_vec()), Some(b"secret\xff".to_vec()), None]];
-        let error = write(&columns, &rows, Json::new(&columns)).unwrap_err();
+        let error = write(&things(), &rows).unwrap_err();
         assert_eq!(
             format!("{error:#}"),
             "cannot read the value in column `na\"me` of `public.things`, row with key `7`"

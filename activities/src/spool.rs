@@ -136,6 +136,11 @@ impl From<Refusal> for Failure {
     }
 }
 
+/// What a writer says whose reader has ended, and said why itself; [`named`] knows it.
+pub fn interrupted() -> io::Error {
+    io::Error::other(Refusal::Interrupted)
+}
+
 /// Names the failure behind an error of a writer on top of a [`SpoolFile`], so that its class can be told.
 pub fn named(error: anyhow::Error) -> anyhow::Error {
     let failure = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|cause| {

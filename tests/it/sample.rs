@@ -52,13 +52,13 @@ pub(crate) fn entity(name: &str, columns: Vec<(&str, ValueKind)>) -> EntityConte
 }
 
 /// Writes an archive of these rows, one list for each entity, and puts it at `path`.
-pub(crate) async fn write<R: Row + Sync>(contents: Contents, rows: Vec<Vec<R>>, path: &Path) -> Archive {
+pub(crate) async fn write<R: Row>(contents: Contents, rows: Vec<Vec<R>>, path: &Path) -> Archive {
     let spool = Spool::new(&path.with_extension("spool"), 1 << 32).unwrap();
     let mut writer = ArchiveWriter::create(contents, &spool, &Pulse::default()).unwrap();
     for (index, rows) in rows.into_iter().enumerate() {
         writer.begin_entity(index).await.unwrap();
         for row in rows {
-            writer.row(&row).await.unwrap();
+            writer.row(row).await.unwrap();
         }
         writer.end_entity().await.unwrap();
     }

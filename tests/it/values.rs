@@ -3,7 +3,7 @@
 use export_activities::{
     failure::Failure,
     pseudonym::Pseudonyms,
-    serialise::{Column, Csv, Format, Json, Serialiser, Treatment, ValueKind},
+    serialise::{Column, Files, Serialiser, Treatment, ValueKind},
 };
 use futures::TryStreamExt as _;
 use proptest::{
@@ -60,9 +60,8 @@ async fn a_value_that_is_not_utf8_names_its_row_and_not_itself() {
     let sql = "select 41 as id, 'secret'::bytea || '\\xff'::bytea as c";
     let row: PgRow = sqlx::query(sql).fetch_one(&mut connection).await.unwrap();
     let columns = vec![column("id", ValueKind::Int4), column("c", ValueKind::Text)];
-    let mut serialiser =
-        Serialiser::new("public.t", columns.clone(), vec![0], pseudonyms(), Json::new(&columns));
-    let error = serialiser.row(&row, &mut Vec::new()).unwrap_err();
+    let mut serialiser = Serialiser::new("public.t", columns, vec![0], pseudonyms());
+    let error = serialiser.row(&row, &mut Files::<Vec<u8>>::default()).unwrap_err();
     let Some(Failure::UnreadableValue { relation, column, key }) = error.downcast_ref() else {
         panic!("{error:?}")
     };
@@ -139,8 +138,7 @@ async fn compare(connection: &mut PgConnection, tested: &Type, values: Vec<Optio
     sqlx::raw_sql("drop table hostile").execute(&mut *connection).await.unwrap();
 
     let columns = vec![column("n", ValueKind::Int8), column("c", tested.kind.clone())];
-    let json = write(&columns, &rows, Json::new(&columns), name);
-    let csv = write(&columns, &rows, Csv::new(&columns), name);
+    let (json, csv) = write(&columns, &rows, name);
     assert!(json.starts_with("[\n") && json.ends_with("\n]\n"), "{name}");
     let lines: Vec<&str> = json[2..json.len() - 3].split(",\n").collect();
     let cells = records(csv.strip_prefix("\u{feff}n,c\r\n").unwrap(), "\r\n");
@@ -179,15 +177,16 @@ async fn compare(connection: &mut PgConnection, tested: &Type, values: Vec<Optio
     }
 }
 
-fn write<F: Format>(columns: &[Column], rows: &[PgRow], format: F, name: &str) -> String {
-    let mut out = Vec::new();
-    let mut serialiser = Serialiser::new(name, columns.to_vec(), vec![0], pseudonyms(), format);
-    serialiser.begin(&mut out).unwrap();
+/// Gives JSON and CSV.
+fn write(columns: &[Column], rows: &[PgRow], name: &str) -> (String, String) {
+    let mut files = Files::<Vec<u8>>::default();
+    let mut serialiser = Serialiser::new(name, columns.to_vec(), vec![0], pseudonyms());
+    serialiser.begin(&mut files).unwrap();
     for row in rows {
-        serialiser.row(row, &mut out).unwrap();
+        serialiser.row(row, &mut files).unwrap();
     }
-    serialiser.end(&mut out).unwrap();
-    String::from_utf8(out).unwrap()
+    serialiser.end(&mut files).unwrap();
+    (String::from_utf8(files.json).unwrap(), String::from_utf8(files.csv).unwrap())
 }
 
 /// Floats are compared as numbers, JSON without its insignificant white space, all else as it stands.

@@ -64,6 +64,19 @@ const PEER_LEVEL: u32 = 1;
 /// Small requests, served without Temporal and in a night.
 const SMALL: usize = 2000;
 
+/// So often all of them are asked for in the heavy bench, to see that memory does not grow with their number.
+const MANY_TIMES: usize = 50;
+
+/// Names of contenders of which a goal speaks.
+const HUNDREDS: &str = "those of about 100 rows";
+const MANY: &str = "each of them fifty times";
+
+/// The runs of the account whose memory is measured, over those of the heavy one.
+const ENORMOUS: u8 = 10;
+
+/// What else the enormous account may take on the disk, beside its rows and its archive.
+const SPARE_DISK_BYTES: u64 = 5 << 30;
+
 /// How many small ones are served at a time, the default of `EXPORT_SLOTS`.
 const SLOTS: usize = 8;
 
@@ -101,7 +114,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     plot::write(&heavy, &bench.folder.join("plot.svg"))?;
     say(Box::pin(bench.sizes()).await?);
     say(Box::pin(bench.cells(&mut goals)).await?);
-    say(Box::pin(bench.small(&mut goals)).await?);
+    say(Box::pin(bench.small(&options, &mut goals)).await?);
+    if options.heavy {
+        say(Box::pin(bench.enormous(&heavy, &mut goals)).await?);
+    }
     let path = bench.folder.join("summary.json");
     goals.write(&path)?;
     say(&goals);
@@ -252,9 +268,9 @@ impl Bench {
     }
 
     /// Small accounts: the activity beside its queries alone, and a night of them.
-    async fn small(&mut self, goals: &mut goals::Goals) -> anyhow::Result<Table> {
-        let Accounts { small, small_rows, .. } = &self.accounts;
-        let (small, rows) = (small.clone(), *small_rows);
+    async fn small(&mut self, options: &Options, goals: &mut goals::Goals) -> anyhow::Result<Table> {
+        let Accounts { small, small_rows, hundreds, .. } = &self.accounts;
+        let (small, rows, hundreds) = (small.clone(), *small_rows, hundreds.clone());
         ensure!(small.len() == SMALL, "there are only {} small accounts", small.len());
         let title = format!(
             "{} small accounts of {rows:.0} rows on average, {SLOTS} at a time",
@@ -273,7 +289,15 @@ impl Bench {
             self.request(&small).await?;
             table.add("activity to the store", self.cost(self.activity(SLOTS)).await?);
         }
-        self.request(&small[..24]).await?;
+        self.request(&hundreds).await?;
+        table.add(HUNDREDS, self.cost(self.activity(SLOTS)).await?);
+        if options.heavy {
+            for _ in 0..MANY_TIMES {
+                self.request(&small).await?;
+            }
+            table.add(MANY, self.cost(self.activity(SLOTS)).await?);
+        }
+        self.request(&hundreds[..24.min(hundreds.len())]).await?;
         let trips = self.cost(self.ours(1, &["trips"])).await?.did.round_trips;
         self.request(&small).await?;
         let size = Size {
@@ -296,6 +320,32 @@ impl Bench {
                 .join(", ")
         ));
         goals.small(&table, trips, &night, SMALL);
+        Ok(table)
+    }
+
+    /// The memory of one export of an account that is ten times as heavy, if the disk has room for it.
+    async fn enormous(&mut self, heavy: &Table, goals: &mut goals::Goals) -> anyhow::Result<Table> {
+        let name = "engine to spool, level 1";
+        let mut table = Table::new("An account with ten times the runs: the engine at level 1", "");
+        let relation: i64 = sqlx::query_scalar("select pg_total_relation_size('public.pipeline_runs')")
+            .fetch_one(&mut self.owner)
+            .await
+            .context("failed to size a relation")?;
+        // The CSV files are in the spool twice when the archive is completed.
+        let archive = 2 * heavy.bytes(name).unwrap_or(0);
+        let needed = u64::from(ENORMOUS) * (u64::try_from(relation)? + archive) + SPARE_DISK_BYTES;
+        let disk = rustix::fs::statvfs(self.stack.folder()).context("failed to ask for free disk")?;
+        let free = disk.f_bavail * disk.f_frsize;
+        if free < needed {
+            let gigabytes = |bytes: u64| bytes / 1_000_000_000;
+            let (needed, free) = (gigabytes(needed), gigabytes(free));
+            table.note(&format!("Not run: it needs {needed} GB of free disk, and there are {free}."));
+            return Ok(table);
+        }
+        let made = subject::enormous(&mut self.owner, self.accounts.heavy, ENORMOUS.into());
+        let user = step("Making the enormous account", made).await?;
+        table.add(name, self.cost(self.engine(1, &[user], 1, None)).await?);
+        goals.enormous(&table, name);
         Ok(table)
     }
 

@@ -1,106 +1,99 @@
-//! One format's way into its spool file, on a blocking thread of its own beside the read.
+//! One format's way into its spool file: text is hashed, compressed and written, on a blocking thread of its own.
 
 use std::{
-    io::{self, BufWriter, Seek, Write},
-    sync::Arc,
+    io::{self, Seek, Write},
+    sync::mpsc::{Receiver, SyncSender},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use scopeguard::ScopeGuard;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::contents::Contents;
 use crate::{
     failure::Failure,
     manifest,
-    pseudonym::Pseudonyms,
-    serialise::{Column, Format, PackedRows, Serialiser},
-    spool::{Share, SpoolFile},
+    spool::{self, Share, SpoolFile},
 };
 
-/// Cells are gathered to pieces of this size before they are hashed and compressed: large enough that
-/// the call for each piece costs nothing, small enough to stay in the processor's cache.
-const PIECE_BYTES: usize = 64 << 10;
+/// Text is handed over in pieces of this size: large enough that waking the other thread costs nothing, small enough
+/// to stay in the processor's cache.
+pub(super) const PIECE_BYTES: usize = 64 << 10;
 
-/// What a lane is told; both lanes are told the same.
-pub(super) enum Work {
-    /// The rows that follow are of this entity.
-    Begin(usize),
-    /// Rows, shared by both lanes.
-    Rows(Arc<Batch>),
-    /// The entity has no more rows.
-    End,
-    /// All entities are written. A queue that ends without it was given up.
+/// So many pieces may wait for a lane: half a megabyte, above which it makes no difference in time.
+pub(super) const PIECES: usize = 8;
+
+/// What a lane is told.
+pub(super) enum Piece {
+    /// The text that follows is of the file with this name.
+    Begin(String),
+    /// A part of its text.
+    Text(Vec<u8>),
+    /// The file has no more text, and so many rows.
+    End(u64),
+    /// All files are written. A queue that ends without it was given up.
     Finish,
 }
 
-/// Rows and the part of the queue that they take, given back when both lanes are done with them.
-pub(super) struct Batch {
-    pub(super) rows: PackedRows,
-    pub(super) _room: OwnedSemaphorePermit,
-}
-
 /// What a lane leaves behind.
-pub(super) struct Lane<F> {
+pub(super) struct Lane {
     pub(super) zip: ZipWriter<SpoolFile>,
     pub(super) files: Vec<manifest::File>,
-    /// The format writers of the entities, for their counts.
-    pub(super) formats: Vec<F>,
 }
 
-/// Writes the entities as they come, each into an entry of its own.
-pub(super) fn write_entities<F: Format>(
+/// Writes the files of the entities as they come, each into an entry of its own.
+pub(super) fn write_files(
     contents: &Contents,
-    mut lane: Lane<F>,
+    mut lane: Lane,
     share: &Share,
-    folder: &str,
-    format: fn(&[Column]) -> F,
-    mut queue: mpsc::Receiver<Work>,
-) -> anyhow::Result<Lane<F>> {
+    queue: Receiver<Piece>,
+) -> anyhow::Result<Lane> {
     // Dropped before the lane, whose zip writer would otherwise try to finish a lost archive.
     let unless_done = scopeguard::guard(share, Share::give_up);
-    let pseudonyms = Pseudonyms::new(&contents.pseudonym_salt, contents.user_id)?;
     loop {
-        let entity = match queue.blocking_recv() {
-            Some(Work::Begin(index)) => {
-                contents.entities.get(index).with_context(|| format!("there is no entity {index}"))?
-            }
-            Some(Work::Finish) => {
+        let name = match queue.recv() {
+            Ok(Piece::Begin(name)) => name,
+            Ok(Piece::Finish) => {
                 ScopeGuard::into_inner(unless_done);
                 return Ok(lane);
             }
-            Some(Work::Rows(_) | Work::End) => return Err(anyhow!("rows came outside of an entity")),
-            None => return Err(Failure::Interrupted.into()),
+            Ok(Piece::Text(_) | Piece::End(_)) => return Err(anyhow!("text came outside of a file")),
+            Err(_) => return Err(Failure::Interrupted.into()),
         };
-        let name = format!("{folder}/{0}.{folder}", entity.name);
-        let columns = entity.serialised();
-        let writer = format(&columns);
-        let order = entity.order.clone();
-        let mut serialiser =
-            Serialiser::new(entity.relation.clone(), columns, order, pseudonyms.clone(), writer);
         // Its size is not known beforehand, and may be over 4 GiB.
         lane.zip.start_file(name.as_str(), options(contents)?.large_file(true))?;
-        let mut out = BufWriter::with_capacity(PIECE_BYTES, Digested::new(&mut lane.zip));
-        serialiser.begin(&mut out)?;
-        let mut rows = 0;
-        loop {
-            match queue.blocking_recv() {
-                Some(Work::Rows(batch)) => {
-                    for row in batch.rows.iter() {
-                        serialiser.row(&row, &mut out)?;
-                    }
-                    rows += batch.rows.len() as u64;
-                }
-                Some(Work::End) => break,
-                Some(Work::Begin(_) | Work::Finish) => return Err(anyhow!("an entity was left open")),
-                None => return Err(Failure::Interrupted.into()),
+        let mut out = Digested::new(&mut lane.zip);
+        let rows = loop {
+            match queue.recv() {
+                Ok(Piece::Text(text)) => out.write_all(&text)?,
+                Ok(Piece::End(rows)) => break rows,
+                Ok(Piece::Begin(_) | Piece::Finish) => return Err(anyhow!("a file was left open")),
+                Err(_) => return Err(Failure::Interrupted.into()),
             }
-        }
-        lane.formats.push(serialiser.end(&mut out)?);
-        out.flush()?;
-        lane.files.push(out.get_ref().file(name, Some(rows)));
+        };
+        lane.files.push(out.file(name, Some(rows)));
+    }
+}
+
+/// Hands text over to a lane. Waits while the lane has enough to do.
+pub(super) struct ToLane(pub(super) SyncSender<Piece>);
+
+impl ToLane {
+    pub(super) fn send(&self, piece: Piece) -> io::Result<()> {
+        self.0.send(piece).map_err(|_| spool::interrupted())
+    }
+}
+
+impl Write for ToLane {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let piece = &text[..text.len().min(PIECE_BYTES)];
+        self.send(Piece::Text(piece.to_vec()))?;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -62,7 +62,7 @@ async fn write(spool: &Spool, pulse: &Pulse, rows: impl Iterator<Item = Values>)
     let mut writer = ArchiveWriter::create(contents(), spool, pulse)?;
     writer.begin_entity(0).await?;
     for row in rows {
-        writer.row(&row).await?;
+        writer.row(row).await?;
     }
     writer.end_entity().await?;
     writer.begin_entity(1).await?;
@@ -184,7 +184,7 @@ async fn a_dropped_writer_gives_the_spool_back() {
     let (_directory, spool) = spool(1 << 20);
     let mut writer = ArchiveWriter::create(contents(), &spool, &Pulse::default()).unwrap();
     writer.begin_entity(0).await.unwrap();
-    writer.row(&row(1, &noise(100_000))).await.unwrap();
+    writer.row(row(1, &noise(100_000))).await.unwrap();
     drop(writer);
     // The threads end by themselves; the directory's files are theirs until then.
     let given_back = async {

@@ -2,7 +2,7 @@
 
 use super::{
     ValueKind,
-    json::{compacted, pushed, quoted},
+    json::{push_compacted, push_quoted},
     value::{Shape, Unreadable, fixed, jsonb, push, utf8},
 };
 
@@ -55,16 +55,15 @@ fn push_element(kind: &ValueKind, input: &mut Input<'_>, out: &mut String) -> Re
     }
     let bytes = input.take(usize::try_from(length).map_err(|_| Unreadable)?)?;
     match kind {
-        ValueKind::Text => pushed(out, |emit| quoted(utf8(bytes)?, emit)),
-        ValueKind::Json => pushed(out, |emit| compacted(utf8(bytes)?, emit)),
-        ValueKind::Jsonb => pushed(out, |emit| compacted(jsonb(bytes)?, emit)),
+        ValueKind::Text => push_quoted(utf8(bytes)?, out),
+        ValueKind::Json => push_compacted(utf8(bytes)?, out),
+        ValueKind::Jsonb => push_compacted(jsonb(bytes)?, out),
         // A domain over an array is an element type like any other.
-        ValueKind::Array(element) => push_array(element, bytes, out),
+        ValueKind::Array(element) => push_array(element, bytes, out)?,
         ValueKind::Bytea => {
             out.push_str("\"\\");
             push(kind, bytes, out)?;
             out.push('"');
-            Ok(())
         }
         _ => {
             let start = out.len();
@@ -73,9 +72,9 @@ fn push_element(kind: &ValueKind, input: &mut Input<'_>, out: &mut String) -> Re
                 out.insert(start, '"');
                 out.push('"');
             }
-            Ok(())
         }
     }
+    Ok(())
 }
 
 struct Input<'v>(&'v [u8]);

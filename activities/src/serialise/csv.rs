@@ -3,11 +3,11 @@
 //! NULL is an empty field and the empty string is `""`, as PostgreSQL's own COPY has it; no CSV library
 //! writes that difference, so fields are written here by hand.
 
-use std::io::Write;
+use std::io::{Result, Write};
 
 use super::{
-    Cell, Column, Format,
-    json::{Emit, compacted},
+    Cell, Column,
+    json::compacted,
     value::{hex_length, write_hex},
 };
 
@@ -16,6 +16,9 @@ pub const EXCEL_CELL_CHARACTERS: usize = 32_767;
 
 /// Excel takes a file for UTF-8 only with it.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// Bytes that are looked through for quotes at a time.
+const DOUBLED_BYTES: usize = 512;
 
 /// Writes rows as CSV and counts, for each column, what a reader should know.
 #[derive(Debug)]
@@ -38,74 +41,73 @@ impl Csv {
     }
 }
 
-impl Format for Csv {
-    fn begin(&mut self, out: &mut impl Write) -> std::io::Result<()> {
+impl Csv {
+    /// Writes the header.
+    pub fn begin(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(BYTE_ORDER_MARK.as_bytes())?;
         write_text_record(&self.header, out)
     }
 
-    fn begin_row(&mut self, _out: &mut impl Write) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    fn cell(&mut self, column: usize, cell: Cell<'_>, out: &mut impl Write) -> std::io::Result<()> {
+    /// Writes one cell.
+    pub fn cell(&mut self, column: usize, cell: Cell<'_>, out: &mut impl Write) -> Result<()> {
         if column > 0 {
             out.write_all(b",")?;
         }
         match cell {
-            Cell::Null => Ok(()),
-            // A number or a boolean is short and holds nothing to quote or to neutralise.
+            Cell::Null => {}
+            // A number may be long, but holds nothing to quote, and is never neutralised.
             Cell::Bare(text) => {
-                if text.len() > EXCEL_CELL_CHARACTERS {
-                    self.long_cells[column] += 1;
+                self.long_cells[column] += u64::from(text.len() > EXCEL_CELL_CHARACTERS);
+                out.write_all(text.as_bytes())?;
+            }
+            // Short, and of all that a spreadsheet takes for a formula it can only begin with a sign.
+            Cell::Plain(text) => {
+                if text.starts_with(['-', '+']) {
+                    self.neutralised[column] += 1;
+                    out.write_all(b"'")?;
                 }
-                out.write_all(text.as_bytes())
+                out.write_all(text.as_bytes())?;
             }
             Cell::Text(text) => {
                 let mark = if neutralised(text) { "'" } else { "" };
                 self.neutralised[column] += mark.len() as u64;
-                if text.len() >= EXCEL_CELL_CHARACTERS
-                    && mark.len() + text.encode_utf16().count() > EXCEL_CELL_CHARACTERS
-                {
-                    self.long_cells[column] += 1;
-                }
-                write_field(mark, text, out)
-            }
-            Cell::Hex(bytes) => {
-                if hex_length(bytes) > EXCEL_CELL_CHARACTERS {
-                    self.long_cells[column] += 1;
-                }
-                out.write_all(b"\\x")?;
-                write_hex(bytes, out)
+                self.long_cells[column] += u64::from(is_long(text, mark.len()));
+                write_field(mark, text, out)?;
             }
             Cell::Token(token) => {
+                self.long_cells[column] += u64::from(is_long(token, 0));
+                write_field("", token, out)?;
+            }
+            Cell::LargeToken(token) => {
                 let mut characters = 0;
-                let count = token.len() > EXCEL_CELL_CHARACTERS;
-                let is_quoted = memchr::memchr2(b'"', b',', token.as_bytes()).is_some();
-                if is_quoted {
-                    out.write_all(b"\"")?;
-                }
-                compacted(token, &mut |piece| {
-                    if count {
-                        characters += piece.encode_utf16().count();
-                    }
-                    doubled(piece, &mut |piece| out.write_all(piece.as_bytes()))
+                out.write_all(b"\"")?;
+                compacted(token, |piece| {
+                    characters += piece.encode_utf16().count();
+                    write_doubled(piece, out)
                 })?;
-                if characters > EXCEL_CELL_CHARACTERS {
-                    self.long_cells[column] += 1;
-                }
-                if is_quoted { out.write_all(b"\"") } else { Ok(()) }
+                self.long_cells[column] += u64::from(characters > EXCEL_CELL_CHARACTERS);
+                out.write_all(b"\"")?;
+            }
+            Cell::Hex(bytes) => {
+                self.long_cells[column] += u64::from(hex_length(bytes) > EXCEL_CELL_CHARACTERS);
+                out.write_all(b"\\x")?;
+                write_hex(bytes, out)?;
             }
         }
-    }
-
-    fn end_row(&mut self, out: &mut impl Write) -> std::io::Result<()> {
-        out.write_all(b"\r\n")
-    }
-
-    fn end(&mut self, _out: &mut impl Write) -> std::io::Result<()> {
         Ok(())
     }
+
+    /// Writes what stands after the last cell of a row.
+    pub fn end_row(&self, out: &mut impl Write) -> Result<()> {
+        out.write_all(b"\r\n")
+    }
+}
+
+/// Tells whether Excel would cut the cell.
+fn is_long(text: &str, before: usize) -> bool {
+    // A text has at least as many bytes as Excel counts characters.
+    before + text.len() > EXCEL_CELL_CHARACTERS
+        && before + text.encode_utf16().count() > EXCEL_CELL_CHARACTERS
 }
 
 /// Tells whether a spreadsheet could take the text for a formula, or the text begins with the mark itself.
@@ -118,7 +120,7 @@ pub fn neutralised(text: &str) -> bool {
 }
 
 /// Writes a record of plain texts, such as a header.
-pub fn write_text_record<S: AsRef<str>>(fields: &[S], out: &mut impl Write) -> std::io::Result<()> {
+pub fn write_text_record<S: AsRef<str>>(fields: &[S], out: &mut impl Write) -> Result<()> {
     for (index, field) in fields.iter().enumerate() {
         if index > 0 {
             out.write_all(b",")?;
@@ -128,30 +130,32 @@ pub fn write_text_record<S: AsRef<str>>(fields: &[S], out: &mut impl Write) -> s
     out.write_all(b"\r\n")
 }
 
-fn write_field(mark: &str, text: &str, out: &mut impl Write) -> std::io::Result<()> {
-    let bytes = text.as_bytes();
-    let is_special =
-        memchr::memchr3(b'"', b',', b'\r', bytes).is_some() || memchr::memchr(b'\n', bytes).is_some();
-    if !text.is_empty() && !is_special {
+fn write_field(mark: &str, text: &str, out: &mut impl Write) -> Result<()> {
+    // Looked at as a whole and without a way out, which the compiler turns into a few wide instructions.
+    let is_special = |any, &byte: &u8| any | matches!(byte, b'"' | b',' | b'\r' | b'\n');
+    if !text.is_empty() && !text.as_bytes().iter().fold(false, is_special) {
         out.write_all(mark.as_bytes())?;
         return out.write_all(text.as_bytes());
     }
     out.write_all(b"\"")?;
     out.write_all(mark.as_bytes())?;
-    doubled(text, &mut |piece| out.write_all(piece.as_bytes()))?;
+    write_doubled(text, out)?;
     out.write_all(b"\"")
 }
 
-/// Emits a text with its quotes doubled.
-fn doubled<E>(text: &str, emit: Emit<'_, E>) -> Result<(), E> {
-    let mut rest = text;
-    while let Some(at) = memchr::memchr(b'"', rest.as_bytes()) {
-        let (head, tail) = rest.split_at(at + 1);
-        emit(head)?;
-        emit("\"")?;
-        rest = tail;
+/// Writes a text with its quotes doubled; JSON has one every few bytes, too near for a search from one to the next.
+fn write_doubled(text: &str, out: &mut impl Write) -> Result<()> {
+    let mut doubled = [0; 2 * DOUBLED_BYTES];
+    for piece in text.as_bytes().chunks(DOUBLED_BYTES) {
+        let mut length = 0;
+        for &byte in piece {
+            doubled[length] = byte;
+            doubled[length + 1] = byte;
+            length += 1 + usize::from(byte == b'"');
+        }
+        out.write_all(&doubled[..length])?;
     }
-    if rest.is_empty() { Ok(()) } else { emit(rest) }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -199,8 +203,11 @@ mod tests {
     fn numbers_and_json_are_never_neutralised() {
         assert_eq!(cell(Cell::Bare("-1")), ("-1".to_owned(), 0, 0));
         assert_eq!(cell(Cell::Token("-1")), ("-1".to_owned(), 0, 0));
-        assert_eq!(cell(Cell::Token("[ 1 ]")).0, "[1]");
-        assert_eq!(cell(Cell::Token("{\"=\": 1}")).0, "\"{\"\"=\"\":1}\"");
+        assert_eq!(cell(Cell::Token("[1]")).0, "[1]");
+        for token in [Cell::Token("{\"=\":1}"), Cell::LargeToken("{\"=\": 1}")] {
+            assert_eq!(cell(token).0, "\"{\"\"=\"\":1}\"");
+        }
+        assert_eq!(cell(Cell::Plain("-1 days")), ("'-1 days".to_owned(), 1, 0));
         assert_eq!(cell(Cell::Text("-Infinity")), ("'-Infinity".to_owned(), 1, 0));
     }
 
@@ -211,7 +218,9 @@ mod tests {
         assert_eq!(cell(Cell::Text(&format!("={}", "a".repeat(32_766)))).2, 1);
         assert_eq!(cell(Cell::Text(&"é".repeat(32_767))).2, 0);
         assert_eq!(cell(Cell::Text(&"😀".repeat(16_384))).2, 1);
-        assert_eq!(cell(Cell::Token(&format!("[{}]", " ".repeat(40_000)))).2, 0);
-        assert_eq!(cell(Cell::Token(&format!("\"{}\"", " ".repeat(40_000)))).2, 1);
+        let (space, string) = (format!("[{}]", " ".repeat(40_000)), format!("\"{}\"", " ".repeat(40_000)));
+        assert_eq!(cell(Cell::LargeToken(&space)).2, 0);
+        assert_eq!(cell(Cell::LargeToken(&string)).2, 1);
+        assert_eq!(cell(Cell::Token(&string)).2, 1);
     }
 }

@@ -1,8 +1,11 @@
 //! JSON: an array with one row a line, keys in catalogue order.
 
-use std::{convert::Infallible, io::Write};
+use std::{
+    convert::Infallible,
+    io::{Result, Write},
+};
 
-use super::{Cell, Column, Format, value::write_hex};
+use super::{Cell, Column, value::write_hex};
 
 /// How JSON writes the control characters that have no letter of their own.
 const CONTROL: [&str; 32] = [
@@ -25,7 +28,7 @@ impl Json {
     pub fn new(columns: &[Column]) -> Self {
         let keys = columns.iter().enumerate().map(|(index, column)| {
             let mut key = String::from(if index == 0 { "{" } else { "," });
-            let Ok(()) = pushed::<Infallible>(&mut key, |emit| quoted(&column.name, emit));
+            push_quoted(&column.name, &mut key);
             key.push(':');
             key
         });
@@ -33,23 +36,31 @@ impl Json {
     }
 }
 
-impl Format for Json {
-    fn begin(&mut self, out: &mut impl Write) -> std::io::Result<()> {
+impl Json {
+    /// Writes what stands before the first row.
+    pub fn begin(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(b"[")
     }
 
-    fn begin_row(&mut self, out: &mut impl Write) -> std::io::Result<()> {
+    /// Writes what stands before the first cell of a row.
+    pub fn begin_row(&mut self, out: &mut impl Write) -> Result<()> {
         let before = if std::mem::replace(&mut self.first, false) { "\n" } else { ",\n" };
         out.write_all(before.as_bytes())
     }
 
-    fn cell(&mut self, column: usize, cell: Cell<'_>, out: &mut impl Write) -> std::io::Result<()> {
+    /// Writes one cell.
+    pub fn cell(&self, column: usize, cell: Cell<'_>, out: &mut impl Write) -> Result<()> {
         out.write_all(self.keys[column].as_bytes())?;
         match cell {
             Cell::Null => out.write_all(b"null"),
-            Cell::Bare(text) => out.write_all(text.as_bytes()),
-            Cell::Text(text) => quoted(text, &mut |piece| out.write_all(piece.as_bytes())),
-            Cell::Token(text) => compacted(text, &mut |piece| out.write_all(piece.as_bytes())),
+            Cell::Bare(text) | Cell::Token(text) => out.write_all(text.as_bytes()),
+            Cell::Plain(text) => {
+                out.write_all(b"\"")?;
+                out.write_all(text.as_bytes())?;
+                out.write_all(b"\"")
+            }
+            Cell::Text(text) => quoted(text, |piece| out.write_all(piece.as_bytes())),
+            Cell::LargeToken(text) => compacted(text, |piece| out.write_all(piece.as_bytes())),
             Cell::Hex(bytes) => {
                 out.write_all(b"\"\\\\x")?;
                 write_hex(bytes, out)?;
@@ -58,28 +69,38 @@ impl Format for Json {
         }
     }
 
-    fn end_row(&mut self, out: &mut impl Write) -> std::io::Result<()> {
+    /// Writes what stands after the last cell of a row.
+    pub fn end_row(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(if self.keys.is_empty() { b"{}" } else { b"}" })
     }
 
-    fn end(&mut self, out: &mut impl Write) -> std::io::Result<()> {
+    /// Writes what stands after the last row.
+    pub fn end(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(if self.first { b"]\n" } else { b"\n]\n" })
     }
 }
 
-/// Takes the pieces of a text one after the other.
-pub(super) type Emit<'e, E> = &'e mut dyn FnMut(&str) -> Result<(), E>;
-
-/// Appends to a string what `write` emits.
-pub(super) fn pushed<E>(out: &mut String, write: impl FnOnce(Emit<'_, E>) -> Result<(), E>) -> Result<(), E> {
-    write(&mut |piece| {
+/// Appends a JSON string.
+pub(super) fn push_quoted(text: &str, out: &mut String) {
+    let Ok(()) = quoted::<Infallible>(text, |piece| {
         out.push_str(piece);
         Ok(())
-    })
+    });
+}
+
+/// Appends a JSON token without the white space between its parts.
+pub(super) fn push_compacted(token: &str, out: &mut String) {
+    let Ok(()) = compacted::<Infallible>(token, |piece| {
+        out.push_str(piece);
+        Ok(())
+    });
 }
 
 /// Emits a JSON string, escaped as PostgreSQL escapes it.
-pub(super) fn quoted<E>(text: &str, emit: Emit<'_, E>) -> Result<(), E> {
+fn quoted<E>(
+    text: &str,
+    mut emit: impl FnMut(&str) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     emit("\"")?;
     let mut rest = text;
     loop {
@@ -114,7 +135,10 @@ fn plain_bytes(bytes: &[u8]) -> usize {
 /// Emits a JSON token without the white space between its parts.
 ///
 /// It leaves numbers, escapes and doubled keys alone and knows no depth, so that no document is too deep for it.
-pub(super) fn compacted<E>(token: &str, emit: Emit<'_, E>) -> Result<(), E> {
+pub(super) fn compacted<E>(
+    token: &str,
+    mut emit: impl FnMut(&str) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     let bytes = token.as_bytes();
     let mut start = 0;
     let mut at = 0;
@@ -167,7 +191,7 @@ mod tests {
 
     fn compact(token: &str) -> String {
         let mut out = String::new();
-        let Ok(()) = pushed::<Infallible>(&mut out, |emit| compacted(token, emit));
+        push_compacted(token, &mut out);
         out
     }
 
@@ -188,7 +212,7 @@ mod tests {
     fn every_control_character_is_escaped_as_serde_reads_it() {
         let text: String = (0..0x90u8).map(char::from).chain("é😀\u{2028}".chars()).collect();
         let mut out = String::new();
-        let Ok(()) = pushed::<Infallible>(&mut out, |emit| quoted(&text, emit));
+        push_quoted(&text, &mut out);
         assert!(out.bytes().all(|byte| byte >= b' '));
         assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
     }

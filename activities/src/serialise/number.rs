@@ -18,9 +18,16 @@ const NUMERIC_MINUS_INFINITY: u16 = 0xF000;
 const GROUP: usize = 4;
 
 pub(super) fn push_int(value: i64, out: &mut String) -> Shape {
-    // Writing to a string cannot fail.
-    let _ = write!(out, "{value}");
+    out.push_str(itoa::Buffer::new().format(value));
     Shape::Bare
+}
+
+/// Appends a number with zeros before it, up to `width` digits; no part of a value is padded to more than nine.
+pub(super) fn push_padded(value: u64, width: usize, out: &mut String) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(value);
+    out.push_str("000000000".get(..width.saturating_sub(digits.len())).unwrap_or_default());
+    out.push_str(digits);
 }
 
 pub(super) fn push_float4(value: f32, out: &mut String) -> Shape {
@@ -139,9 +146,9 @@ pub(super) fn push_numeric(bytes: &[u8], out: &mut String) -> Result<Shape, Unre
     if weight < 0 {
         out.push('0');
     } else {
-        let _ = write!(out, "{}", digit(0)?);
+        push_int(digit(0)?.into(), out);
         for position in 1..=weight {
-            let _ = write!(out, "{:04}", digit(position)?);
+            push_padded(digit(position)?.into(), GROUP, out);
         }
     }
     let mut decimals = usize::from(scale);
@@ -151,7 +158,7 @@ pub(super) fn push_numeric(bytes: &[u8], out: &mut String) -> Result<Shape, Unre
     let mut position = weight + 1;
     while decimals > 0 {
         let start = out.len();
-        let _ = write!(out, "{:04}", digit(position)?);
+        push_padded(digit(position)?.into(), GROUP, out);
         out.truncate(start + decimals.min(GROUP));
         decimals = decimals.saturating_sub(GROUP);
         position += 1;

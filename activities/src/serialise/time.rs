@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::value::{Shape, Unreadable};
+use super::{
+    number::push_padded,
+    value::{Shape, Unreadable},
+};
 
 /// Days from 0000-03-01 to 2000-01-01 in the proleptic Gregorian calendar.
 const EPOCH_DAYS: i64 = 730_425;
@@ -130,18 +133,6 @@ fn push_clock(microseconds: u64, out: &mut String) {
             out.pop();
         }
     }
-}
-
-fn push_padded(value: u64, width: usize, out: &mut String) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    let mut rest = value;
-    while rest > 0 || at > digits.len() - width {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    out.extend(digits[at..].iter().map(|&digit| char::from(digit)));
 }
 
 #[cfg(test)]

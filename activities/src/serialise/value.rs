@@ -3,6 +3,7 @@
 use super::{
     ValueKind,
     array::push_array,
+    json::push_compacted,
     network::push_inet,
     number::{push_float4, push_float8, push_int, push_numeric},
     time::{push_date, push_interval, push_time, push_timestamp},
@@ -19,16 +20,20 @@ pub enum Cell<'v> {
     Null,
     /// A number or a boolean, as JSON writes it.
     Bare(&'v str),
+    /// The contents of what JSON writes as a string, with nothing that either format would have to quote.
+    Plain(&'v str),
     /// The contents of what JSON writes as a string.
     Text(&'v str),
-    /// A JSON token; white space between its parts is not yet removed.
+    /// A JSON token, without white space between its parts.
     Token(&'v str),
+    /// A large JSON token; white space between its parts is not yet removed.
+    LargeToken(&'v str),
     /// A large `bytea`, whose text is `\\x` and two digits for each byte, none of which needs quoting.
     Hex(&'v [u8]),
 }
 
-/// From this size on the text of a `bytea` is not made as a whole: it has twice its bytes, in each format.
-const LARGE_BYTEA: usize = 1 << 20;
+/// From this size on what is written of a value is not made as a whole, but in pieces while it is written.
+const LARGE_VALUE: usize = 1 << 20;
 
 /// Bytes of a large `bytea` that become text at a time.
 const HEX_BYTES: usize = 4 << 10;
@@ -54,7 +59,11 @@ impl<'v> Cell<'v> {
     pub fn text(&self) -> Option<&'v str> {
         match *self {
             Self::Null | Self::Hex(_) => None,
-            Self::Bare(text) | Self::Text(text) | Self::Token(text) => Some(text),
+            Self::Bare(text)
+            | Self::Plain(text)
+            | Self::Text(text)
+            | Self::Token(text)
+            | Self::LargeToken(text) => Some(text),
         }
     }
 }
@@ -74,16 +83,18 @@ pub fn decode<'v>(
 ) -> Result<Cell<'v>, Unreadable> {
     match kind {
         ValueKind::Text => Ok(Cell::Text(utf8(bytes)?)),
-        ValueKind::Json => Ok(token(utf8(bytes)?)),
-        ValueKind::Jsonb => Ok(token(jsonb(bytes)?)),
+        ValueKind::Json => Ok(token(utf8(bytes)?, scratch)),
+        ValueKind::Jsonb => Ok(token(jsonb(bytes)?, scratch)),
         ValueKind::Array(element) => {
             push_array(element, bytes, scratch)?;
             Ok(Cell::Token(scratch))
         }
-        ValueKind::Bytea if bytes.len() >= LARGE_BYTEA => Ok(Cell::Hex(bytes)),
+        ValueKind::Bytea if bytes.len() >= LARGE_VALUE => Ok(Cell::Hex(bytes)),
         _ => match push(kind, bytes, scratch)? {
             Shape::Bare => Ok(Cell::Bare(scratch)),
-            Shape::Quoted => Ok(Cell::Text(scratch)),
+            // A backslash, which JSON escapes, begins this one alone.
+            Shape::Quoted if *kind == ValueKind::Bytea => Ok(Cell::Text(scratch)),
+            Shape::Quoted => Ok(Cell::Plain(scratch)),
         },
     }
 }
@@ -144,9 +155,16 @@ pub(super) fn jsonb(bytes: &[u8]) -> Result<&str, Unreadable> {
     }
 }
 
-fn token(text: &str) -> Cell<'_> {
+fn token<'v>(text: &'v str, scratch: &'v mut String) -> Cell<'v> {
     let token = text.trim_matches([' ', '\t', '\n', '\r']);
-    if token == "null" { Cell::Null } else { Cell::Token(token) }
+    if token == "null" {
+        Cell::Null
+    } else if token.len() >= LARGE_VALUE {
+        Cell::LargeToken(token)
+    } else {
+        push_compacted(token, scratch);
+        Cell::Token(scratch)
+    }
 }
 
 /// `bytea_output = hex`
@@ -178,6 +196,15 @@ mod tests {
     }
 
     #[test]
+    fn a_small_token_loses_its_white_space_here_and_a_large_one_when_it_is_written() {
+        assert_eq!(text(ValueKind::Jsonb, b"\x01[1, 2]").unwrap(), "Token(\"[1,2]\")");
+        let large = format!("[1, \"{}\"]", "a".repeat(LARGE_VALUE));
+        let mut scratch = String::new();
+        let cell = decode(&ValueKind::Json, large.as_bytes(), &mut scratch);
+        assert_eq!(cell, Ok(Cell::LargeToken(&large)));
+    }
+
+    #[test]
     fn a_large_bytea_is_written_as_a_small_one_is() {
         for length in [HEX_BYTES - 1, HEX_BYTES, 3 * HEX_BYTES + 1] {
             let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
@@ -188,7 +215,7 @@ mod tests {
             assert_eq!(whole.as_bytes(), pieces);
             assert_eq!(whole.len(), hex_length(&bytes));
         }
-        let large = vec![7; LARGE_BYTEA];
+        let large = vec![7; LARGE_VALUE];
         assert_eq!(decode(&ValueKind::Bytea, &large, &mut String::new()), Ok(Cell::Hex(&large)));
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{PEERS, table::Table};
+use super::{HUNDREDS, MANY, PEERS, table::Table};
 use crate::scale;
 
 /// Memory of a worker without an export, and what an export's queues take at most, in MiB.
@@ -103,7 +103,14 @@ impl Goals {
         let requests = requests as f64;
         let per_request = |seconds: f64| seconds * 1000.0 / requests;
         let activity = table.median("activity to the store", |cost| cost.own).map(per_request);
-        self.at_most("P5 CPU", 5.0, activity, "CPU milliseconds of the worker for a small account");
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let hundred = table.last(HUNDREDS).map(|cost| cost.own * 1000.0 / cost.did.count as f64);
+        self.at_most(
+            "P5 CPU",
+            5.0,
+            hundred,
+            "CPU milliseconds of the worker for an account of about 100 rows",
+        );
         self.at_most(
             "P5 round trips",
             12.0,
@@ -122,7 +129,8 @@ impl Goals {
             orchestration,
             "CPU milliseconds a request of Temporal's server and of the worker beyond the activity",
         );
-        let grown = table.last("activity to the store").and_then(|cost| {
+        let most = table.last(MANY).or_else(|| table.last("activity to the store"));
+        let grown = most.and_then(|cost| {
             let early = cost.did.early_mebibytes?;
             #[expect(clippy::cast_precision_loss, reason = "a ratio")]
             Some(cost.did.late_mebibytes as f64 / early as f64)
@@ -131,8 +139,14 @@ impl Goals {
             "P8",
             1.1,
             grown,
-            "memory after the last small account over that after the thousandth, without Temporal",
+            "memory after the last of many small accounts over that after the thousandth, without Temporal",
         );
+    }
+
+    /// Reads what the enormous account took.
+    pub(super) fn enormous(&mut self, table: &Table, name: &str) {
+        let what = "MiB of memory at most, one export of ten times the runs";
+        self.at_most("P3 enormous account", 128.0, mebibytes(table, name), what);
     }
 
     /// Writes the summary.

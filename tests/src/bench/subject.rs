@@ -17,6 +17,9 @@ pub(super) const SESSION: &str = "-c enable_sort=off -c TimeZone=UTC -c DateStyl
 /// Of whom there are small requests: accounts that share nothing with those that were made heavier.
 const SMALL_ROWS: i64 = 1000;
 
+/// How far from a hundred rows an account may be to count as one of a hundred.
+const NEAR_A_HUNDRED: i64 = 50;
+
 /// The accounts of the bench.
 pub(super) struct Accounts {
     /// Has its own row and nothing more.
@@ -34,6 +37,8 @@ pub(super) struct Accounts {
     /// Small ones, with their mean of rows.
     pub(super) small: Vec<Uuid>,
     pub(super) small_rows: f64,
+    /// Those of them that have about a hundred.
+    pub(super) hundreds: Vec<Uuid>,
 }
 
 /// Adds to what was seeded what only the bench needs.
@@ -54,7 +59,7 @@ pub(super) async fn accounts(owner: &mut PgConnection) -> anyhow::Result<Account
     for (user, runs, cell) in
         [(ten_thousand, 10_000i64, 0i32), (cells, 200, 1 << 20), (large_cell, 1, 64 << 20)]
     {
-        make(owner, heavy, user, runs, cell).await.context("failed to make an account of the bench")?;
+        make(owner, heavy, user, runs, cell, 1).await.context("failed to make an account of the bench")?;
     }
     sqlx::raw_sql("analyze").execute(&mut *owner).await.context("failed to analyze")?;
     let sizes = "with mine as (
@@ -74,15 +79,32 @@ pub(super) async fn accounts(owner: &mut PgConnection) -> anyhow::Result<Account
     sizes.sort_unstable_by_key(|(user, rows)| ((rows - 100).abs(), *user));
     let hundred = sizes.first().context("no account has about a hundred rows")?.0;
     sizes.truncate(2000);
+    let hundreds = sizes.iter().filter(|(_, rows)| (rows - 100).abs() <= NEAR_A_HUNDRED);
+    let hundreds = hundreds.map(|(user, _)| *user).collect();
     let small = sizes.iter().map(|(user, _)| *user).collect();
     #[expect(clippy::cast_precision_loss, reason = "a mean")]
     let small_rows = sizes.iter().map(|(_, rows)| rows).sum::<i64>() as f64 / sizes.len() as f64;
-    Ok(Accounts { empty, hundred, ten_thousand, heavy, cells, large_cell, small, small_rows })
+    Ok(Accounts { empty, hundred, ten_thousand, heavy, cells, large_cell, small, small_rows, hundreds })
 }
 
-/// Makes an account with one project, whose runs are those of the heavy account once more; with `cell` their log has
-/// so many bytes.
-async fn make(owner: &mut PgConnection, like: Uuid, user: Uuid, runs: i64, cell: i32) -> sqlx::Result<()> {
+/// Makes the account whose memory is measured, with so many times the runs of the heavy one.
+pub(super) async fn enormous(owner: &mut PgConnection, heavy: Uuid, times: i64) -> anyhow::Result<Uuid> {
+    let user = Uuid::from_u128(0xbe_0000_0000_0000_0000_0000_0000_0000 + 10_000_000);
+    make(owner, heavy, user, i64::MAX, 0, times).await.context("failed to make the enormous account")?;
+    sqlx::raw_sql("analyze").execute(owner).await.context("failed to analyze")?;
+    Ok(user)
+}
+
+/// Makes an account with one project, whose runs are those of the heavy account so many times more, up to `runs` of
+/// them; with `cell` their log has so many bytes.
+async fn make(
+    owner: &mut PgConnection,
+    like: Uuid,
+    user: Uuid,
+    runs: i64,
+    cell: i32,
+    times: i64,
+) -> sqlx::Result<()> {
     sqlx::query(
         "insert into public.users select (jsonb_populate_record(u, jsonb_build_object('id', $2, 'email', $2 || '@example.com',
             'api_token', 'tok_' || $2))).* from public.users u where u.id = $1",
@@ -100,16 +122,19 @@ async fn make(owner: &mut PgConnection, like: Uuid, user: Uuid, runs: i64, cell:
     .execute(&mut *owner)
     .await?;
     sqlx::query(
-        "insert into public.pipeline_runs select (jsonb_populate_record(r, jsonb_build_object('id', md5(r.id::text || $2)::uuid,
+        "insert into public.pipeline_runs select (jsonb_populate_record(r, jsonb_build_object('id', md5(r.id::text || $2 || again)::uuid,
             'project_id', $2, 'number', row_number() over ())
             || case when $4 > 0 then jsonb_build_object('log_excerpt',
                 repeat(md5(r.id::text) || e' a line of a log, with \"quotes\" and ünïcode\\n', $4 / 78)) else '{}' end)).*
-         from public.pipeline_runs r join public.projects p on p.id = r.project_id where p.owner_id = $1 and r.number >= 1000 limit $3",
+         from generate_series(1, $5) again
+         cross join public.pipeline_runs r join public.projects p on p.id = r.project_id
+         where p.owner_id = $1 and r.number >= 1000 limit $3",
     )
     .bind(like)
     .bind(user)
     .bind(runs)
     .bind(cell)
+    .bind(times)
     .execute(owner)
     .await
     .map(drop)
