@@ -13,7 +13,8 @@ pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
         let Ok(stat) = process.stat() else { continue };
         let ended = u64::try_from(stat.cutime + stat.cstime).unwrap_or(0);
         ticks += stat.utime + stat.stime + ended;
-        for thread in process.tasks().context("failed to list the threads of a process")?.flatten() {
+        let Ok(threads) = process.tasks() else { continue };
+        for thread in threads.flatten() {
             family.extend(
                 thread.children().unwrap_or_default().into_iter().filter_map(|pid| i32::try_from(pid).ok()),
             );
