@@ -119,9 +119,9 @@ pub struct ArchiveWriter<R> {
     csv: Running<Box<Lane>>,
     queue: mpsc::Sender<Work<R>>,
     room: Arc<Semaphore>,
-    batch: Vec<R>,
+    /// Rows that were not yet handed over, of one entity or of several small ones.
+    batch: Vec<(usize, R)>,
     batch_bytes: usize,
-    columns: usize,
     pulse: Pulse,
 }
 
@@ -162,35 +162,26 @@ impl<R: Row> ArchiveWriter<R> {
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
             batch: Vec::new(),
             batch_bytes: 0,
-            columns: 0,
             pulse: pulse.clone(),
         })
     }
 
-    /// Begins the entity with this index; entities come in the order of the contents, none is left out.
-    pub async fn begin_entity(&mut self, index: usize) -> anyhow::Result<()> {
-        self.columns = self.contents.entities.get(index).map_or(0, |entity| entity.columns.len());
-        self.send(Work::Begin(index)).await
-    }
-
-    /// Adds a row to the entity. Waits while the threads have enough to do.
-    pub async fn row(&mut self, row: R) -> anyhow::Result<()> {
-        for column in 0..self.columns {
+    /// Adds a row to the entity with this index. Waits while the threads have enough to do.
+    ///
+    /// Entities come in the order of the contents; one that gets no row has empty files.
+    pub async fn row(&mut self, entity: usize, row: R) -> anyhow::Result<()> {
+        let columns = self.contents.entities.get(entity).map_or(0, |entity| entity.columns.len());
+        for column in 0..columns {
             self.batch_bytes += row.value(column)?.map_or(0, <[u8]>::len);
         }
         self.batch_bytes += ROW_OVERHEAD_BYTES;
-        self.batch.push(row);
+        self.batch.push((entity, row));
         if self.batch_bytes < BATCH_BYTES { Ok(()) } else { self.hand_over().await }
-    }
-
-    /// Ends the entity.
-    pub async fn end_entity(&mut self) -> anyhow::Result<()> {
-        self.hand_over().await?;
-        self.send(Work::End).await
     }
 
     /// Joins the formats, adds the manifest and digests the archive.
     pub async fn finish(mut self) -> anyhow::Result<Archive> {
+        self.hand_over().await?;
         self.send(Work::Finish).await?;
         let ended = futures::future::join3(&mut self.rows, &mut self.json, &mut self.csv).await;
         let (counts, json, csv) = match ended {

@@ -21,12 +21,10 @@ pub async fn write_archive(
     let contents = describe(&snapshot, claim, steps);
     let mut writer = ArchiveWriter::create(contents, &steps.spool, pulse)?;
     for entity in 0..snapshot.plan.entities.len() {
-        writer.begin_entity(entity).await?;
         let mut rows = snapshot.rows(entity, pulse)?;
         while let Some(row) = rows.next().await? {
-            writer.row(row).await?;
+            writer.row(entity, row).await?;
         }
-        writer.end_entity().await?;
     }
     snapshot.close().await?;
     writer.finish().await

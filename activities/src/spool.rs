@@ -5,7 +5,7 @@
 
 use std::{
     fs::{DirBuilder, File},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, BufWriter, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{
@@ -85,7 +85,7 @@ impl Share {
                 || format!("failed to create a file in the spool `{}`", self.spool.directory.display()),
             )?;
         let hold = Hold { share: self.clone(), bytes: 0 };
-        Ok(SpoolFile { file, position: 0, hold })
+        Ok(SpoolFile { file: BufWriter::new(file), position: 0, hold })
     }
 
     fn take(&self, bytes: u64) -> Result<(), Refusal> {
@@ -156,29 +156,39 @@ pub fn named(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// A file of the spool; each write beats the attempt's pulse and ends when it is cancelled.
+/// A file of the spool; each write beats the attempt's pulse and ends when it is cancelled. Small writes are gathered: a
+/// zip has a dozen of two or four bytes for each entry.
 ///
 /// After the first refused write all files of the attempt swallow what is written to them: a zip writer that is dropped
 /// still tries to finish its archive, and would print its failure. [`into_parts`](Self::into_parts) does not give such a
 /// file out.
 #[derive(Debug)]
 pub struct SpoolFile {
-    file: File,
+    file: BufWriter<File>,
     position: u64,
     hold: Hold,
 }
 
 impl SpoolFile {
     /// Gives the file itself, and what keeps its part of the quota.
-    pub fn into_parts(self) -> anyhow::Result<(File, Hold)> {
-        match self.refused().get() {
-            None => Ok((self.file, self.hold)),
-            Some(refusal) => Err(Failure::from(*refusal).into()),
+    pub fn into_parts(mut self) -> anyhow::Result<(File, Hold)> {
+        self.flush()?;
+        if let Some(refusal) = self.refused().get() {
+            return Err(Failure::from(*refusal).into());
         }
+        Ok((self.file.into_parts().0, self.hold))
     }
 
     fn refused(&self) -> &OnceLock<Refusal> {
         &self.hold.share.refused
+    }
+
+    /// After an error of the disk nothing more is written.
+    fn failed(&self, error: io::Error) -> io::Error {
+        if error.kind() != io::ErrorKind::Interrupted {
+            let _ = self.refused().set(Refusal::Full);
+        }
+        error
     }
 
     fn refuse(&self, refusal: Refusal) -> io::Error {
@@ -201,28 +211,24 @@ impl Write for SpoolFile {
             self.hold.share.take(growth).map_err(|refusal| self.refuse(refusal))?;
             self.hold.bytes += growth;
         }
-        match self.file.write(bytes) {
-            Ok(written) => {
-                self.position += written as u64;
-                self.hold.share.pulse.beat(written as u64);
-                Ok(written)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
-            Err(error) => {
-                let _ = self.refused().set(Refusal::Full);
-                Err(error)
-            }
-        }
+        let written = self.file.write(bytes).map_err(|error| self.failed(error))?;
+        self.position += written as u64;
+        self.hold.share.pulse.beat(written as u64);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        if self.refused().get().is_some() {
+            return Ok(());
+        }
+        self.file.flush().map_err(|error| self.failed(error))
     }
 }
 
 impl Read for SpoolFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
+        self.flush()?;
+        let read = self.file.get_mut().read(buffer)?;
         self.position += read as u64;
         Ok(read)
     }
@@ -233,7 +239,12 @@ impl Seek for SpoolFile {
         if self.refused().get().is_some() && !matches!(to, SeekFrom::Start(_)) {
             return Ok(self.position);
         }
-        self.position = self.file.seek(to)?;
+        self.flush()?;
+        self.position = self.file.get_mut().seek(to)?;
+        Ok(self.position)
+    }
+
+    fn stream_position(&mut self) -> io::Result<u64> {
         Ok(self.position)
     }
 }

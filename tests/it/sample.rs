@@ -56,11 +56,9 @@ pub(crate) async fn write<R: Row>(contents: Contents, rows: Vec<Vec<R>>, path: &
     let spool = Spool::new(&path.with_extension("spool"), 1 << 32).unwrap();
     let mut writer = ArchiveWriter::create(contents, &spool, &Pulse::default()).unwrap();
     for (index, rows) in rows.into_iter().enumerate() {
-        writer.begin_entity(index).await.unwrap();
         for row in rows {
-            writer.row(row).await.unwrap();
+            writer.row(index, row).await.unwrap();
         }
-        writer.end_entity().await.unwrap();
     }
     let archive = writer.finish().await.unwrap();
     let mut source = &archive.file;

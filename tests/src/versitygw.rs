@@ -79,6 +79,7 @@ impl Versitygw {
             &port,
             "--health",
             "/health",
+            "--keep-alive",
             "--quiet",
             "posix",
             "--sidecar",

@@ -5,7 +5,7 @@ use std::{
     sync::mpsc::SyncSender,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, ensure};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
@@ -20,62 +20,99 @@ use crate::{
 
 /// What the thread is told.
 pub(super) enum Work<R> {
-    /// The rows that follow are of this entity.
-    Begin(usize),
-    /// Rows, and the part of the queue that they take, given back when they are written.
-    Rows(Vec<R>, OwnedSemaphorePermit),
-    /// The entity has no more rows.
-    End,
-    /// All entities are written. A queue that ends without it was given up.
+    /// Rows, each with the index of its entity, and the part of the queue that they take.
+    Rows(Vec<(usize, R)>, OwnedSemaphorePermit),
+    /// There are no more rows. A queue that ends without it was given up.
     Finish,
 }
 
 /// Writes the rows as they come and hands their text to the lanes; gives what was counted in the CSV of each entity.
+///
+/// Entities come in their order; one without rows is written too.
 pub(super) fn write_rows<R: Row>(
     contents: &Contents,
     mut queue: mpsc::Receiver<Work<R>>,
     lanes: Files<SyncSender<Piece>>,
 ) -> anyhow::Result<Vec<Csv>> {
-    let pseudonyms = Pseudonyms::new(&contents.pseudonym_salt, contents.user_id)?;
-    let text = |lane| BufWriter::with_capacity(PIECE_BYTES, ToLane(lane));
-    let mut files = Files { json: text(lanes.json), csv: text(lanes.csv) };
-    let mut counts = Vec::new();
+    let mut writer = Writer::new(contents, lanes)?;
     loop {
-        let entity = match queue.blocking_recv() {
-            Some(Work::Begin(index)) => {
-                contents.entities.get(index).with_context(|| format!("there is no entity {index}"))?
-            }
-            Some(Work::Finish) => {
-                files.json.get_ref().send(Piece::Finish)?;
-                files.csv.get_ref().send(Piece::Finish)?;
-                return Ok(counts);
-            }
-            Some(Work::Rows(..) | Work::End) => return Err(anyhow!("rows came outside of an entity")),
-            None => return Err(Failure::Interrupted.into()),
-        };
-        files.json.get_ref().send(Piece::Begin(format!("json/{}.json", entity.name)))?;
-        files.csv.get_ref().send(Piece::Begin(format!("csv/{}.csv", entity.name)))?;
-        let (relation, order) = (entity.relation.clone(), entity.order.clone());
-        let mut serialiser = Serialiser::new(relation, entity.serialised(), order, pseudonyms.clone());
-        serialiser.begin(&mut files)?;
-        let mut count = 0;
-        loop {
-            match queue.blocking_recv() {
-                Some(Work::Rows(rows, _room)) => {
-                    count += rows.len() as u64;
-                    for row in rows {
-                        serialiser.row(&row, &mut files)?;
-                    }
+        match queue.blocking_recv() {
+            Some(Work::Rows(rows, _room)) => {
+                for (entity, row) in rows {
+                    writer.open(entity)?;
+                    writer.row(&row)?;
                 }
-                Some(Work::End) => break,
-                Some(Work::Begin(_) | Work::Finish) => return Err(anyhow!("an entity was left open")),
-                None => return Err(Failure::Interrupted.into()),
             }
+            Some(Work::Finish) => return writer.finish(),
+            None => return Err(Failure::Interrupted.into()),
         }
-        counts.push(serialiser.end(&mut files)?);
-        for file in [&mut files.json, &mut files.csv] {
+    }
+}
+
+/// The files of the entities, one after the other.
+struct Writer<'c> {
+    contents: &'c Contents,
+    pseudonyms: Pseudonyms,
+    files: Files<BufWriter<ToLane>>,
+    /// The entity that is open, and its rows so far.
+    open: Option<(Serialiser, u64)>,
+    /// What was counted in those that are complete.
+    complete: Vec<Csv>,
+}
+
+impl<'c> Writer<'c> {
+    fn new(contents: &'c Contents, lanes: Files<SyncSender<Piece>>) -> anyhow::Result<Self> {
+        let text = |lane| BufWriter::with_capacity(PIECE_BYTES, ToLane(lane));
+        Ok(Self {
+            contents,
+            pseudonyms: Pseudonyms::new(&contents.pseudonym_salt, contents.user_id)?,
+            files: Files { json: text(lanes.json), csv: text(lanes.csv) },
+            open: None,
+            complete: Vec::new(),
+        })
+    }
+
+    /// Opens the files of an entity, and before them those of the entities that had no rows.
+    fn open(&mut self, entity: usize) -> anyhow::Result<()> {
+        while self.open.is_none() || self.complete.len() < entity {
+            self.close()?;
+            let next = self.contents.entities.get(self.complete.len());
+            let next = next.with_context(|| format!("there is no entity {entity}"))?;
+            self.files.json.get_ref().send(Piece::Begin(format!("json/{}.json", next.name)))?;
+            self.files.csv.get_ref().send(Piece::Begin(format!("csv/{}.csv", next.name)))?;
+            let (relation, order) = (next.relation.clone(), next.order.clone());
+            let serialiser = Serialiser::new(relation, next.serialised(), order, self.pseudonyms.clone());
+            serialiser.begin(&mut self.files)?;
+            self.open = Some((serialiser, 0));
+        }
+        ensure!(self.complete.len() == entity, "rows of entity {entity} came too late");
+        Ok(())
+    }
+
+    fn row(&mut self, row: &impl Row) -> anyhow::Result<()> {
+        let (serialiser, rows) = self.open.as_mut().context("a row came before its entity")?;
+        *rows += 1;
+        serialiser.row(row, &mut self.files)
+    }
+
+    /// Closes the files of the entity that is open.
+    fn close(&mut self) -> anyhow::Result<()> {
+        let Some((serialiser, rows)) = self.open.take() else { return Ok(()) };
+        self.complete.push(serialiser.end(&mut self.files)?);
+        for file in [&mut self.files.json, &mut self.files.csv] {
             file.flush()?;
-            file.get_ref().send(Piece::End(count))?;
+            file.get_ref().send(Piece::End(rows))?;
         }
+        Ok(())
+    }
+
+    fn finish(mut self) -> anyhow::Result<Vec<Csv>> {
+        if let Some(last) = self.contents.entities.len().checked_sub(1) {
+            self.open(last)?;
+        }
+        self.close()?;
+        self.files.json.get_ref().send(Piece::Finish)?;
+        self.files.csv.get_ref().send(Piece::Finish)?;
+        Ok(self.complete)
     }
 }

@@ -60,13 +60,9 @@ fn spool(quota: u64) -> (tempfile::TempDir, Spool) {
 
 async fn write(spool: &Spool, pulse: &Pulse, rows: impl Iterator<Item = Values>) -> anyhow::Result<Archive> {
     let mut writer = ArchiveWriter::create(contents(), spool, pulse)?;
-    writer.begin_entity(0).await?;
     for row in rows {
-        writer.row(row).await?;
+        writer.row(0, row).await?;
     }
-    writer.end_entity().await?;
-    writer.begin_entity(1).await?;
-    writer.end_entity().await?;
     writer.finish().await
 }
 
@@ -183,8 +179,7 @@ async fn a_cancelled_archive_ends_as_interrupted() {
 async fn a_dropped_writer_gives_the_spool_back() {
     let (_directory, spool) = spool(1 << 20);
     let mut writer = ArchiveWriter::create(contents(), &spool, &Pulse::default()).unwrap();
-    writer.begin_entity(0).await.unwrap();
-    writer.row(row(1, &noise(100_000))).await.unwrap();
+    writer.row(0, row(1, &noise(100_000))).await.unwrap();
     drop(writer);
     // The threads end by themselves; the directory's files are theirs until then.
     let given_back = async {
@@ -201,4 +196,14 @@ async fn a_row_larger_than_the_queue_passes_alone() {
     let rows = (0..3).map(|id| row(id, &noise(QUEUE_BYTES * 3)));
     let archive = write(&spool, &Pulse::default(), rows).await.unwrap();
     assert_eq!(archive.row_counts["users"], 3);
+}
+
+#[tokio::test]
+async fn rows_of_an_entity_that_is_complete_are_refused() {
+    let (_directory, spool) = spool(1 << 20);
+    let mut writer = ArchiveWriter::create(contents(), &spool, &Pulse::default()).unwrap();
+    writer.row(1, row(1, "second")).await.unwrap();
+    writer.row(0, row(1, "first")).await.unwrap();
+    let error = writer.finish().await.unwrap_err();
+    assert!(format!("{error:#}").contains("rows of entity 0 came too late"), "{error:#}");
 }
