@@ -280,6 +280,28 @@ mod tests {
     }
 
     #[test]
+    fn small_writes_reach_the_disk_together() {
+        // Calls of this thread alone; other tests run beside it.
+        let calls = || -> u64 {
+            let counts = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+            let count = counts.lines().find_map(|line| line.strip_prefix("syscw: ")).unwrap();
+            count.parse().unwrap()
+        };
+        let (_directory, spool) = spool(1 << 20);
+        let mut file = spool.share(&Pulse::default()).file().unwrap();
+        let before = calls();
+        for written in 0..1000 {
+            assert_eq!(file.stream_position().unwrap(), 4 * written);
+            file.write_all(b"zip!").unwrap();
+        }
+        file.seek(SeekFrom::Start(0)).unwrap();
+        assert!(calls() - before < 5, "{} calls", calls() - before);
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "zip!".repeat(1000));
+    }
+
+    #[test]
     fn one_archive_over_the_quota_is_its_own_fault_and_several_together_are_not() {
         let (_directory, spool) = spool(100);
         let (one, other) = (spool.share(&Pulse::default()), spool.share(&Pulse::default()));
