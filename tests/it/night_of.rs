@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::servers;
 
 /// How long a night of a few requests may take on a busy machine, a killed worker's thirty seconds included.
-pub(crate) const NIGHT: Duration = Duration::from_secs(600);
+pub(crate) const NIGHT: Duration = Duration::from_secs(180);
 /// How long a state may take to come that does not wait for a timeout of Temporal.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 

@@ -39,9 +39,7 @@ impl Csv {
             long_cells: vec![0; columns.len()],
         }
     }
-}
 
-impl Csv {
     /// Writes the header.
     pub fn begin(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(BYTE_ORDER_MARK.as_bytes())?;

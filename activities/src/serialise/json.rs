@@ -34,9 +34,7 @@ impl Json {
         });
         Self { keys: keys.collect(), first: true }
     }
-}
 
-impl Json {
     /// Writes what stands before the first row.
     pub fn begin(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(b"[")
