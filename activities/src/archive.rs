@@ -9,13 +9,7 @@ mod lane;
 mod rows;
 mod texts;
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    os::unix::fs::FileExt as _,
-    pin::Pin,
-    sync::{Arc, mpsc::sync_channel},
-};
+use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt as _, pin::Pin, sync::Arc};
 
 use anyhow::{Context as _, anyhow, ensure};
 use chrono::{DateTime, Utc};
@@ -26,7 +20,7 @@ use zip::ZipWriter;
 
 pub use self::contents::{ColumnContents, Contents, EntityContents, LeftOut, Omitted};
 use self::{
-    lane::{Lane, PIECES, write_files, write_whole},
+    lane::{Lane, write_files, write_whole},
     rows::{Work, write_rows},
 };
 use crate::{
@@ -53,8 +47,8 @@ const QUEUE_MESSAGES: usize = 256;
 /// From this size on a row costs more memory than reading the next one meanwhile saves time.
 const HUGE_BYTES: usize = 8 << 20;
 
-/// What a row takes beside the bytes of its values.
-const ROW_OVERHEAD_BYTES: usize = 128;
+/// What a row takes beside those of its values that may be large; the others are not worth looking at.
+const ROW_OVERHEAD_BYTES: usize = 256;
 
 /// The finished archive is read back in blocks of this size to be hashed; it is still in the page cache.
 const DIGEST_BLOCK_BYTES: usize = 256 << 10;
@@ -131,8 +125,8 @@ impl<R: Row> ArchiveWriter<R> {
         let contents = Arc::new(contents);
         let share = spool.share(pulse);
         let (queue, work) = mpsc::channel(QUEUE_MESSAGES);
-        let (to_json, json_text) = sync_channel(PIECES);
-        let (to_csv, csv_text) = sync_channel(PIECES);
+        let (to_json, json_text) = lane::queue();
+        let (to_csv, csv_text) = lane::queue();
         let rows = {
             let contents = Arc::clone(&contents);
             blocking::run("write the rows", move || {
@@ -143,14 +137,14 @@ impl<R: Row> ArchiveWriter<R> {
             let (contents, share) = (Arc::clone(&contents), share.clone());
             blocking::run("write the JSON files", move || {
                 let lane = begin_archive(&contents, &share)?;
-                write_files(&contents, lane, &share, json_text).map(Box::new).map_err(named)
+                write_files(&contents, lane, &share, &json_text).map(Box::new).map_err(named)
             })
         };
         let csv = {
             let contents = Arc::clone(&contents);
             blocking::run("write the CSV files", move || {
                 let lane = Lane { zip: ZipWriter::new(share.file()?), files: Vec::new() };
-                write_files(&contents, lane, &share, csv_text).map(Box::new).map_err(named)
+                write_files(&contents, lane, &share, &csv_text).map(Box::new).map_err(named)
             })
         };
         Ok(Self {
@@ -170,9 +164,11 @@ impl<R: Row> ArchiveWriter<R> {
     ///
     /// Entities come in the order of the contents; one that gets no row has empty files.
     pub async fn row(&mut self, entity: usize, row: R) -> anyhow::Result<()> {
-        let columns = self.contents.entities.get(entity).map_or(0, |entity| entity.columns.len());
-        for column in 0..columns {
-            self.batch_bytes += row.value(column)?.map_or(0, <[u8]>::len);
+        let columns = self.contents.entities.get(entity).map_or(&[][..], |entity| &entity.columns);
+        for (index, contents) in columns.iter().enumerate() {
+            if contents.column.kind.may_be_large() {
+                self.batch_bytes += row.value(index)?.map_or(0, <[u8]>::len);
+            }
         }
         self.batch_bytes += ROW_OVERHEAD_BYTES;
         self.batch.push((entity, row));

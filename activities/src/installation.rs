@@ -65,7 +65,8 @@ pub async fn standing(store: &Store, id: Uuid) -> anyhow::Result<Standing> {
     }
     let written = write(store, id, Some("*")).await;
     match (written, look(store, id).await?) {
-        // Read back even after a good answer: a store that ignores the condition lets two writers both succeed.
+        // Read back even after a good answer: a store may ignore the condition, or look and write in two steps, and let
+        // two writers both succeed. The sweep looks again before it deletes anything.
         (Ok(()), Some(Standing::Ours)) => Ok(Standing::Written),
         (_, Some(standing)) => Ok(standing),
         (Err(error), None) => Err(error),

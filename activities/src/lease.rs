@@ -33,7 +33,8 @@ pub async fn keep(
     pulse: &Pulse,
     heartbeat: Heartbeat<'_>,
 ) -> Failure {
-    let mut ticks = tokio::time::interval(TICK);
+    // A small request is done before the first tick, and costs Temporal no heartbeat.
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut moved, mut moved_at, mut tick) = (pulse.moved(), Instant::now(), 0_u32);
     loop {

@@ -16,9 +16,9 @@ use std::io::Write;
 
 use sqlx::{Row as _, ValueRef as _, postgres::PgRow, postgres::PgValueFormat};
 
+use self::json::Json;
 pub use self::{
     csv::{Csv, EXCEL_CELL_CHARACTERS, neutralised, write_text_record},
-    json::Json,
     value::{Cell, Unreadable, decode},
 };
 use crate::{failure::Failure, pseudonym::Pseudonyms};
@@ -73,6 +73,11 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
+    /// Tells whether a value may be larger than a few dozen bytes.
+    pub fn may_be_large(&self) -> bool {
+        matches!(self, Self::Numeric | Self::Text | Self::Bytea | Self::Json | Self::Jsonb | Self::Array(_))
+    }
+
     /// Tells whether both formats hold the JSON token itself.
     pub fn is_json_class(&self) -> bool {
         matches!(self, Self::Json | Self::Jsonb | Self::Array(_))

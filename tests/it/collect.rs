@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -14,19 +13,13 @@ use export_activities::{
     pulse::Pulse,
     serialise::{Row as _, ValueKind},
 };
-use export_tests::{
-    platform::{self, SeedOptions, Seeded},
-    round_trips::counting_proxy,
-};
+use export_tests::platform::{self, SeedOptions, Seeded};
 use sqlx::{PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{
-    installation_of,
-    support::{Database, database},
-};
+use crate::support::{Database, database};
 
-async fn reference(options: SeedOptions) -> (Database, Catalogue, Seeded) {
+pub(crate) async fn reference(options: SeedOptions) -> (Database, Catalogue, Seeded) {
     let database = database().await;
     platform::create(&database.owner).await.unwrap();
     let catalogue = Catalogue::builtin().unwrap();
@@ -39,11 +32,11 @@ fn account(user_id: Uuid) -> Account {
     Account { request_id: Uuid::new_v4(), user_id }
 }
 
-async fn open(source: &PgPool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<Snapshot> {
+pub(crate) async fn open(source: &PgPool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<Snapshot> {
     collect::open(source, catalogue, &account(user), &Pulse::default()).await
 }
 
-async fn rows(snapshot: &mut Snapshot, entity: usize) -> Vec<PgRow> {
+pub(crate) async fn rows(snapshot: &mut Snapshot, entity: usize) -> Vec<PgRow> {
     let pulse = Pulse::default();
     let mut rows = snapshot.rows(entity, &pulse).unwrap();
     let mut all = Vec::new();
@@ -342,27 +335,6 @@ async fn a_cancelled_read_stops_as_interrupted() {
         panic!("a cancelled attempt opened a snapshot")
     };
     assert_eq!(failure::judge(&error).class, Class::Interrupted);
-}
-
-#[tokio::test]
-async fn a_small_account_costs_eight_round_trips_on_a_warm_connection() {
-    let (database, catalogue, seeded) = reference(SeedOptions::default()).await;
-    let (url, trips) = counting_proxy(&database.read_url).await.unwrap();
-    let source = installation_of::source(&url.into(), 1);
-    let mut counts = Vec::new();
-    for _ in 0..3 {
-        // Wait until the connection is back in the pool, so that its own question is not counted.
-        source.acquire().await.unwrap();
-        let before = trips.load(Ordering::SeqCst);
-        let mut snapshot = open(&source, &catalogue, seeded.heavy).await.unwrap();
-        for entity in 0..5 {
-            rows(&mut snapshot, entity).await;
-        }
-        snapshot.close().await.unwrap();
-        counts.push(trips.load(Ordering::SeqCst) - before);
-    }
-    // Begin with the check, keys, five entities, commit; the pool asks once more when it takes a connection back.
-    assert!(counts[1] <= 9 && counts[2] <= 9, "{counts:?}");
 }
 
 #[tokio::test]

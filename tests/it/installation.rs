@@ -67,14 +67,21 @@ async fn a_mark_that_is_no_id_is_foreign() {
 }
 
 #[tokio::test]
-async fn of_two_that_mark_a_bucket_together_exactly_one_has_it() {
-    let config = real_store().await;
+async fn of_two_that_mark_a_bucket_together_the_first_has_it() {
+    let (faulty, config, _folder) = faulty_store().await;
     let store = connect(&config).await;
-    let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
-    let (first, second) = tokio::join!(standing(&store, one), standing(&store, other));
-    let (first, second) = (first.unwrap(), second.unwrap());
-    let winners = [first, second].iter().filter(|standing| standing.require_ours(&store).is_ok()).count();
-    assert_eq!(winners, 1, "{first:?} {second:?}");
+    let (first, late) = (Uuid::new_v4(), Uuid::new_v4());
+    // Both have seen a bucket without a mark, and the one that asked earlier writes later.
+    faulty.fail("PutObject", 1, Fault::Hold);
+    let held = {
+        let store = store.clone();
+        tokio::spawn(async move { standing(&store, late).await })
+    };
+    faulty.wait_in_flight("PutObject", 1).await.unwrap();
+    assert_eq!(standing(&store, first).await.unwrap(), Standing::Written);
+    faulty.release();
+    assert_eq!(held.await.unwrap().unwrap(), Standing::Foreign(Some(first)));
+    assert_eq!(look(&store, first).await.unwrap(), Some(Standing::Ours));
 }
 
 #[tokio::test]

@@ -1,18 +1,21 @@
 //! Exports are kind to the source: nothing is sorted on its disk, a DBA sees each one and may stop it.
 
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use export_tests::{
     platform::{self, SeedOptions},
     postgres::Role,
+    round_trips::counting_proxy,
     shared::stack,
     wait,
 };
 use export_workflows::contract::Outcome;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use secrecy::ExposeSecret as _;
+use sqlx::{AssertSqlSafe, Connection as _, PgPool};
 use uuid::Uuid;
 
 use crate::{
+    collect,
     installation_of::{self as given, Given, attempt, serve},
     night_of::{Nights, SOON},
 };
@@ -25,19 +28,15 @@ struct Spilt {
 }
 
 /// Reads the counters when no session is left that has not told its own: a session does so at its end.
-async fn spilt(server: &mut PgConnection, database: &str) -> Spilt {
-    let gone = async {
-        loop {
-            let sql = "select count(*) from pg_stat_activity where datname = $1
-                           and usename in ('export_owner', 'export_read')";
-            let there: i64 = sqlx::query_scalar(sql).bind(database).fetch_one(&mut *server).await.unwrap();
-            if there == 0 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(SOON, gone).await.expect("a session is still open");
+async fn spilt(server: &PgPool, database: &str) -> Spilt {
+    wait::until("the sessions to end", SOON, || async {
+        let sql = "select count(*) from pg_stat_activity where datname = $1
+                       and usename in ('export_owner', 'export_read')";
+        let there: i64 = sqlx::query_scalar(sql).bind(database).fetch_one(server).await?;
+        Ok((there == 0).then_some(()))
+    })
+    .await
+    .unwrap();
     sqlx::query_as("select temp_files, temp_bytes from pg_stat_database where datname = $1")
         .bind(database)
         .fetch_one(server)
@@ -56,21 +55,43 @@ async fn an_export_of_a_heavy_account_writes_no_temporary_file_on_the_source() {
     sqlx::raw_sql(AssertSqlSafe(little)).execute(&owner).await.unwrap();
     owner.close().await;
     let postgres = &stack().await.unwrap().servers().postgres;
-    let mut server = postgres.connect(Role::Superuser, "postgres").await.unwrap();
-    let before = spilt(&mut server, database.name()).await;
+    let server = postgres.url(Role::Superuser, "postgres");
+    let server = PgPool::connect(server.expose_secret()).await.unwrap();
+    let before = spilt(&server, database.name()).await;
 
     let outcome = serve(&steps, &attempt(request, 1)).await.unwrap();
     assert!(matches!(outcome, Outcome::Fulfilled { rows: 20_000.., .. }), "{outcome:?}");
     steps.source.close().await;
-    assert_eq!(spilt(&mut server, database.name()).await, before);
+    assert_eq!(spilt(&server, database.name()).await, before);
 
     // The control: one sort of the same rows, by the same role, is counted.
     let mut reader = postgres.connect(Role::Read, database.name()).await.unwrap();
     let sort = "select id from public.pipeline_runs order by created_at, id offset 19000";
     assert!(!sqlx::query(sort).fetch_all(&mut reader).await.unwrap().is_empty());
     reader.close().await.unwrap();
-    let sorted = spilt(&mut server, database.name()).await;
+    let sorted = spilt(&server, database.name()).await;
     assert!(sorted.temp_files > before.temp_files && sorted.temp_bytes > before.temp_bytes, "{sorted:?}");
+}
+
+#[tokio::test]
+async fn a_small_account_costs_eight_round_trips_on_a_warm_connection() {
+    let (database, catalogue, seeded) = collect::reference(SeedOptions::default()).await;
+    let (url, trips) = counting_proxy(&database.read_url).await.unwrap();
+    let source = given::source(&url.into(), 1);
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        // Wait until the connection is back in the pool, so that its own question is not counted.
+        source.acquire().await.unwrap();
+        let before = trips.load(Ordering::SeqCst);
+        let mut snapshot = collect::open(&source, &catalogue, seeded.heavy).await.unwrap();
+        for entity in 0..5 {
+            collect::rows(&mut snapshot, entity).await;
+        }
+        snapshot.close().await.unwrap();
+        counts.push(trips.load(Ordering::SeqCst) - before);
+    }
+    // Begin with the check, keys, five entities, commit; the pool asks once more when it takes a connection back.
+    assert!(counts[1] <= 9 && counts[2] <= 9, "{counts:?}");
 }
 
 /// Holds the export of `request` in the midst of its read, has a DBA end it by `function`, and lets it go on.

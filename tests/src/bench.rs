@@ -342,7 +342,7 @@ impl Bench {
             table.note(&format!("Not run: it needs {needed} GB of free disk, and there are {free}."));
             return Ok(table);
         }
-        let made = subject::enormous(&mut self.owner, self.accounts.heavy, ENORMOUS.into());
+        let made = subject::enormous(&mut self.owner, self.accounts.heavy, ENORMOUS);
         let user = step("Making the enormous account", made).await?;
         table.add(name, self.cost(self.engine(1, &[user], 1, None)).await?);
         goals.enormous(&table, name);

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Seek, Write},
-    sync::mpsc::{Receiver, SyncSender},
+    sync::mpsc::{self, Receiver, Sender, SyncSender},
 };
 
 use anyhow::anyhow;
@@ -19,10 +19,10 @@ use crate::{
 
 /// Text is handed over in pieces of this size: large enough that waking the other thread costs nothing, small enough
 /// to stay in the processor's cache.
-pub(super) const PIECE_BYTES: usize = 64 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 
 /// So many pieces may wait for a lane: half a megabyte, above which it makes no difference in time.
-pub(super) const PIECES: usize = 8;
+const PIECES: usize = 8;
 
 /// What a lane is told.
 pub(super) enum Piece {
@@ -36,6 +36,19 @@ pub(super) enum Piece {
     Finish,
 }
 
+/// Makes both ends of a lane's queue.
+pub(super) fn queue() -> (ToLane, Queue) {
+    let (lane, pieces) = mpsc::sync_channel(PIECES);
+    let (spent, again) = mpsc::channel();
+    (ToLane { piece: Vec::new(), lane, again }, Queue { pieces, spent })
+}
+
+/// A lane's end of its queue: pieces come in, and their memory goes back to be filled again.
+pub(super) struct Queue {
+    pieces: Receiver<Piece>,
+    spent: Sender<Vec<u8>>,
+}
+
 /// What a lane leaves behind.
 pub(super) struct Lane {
     pub(super) zip: ZipWriter<SpoolFile>,
@@ -47,12 +60,12 @@ pub(super) fn write_files(
     contents: &Contents,
     mut lane: Lane,
     share: &Share,
-    queue: Receiver<Piece>,
+    queue: &Queue,
 ) -> anyhow::Result<Lane> {
     // Dropped before the lane, whose zip writer would otherwise try to finish a lost archive.
     let unless_done = scopeguard::guard(share, Share::give_up);
     loop {
-        let name = match queue.recv() {
+        let name = match queue.pieces.recv() {
             Ok(Piece::Begin(name)) => name,
             Ok(Piece::Finish) => {
                 ScopeGuard::into_inner(unless_done);
@@ -65,8 +78,13 @@ pub(super) fn write_files(
         lane.zip.start_file(name.as_str(), options(contents)?.large_file(true))?;
         let mut out = Digested::new(&mut lane.zip);
         let rows = loop {
-            match queue.recv() {
-                Ok(Piece::Text(text)) => out.write_all(&text)?,
+            match queue.pieces.recv() {
+                Ok(Piece::Text(mut text)) => {
+                    out.write_all(&text)?;
+                    text.clear();
+                    // Nobody wants it after the last row.
+                    let _ = queue.spent.send(text);
+                }
                 Ok(Piece::End(rows)) => break rows,
                 Ok(Piece::Begin(_) | Piece::Finish) => return Err(anyhow!("a file was left open")),
                 Err(_) => return Err(Failure::Interrupted.into()),
@@ -76,24 +94,51 @@ pub(super) fn write_files(
     }
 }
 
-/// Hands text over to a lane. Waits while the lane has enough to do.
-pub(super) struct ToLane(pub(super) SyncSender<Piece>);
+/// Gathers text and hands it over to a lane. Waits while the lane has enough to do.
+pub(super) struct ToLane {
+    piece: Vec<u8>,
+    lane: SyncSender<Piece>,
+    again: Receiver<Vec<u8>>,
+}
 
 impl ToLane {
     pub(super) fn send(&self, piece: Piece) -> io::Result<()> {
-        self.0.send(piece).map_err(|_| spool::interrupted())
+        self.lane.send(piece).map_err(|_| spool::interrupted())
     }
 }
 
 impl Write for ToLane {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let piece = &text[..text.len().min(PIECE_BYTES)];
-        self.send(Piece::Text(piece.to_vec()))?;
-        Ok(piece.len())
+        if self.piece.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        if self.piece.capacity() == 0 {
+            self.piece = self.again.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE_BYTES));
+        }
+        let taken = text.len().min(PIECE_BYTES - self.piece.len());
+        self.piece.extend_from_slice(&text[..taken]);
+        Ok(taken)
+    }
+
+    fn write_all(&mut self, mut text: &[u8]) -> io::Result<()> {
+        // Most of what comes is a few bytes, for which there is room.
+        if text.len() <= self.piece.capacity() - self.piece.len() {
+            self.piece.extend_from_slice(text);
+            return Ok(());
+        }
+        while !text.is_empty() {
+            let taken = self.write(text)?;
+            text = &text[taken..];
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let text = std::mem::take(&mut self.piece);
+        self.send(Piece::Text(text))
     }
 }
 

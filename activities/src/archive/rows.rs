@@ -1,16 +1,13 @@
 //! From rows to the text of both formats, on a blocking thread of its own between the read and the compression.
 
-use std::{
-    io::{BufWriter, Write as _},
-    sync::mpsc::SyncSender,
-};
+use std::io::Write as _;
 
 use anyhow::{Context as _, ensure};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
     contents::Contents,
-    lane::{PIECE_BYTES, Piece, ToLane},
+    lane::{Piece, ToLane},
 };
 use crate::{
     failure::Failure,
@@ -32,9 +29,9 @@ pub(super) enum Work<R> {
 pub(super) fn write_rows<R: Row>(
     contents: &Contents,
     mut queue: mpsc::Receiver<Work<R>>,
-    lanes: Files<SyncSender<Piece>>,
+    files: Files<ToLane>,
 ) -> anyhow::Result<Vec<Csv>> {
-    let mut writer = Writer::new(contents, lanes)?;
+    let mut writer = Writer::new(contents, files)?;
     loop {
         match queue.blocking_recv() {
             Some(Work::Rows(rows, _room)) => {
@@ -53,7 +50,7 @@ pub(super) fn write_rows<R: Row>(
 struct Writer<'c> {
     contents: &'c Contents,
     pseudonyms: Pseudonyms,
-    files: Files<BufWriter<ToLane>>,
+    files: Files<ToLane>,
     /// The entity that is open, and its rows so far.
     open: Option<(Serialiser, u64)>,
     /// What was counted in those that are complete.
@@ -61,12 +58,11 @@ struct Writer<'c> {
 }
 
 impl<'c> Writer<'c> {
-    fn new(contents: &'c Contents, lanes: Files<SyncSender<Piece>>) -> anyhow::Result<Self> {
-        let text = |lane| BufWriter::with_capacity(PIECE_BYTES, ToLane(lane));
+    fn new(contents: &'c Contents, files: Files<ToLane>) -> anyhow::Result<Self> {
         Ok(Self {
             contents,
             pseudonyms: Pseudonyms::new(&contents.pseudonym_salt, contents.user_id)?,
-            files: Files { json: text(lanes.json), csv: text(lanes.csv) },
+            files,
             open: None,
             complete: Vec::new(),
         })
@@ -78,8 +74,8 @@ impl<'c> Writer<'c> {
             self.close()?;
             let next = self.contents.entities.get(self.complete.len());
             let next = next.with_context(|| format!("there is no entity {entity}"))?;
-            self.files.json.get_ref().send(Piece::Begin(format!("json/{}.json", next.name)))?;
-            self.files.csv.get_ref().send(Piece::Begin(format!("csv/{}.csv", next.name)))?;
+            self.files.json.send(Piece::Begin(format!("json/{}.json", next.name)))?;
+            self.files.csv.send(Piece::Begin(format!("csv/{}.csv", next.name)))?;
             let (relation, order) = (next.relation.clone(), next.order.clone());
             let serialiser = Serialiser::new(relation, next.serialised(), order, self.pseudonyms.clone());
             serialiser.begin(&mut self.files)?;
@@ -101,7 +97,7 @@ impl<'c> Writer<'c> {
         self.complete.push(serialiser.end(&mut self.files)?);
         for file in [&mut self.files.json, &mut self.files.csv] {
             file.flush()?;
-            file.get_ref().send(Piece::End(rows))?;
+            file.send(Piece::End(rows))?;
         }
         Ok(())
     }
@@ -111,8 +107,8 @@ impl<'c> Writer<'c> {
             self.open(last)?;
         }
         self.close()?;
-        self.files.json.get_ref().send(Piece::Finish)?;
-        self.files.csv.get_ref().send(Piece::Finish)?;
+        self.files.json.send(Piece::Finish)?;
+        self.files.csv.send(Piece::Finish)?;
         Ok(self.complete)
     }
 }

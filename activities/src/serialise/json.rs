@@ -17,7 +17,7 @@ const CONTROL: [&str; 32] = [
 
 /// Writes rows as JSON.
 #[derive(Debug)]
-pub struct Json {
+pub(super) struct Json {
     /// What stands before the value of each column, escaped once: `{"id":`, `,"name":` ...
     keys: Vec<String>,
     first: bool,
@@ -25,7 +25,7 @@ pub struct Json {
 
 impl Json {
     /// Makes a writer of these columns.
-    pub fn new(columns: &[Column]) -> Self {
+    pub(super) fn new(columns: &[Column]) -> Self {
         let keys = columns.iter().enumerate().map(|(index, column)| {
             let mut key = String::from(if index == 0 { "{" } else { "," });
             push_quoted(&column.name, &mut key);
@@ -36,18 +36,18 @@ impl Json {
     }
 
     /// Writes what stands before the first row.
-    pub fn begin(&self, out: &mut impl Write) -> Result<()> {
+    pub(super) fn begin(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(b"[")
     }
 
     /// Writes what stands before the first cell of a row.
-    pub fn begin_row(&mut self, out: &mut impl Write) -> Result<()> {
+    pub(super) fn begin_row(&mut self, out: &mut impl Write) -> Result<()> {
         let before = if std::mem::replace(&mut self.first, false) { "\n" } else { ",\n" };
         out.write_all(before.as_bytes())
     }
 
     /// Writes one cell.
-    pub fn cell(&self, column: usize, cell: Cell<'_>, out: &mut impl Write) -> Result<()> {
+    pub(super) fn cell(&self, column: usize, cell: Cell<'_>, out: &mut impl Write) -> Result<()> {
         out.write_all(self.keys[column].as_bytes())?;
         match cell {
             Cell::Null => out.write_all(b"null"),
@@ -68,12 +68,12 @@ impl Json {
     }
 
     /// Writes what stands after the last cell of a row.
-    pub fn end_row(&self, out: &mut impl Write) -> Result<()> {
+    pub(super) fn end_row(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(if self.keys.is_empty() { b"{}" } else { b"}" })
     }
 
     /// Writes what stands after the last row.
-    pub fn end(&self, out: &mut impl Write) -> Result<()> {
+    pub(super) fn end(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(if self.first { b"]\n" } else { b"\n]\n" })
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn accounts(owner: &mut PgConnection) -> anyhow::Result<Account
     for (user, runs, cell) in
         [(ten_thousand, 10_000i64, 0i32), (cells, 200, 1 << 20), (large_cell, 1, 64 << 20)]
     {
-        make(owner, heavy, user, runs, cell, 1).await.context("failed to make an account of the bench")?;
+        make(owner, heavy, user, runs, cell).await.context("failed to make an account of the bench")?;
     }
     sqlx::raw_sql("analyze").execute(&mut *owner).await.context("failed to analyze")?;
     let sizes = "with mine as (
@@ -88,23 +88,63 @@ pub(super) async fn accounts(owner: &mut PgConnection) -> anyhow::Result<Account
 }
 
 /// Makes the account whose memory is measured, with so many times the runs of the heavy one.
-pub(super) async fn enormous(owner: &mut PgConnection, heavy: Uuid, times: i64) -> anyhow::Result<Uuid> {
+pub(super) async fn enormous(owner: &mut PgConnection, heavy: Uuid, times: u8) -> anyhow::Result<Uuid> {
     let user = Uuid::from_u128(0xbe_0000_0000_0000_0000_0000_0000_0000 + 10_000_000);
-    make(owner, heavy, user, i64::MAX, 0, times).await.context("failed to make the enormous account")?;
-    sqlx::raw_sql("analyze").execute(owner).await.context("failed to analyze")?;
+    account(owner, heavy, user).await.context("failed to make the enormous account")?;
+    // Two foreign keys of each row would be looked up, and both are known to be right.
+    sqlx::raw_sql("set session_replication_role = replica")
+        .execute(&mut *owner)
+        .await
+        .context("failed to set a session")?;
+    for again in 0..times {
+        // Ids that ascend: an index of ten million random ones is larger than the server's memory.
+        let copy = "insert into public.pipeline_runs (id, number, project_id, branch, commit_sha, commit_message, status,
+                trigger, started_by, committer_email, runner_address, steps, variables, log_excerpt, exit_code, duration,
+                cpu_seconds, cost, artifact_digest, created_at, started_at, finished_at)
+            select lpad(to_hex(1000000000::bigint * ($3 + 1) + row_number() over ()), 32, '0')::uuid,
+                1000000000::bigint * $3 + row_number() over (), $2, branch, commit_sha, commit_message, status,
+                trigger, started_by, committer_email, runner_address, steps, variables, log_excerpt, exit_code, duration,
+                cpu_seconds, cost, artifact_digest, created_at, started_at, finished_at
+            from public.pipeline_runs
+            where number >= 1000 and project_id in (select id from public.projects where owner_id = $1)";
+        sqlx::query(copy)
+            .bind(heavy)
+            .bind(user)
+            .bind(i64::from(again))
+            .execute(&mut *owner)
+            .await
+            .context("failed to copy the heavy account's runs")?;
+    }
+    sqlx::raw_sql("reset session_replication_role; analyze")
+        .execute(owner)
+        .await
+        .context("failed to analyze")?;
     Ok(user)
 }
 
-/// Makes an account with one project, whose runs are those of the heavy account so many times more, up to `runs` of
-/// them; with `cell` their log has so many bytes.
-async fn make(
-    owner: &mut PgConnection,
-    like: Uuid,
-    user: Uuid,
-    runs: i64,
-    cell: i32,
-    times: i64,
-) -> sqlx::Result<()> {
+/// Makes an account with one project, whose runs are those of the heavy account, up to `runs` of them; with `cell`
+/// their log has so many bytes.
+async fn make(owner: &mut PgConnection, like: Uuid, user: Uuid, runs: i64, cell: i32) -> sqlx::Result<()> {
+    account(owner, like, user).await?;
+    sqlx::query(
+        "insert into public.pipeline_runs select (jsonb_populate_record(r, jsonb_build_object('id', md5(r.id::text || $2)::uuid,
+            'project_id', $2, 'number', row_number() over ())
+            || case when $4 > 0 then jsonb_build_object('log_excerpt',
+                repeat(md5(r.id::text) || e' a line of a log, with \"quotes\" and ünïcode\\n', $4 / 78)) else '{}' end)).*
+         from public.pipeline_runs r join public.projects p on p.id = r.project_id
+         where p.owner_id = $1 and r.number >= 1000 limit $3",
+    )
+    .bind(like)
+    .bind(user)
+    .bind(runs)
+    .bind(cell)
+    .execute(owner)
+    .await
+    .map(drop)
+}
+
+/// Makes an account with one project, both like those of another account and with the same id.
+async fn account(owner: &mut PgConnection, like: Uuid, user: Uuid) -> sqlx::Result<()> {
     sqlx::query(
         "insert into public.users select (jsonb_populate_record(u, jsonb_build_object('id', $2, 'email', $2 || '@example.com',
             'api_token', 'tok_' || $2))).* from public.users u where u.id = $1",
@@ -119,22 +159,6 @@ async fn make(
     )
     .bind(like)
     .bind(user)
-    .execute(&mut *owner)
-    .await?;
-    sqlx::query(
-        "insert into public.pipeline_runs select (jsonb_populate_record(r, jsonb_build_object('id', md5(r.id::text || $2 || again)::uuid,
-            'project_id', $2, 'number', row_number() over ())
-            || case when $4 > 0 then jsonb_build_object('log_excerpt',
-                repeat(md5(r.id::text) || e' a line of a log, with \"quotes\" and ünïcode\\n', $4 / 78)) else '{}' end)).*
-         from generate_series(1, $5) again
-         cross join public.pipeline_runs r join public.projects p on p.id = r.project_id
-         where p.owner_id = $1 and r.number >= 1000 limit $3",
-    )
-    .bind(like)
-    .bind(user)
-    .bind(runs)
-    .bind(cell)
-    .bind(times)
     .execute(owner)
     .await
     .map(drop)
