@@ -47,8 +47,12 @@ const QUEUE_MESSAGES: usize = 256;
 /// From this size on a row costs more memory than reading the next one meanwhile saves time.
 const HUGE_BYTES: usize = 8 << 20;
 
-/// What a row takes beside those of its values that may be large; the others are not worth looking at.
-const ROW_OVERHEAD_BYTES: usize = 256;
+/// What a row takes beside its values.
+const ROW_OVERHEAD_BYTES: usize = 128;
+
+/// What a value takes with its place in the row, beside the bytes of one that may be large: the others are not worth
+/// looking at.
+const VALUE_BYTES: usize = 32;
 
 /// The finished archive is read back in blocks of this size to be hashed; it is still in the page cache.
 const DIGEST_BLOCK_BYTES: usize = 256 << 10;
@@ -170,7 +174,7 @@ impl<R: Row> ArchiveWriter<R> {
                 self.batch_bytes += row.value(index)?.map_or(0, <[u8]>::len);
             }
         }
-        self.batch_bytes += ROW_OVERHEAD_BYTES;
+        self.batch_bytes += ROW_OVERHEAD_BYTES + VALUE_BYTES * columns.len();
         self.batch.push((entity, row));
         if self.batch_bytes < BATCH_BYTES { Ok(()) } else { self.hand_over().await }
     }

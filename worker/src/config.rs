@@ -123,6 +123,9 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+/// An export holds three blocking threads while it is read, and tokio has 512 of them.
+const MOST_SLOTS: usize = 160;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 impl Config {
@@ -134,7 +137,7 @@ impl Config {
     /// Reads the variables from `get`.
     pub fn from_lookup(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut env = Reader::new(get);
-        let slots = env.number(&variable::SLOTS, 1..=1000, 1);
+        let slots = env.number(&variable::SLOTS, 1..=MOST_SLOTS, 1);
         let state_default = u32::try_from(slots / 8).unwrap_or(u32::MAX).max(4);
         let source_default = u32::try_from(slots).unwrap_or(u32::MAX);
         let config = Self {
@@ -413,7 +416,7 @@ mod tests {
         let text = error.to_string();
         assert_eq!(error.problems.len(), 6, "{text}");
         for part in [
-            "EXPORT_SLOTS is 0: set it between 1 and 1000",
+            "EXPORT_SLOTS is 0: set it between 1 and 160",
             "EXPORT_LEASE is `60`: set a time such as 250ms, 30s, 5m or 24h, from 1s to 1h",
             "EXPORT_BUCKET is `s3://exports/`",
             "EXPORT_SIGNING_ACCESS_KEY_ID is set without EXPORT_SIGNING_SECRET_ACCESS_KEY",

@@ -25,7 +25,7 @@ pub struct Contents {
     pub pseudonym_salt: Vec<u8>,
     /// The controller's own text, for `NOTICE.txt`.
     pub notice: Option<Vec<u8>>,
-    /// From 1, fastest, to 9, smallest.
+    /// From 1, fastest, to 9; 0 stores.
     pub deflate_level: u32,
     /// The entities, in catalogue order.
     pub entities: Vec<EntityContents>,

@@ -1,6 +1,9 @@
 //! Archives of rows that no server sent.
 
-use std::io::Read as _;
+use std::{
+    io::Read as _,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use uuid::Uuid;
 
@@ -180,14 +183,18 @@ async fn a_dropped_writer_gives_the_spool_back() {
     let (_directory, spool) = spool(1 << 20);
     let mut writer = ArchiveWriter::create(contents(), &spool, &Pulse::default()).unwrap();
     writer.row(0, row(1, &noise(100_000))).await.unwrap();
+    let until = async |is_used: bool| {
+        let changed = async {
+            while (spool.used() > 0) != is_used {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), changed).await.unwrap();
+    };
+    until(true).await;
     drop(writer);
     // The threads end by themselves; the directory's files are theirs until then.
-    let given_back = async {
-        while spool.used() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), given_back).await.unwrap();
+    until(false).await;
 }
 
 #[tokio::test]
@@ -196,6 +203,44 @@ async fn a_row_larger_than_the_queue_passes_alone() {
     let rows = (0..3).map(|id| row(id, &noise(QUEUE_BYTES * 3)));
     let archive = write(&spool, &Pulse::default(), rows).await.unwrap();
     assert_eq!(archive.row_counts["users"], 3);
+}
+
+/// A row of eight-byte values that nobody can write before the gate is open.
+struct Gated(Arc<AtomicBool>);
+
+impl Row for Gated {
+    fn value(&self, _: usize) -> anyhow::Result<Option<&[u8]>> {
+        while !self.0.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        Ok(Some(&[0; 8]))
+    }
+}
+
+#[tokio::test]
+async fn rows_of_many_small_values_fill_the_queue_too() {
+    const COLUMNS: usize = 500;
+    // In the driver's row: a range, a length and the value itself.
+    const ROW_BYTES: usize = COLUMNS * (12 + 4 + 8);
+    let mut contents = contents();
+    let columns = &mut contents.entities[0].columns;
+    columns[0].column.kind = ValueKind::Int8;
+    *columns = vec![columns[0].clone(); COLUMNS];
+    let (_directory, spool) = spool(64 << 20);
+    let mut writer = ArchiveWriter::create(contents, &spool, &Pulse::default()).unwrap();
+    let gate = Arc::new(AtomicBool::new(false));
+    let mut rows = 0;
+    loop {
+        rows += 1;
+        let taken = std::pin::pin!(writer.row(0, Gated(Arc::clone(&gate))));
+        if futures::poll!(taken).is_pending() {
+            break;
+        }
+        assert!(rows * ROW_BYTES < QUEUE_BYTES + 2 * BATCH_BYTES, "{rows} rows wait");
+    }
+    gate.store(true, Ordering::SeqCst);
+    let archive = writer.finish().await.unwrap();
+    assert_eq!(archive.row_counts["users"], rows as u64);
 }
 
 #[tokio::test]

@@ -18,7 +18,6 @@ use export_activities::{
     collect::{self, Account},
     exports::ExportSteps,
     fulfil::{self, Attempt},
-    installation,
     lease::Heartbeat,
     metrics::Metrics,
     pipeline,
@@ -33,8 +32,8 @@ use uuid::Uuid;
 
 use crate::{processes, round_trips::counting_proxy, terminal::say};
 
-/// After so many requests the memory is read for the first time: everything is warm then.
-const WARM: usize = 1000;
+/// After so many requests the memory is read, the first time when everything is warm.
+const THOUSAND: u64 = 1000;
 
 /// One thing to measure.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -92,22 +91,21 @@ pub(super) struct Did {
     pub bytes: u64,
     /// Round trips of one request.
     pub round_trips: Option<f64>,
-    /// MiB after the first thousand, if there were so many.
+    /// MiB after the first thousand, with others on the way.
     pub early_mebibytes: Option<u64>,
-    /// MiB at the end.
-    pub late_mebibytes: u64,
+    /// MiB after the last thousand, with others on the way or just done.
+    pub late_mebibytes: Option<u64>,
 }
 
 /// Does it and prints what it did.
 pub async fn measure(measured: Measured) -> anyhow::Result<()> {
-    let mut did = match measured {
+    let did = match measured {
         Measured::Engine { users, at_once, keep } => engine(users, at_once, keep).await?,
         Measured::Activity { at_once } => activity(at_once).await?,
         Measured::Queries { file, at_once } => queries(&file, at_once).await?,
         Measured::Trips { warm } => trips(warm).await?,
         Measured::Deflate { level, files } => deflate(level, &files)?,
     };
-    did.late_mebibytes = processes::memory(std::process::id())?.now;
     say(serde_json::to_string(&did).context("failed to write down what was done")?);
     Ok(())
 }
@@ -254,8 +252,9 @@ impl Did {
         self.count += 1;
         self.rows += rows;
         self.bytes += bytes;
-        if self.count == WARM as u64 {
-            self.early_mebibytes = Some(processes::memory(std::process::id())?.now);
+        if self.count.is_multiple_of(THOUSAND) {
+            self.late_mebibytes = Some(processes::memory(std::process::id())?.now);
+            self.early_mebibytes = self.early_mebibytes.or(self.late_mebibytes);
         }
         Ok(())
     }
@@ -269,7 +268,6 @@ async fn steps(config: &Config) -> anyhow::Result<ExportSteps> {
         .fetch_one(&state)
         .await
         .context("failed to read the installation's id")?;
-    installation::standing(&store, installation).await?;
     Ok(ExportSteps {
         source: connect::source(config)?,
         replica: None,

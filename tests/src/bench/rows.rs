@@ -1,35 +1,50 @@
 //! Which rows an archive holds: a peer whose rows are not ours has not done the same work.
 
-use std::{collections::BTreeMap, fmt, fs::File, io::BufReader, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fmt, fs::File, io::BufReader, path::Path};
 
 use anyhow::{Context as _, ensure};
-use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use sha2::{Digest as _, Sha256};
 use zip::ZipArchive;
 
-/// Rows of a file and the digest of their first values, in order.
+/// What a file holds, as far as it may not differ: formats and peers spell many values in their own way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rows {
     count: u64,
+    /// The digest of the first value of each row, in order.
     first_values: String,
+    /// Each column by its name, and how many of its cells are neither NULL nor empty.
+    filled: Vec<(String, u64)>,
 }
 
-/// Digests the first value of each row.
 #[derive(Default)]
 struct Gathered {
     count: u64,
     digest: Sha256,
+    filled: Vec<(String, u64)>,
 }
 
 impl Gathered {
-    fn add(&mut self, first: &[u8]) {
+    fn begin_row(&mut self, first: &[u8]) {
         self.count += 1;
         self.digest.update(first);
         self.digest.update(b"\n");
     }
 
-    fn rows(self) -> Rows {
-        Rows { count: self.count, first_values: hex::encode(self.digest.finalize()) }
+    fn cell(&mut self, index: usize, name: &str, is_filled: bool) {
+        if self.filled.len() <= index {
+            self.filled.push((name.to_owned(), 0));
+        }
+        self.filled[index].1 += u64::from(is_filled);
+    }
+
+    fn rows(mut self) -> Rows {
+        // A file without rows has a header in one format and nothing in the other.
+        self.filled.retain(|_| self.count > 0);
+        Rows { count: self.count, first_values: hex::encode(self.digest.finalize()), filled: self.filled }
     }
 }
 
@@ -67,9 +82,13 @@ fn from_csv(zip: &mut ZipArchive<File>, name: &str) -> anyhow::Result<Rows> {
     let entry = zip.by_name(name).with_context(|| format!("the archive has no `{name}`"))?;
     let mut gathered = Gathered::default();
     let mut reader = csv::Reader::from_reader(BufReader::with_capacity(1 << 20, entry));
+    let header = reader.headers().with_context(|| format!("`{name}` has no header"))?.clone();
     let mut record = csv::ByteRecord::new();
     while reader.read_byte_record(&mut record).with_context(|| format!("`{name}` is not CSV"))? {
-        gathered.add(record.get(0).unwrap_or_default());
+        gathered.begin_row(record.get(0).unwrap_or_default());
+        for (index, (column, cell)) in header.iter().zip(&record).enumerate() {
+            gathered.cell(index, column.trim_start_matches('\u{feff}'), !cell.is_empty());
+        }
     }
     Ok(gathered.rows())
 }
@@ -107,10 +126,66 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut row: A) -> Result<(), A::Error> {
-        if row.next_key::<IgnoredAny>()?.is_some() {
-            self.0.add(row.next_value::<String>()?.as_bytes());
+        let Some(first_name) = row.next_key::<String>()? else { return Ok(()) };
+        let first = row.next_value::<String>()?;
+        self.0.begin_row(first.as_bytes());
+        self.0.cell(0, &first_name, !first.is_empty());
+        let mut index = 1;
+        while let Some((name, Filled(is_filled))) = row.next_entry::<Cow<'de, str>, Filled>()? {
+            self.0.cell(index, &name, is_filled);
+            index += 1;
         }
-        while row.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(())
+    }
+}
+
+/// Whether a JSON value is anything but null and the empty string.
+struct Filled(bool);
+
+impl<'de> Deserialize<'de> for Filled {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self(false))
+    }
+}
+
+impl<'de> Visitor<'de> for Filled {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(Self(false))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self, E> {
+        Ok(Self(!text.is_empty()))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(Self(true))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(Self(true))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(Self(true))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(Self(true))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Self, A::Error> {
+        while values.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Self(true))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<Self, A::Error> {
+        while values.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Self(true))
     }
 }

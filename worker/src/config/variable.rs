@@ -156,8 +156,8 @@ pub static TASK_QUEUE: Variable = Variable::new(
 pub static SLOTS: Variable = Variable::new(
     "EXPORT_SLOTS",
     "8",
-    "Exports that one worker runs at a time; expiry and sweep have slots of their own. Memory, spool and database \
-     connections grow with it; too few and a large account keeps others waiting.",
+    "Exports that one worker runs at a time, 160 at most; expiry and sweep have slots of their own. Memory, spool and \
+     database connections grow with it; too few and a large account keeps others waiting.",
 );
 pub static HEARTBEAT_THROTTLE: Variable = Variable::new(
     "EXPORT_HEARTBEAT_THROTTLE",
@@ -193,8 +193,8 @@ pub static NOTICE_FILE: Variable = Variable::example(
 pub static DEFLATE_LEVEL: Variable = Variable::new(
     "EXPORT_DEFLATE_LEVEL",
     "1",
-    "Compression, 0 to 9. 0 stores; above 6 costs several times the CPU for a few per cent. A change changes the bytes \
-     of the archives, not their contents.",
+    "Compression, 0 to 9. 0 stores; 3 makes archives a third smaller than 1 for a little more time, 6 the smallest. A \
+     change changes the bytes of the archives, not their contents.",
 );
 pub static SPOOL_DIR: Variable = Variable::example(
     "EXPORT_SPOOL_DIR",
