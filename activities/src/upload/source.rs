@@ -4,6 +4,7 @@ use std::{fs::File, os::unix::fs::FileExt as _, sync::Arc};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use memmap2::MmapMut;
 
 use super::Upload;
 use crate::blocking;
@@ -38,9 +39,11 @@ impl Source {
         let file = Arc::clone(&self.file);
         let length = usize::try_from(length).context("a part is larger than the address space")?;
         blocking::run("read the spooled archive", move || {
-            let mut buffer = vec![0; length];
+            // Pages of its own, which the system gets back at once. The allocator would keep what was freed, in each of
+            // its arenas: after 14,000 archives of 0.6 MB on average a process held 300 MiB.
+            let mut buffer = MmapMut::map_anon(length).context("failed to get memory for a part")?;
             file.read_exact_at(&mut buffer, offset)?;
-            Ok(Bytes::from(buffer))
+            Ok(Bytes::from_owner(buffer))
         })
         .await
     }

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::protocol::Signal;
 use crate::{private, wait};
 
-/// How long a supervisor may take to stop everything it started.
-pub const STOP_BOUND: Duration = Duration::from_secs(60);
+/// How long a supervisor may take to stop everything it started, and to remove tens of gigabytes after a heavy bench.
+pub const STOP_BOUND: Duration = Duration::from_secs(300);
 
 /// How long a process may take to end by itself before it is killed.
 pub const GRACE: Duration = Duration::from_secs(15);
