@@ -16,7 +16,7 @@ struct Rows {
     count: u64,
     /// The digest of the first value of each row, in order.
     first_values: String,
-    /// Each column by its name, and how many of its cells are neither NULL nor empty.
+    /// Each column by its name, and how many of its cells are filled.
     filled: Vec<(String, u64)>,
 }
 
@@ -87,7 +87,7 @@ fn from_csv(zip: &mut ZipArchive<File>, name: &str) -> anyhow::Result<Rows> {
     while reader.read_byte_record(&mut record).with_context(|| format!("`{name}` is not CSV"))? {
         gathered.begin_row(record.get(0).unwrap_or_default());
         for (index, (column, cell)) in header.iter().zip(&record).enumerate() {
-            gathered.cell(index, column.trim_start_matches('\u{feff}'), !cell.is_empty());
+            gathered.cell(index, column.trim_start_matches('\u{feff}'), is_filled(cell));
         }
     }
     Ok(gathered.rows())
@@ -129,7 +129,7 @@ impl<'de> Visitor<'de> for Row<'_> {
         let Some(first_name) = row.next_key::<String>()? else { return Ok(()) };
         let first = row.next_value::<String>()?;
         self.0.begin_row(first.as_bytes());
-        self.0.cell(0, &first_name, !first.is_empty());
+        self.0.cell(0, &first_name, is_filled(first.as_bytes()));
         let mut index = 1;
         while let Some((name, Filled(is_filled))) = row.next_entry::<Cow<'de, str>, Filled>()? {
             self.0.cell(index, &name, is_filled);
@@ -139,7 +139,12 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 }
 
-/// Whether a JSON value is anything but null and the empty string.
+/// Tells whether a text stands for anything: JSON's null is NULL to some and a text to others.
+fn is_filled(text: &[u8]) -> bool {
+    !matches!(text, b"" | b"null")
+}
+
+/// Whether a JSON value is filled.
 struct Filled(bool);
 
 impl<'de> Deserialize<'de> for Filled {
@@ -160,7 +165,7 @@ impl<'de> Visitor<'de> for Filled {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self, E> {
-        Ok(Self(!text.is_empty()))
+        Ok(Self(is_filled(text.as_bytes())))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
