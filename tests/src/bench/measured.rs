@@ -18,6 +18,7 @@ use export_activities::{
     collect::{self, Account},
     exports::ExportSteps,
     fulfil::{self, Attempt},
+    installation,
     lease::Heartbeat,
     metrics::Metrics,
     pipeline,
@@ -172,7 +173,9 @@ async fn trips(warm: usize) -> anyhow::Result<Did> {
     Ok(Did { round_trips: Some(round_trips), ..did })
 }
 
+/// Lists what is to be served, from a bucket that is marked as a worker marks it when it starts.
 async fn pending(steps: &ExportSteps) -> anyhow::Result<Vec<Uuid>> {
+    installation::standing(&steps.store, steps.installation).await?;
     let pending = "select id from public.data_export_requests where status = 'pending' order by id";
     sqlx::query_scalar(pending).fetch_all(&steps.state).await.context("failed to list the requests")
 }
