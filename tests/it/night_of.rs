@@ -232,7 +232,14 @@ impl Nights {
 
     /// Runs the `temporal` CLI in this namespace and gives what it answers.
     pub(crate) async fn temporal(&self, arguments: &[&str]) -> serde_json::Value {
-        let text = self.try_temporal(arguments).await.unwrap();
+        let answer = wait::until("Temporal to answer", SOON, || async {
+            match self.try_temporal(arguments).await {
+                // Refused, because another call holds the run just now.
+                Err(error) if error.to_string().contains("Workflow is busy") => Ok(None),
+                answer => answer.map(Some),
+            }
+        });
+        let text = answer.await.unwrap();
         if text.trim().is_empty() { serde_json::Value::Null } else { serde_json::from_str(&text).unwrap() }
     }
 
