@@ -1,6 +1,7 @@
 //! The steps that take one export request from `pending` to `ready`, and the passes that expire and sweep.
 pub mod archive;
 pub mod blocking;
+pub mod brake;
 pub mod catalogue;
 pub mod census;
 pub mod claim;
