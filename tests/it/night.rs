@@ -51,9 +51,6 @@ async fn a_night_over_a_catalogue_that_no_longer_fits_fails_before_the_first_req
 #[tokio::test(flavor = "multi_thread")]
 async fn an_overdue_request_and_that_of_a_deleted_account_fail_in_the_night_and_their_archives_go() {
     let nights = Nights::new().await;
-    // The pass of every five minutes would take one of them, and the night would not count it.
-    let toggle = ["schedule", "toggle", "--pause", "--schedule-id", "export_expiry", "--reason", "a test"];
-    nights.try_temporal(&toggle).await.unwrap();
     let _worker = nights.worker(&[]).await;
     let seeded = platform::seed(&nights.owner, &SeedOptions::default()).await.unwrap();
     let request = nights.request(seeded.lonely).await;
