@@ -16,6 +16,7 @@ mod constraints;
 mod csv_reader;
 mod cut;
 mod database;
+mod deletion;
 mod exactly_once;
 mod expire;
 mod faults;

@@ -3,6 +3,7 @@
 //! Exit code 0: done, or all is well. 1: it failed, or what was examined is not well. 2: the command line or the
 //! configuration is wrong, and nothing was tried.
 
+mod bucket;
 mod catalogue;
 mod codec_server;
 mod database;
@@ -71,7 +72,7 @@ enum Command {
         /// Also revoke the archives of users who have no row any more.
         #[arg(long)]
         accounts: bool,
-        /// Revoke even when more than a tenth of the users seem to be gone.
+        /// Revoke also when too many users seem to be gone: at least ten and half, or more than 20 and a tenth.
         #[arg(long, requires = "accounts")]
         force: bool,
     },
@@ -80,10 +81,13 @@ enum Command {
         /// Count only.
         #[arg(long)]
         dry_run: bool,
-        /// Delete even when more than a tenth of the objects would go.
+        /// Delete also when too many objects would go: at least ten and half, or more than 20 and a tenth.
         #[arg(long)]
         force: bool,
     },
+    /// The bucket that holds the archives.
+    #[command(subcommand)]
+    Bucket(Bucket),
     /// The fulfilment log.
     #[command(subcommand)]
     Events(Events),
@@ -267,6 +271,16 @@ impl From<Reason> for RevokeReason {
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
+enum Bucket {
+    /// Store new archives in the bucket of EXPORT_BUCKET from now on; older ones stay where they are until they expire.
+    Move {
+        /// It is the same bucket under another address: the archives are in it.
+        #[arg(long)]
+        same_bucket: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
 enum Events {
     /// Delete the lines that are older than 24 months.
     Prune,
@@ -377,6 +391,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Request(Request::Retry { id }) => request::retry(&config, output, id).await,
         Command::Expire { accounts, force } => upkeep::expire(&config, output, accounts, force).await,
         Command::Sweep { dry_run, force } => upkeep::sweep(&config, output, dry_run, force).await,
+        Command::Bucket(Bucket::Move { same_bucket }) => bucket::move_to(&config, output, same_bucket).await,
         Command::Events(Events::Prune) => upkeep::prune(&config, output).await,
         Command::History(History::Dump { workflow_id, run_id, file }) => {
             history::dump(&config, output, &workflow_id, run_id.as_deref(), &file).await

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use export_activities::store::normalise_endpoint;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -71,6 +72,8 @@ pub struct Config {
     pub s3_endpoint: Option<String>,
     /// `EXPORT_PUBLIC_ENDPOINT`
     pub public_endpoint: Option<String>,
+    /// `EXPORT_PLATFORM_ROLES`
+    pub platform_roles: Vec<String>,
     /// `EXPORT_SIGNING_ACCESS_KEY_ID` and `EXPORT_SIGNING_SECRET_ACCESS_KEY`
     pub signing: Option<(String, SecretString)>,
     /// `EXPORT_STORE_CONNECT_TIMEOUT`
@@ -154,6 +157,7 @@ impl Config {
             bucket: bucket(&mut env),
             s3_endpoint: endpoint(&mut env, &variable::S3_ENDPOINT),
             public_endpoint: endpoint(&mut env, &variable::PUBLIC_ENDPOINT),
+            platform_roles: names(&mut env, &variable::PLATFORM_ROLES),
             signing: signing(&mut env),
             store_connect_timeout: env
                 .time(&variable::STORE_CONNECT_TIMEOUT, Duration::from_millis(100)..=HOUR),
@@ -295,20 +299,19 @@ fn bucket(env: &mut Reader<'_>) -> Option<String> {
 
 fn endpoint(env: &mut Reader<'_>, variable: &Variable) -> Option<String> {
     let text = env.text(variable)?;
-    let fits = Url::parse(&text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.host().is_some()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-    });
-    if !fits {
-        env.problems.push(format!(
-            "{} is not the address of a store: set http:// or https://, host and port, nothing else",
-            variable.name
-        ));
+    match normalise_endpoint(&text) {
+        Ok(endpoint) => Some(endpoint),
+        Err(problem) => {
+            env.problems.push(format!("{} {problem}", variable.name));
+            None
+        }
     }
-    Some(text.trim_end_matches('/').to_owned())
+}
+
+/// Reads names that are separated by commas.
+fn names(env: &mut Reader<'_>, variable: &Variable) -> Vec<String> {
+    let text = env.text(variable).unwrap_or_else(|| variable.default.to_owned());
+    text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
 fn signing(env: &mut Reader<'_>) -> Option<(String, SecretString)> {

@@ -1,6 +1,7 @@
 //! Aborts multipart uploads, whose parts would otherwise stay in the store, unseen and paid for.
 
 use anyhow::Context as _;
+use futures::TryStreamExt as _;
 
 use super::Store;
 use crate::{failure::StoreError, object_key::ObjectKey};
@@ -8,18 +9,14 @@ use crate::{failure::StoreError, object_key::ObjectKey};
 impl Store {
     /// Aborts every unfinished multipart upload to this key.
     pub async fn abort_uploads(&self, key: &ObjectKey) -> anyhow::Result<()> {
-        let mut from = None;
-        loop {
-            let page = self.list_uploads(key.as_str(), from).await?;
+        let mut pages = std::pin::pin!(self.uploads(key.as_str()));
+        while let Some(page) = pages.try_next().await? {
             // A prefix is not a key: what merely begins like it stays.
-            for upload in page.uploads.iter().filter(|upload| upload.key == key.as_str()) {
+            for upload in page.iter().filter(|upload| upload.key == key.as_str()) {
                 self.abort_upload(&upload.key, &upload.id).await?;
             }
-            match page.next {
-                Some(next) => from = Some(next),
-                None => return Ok(()),
-            }
         }
+        Ok(())
     }
 
     /// Aborts one multipart upload; one that is gone already is no error.

@@ -31,13 +31,12 @@ pub(super) async fn expire(config: &Config, output: Output, accounts: bool, forc
     output.write(&ended, |ended, out| {
         writeln!(out, "expired {}, revoked {}, archives deleted {}", ended.expired, ended.revoked, ended.deleted)?;
         if ended.deletions_left > 0 {
-            writeln!(out, "{} archives are still in the store, which did not delete them", ended.deletions_left)?;
+            writeln!(out, "{} archives are still in the store: it did not answer, or refused to delete them", ended.deletions_left)?;
         }
         if ended.too_many_accounts_gone {
             writeln!(
                 out,
-                "More than a tenth of the users seem to be gone: nothing was revoked. Is EXPORT_SOURCE_URL right? \
-                 --force revokes all the same"
+                "Too many users seem to be gone: nothing was revoked. Is EXPORT_SOURCE_URL right? --force revokes anyway"
             )?;
         }
         Ok(())
@@ -56,8 +55,7 @@ pub(super) async fn sweep(config: &Config, output: Output, dry_run: bool, force:
         if ended.refused {
             return writeln!(
                 out,
-                "More than a tenth of the objects seem orphaned: nothing was deleted. Is EXPORT_DATABASE_URL right? \
-                 --force deletes all the same"
+                "Too many objects seem orphaned: nothing was deleted. Is EXPORT_DATABASE_URL right? --force deletes anyway"
             );
         }
         let what = if dry_run { "would be deleted" } else { "deleted" };
