@@ -101,6 +101,7 @@ async fn the_status_is_well_until_something_needs_a_person_and_then_says_what() 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_tells_of_the_requests_without_temporal_and_of_temporal_without_the_database() {
     let nights = Nights::new().await;
+    worker::command(&nights.environment, &["schedule", "unpause"]).await.unwrap();
     nights.request(Uuid::new_v4()).await;
     let mut without = nights.environment.clone();
     without.insert("TEMPORAL_ADDRESS".to_owned(), "127.0.0.1:1".to_owned());
