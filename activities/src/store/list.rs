@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use super::Store;
 use crate::{
     failure::StoreError,
-    object_key::{INSTALLATION_MARK, PREFIX},
+    object_key::{INSTALLATION_MARK, ObjectKey, PREFIX},
 };
 
 /// An object in a listing.
@@ -51,27 +51,38 @@ pub(crate) struct UploadPage {
 impl Store {
     /// Tells whether anything but the installation's mark lies under `exports/`.
     pub async fn holds_objects(&self) -> anyhow::Result<bool> {
-        let page = self.list(None, Some(2)).await?;
+        let page = self.list(PREFIX, None, Some(2)).await?;
         Ok(page.objects.iter().any(|object| object.key != INSTALLATION_MARK))
     }
 
     /// Gives a page of the objects under `exports/`.
     pub(crate) async fn list_objects(&self, from: Option<String>) -> anyhow::Result<ObjectPage> {
-        self.list(from, None).await
+        self.list(PREFIX, from, None).await
     }
 
-    async fn list(&self, from: Option<String>, at_most: Option<i32>) -> anyhow::Result<ObjectPage> {
+    /// Returns whether the store lists an object, as the sweep would find it.
+    pub async fn is_listed(&self, key: &ObjectKey) -> anyhow::Result<bool> {
+        let page = self.list(key.as_str(), None, Some(2)).await?;
+        Ok(page.objects.iter().any(|object| object.key == key.as_str()))
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        from: Option<String>,
+        at_most: Option<i32>,
+    ) -> anyhow::Result<ObjectPage> {
         let output = self
             .client()
             .list_objects_v2()
             .bucket(self.bucket())
-            .prefix(PREFIX)
+            .prefix(prefix)
             .set_continuation_token(from)
             .set_max_keys(at_most)
             .send()
             .await
             .map_err(|error| StoreError::new("ListObjectsV2", &error))
-            .with_context(|| format!("failed to list the objects under `{PREFIX}`"))?;
+            .with_context(|| format!("failed to list the objects under `{prefix}`"))?;
         let next = output.next_continuation_token.filter(|_| output.is_truncated == Some(true));
         let objects = output.contents.unwrap_or_default().into_iter().filter_map(|object| {
             Some(ListedObject { key: object.key?, stored_at: object.last_modified.and_then(|at| utc(&at)) })
