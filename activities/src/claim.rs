@@ -111,7 +111,7 @@ pub async fn claim(state: &PgPool, request_id: Uuid, owner: &Owner, lease: Durat
     }
     let rest = sqlx::query_scalar!(
         r#"select extract(epoch from coalesce(lease_until, clock_timestamp()) - clock_timestamp())::float8 as "rest!"
-           from public.data_export_requests where id = $1 and status = 'pending'"#,
+           from public.data_export_requests where id = $1 and status = 'pending' for key share"#,
         request_id,
     )
     .fetch_optional(state)

@@ -1,4 +1,4 @@
-//! What an operator does to requests: create, list, show, revoke, retry; and the pruning of the log.
+//! What an operator does to requests: create, list, show, revoke, retry, forget; and the pruning of the log.
 //!
 //! `pending | ready -> failed (revoked)` is the only move here, guarded like every other one. The archive of a
 //! revoked request is deleted by the command at once (`expire::delete_archive`), else by the next expiry pass. Nothing
@@ -168,6 +168,8 @@ pub enum Retried {
     Waiting(Uuid),
     /// It is pending or ready: there is nothing to repeat.
     NotFailed,
+    /// Its user was forgotten: nobody knows whose data it asked for.
+    Forgotten,
     /// There is no such request.
     Unknown,
 }
@@ -317,6 +319,9 @@ pub async fn retry(state: &PgPool, request_id: Uuid) -> Result<Retried> {
     if !row.failed {
         return Ok(Retried::NotFailed);
     }
+    if row.user_id.is_nil() {
+        return Ok(Retried::Forgotten);
+    }
     let waiting = sqlx::query_scalar!(
         "select id from public.data_export_requests where retry_of = $1 and status = 'pending' and user_id = $2",
         request_id,
@@ -340,9 +345,55 @@ pub async fn retry(state: &PgPool, request_id: Uuid) -> Result<Retried> {
     Ok(Retried::Created(id))
 }
 
+/// Lists the requests of a user that have not ended.
+pub async fn open_requests(state: &PgPool, user_id: Uuid) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select id from public.data_export_requests
+         where user_id = $1 and status in ('pending', 'ready') order by requested_at, id",
+        user_id,
+    )
+    .fetch_all(state)
+    .await
+    .context("failed to list the requests of a user")
+}
+
+/// What is left of a user in the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Forgotten {
+    /// Ended requests that named the user until now.
+    pub forgotten: i64,
+    /// Requests that still do: they have not ended, or their archive is not deleted yet.
+    pub left: i64,
+}
+
+/// Replaces the user's id by the nil UUID in every request that has ended and whose archive is deleted.
+///
+/// A trigger refuses it for the others. `last_error` goes too, since it may name a row of the user.
+pub async fn forget(state: &PgPool, user_id: Uuid) -> Result<Forgotten> {
+    const CONTEXT: &str = "failed to forget a user";
+    let forgotten = sqlx::query!(
+        "update public.data_export_requests set user_id = $2, last_error = null
+         where user_id = $1 and status = 'failed' and (object_key is null or object_deleted_at is not null)",
+        user_id,
+        Uuid::nil(),
+    )
+    .execute(state)
+    .await
+    .context(CONTEXT)?
+    .rows_affected();
+    let left = sqlx::query_scalar!(
+        r#"select count(*) as "left!" from public.data_export_requests where user_id = $1"#,
+        user_id,
+    )
+    .fetch_one(state)
+    .await
+    .context(CONTEXT)?;
+    Ok(Forgotten { forgotten: i64::try_from(forgotten).unwrap_or(i64::MAX), left })
+}
+
 /// Deletes the lines of the log that are older than 24 months, which is how long it is kept. Returns how many.
 ///
-/// A trigger refuses to delete a younger one, whoever asks.
+/// A trigger refuses to delete a younger one, whoever asks. Another deletes an ended request with its last line.
 pub async fn prune_events(state: &PgPool) -> Result<u64> {
     /// Lines of one transaction: short enough to leave room for a night.
     const BATCH: i64 = 5_000;

@@ -53,10 +53,13 @@ pub struct Standing {
 }
 
 /// Reads how a request stands now; `None` when there is no such row.
+///
+/// With a lock, which a standby refuses: an old row of a standby behind a load balancer would look like a lost race, and
+/// the object of a delivered request would be deleted.
 pub async fn standing(state: &PgPool, request_id: Uuid) -> Result<Option<Standing>> {
     sqlx::query_as!(
         Standing,
-        "select status, object_key, claim_token from public.data_export_requests where id = $1",
+        "select status, object_key, claim_token from public.data_export_requests where id = $1 for key share",
         request_id
     )
     .fetch_optional(state)

@@ -18,9 +18,10 @@ use aws_sdk_s3::{
     Client,
     config::{
         Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
-        retry::RetryConfig, timeout::TimeoutConfig,
+        SharedHttpClient, retry::RetryConfig, timeout::TimeoutConfig,
     },
 };
+use aws_smithy_http_client::tls;
 
 pub(crate) use self::object::crc64nvme_to_base64;
 use self::pace::{Pace, SlowDownSensor};
@@ -111,7 +112,7 @@ struct Shared {
 impl Store {
     /// Makes the clients; the store itself is not called.
     pub async fn connect(config: &StoreConfig) -> anyhow::Result<Self> {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
         if let Some(region) = &config.region {
             loader = loader.region(Region::new(region.clone()));
         }
@@ -229,6 +230,12 @@ fn spelt(what: &str, text: &str) -> anyhow::Result<String> {
 fn without_endpoint(mut builder: Builder, endpoint: Option<&str>) -> Builder {
     builder.set_endpoint_url(endpoint.map(str::to_owned));
     builder
+}
+
+/// Makes the client that speaks HTTP for the SDK, which brings none without a TLS provider of its own.
+pub fn http_client() -> SharedHttpClient {
+    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    aws_smithy_http_client::Builder::new().tls_provider(provider).build_https()
 }
 
 /// Stores that are not AWS rarely have a host name for each bucket: with an endpoint, the bucket is in the path.

@@ -8,7 +8,7 @@ use aws_sdk_s3::{
 };
 use export_activities::{
     object_key::ObjectKey,
-    store::{KeyPair, Store, StoreConfig},
+    store::{self, KeyPair, Store, StoreConfig},
     upload::Upload,
 };
 use export_tests::{
@@ -54,6 +54,7 @@ pub(crate) fn sdk_client(config: &StoreConfig) -> Client {
     let credentials = Credentials::new(&access.id, access.secret.expose_secret(), None, None, "test");
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
+        .http_client(store::http_client())
         .region(Region::from_static("us-east-1"))
         .endpoint_url(config.endpoint.as_deref().unwrap())
         .force_path_style(true)

@@ -12,6 +12,7 @@ mod history;
 mod night;
 mod request;
 mod schedule;
+mod signals;
 mod status;
 mod steer;
 mod upkeep;
@@ -55,7 +56,11 @@ enum Command {
     /// Create or upgrade our tables, as the role of EXPORT_OWNER_URL.
     Migrate,
     /// Print the SQL that gives both roles their rights, made from the catalogue.
-    Grants,
+    Grants {
+        /// Run it instead, as the role of EXPORT_OWNER_URL.
+        #[arg(long)]
+        apply: bool,
+    },
     /// The two schedules of Temporal.
     #[command(subcommand)]
     Schedule(Schedule),
@@ -147,7 +152,7 @@ enum Schedule {
 enum Night {
     /// Start a night now; with one running, name that one.
     Trigger {
-        /// Wait until it has ended and print its counts.
+        /// Wait until it has ended and print its counts; Ctrl-C ends the waiting, not the night.
         #[arg(long)]
         wait: bool,
     },
@@ -216,7 +221,7 @@ enum Request {
     Fulfil {
         /// The request.
         id: Uuid,
-        /// Wait until it has ended and print how.
+        /// Wait until it has ended and print how; Ctrl-C ends the waiting, not the run.
         #[arg(long)]
         wait: bool,
     },
@@ -232,6 +237,12 @@ enum Request {
     Retry {
         /// The failed request.
         id: Uuid,
+    },
+    /// Revoke the requests of an erased account, delete their archives, and take the user's id out of their rows.
+    Forget {
+        /// Whose requests.
+        #[arg(long)]
+        user: Uuid,
     },
 }
 
@@ -282,7 +293,7 @@ enum Bucket {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Events {
-    /// Delete the lines that are older than 24 months.
+    /// Delete the lines that are older than 24 months, and the requests that have none left.
     Prune,
 }
 
@@ -362,10 +373,14 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
     {
         tracing::warn!("{name} is set but means nothing to export-worker: is it misspelt? See .env.sample");
     }
+    if !matches!(cli.command, Command::Run | Command::CodecServer) {
+        signals::end_on_signals()?;
+    }
     match cli.command {
         Command::Run => run::run(&config).await.map(|()| Verdict::Good),
         Command::Migrate => database::migrate(&config, output).await,
-        Command::Grants => database::grants(&config, output),
+        Command::Grants { apply: false } => database::grants(&config, output),
+        Command::Grants { apply: true } => database::apply_grants(&config, output).await,
         Command::Schedule(Schedule::Apply) => schedule::apply(&config, output).await,
         Command::Schedule(Schedule::Show) => schedule::show(&config, output).await,
         Command::Schedule(Schedule::Pause { why, all }) => schedule::pause(&config, output, &why, all).await,
@@ -389,6 +404,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
             request::revoke(&config, output, id, reason.into()).await
         }
         Command::Request(Request::Retry { id }) => request::retry(&config, output, id).await,
+        Command::Request(Request::Forget { user }) => request::forget(&config, output, user).await,
         Command::Expire { accounts, force } => upkeep::expire(&config, output, accounts, force).await,
         Command::Sweep { dry_run, force } => upkeep::sweep(&config, output, dry_run, force).await,
         Command::Bucket(Bucket::Move { same_bucket }) => bucket::move_to(&config, output, same_bucket).await,
@@ -438,7 +454,7 @@ mod tests {
         for line in [
             "run".to_owned(),
             "migrate".to_owned(),
-            "grants".to_owned(),
+            "grants --apply".to_owned(),
             "schedule apply".to_owned(),
             "schedule show --output json".to_owned(),
             "schedule pause --why upgrade --all".to_owned(),
@@ -458,6 +474,7 @@ mod tests {
             format!("request show {id} --reveal"),
             format!("request revoke {id} --reason user_request"),
             format!("request retry {id}"),
+            format!("request forget --user {id}"),
             "expire --accounts --force".to_owned(),
             "sweep --dry-run --force".to_owned(),
             "events prune".to_owned(),

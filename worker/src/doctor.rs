@@ -1,10 +1,11 @@
 //! `export-worker doctor`: looks at everything a night depends on; each line is ok, or a cause and its remedy.
 //!
-//! It changes nothing that matters: it stores, reads and deletes one object of its own, and writes the bucket's mark only
+//! It changes nothing that matters: it stores, reads and deletes two objects of its own, and writes the bucket's mark only
 //! with `--adopt-bucket`. A line that cannot be examined because an earlier one failed says so.
 
 mod clocks;
 mod database;
+mod encryption;
 mod store;
 mod temporal;
 
@@ -83,6 +84,7 @@ pub async fn examine(config: &Config, adopt_bucket: bool) -> Vec<Line> {
     database::replica(config, &mut lines).await;
     let bucket = store::examine(config, state.as_ref(), adopt_bucket, &mut lines).await;
     clocks::examine(state.as_ref(), bucket, &mut lines).await;
+    lines.push(encryption::examine(config));
     temporal::examine(config, &mut lines).await;
     lines.push(spool(&config.spool_dir, config.spool_quota));
     lines

@@ -1,4 +1,4 @@
-//! Brings the export's own tables up to date.
+//! What the owner of the tables does: brings the export's own tables up to date, and gives the two roles their rights.
 //!
 //! The migrations are compiled in. They are recorded in `public.data_export_migrations` and not in sqlx's usual
 //! table, which the platform that shares the database may use itself.
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{Connection as _, PgConnection, migrate::Migrator};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, migrate::Migrator};
 
 /// Where the applied migrations are recorded.
 const TABLE: &str = "public.data_export_migrations";
@@ -17,13 +17,27 @@ const TABLE: &str = "public.data_export_migrations";
 /// Safe to run at any time and by several at once: they wait for each other. Fails without changing
 /// anything when an applied migration is not the one that is compiled in.
 pub async fn migrate(url: &SecretString) -> anyhow::Result<Vec<String>> {
-    let mut connection = PgConnection::connect(url.expose_secret())
-        .await
-        .context("failed to connect to the database as the owner of the tables")?;
+    let mut connection = connect(url).await?;
     let missing = missing(&mut connection).await?;
     migrator().run(&mut connection).await.context("failed to apply the migrations")?;
     connection.close().await.context("failed to close the connection")?;
     Ok(missing)
+}
+
+/// Runs SQL of `export-worker grants` as the role in `url`.
+pub async fn run_sql(url: &SecretString, sql: String) -> anyhow::Result<()> {
+    let mut connection = connect(url).await?;
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&mut connection)
+        .await
+        .context("failed to give the roles their rights")?;
+    connection.close().await.context("failed to close the connection")
+}
+
+async fn connect(url: &SecretString) -> anyhow::Result<PgConnection> {
+    PgConnection::connect(url.expose_secret())
+        .await
+        .context("failed to connect to the database as the owner of the tables")
 }
 
 /// Gives the names of the migrations that are not applied yet.

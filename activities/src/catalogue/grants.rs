@@ -55,9 +55,48 @@ pub fn state_grants() -> &'static str {
     STATE_GRANTS
 }
 
-/// Gives the SQL for the role that reads the platform: exactly the columns that the statements name.
+/// Takes every right on schemas and relations away from `export_read`, so that it keeps none of a relation that left the
+/// catalogue or of a column which became `omit`. PostgreSQL's own schemas are left out.
 ///
-/// Each relation's rights are revoked first, so that a column which became `omit` is lost, too.
+/// Only an owner can take a right away: those of other owners' relations are named in a warning.
+const REVOKE_READ: &str = "\
+do $$
+declare
+    held record;
+begin
+    for held in
+        select n.nspname, null as relname, pg_catalog.pg_has_role(n.nspowner, 'USAGE') as is_ours
+        from pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a
+        where a.grantee = 'export_read'::pg_catalog.regrole
+        union
+        select n.nspname, c.relname, pg_catalog.pg_has_role(c.relowner, 'USAGE')
+        from pg_catalog.pg_class c
+        join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
+            pg_catalog.aclexplode(c.relacl) a
+        where a.grantee = 'export_read'::pg_catalog.regrole and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+        union
+        select n.nspname, c.relname, pg_catalog.pg_has_role(c.relowner, 'USAGE')
+        from pg_catalog.pg_attribute t
+        join pg_catalog.pg_class c on c.oid = t.attrelid
+        join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
+            pg_catalog.aclexplode(t.attacl) a
+        where a.grantee = 'export_read'::pg_catalog.regrole and not t.attisdropped
+    loop
+        if held.nspname like 'pg\\_%' or held.nspname = 'information_schema' then
+            continue;
+        elsif not held.is_ours then
+            raise warning 'export_read keeps its rights on %: its owner has to revoke them',
+                pg_catalog.concat_ws('.', held.nspname, held.relname);
+        elsif held.relname is null then
+            execute pg_catalog.format('revoke all on schema %I from export_read', held.nspname);
+        else
+            execute pg_catalog.format('revoke all on %I.%I from export_read', held.nspname, held.relname);
+        end if;
+    end loop;
+end $$;
+";
+
+/// Gives the SQL for the role that reads the platform: exactly the columns that the statements name, and no others.
 pub(super) fn read_grants(catalogue: &Catalogue) -> String {
     let mut columns: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for entity in &catalogue.entities {
@@ -71,7 +110,7 @@ pub(super) fn read_grants(catalogue: &Catalogue) -> String {
         columns.entry(relation).or_default().extend(read.iter().map(String::as_str));
     }
 
-    let mut parts = Vec::new();
+    let mut parts = vec![Part::Sql(REVOKE_READ)];
     for schema in columns.keys().map(|relation| halves(relation).0).collect::<BTreeSet<_>>() {
         parts.extend([
             Part::Sql("grant usage on schema "),
@@ -80,11 +119,7 @@ pub(super) fn read_grants(catalogue: &Catalogue) -> String {
         ]);
     }
     for (relation, read) in &columns {
-        parts.extend([
-            Part::Sql("revoke all on "),
-            Part::Relation(relation),
-            Part::Sql(" from export_read;\ngrant select ("),
-        ]);
+        parts.push(Part::Sql("grant select ("));
         for (index, column) in read.iter().enumerate() {
             parts.extend([Part::Sql(if index == 0 { "" } else { ", " }), Part::Name(column)]);
         }

@@ -7,7 +7,7 @@ use futures::{Stream, stream};
 use super::Store;
 use crate::{
     failure::StoreError,
-    object_key::{INSTALLATION_MARK, PREFIX},
+    object_key::{INSTALLATION_MARK, ObjectKey, PREFIX},
 };
 
 /// An object in a listing.
@@ -50,8 +50,14 @@ struct Page<T> {
 impl Store {
     /// Returns whether anything but the installation's mark lies under `exports/`.
     pub async fn holds_objects(&self) -> anyhow::Result<bool> {
-        let page = self.object_page(None, Some(2)).await?;
+        let page = self.object_page(PREFIX, None, Some(2)).await?;
         Ok(page.items.iter().any(|object| object.key != INSTALLATION_MARK))
+    }
+
+    /// Returns whether the store lists an object, as the sweep would find it.
+    pub async fn is_listed(&self, key: &ObjectKey) -> anyhow::Result<bool> {
+        let page = self.object_page(key.as_str(), None, Some(2)).await?;
+        Ok(page.items.iter().any(|object| object.key == key.as_str()))
     }
 
     /// Lists the objects under `exports/`, page by page, at most 1,000 each as S3 decides.
@@ -62,10 +68,10 @@ impl Store {
         let first = Position::Version { key: None, version: None };
         pages(first, move |position| async move {
             match position {
-                Position::Object(token) => self.object_page(token, None).await,
+                Position::Object(token) => self.object_page(PREFIX, token, None).await,
                 position => match self.version_page(position).await? {
                     Some(page) => Ok(page),
-                    None => self.object_page(None, None).await,
+                    None => self.object_page(PREFIX, None, None).await,
                 },
             }
         })
@@ -107,6 +113,7 @@ impl Store {
 
     async fn object_page(
         &self,
+        prefix: &str,
         from: Option<String>,
         at_most: Option<i32>,
     ) -> anyhow::Result<Page<ListedObject>> {
@@ -114,13 +121,13 @@ impl Store {
             .client()
             .list_objects_v2()
             .bucket(self.bucket())
-            .prefix(PREFIX)
+            .prefix(prefix)
             .set_continuation_token(from)
             .set_max_keys(at_most)
             .send()
             .await
             .map_err(|error| StoreError::new("ListObjectsV2", &error))
-            .with_context(|| format!("failed to list the objects under `{PREFIX}`"))?;
+            .with_context(|| format!("failed to list the objects under `{prefix}`"))?;
         let next = (output.is_truncated == Some(true)).then_some(output.next_continuation_token).flatten();
         let objects = output.contents.unwrap_or_default().into_iter().filter_map(|object| {
             Some(ListedObject { key: object.key?, stored_at: object.last_modified.and_then(|at| utc(&at)) })

@@ -1,4 +1,4 @@
-//! `request create|list|show|fulfil|revoke|retry`.
+//! `request create|list|show|fulfil|revoke|retry|forget`.
 
 use std::io::{self, Write};
 
@@ -212,7 +212,54 @@ pub(super) async fn retry(config: &Config, output: Output, id: Uuid) -> Result<V
         Retried::NotFailed => {
             answer(id, false, format!("Request {id} has not failed: there is nothing to repeat"))
         }
+        Retried::Forgotten => answer(
+            id,
+            false,
+            format!("The user of request {id} was forgotten: nobody knows whose data to export"),
+        ),
         Retried::Unknown => unknown(id),
     }
     .write(output)
+}
+
+#[derive(Serialize)]
+struct ForgottenAnswer {
+    revoked: usize,
+    #[serde(flatten)]
+    requests: operate::Forgotten,
+}
+
+/// Revokes what the user has open, deletes the archives, and takes the user's id out of the rows.
+///
+/// Safe to repeat: each step takes what the one before has finished.
+pub(super) async fn forget(config: &Config, output: Output, user: Uuid) -> Result<Verdict> {
+    let state = connect::state(config)?;
+    let open = operate::open_requests(&state, user).await?;
+    for id in &open {
+        operate::revoke(&state, *id, RevokeReason::UserRequest).await?;
+    }
+    let deleted = if open.is_empty() { Ok(()) } else { delete_archives(config, &state).await };
+    let requests = operate::forget(&state, user).await?;
+    let answer = ForgottenAnswer { revoked: open.len(), requests };
+    output.write(&answer, |answer, out| {
+        writeln!(out, "{} revoked, {} forgotten", answer.revoked, answer.requests.forgotten)?;
+        if answer.requests.left > 0 {
+            let why = deleted.err().map(|error| format!(" ({})", explain::command(&error))).unwrap_or_default();
+            writeln!(
+                out,
+                "{} still name the user, because their archives are not deleted yet{why}: THEIR LINKS STILL WORK. Run \
+                 this command again after the next expiry pass",
+                answer.requests.left
+            )?;
+        }
+        Ok(())
+    })?;
+    Ok(if answer.requests.left == 0 { Verdict::Good } else { Verdict::Bad })
+}
+
+async fn delete_archives(config: &Config, state: &PgPool) -> Result<()> {
+    let store = connect::store(config).await?;
+    let (input, trace, pulse) = (ExpireInput::default(), Trace::default(), Pulse::default());
+    export_activities::expire::expire(state, None, &store, &input, &trace, &pulse).await?;
+    Ok(())
 }

@@ -73,7 +73,11 @@ struct Pruned {
 pub(super) async fn prune(config: &Config, output: Output) -> Result<Verdict> {
     let pruned = operate::prune_events(&connect::state(config)?).await?;
     output.write(&Pruned { pruned }, |answer, out| {
-        writeln!(out, "{} lines older than 24 months deleted", answer.pruned)
+        writeln!(
+            out,
+            "{} lines older than 24 months deleted, and the requests that have none left",
+            answer.pruned
+        )
     })?;
     Ok(Verdict::Good)
 }

@@ -60,7 +60,8 @@ pub static REPLICA_URL: Variable = Variable::example(
 pub static OWNER_URL: Variable = Variable::example(
     "EXPORT_OWNER_URL",
     "postgres://owner:secret@127.0.0.1:5432/platform",
-    "Only for `migrate`: a role that may create tables in schema `public`. Do not give it to the worker.",
+    "Only for `migrate` and `grants --apply`: the owner of the tables, who may create tables in schema `public` and roles. \
+     Do not give it to the worker.",
 );
 pub static STATE_CONNECTIONS: Variable = Variable::example(
     "EXPORT_STATE_CONNECTIONS",

@@ -58,6 +58,10 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
             "the role lacks a right",
             "run the SQL of `export-worker grants` as the owner of the tables".to_owned(),
         ),
+        "25006" => (
+            "the server is a standby, which takes no writes",
+            format!("set {variable} to the primary, without a load balancer that also leads to standbys"),
+        ),
         "57P01" | "57P02" | "57P03" => {
             ("the server is starting or shutting down", "wait; it comes back by itself".to_owned())
         }
@@ -69,6 +73,25 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
         }
     };
     Explained::new(cause, remedy)
+}
+
+/// Words an error of a command that works as the owner of the tables: it concerns `EXPORT_OWNER_URL` alone.
+pub fn owner(error: anyhow::Error) -> anyhow::Error {
+    if !error.chain().any(|cause| cause.is::<sqlx::Error>()) {
+        return error;
+    }
+    let explained = match judge(&error).code.as_str() {
+        "database/42501" => Explained::new(
+            "the role lacks a right",
+            "set EXPORT_OWNER_URL to the owner of the tables, who may also create roles and tables in `public`",
+        ),
+        "database/42P01" | "database/3F000" | "database/42703" => Explained::new(
+            "the catalogue names a relation or a column that is not in the database",
+            "run `export-worker migrate` first, then `export-worker catalogue check`",
+        ),
+        _ => database(&error, "EXPORT_OWNER_URL"),
+    };
+    anyhow::anyhow!("{error}: {explained}")
 }
 
 /// Explains an error of the source, which must be a primary where it has a replica.

@@ -39,6 +39,9 @@ pub(super) async fn state(
         lines.push(Line::skipped("readers of links", "the database does not answer"));
         return None;
     };
+    if let Some(standby) = standby(&pool).await {
+        lines.push(standby);
+    }
     let migrations = migrations(&pool).await;
     let migrated = migrations.is_ok();
     lines.push(migrations);
@@ -144,6 +147,25 @@ async fn version(pool: &PgPool) -> sqlx::Result<String> {
     let version = version.fetch_one(&mut connection).await?;
     connection.close().await?;
     Ok(version)
+}
+
+/// Requests are written, and what was written is read back: a standby refuses the one and is late with the other.
+async fn standby(pool: &PgPool) -> Option<Line> {
+    const CHECK: &str = "database";
+    let asked: sqlx::Result<bool> =
+        sqlx::query_scalar("select pg_catalog.pg_is_in_recovery()").fetch_one(pool).await;
+    match asked {
+        Ok(false) => None,
+        Ok(true) => {
+            let remedy =
+                "set EXPORT_DATABASE_URL to the primary, without a load balancer that also leads to standbys";
+            Some(Line::failed(
+                CHECK,
+                Explained::new("the server is a standby, which takes no writes", remedy),
+            ))
+        }
+        Err(error) => Some(Line::failed(CHECK, explain::database(&error.into(), STATE_URL))),
+    }
 }
 
 async fn migrations(pool: &PgPool) -> Line {

@@ -126,7 +126,9 @@ async fn read_drift(source: &PgPool, catalogue: &Catalogue) -> Result<Drift> {
         report.findings.iter().filter(|finding| differs(finding.kind)).count()
     };
     Ok(Drift {
-        unclassified: count(&|kind| kind == FindingKind::UnclassifiedColumn),
+        unclassified: count(&|kind| {
+            matches!(kind, FindingKind::UnclassifiedColumn | FindingKind::HiddenColumn)
+        }),
         misfits: count(&FindingKind::stops_exports),
     })
 }
