@@ -3,12 +3,16 @@
 //! The migrations are compiled in. They are recorded in `public.data_export_migrations` and not in sqlx's usual
 //! table, which the platform that shares the database may use itself.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{Connection as _, PgConnection, migrate::Migrator};
+use sqlx::{Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 
+/// How long the server may take to accept the owner.
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// How long a statement may wait for a lock.
+const LOCK_TIMEOUT: &str = "20s";
 /// Where the applied migrations are recorded.
 const TABLE: &str = "public.data_export_migrations";
 
@@ -17,8 +21,12 @@ const TABLE: &str = "public.data_export_migrations";
 /// Safe to run at any time and by several at once: they wait for each other. Fails without changing
 /// anything when an applied migration is not the one that is compiled in.
 pub async fn migrate(url: &SecretString) -> anyhow::Result<Vec<String>> {
-    let mut connection = PgConnection::connect(url.expose_secret())
-        .await
+    let options: PgConnectOptions = url.expose_secret().parse().context("failed to read EXPORT_OWNER_URL")?;
+    // Behind a lock that somebody has forgotten, a migration would wait without an end, and everybody behind it.
+    let options = options.options([("lock_timeout", LOCK_TIMEOUT)]);
+    let connected = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options)).await;
+    let mut connection = connected
+        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
         .context("failed to connect to the database as the owner of the tables")?;
     let missing = missing(&mut connection).await?;
     migrator().run(&mut connection).await.context("failed to apply the migrations")?;

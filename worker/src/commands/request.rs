@@ -189,7 +189,7 @@ pub(super) async fn revoke(
 
 /// Deletes this archive before any other: its link works until then. Returns whether it is gone, and a sentence.
 async fn delete(config: &Config, state: &PgPool, id: Uuid) -> (bool, String) {
-    let deleted = async { delete_archive(state, &connect::store(config).await?, id).await };
+    let deleted = async { delete_archive(state, &connect::store_for_command(config).await?, id).await };
     match deleted.await {
         Ok(_) => (true, "its archive is deleted: the link is dead".to_owned()),
         Err(error) => (
