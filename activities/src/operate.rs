@@ -366,6 +366,18 @@ pub struct Forgotten {
     pub left: i64,
 }
 
+/// Lists the ended requests of a user whose archives are still stored.
+pub async fn stored_requests(state: &PgPool, user_id: Uuid) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select id from public.data_export_requests
+         where user_id = $1 and status = 'failed' and object_key is not null and object_deleted_at is null",
+        user_id,
+    )
+    .fetch_all(state)
+    .await
+    .context("failed to list the archives of a user")
+}
+
 /// Replaces the user's id by the nil UUID in every request that has ended and whose archive is deleted.
 ///
 /// A trigger refuses it for the others. `last_error` goes too, since it may name a row of the user.

@@ -121,6 +121,22 @@ async fn the_status_tells_of_the_requests_without_temporal_and_of_temporal_witho
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_night_that_failed_is_a_trouble_until_one_completes() {
+    let nights = Nights::new().await;
+    let worker = nights.worker(&[]).await;
+    run(&nights, "alter table public.releases rename column notes to remarks").await;
+    nights.try_night().await.unwrap_err();
+    let failed = troubles(&nights).await;
+    let of_night: Vec<_> = failed.iter().filter(|trouble| trouble.contains("did not complete")).collect();
+    assert!(of_night.len() == 1 && of_night[0].contains("CatalogueDrift"), "{failed:?}");
+    run(&nights, "alter table public.releases rename column remarks to notes").await;
+    nights.night().await;
+    let well = troubles(&nights).await;
+    assert!(!well.iter().any(|trouble| trouble.contains("did not complete")), "{well:?}");
+    kill(&worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_night_is_shown_from_the_log_alone() {
     let nights = Nights::new().await;
     let _worker = nights.worker(&[]).await;

@@ -51,6 +51,7 @@ mod sample;
 mod schedule;
 mod search_attributes;
 mod servers;
+mod silence;
 mod source;
 mod stack;
 mod steering;

@@ -186,7 +186,7 @@ async fn each_form_of_input_ends_its_run_and_a_wrong_one_names_the_field() {
     let _worker = nights.worker(&[]).await;
     let full = r#"{"night": "2026-03-01", "look": 1, "page": 0, "cutoff": null, "cursor": null,
         "counters": {"fulfilled": 3}, "started_at": "2026-03-01T01:00:00Z", "pending_at_start": 7}"#;
-    let forms: [(&str, &[&str], Option<&str>); 10] = [
+    let forms: [(&str, &[&str], Option<&str>); 14] = [
         ("nightly_batch", &[], None),
         ("nightly_batch", &["null"], None),
         ("nightly_batch", &["{}"], None),
@@ -196,6 +196,10 @@ async fn each_form_of_input_ends_its_run_and_a_wrong_one_names_the_field() {
         ("nightly_batch", &[r#"{"counters": {"fulfilled": -1}}"#], Some("`counters.fulfilled`")),
         ("nightly_batch", &["{}", "{}"], Some("2 were given")),
         ("nightly_batch", &[r#"{"steering": {"window": 0}}"#], Some("`steering.window`")),
+        ("nightly_batch", &["[]"], Some("a list was given")),
+        ("nightly_batch", &[r#"{"look": 7}"#], Some("`look`")),
+        ("nightly_batch", &[r#"{"night": "9999-01-01"}"#], Some("`night`")),
+        ("nightly_batch", &[r#"{"cutoff": "1999-01-01T00:00:00Z"}"#], Some("`cutoff`")),
         ("export_expiry", &[r#"{"accounts": true}"#], Some("`accounts`")),
     ];
     let queue = nights.environment["EXPORT_TASK_QUEUE"].as_str();

@@ -19,7 +19,7 @@ mod upkeep;
 mod verify;
 mod watch;
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -342,6 +342,9 @@ fn sha256(text: &str) -> Result<String, String> {
     }
 }
 
+/// How long a command may take that only asks and answers. A server that accepts and is silent gives no error.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
 /// How a command ended that could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -355,13 +358,45 @@ pub(crate) enum Verdict {
 pub async fn main() -> ExitCode {
     // Ends by itself with 0 after `--help` and with 2 after a mistake.
     let cli = Cli::parse();
-    match dispatch(cli).await {
+    let within = if cli.command.may_take_long() { Duration::MAX } else { ANSWER_WITHIN };
+    let ended = tokio::time::timeout(within, dispatch(cli)).await.unwrap_or_else(|_| {
+        Err(anyhow::anyhow!(
+            "no answer within {} s: a server accepts and is silent, or our tables are locked; `export-worker doctor` \
+             says which",
+            within.as_secs()
+        ))
+    });
+    match ended {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Bad) => ExitCode::from(1),
         Err(error) => {
             // Not by the log: a wrong configuration may be the reason why there is none.
             let _ = writeln!(std::io::stderr().lock(), "error: {}", explain::command(&error));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+impl Command {
+    /// Returns whether it waits for something, or works through as much as there is. Everything else answers at once.
+    fn may_take_long(&self) -> bool {
+        match self {
+            Self::Run
+            | Self::CodecServer
+            | Self::Migrate
+            | Self::Expire { .. }
+            | Self::Sweep { .. }
+            | Self::Events(_)
+            | Self::Bucket(_)
+            | Self::Verify { .. }
+            | Self::History(_)
+            | Self::Catalogue(_)
+            | Self::Doctor { .. }
+            | Self::Night(Night::Watch) => true,
+            Self::Night(Night::Trigger { wait }) => *wait,
+            Self::Request(Request::Fulfil { wait, .. }) => *wait,
+            Self::Request(Request::Forget { .. }) | Self::Grants { .. } => true,
+            _ => false,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What does not answer is itself such a thing; the rest is told all the same.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -20,7 +20,7 @@ use crate::{
         self,
         explain::{self, Explained},
     },
-    night::{self, Pollers},
+    night::{self, How, Last, Pollers},
     schedule::{self, Standing},
 };
 
@@ -29,6 +29,8 @@ const PENDING_SECONDS: i64 = 48 * 3600;
 /// The expiry pass runs every five minutes: three that did not.
 const OVERDUE_SECONDS: i64 = 15 * 60;
 
+/// How long database and Temporal may take each; a command answers within 30 s.
+const PART_WITHIN: Duration = Duration::from_secs(15);
 /// Archives are deleted in the pass that ends their request, or in one of the next: six that did not.
 const UNDELETED_SECONDS: i64 = 30 * 60;
 
@@ -82,7 +84,7 @@ pub struct Nights {
 pub async fn look(config: &Config) -> Result<Status> {
     // A missing variable is the caller's mistake, and no state of anything.
     config.database_url()?;
-    let (requests, temporal) = tokio::join!(requests(config), temporal(config));
+    let (requests, temporal) = tokio::join!(in_time(requests(config)), in_time(temporal(config)));
     let mut troubles = Vec::new();
     let requests =
         requests.map_err(|error| troubles.push(explain::database(&error, "EXPORT_DATABASE_URL"))).ok();
@@ -90,14 +92,23 @@ pub async fn look(config: &Config) -> Result<Status> {
         troubles.extend(judge_requests(requests));
     }
     let temporal = temporal.map_err(|error| troubles.push(explain::temporal(&error))).ok();
-    if let Some((schedules, pollers)) = &temporal {
+    if let Some(Temporal { schedules, pollers, last }) = &temporal {
         troubles.extend(schedules.iter().filter_map(Standing::trouble));
         troubles.extend(judge_pollers(config, *pollers));
+        troubles.extend(last.as_ref().and_then(judge_night));
     }
-    let (schedules, pollers) = temporal.unzip();
+    let (schedules, pollers) = temporal.map(|temporal| (temporal.schedules, temporal.pollers)).unzip();
     let night = schedules.iter().flatten().find(|standing| standing.id == NIGHTLY_BATCH);
     let nights = night.map(|standing| Nights { last: standing.last, next: standing.next });
     Ok(Status { well: troubles.is_empty(), requests, nights, schedules, pollers, troubles })
+}
+
+/// Waits for one of the two, whose silence takes nothing from the other.
+async fn in_time<T>(part: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(PART_WITHIN, part).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()),
+    }
 }
 
 async fn requests(config: &Config) -> Result<Requests> {
@@ -117,9 +128,35 @@ async fn requests(config: &Config) -> Result<Requests> {
     })
 }
 
-async fn temporal(config: &Config) -> Result<(Vec<Standing>, Pollers)> {
+async fn temporal(config: &Config) -> Result<Temporal> {
     let client = connect::temporal(config).await?;
-    tokio::try_join!(schedule::show(&client, &config.task_queue), night::pollers(&client, &config.task_queue))
+    let (schedules, pollers, last) = tokio::try_join!(
+        schedule::show(&client, &config.task_queue),
+        night::pollers(&client, &config.task_queue),
+        night::last(&client),
+    )?;
+    Ok(Temporal { schedules, pollers, last })
+}
+
+struct Temporal {
+    schedules: Vec<Standing>,
+    pollers: Pollers,
+    last: Option<Last>,
+}
+
+fn judge_night(night: &Last) -> Option<Explained> {
+    let id = &night.workflow_id;
+    match &night.how {
+        How::StandsStill { failures } => Some(Explained::new(
+            format!("night `{id}` stands still: its workflow task has failed {failures} times"),
+            "see \"A night that stands still\" in docs/OPERATIONS.md",
+        )),
+        How::NotCompleted(sentence) => Some(Explained::new(
+            format!("the last night, `{id}`, did not complete: {sentence}"),
+            "remove its cause (\"A night that failed\" in docs/OPERATIONS.md), then `export-worker night trigger --wait`",
+        )),
+        How::Well => None,
+    }
 }
 
 fn judge_requests(requests: &Requests) -> Vec<Explained> {

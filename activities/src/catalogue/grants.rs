@@ -20,7 +20,7 @@ revoke all on public.data_export_requests, public.data_export_events, public.dat
 grant usage on schema public to export_state;
 grant select on public.data_export_requests to export_state;
 grant insert (user_id, retry_of) on public.data_export_requests to export_state;
-grant update (status, download_url, expires_at, object_key, object_location, object_deleted_at, archive_bytes,
+grant update (user_id, status, download_url, expires_at, object_key, object_location, object_deleted_at, archive_bytes,
     archive_sha256, row_counts, snapshot_at, fulfilled_at, failure_reason, attempts, claims, lost, last_error,
     claim_token, claim_owner, claim_try, lease_until, pseudonym_salt) on public.data_export_requests to export_state;
 grant select, delete on public.data_export_events to export_state;

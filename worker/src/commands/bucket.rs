@@ -26,7 +26,7 @@ struct Moved {
 /// The former bucket must still be in reach and ours: its archives are deleted there when they expire.
 pub(super) async fn move_to(config: &Config, output: Output, same: bool) -> Result<Verdict> {
     let state = connect::state(config)?;
-    let store = connect::store(config).await?;
+    let store = connect::store_for_command(config).await?;
     let to = store.location().to_owned();
     let from = read_installation(&state).await?.location;
     let moved =

@@ -189,7 +189,7 @@ pub(super) async fn revoke(
 
 /// Deletes this archive before any other: its link works until then. Returns whether it is gone, and a sentence.
 async fn delete(config: &Config, state: &PgPool, id: Uuid) -> (bool, String) {
-    let deleted = async { delete_archive(state, &connect::store(config).await?, id).await };
+    let deleted = async { delete_archive(state, &connect::store_for_command(config).await?, id).await };
     match deleted.await {
         Ok(_) => (true, "its archive is deleted: the link is dead".to_owned()),
         Err(error) => (
@@ -238,7 +238,7 @@ pub(super) async fn forget(config: &Config, output: Output, user: Uuid) -> Resul
     for id in &open {
         operate::revoke(&state, *id, RevokeReason::UserRequest).await?;
     }
-    let deleted = if open.is_empty() { Ok(()) } else { delete_archives(config, &state).await };
+    let deleted = delete_archives(config, &state, user).await;
     let requests = operate::forget(&state, user).await?;
     let answer = ForgottenAnswer { revoked: open.len(), requests };
     output.write(&answer, |answer, out| {
@@ -257,9 +257,15 @@ pub(super) async fn forget(config: &Config, output: Output, user: Uuid) -> Resul
     Ok(if answer.requests.left == 0 { Verdict::Good } else { Verdict::Bad })
 }
 
-async fn delete_archives(config: &Config, state: &PgPool) -> Result<()> {
-    let store = connect::store(config).await?;
-    let (input, trace, pulse) = (ExpireInput::default(), Trace::default(), Pulse::default());
-    export_activities::expire::expire(state, None, &store, &input, &trace, &pulse).await?;
+/// Deletes the archives of one user, before any other.
+async fn delete_archives(config: &Config, state: &PgPool, user: Uuid) -> Result<()> {
+    let stored = operate::stored_requests(state, user).await?;
+    if stored.is_empty() {
+        return Ok(());
+    }
+    let store = connect::store_for_command(config).await?;
+    for id in stored {
+        delete_archive(state, &store, id).await?;
+    }
     Ok(())
 }

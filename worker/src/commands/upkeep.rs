@@ -16,7 +16,7 @@ use crate::{config::Config, connect, output::Output};
 /// Runs one expiry pass.
 pub(super) async fn expire(config: &Config, output: Output, accounts: bool, force: bool) -> Result<Verdict> {
     let state = connect::state(config)?;
-    let store = connect::store(config).await?;
+    let store = connect::store_for_command(config).await?;
     let asked = if accounts { Some((connect::source(config)?, connect::catalogue(config)?)) } else { None };
     let input = ExpireInput { accounts, force, ..ExpireInput::default() };
     let ended = pass::expire(
@@ -48,7 +48,7 @@ pub(super) async fn expire(config: &Config, output: Output, accounts: bool, forc
 /// Runs one sweep.
 pub(super) async fn sweep(config: &Config, output: Output, dry_run: bool, force: bool) -> Result<Verdict> {
     let state = connect::state(config)?;
-    let store = connect::store(config).await?;
+    let store = connect::store_for_command(config).await?;
     let options = SweepOptions { min_age: config.sweep_min_age, dry_run, force };
     let ended = sweeper::sweep(&state, &store, &options, &Pulse::default()).await?;
     output.write(&ended, |ended, out| {

@@ -34,7 +34,7 @@ pub(super) async fn examine(
     adopt: bool,
     lines: &mut Vec<Line>,
 ) -> Option<Clock> {
-    let store = match connect::store(config).await {
+    let store = match connect::store_for_command(config).await {
         Ok(store) => store,
         Err(error) => {
             let explained =
