@@ -287,6 +287,7 @@ fn describe(contents: &Contents, files: Vec<manifest::File>, counts: &[Csv]) -> 
             csv: if column.column.is_json_class() { CsvCells::Json } else { CsvCells::Value },
             neutralised: counts.neutralised[index],
             cells_over_32767_characters: counts.long_cells[index],
+            cells_with_escaped_halves: column.column.may_have_halves().then_some(counts.escaped[index]),
         });
         manifest::Entity {
             name: entity.name.clone(),
