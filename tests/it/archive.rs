@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn python_java_and_info_zip_open_an_archive_of_hostile_values_of_every_type() {
+async fn every_reader_opens_an_archive_of_hostile_values_of_every_type() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("export.zip");
     let mut connection = connect().await;

@@ -143,7 +143,7 @@ async fn expected(source: &PgPool) -> Vec<Vec<Option<String>>> {
 }
 
 #[tokio::test]
-async fn every_cell_of_every_type_is_what_to_json_gives_and_every_reader_takes_it() {
+async fn every_cell_is_what_to_json_gives_and_every_reader_takes_it() {
     let database = database().await;
     let catalogue = zoo(&database).await;
     let source = database.source();

@@ -292,7 +292,7 @@ fn push_64<const N: usize>(numbers: [u64; N], out: &mut Vec<u8>) {
 fn dos_moment(at: DateTime<Utc>) -> [u16; 2] {
     let (time, date) = match u32::try_from(at.year() - 1980) {
         Ok(year @ 0..=127) => {
-            (at.hour() << 11 | at.minute() << 5 | at.second() / 2, year << 9 | at.month() << 5 | at.day())
+            (at.hour() << 11 | at.minute() << 5 | (at.second() / 2), year << 9 | at.month() << 5 | at.day())
         }
         _ => (0, 1 << 5 | 1),
     };
