@@ -35,14 +35,14 @@ pub enum Failure {
         relation: String,
     },
     /// A value that no encoder can represent.
-    #[error("cannot read the value in column `{column}` of `{relation}`, row with key `{key}`")]
+    #[error("cannot read the value in column `{column}` of `{relation}`, {row}")]
     UnreadableValue {
         /// The relation.
         relation: String,
         /// The column.
         column: String,
-        /// The row: the text of its key columns, which are identifiers.
-        key: String,
+        /// The row: its number, or its key if that is a number or a uuid. No other value may be told.
+        row: String,
     },
     /// A value that PostgreSQL itself cannot deliver; it does not say which.
     #[error("PostgreSQL cannot deliver a value of `{relation}`, SQLSTATE {sqlstate}")]

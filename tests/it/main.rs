@@ -58,6 +58,7 @@ mod steering;
 mod support;
 mod sweep;
 mod tls;
+mod types;
 mod undeliverable;
 mod upload;
 mod values;
