@@ -7,6 +7,7 @@
 )]
 
 mod archive;
+mod attempts;
 mod catalogue;
 mod checker;
 mod codec;
@@ -18,10 +19,12 @@ mod cut;
 mod database;
 mod exactly_once;
 mod expire;
+mod extremes;
 mod faults;
 mod fulfil;
 mod fulfil_faults;
 mod glance;
+mod held_back;
 mod histories;
 mod hostile;
 mod installation;

@@ -172,9 +172,14 @@ fn options(contents: &Contents) -> anyhow::Result<SimpleFileOptions> {
         byte(at.second()),
     )
     .unwrap_or_default();
+    // Deflate has no level 0 in a zip: what is not compressed is stored.
+    let (method, level) = match contents.deflate_level {
+        0 => (CompressionMethod::Stored, None),
+        level => (CompressionMethod::Deflated, Some(level.into())),
+    };
     Ok(SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(contents.deflate_level.into()))
+        .compression_method(method)
+        .compression_level(level)
         .last_modified_time(time)
         .unix_permissions(0o644))
 }

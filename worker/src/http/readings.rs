@@ -13,8 +13,10 @@ use export_activities::{
     catalogue::{Catalogue, FindingKind},
     census::{self, Queue},
     failure::judge,
+    held_back,
     spool::Spool,
 };
+use export_workflows::contract::FailureReason;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 use sqlx::{Connection as _, PgPool};
 use temporalio_client::Client;
@@ -42,10 +44,13 @@ pub(crate) struct Readings {
     catalogue: Arc<Catalogue>,
     task_queue: String,
     client: watch::Sender<Option<Client>>,
-    queue: Kept<Queue>,
+    queue: Kept<(Queue, HeldBack)>,
     drift: Kept<Drift>,
     temporal: Kept<Temporal>,
 }
+
+/// Requests that are held back, by reason.
+type HeldBack = Vec<(FailureReason, i64)>;
 
 /// Columns in which database and catalogue differ.
 #[derive(Clone, Copy)]
@@ -89,8 +94,9 @@ impl Readings {
         );
         let gauges = Gauges(Registry::new());
         gauges.spool(spool)?;
-        if let Some(queue) = queue {
+        if let Some((queue, held_back)) = queue {
             gauges.queue(&queue)?;
+            gauges.held_back(&held_back)?;
         }
         if let Some(drift) = drift {
             gauges.drift(drift)?;
@@ -108,11 +114,12 @@ impl Readings {
 }
 
 /// Not over the pool: a scrape must neither wait behind the exports nor leave them a connection in mid-statement.
-async fn read_queue(state: &PgPool) -> Result<Queue> {
+async fn read_queue(state: &PgPool) -> Result<(Queue, HeldBack)> {
     let mut connection = connect::glance(state).await?;
     let queue = census::queue(&mut connection).await?;
+    let held_back = held_back::counts(&mut connection).await?;
     connection.close().await?;
-    Ok(queue)
+    Ok((queue, held_back))
 }
 
 async fn read_drift(source: &PgPool, catalogue: &Catalogue) -> Result<Drift> {
@@ -198,6 +205,19 @@ impl Gauges {
             "Archives of failed requests that are still in the store",
             queue.deletions_left as f64,
         )
+    }
+
+    fn held_back(&self, held_back: &HeldBack) -> prometheus::Result<()> {
+        let gauges = self.labelled(
+            "export_held_back_requests",
+            "Pending requests that wait for a person, because too many of a night would fail",
+            "reason",
+        )?;
+        for reason in FailureReason::OF_ATTEMPTS {
+            let count = held_back.iter().find(|(of, _)| *of == reason).map_or(0, |(_, count)| *count);
+            gauges.with_label_values(&[reason.as_str()]).set(count as f64);
+        }
+        Ok(())
     }
 
     fn drift(&self, drift: Drift) -> prometheus::Result<()> {
