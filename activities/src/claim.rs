@@ -50,6 +50,8 @@ pub struct Claim {
     pub attempts: u32,
     /// Workers that died while they held the request, this claim's predecessor included.
     pub lost: u32,
+    /// The bucket of new archives, as the database records it.
+    pub location: Option<String>,
     /// What the database's clock said when it was granted, and when that was heard.
     pub granted: (DateTime<Utc>, Instant),
 }
@@ -94,6 +96,7 @@ pub async fn claim(
                and (claim_token is null or lease_until <= clock_timestamp()
                     or (claim_owner = $3 and claim_try < $4))
            returning user_id, requested_at, pseudonym_salt as "pseudonym_salt!", attempts, lost,
+               (select i.location from public.data_export_installation i) as location,
                clock_timestamp() as "now!""#,
         request_id,
         token,
@@ -114,12 +117,13 @@ pub async fn claim(
             pseudonym_salt: row.pseudonym_salt,
             attempts: u32::try_from(row.attempts).unwrap_or(0),
             lost: u32::try_from(row.lost).unwrap_or(0),
+            location: row.location,
             granted: (row.now, Instant::now()),
         }));
     }
     let rest = sqlx::query_scalar!(
         r#"select extract(epoch from coalesce(lease_until, clock_timestamp()) - clock_timestamp())::float8 as "rest!"
-           from public.data_export_requests where id = $1 and status = 'pending'"#,
+           from public.data_export_requests where id = $1 and status = 'pending' for key share"#,
         request_id,
     )
     .fetch_optional(state)

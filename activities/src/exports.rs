@@ -29,7 +29,9 @@ use crate::{
     failure::{Class, Failure, Verdict, judge},
     fulfil::{self, Attempt, Unfinished, caught},
     handover::Handover,
-    held_back, lease,
+    held_back,
+    installation::MarkWatch,
+    lease,
     metrics::Metrics,
     pending,
     pulse::Pulse,
@@ -52,8 +54,8 @@ pub struct ExportSteps {
     pub replica: Option<Replica>,
     /// The bucket.
     pub store: Store,
-    /// The identity of this installation, as the bucket holds it.
-    pub installation: Uuid,
+    /// The identity of this installation, which the bucket must hold.
+    pub installation: MarkWatch,
     /// What is exported.
     pub catalogue: Arc<Catalogue>,
     /// Where archives lie until they are uploaded.

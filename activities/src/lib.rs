@@ -2,6 +2,7 @@
 pub mod archive;
 pub mod blocking;
 pub mod brake;
+pub mod buckets;
 pub mod catalogue;
 pub mod census;
 pub mod claim;

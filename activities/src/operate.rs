@@ -1,7 +1,7 @@
-//! What an operator does to requests: create, list, show, revoke, retry; and the pruning of the log.
+//! What an operator does to requests: create, list, show, revoke, retry, forget; and the pruning of the log.
 //!
 //! `pending | ready -> failed (revoked)` is the only move here, guarded like every other one. The archive of a
-//! revoked request is deleted by the expiry pass, which the command runs at once and the schedule repeats. Nothing
+//! revoked request is deleted by the command at once (`expire::delete_archive`), else by the next expiry pass. Nothing
 //! here touches the store, and no answer carries the link unless it is asked for.
 
 use std::fmt;
@@ -13,8 +13,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
-
-use crate::request::{Trace, record_failed};
 
 /// Why an operator takes an export back; noted on the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,8 +148,13 @@ pub enum Revoked {
         /// It was delivered, so its archive is in the bucket.
         had_archive: bool,
     },
-    /// It had failed before, with this reason; nothing was changed.
-    HadFailed(String),
+    /// It had failed before; nothing was changed.
+    HadFailed {
+        /// Why it had failed.
+        reason: String,
+        /// Its archive is still stored.
+        has_archive: bool,
+    },
     /// There is no such request.
     Unknown,
 }
@@ -165,6 +168,8 @@ pub enum Retried {
     Waiting(Uuid),
     /// It is pending or ready: there is nothing to repeat.
     NotFailed,
+    /// Its user was forgotten: nobody knows whose data it asked for.
+    Forgotten,
     /// There is no such request.
     Unknown,
 }
@@ -263,37 +268,35 @@ pub async fn delivered_sha256(state: &PgPool, request_id: Uuid) -> Result<Option
 /// `pending | ready -> failed (revoked)`. An attempt that holds the request loses it: its compare-and-set finds no row.
 pub async fn revoke(state: &PgPool, request_id: Uuid, reason: RevokeReason) -> Result<Revoked> {
     let context = || format!("failed to revoke request `{request_id}`");
-    let mut tx = state.begin().await.with_context(context)?;
     let moved = sqlx::query!(
         "update public.data_export_requests
-         set status = 'failed', failure_reason = 'revoked', last_error = $2, download_url = null,
+         set status = 'failed', failure_reason = $3, last_error = $2, download_url = null,
              pseudonym_salt = null, claim_token = null, claim_owner = null, claim_try = null, lease_until = null
          where id = $1 and status in ('pending', 'ready')
          returning object_key",
         request_id,
         format!("revoked by an operator: {}", reason.as_str()),
+        FailureReason::Revoked.as_str(),
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(state)
     .await
     .with_context(context)?;
     if let Some(row) = moved {
-        let key = row.object_key.as_deref();
-        record_failed(&mut tx, request_id, FailureReason::Revoked, key, &Trace::default())
-            .await
-            .with_context(context)?;
-        tx.commit().await.with_context(context)?;
-        return Ok(Revoked::Done { had_archive: key.is_some() });
+        return Ok(Revoked::Done { had_archive: row.object_key.is_some() });
     }
-    tx.rollback().await.with_context(context)?;
-    let reason = sqlx::query_scalar!(
-        "select failure_reason from public.data_export_requests where id = $1",
+    let failed = sqlx::query!(
+        r#"select failure_reason, object_key is not null and object_deleted_at is null as "has_archive!"
+           from public.data_export_requests where id = $1"#,
         request_id
     )
     .fetch_optional(state)
     .await
     .with_context(context)?;
-    Ok(match reason {
-        Some(reason) => Revoked::HadFailed(reason.unwrap_or_default()),
+    Ok(match failed {
+        Some(row) => Revoked::HadFailed {
+            reason: row.failure_reason.unwrap_or_default(),
+            has_archive: row.has_archive,
+        },
         None => Revoked::Unknown,
     })
 }
@@ -315,6 +318,9 @@ pub async fn retry(state: &PgPool, request_id: Uuid) -> Result<Retried> {
     let Some(row) = status else { return Ok(Retried::Unknown) };
     if !row.failed {
         return Ok(Retried::NotFailed);
+    }
+    if row.user_id.is_nil() {
+        return Ok(Retried::Forgotten);
     }
     let waiting = sqlx::query_scalar!(
         "select id from public.data_export_requests where retry_of = $1 and status = 'pending' and user_id = $2",
@@ -339,9 +345,67 @@ pub async fn retry(state: &PgPool, request_id: Uuid) -> Result<Retried> {
     Ok(Retried::Created(id))
 }
 
+/// Lists the requests of a user that have not ended.
+pub async fn open_requests(state: &PgPool, user_id: Uuid) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select id from public.data_export_requests
+         where user_id = $1 and status in ('pending', 'ready') order by requested_at, id",
+        user_id,
+    )
+    .fetch_all(state)
+    .await
+    .context("failed to list the requests of a user")
+}
+
+/// What is left of a user in the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Forgotten {
+    /// Ended requests that named the user until now.
+    pub forgotten: i64,
+    /// Requests that still do: they have not ended, or their archive is not deleted yet.
+    pub left: i64,
+}
+
+/// Lists the ended requests of a user whose archives are still stored.
+pub async fn stored_requests(state: &PgPool, user_id: Uuid) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select id from public.data_export_requests
+         where user_id = $1 and status = 'failed' and object_key is not null and object_deleted_at is null",
+        user_id,
+    )
+    .fetch_all(state)
+    .await
+    .context("failed to list the archives of a user")
+}
+
+/// Replaces the user's id by the nil UUID in every request that has ended and whose archive is deleted.
+///
+/// A trigger refuses it for the others. `last_error` goes too, since it may name a row of the user.
+pub async fn forget(state: &PgPool, user_id: Uuid) -> Result<Forgotten> {
+    const CONTEXT: &str = "failed to forget a user";
+    let forgotten = sqlx::query!(
+        "update public.data_export_requests set user_id = $2, last_error = null
+         where user_id = $1 and status = 'failed' and (object_key is null or object_deleted_at is not null)",
+        user_id,
+        Uuid::nil(),
+    )
+    .execute(state)
+    .await
+    .context(CONTEXT)?
+    .rows_affected();
+    let left = sqlx::query_scalar!(
+        r#"select count(*) as "left!" from public.data_export_requests where user_id = $1"#,
+        user_id,
+    )
+    .fetch_one(state)
+    .await
+    .context(CONTEXT)?;
+    Ok(Forgotten { forgotten: i64::try_from(forgotten).unwrap_or(i64::MAX), left })
+}
+
 /// Deletes the lines of the log that are older than 24 months, which is how long it is kept. Returns how many.
 ///
-/// A trigger refuses to delete a younger one, whoever asks.
+/// A trigger refuses to delete a younger one, whoever asks. Another deletes an ended request with its last line.
 pub async fn prune_events(state: &PgPool) -> Result<u64> {
     /// Lines of one transaction: short enough to leave room for a night.
     const BATCH: i64 = 5_000;

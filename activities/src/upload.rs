@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use aws_sdk_s3::primitives::ByteStream;
 use chrono::{DateTime, Utc};
 
+pub use self::multipart::PART_BYTES;
 use self::source::Source;
 use crate::{
     failure::{Failure, StoreError},
@@ -90,6 +91,9 @@ async fn settle(
     sent: anyhow::Result<()>,
     pulse: &Pulse,
 ) -> anyhow::Result<()> {
+    // The call has ended, within its own bound, and the next one has another: together they may last longer than an
+    // attempt may stand still.
+    pulse.beat(1);
     let found = unless_cancelled(pulse, store.head(key)).await?;
     match (sent, found) {
         (Ok(()), Ok(found)) => source.compare(found.as_ref()),

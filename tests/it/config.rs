@@ -34,7 +34,7 @@ fn with(environment: &Environment, pairs: &[(&str, &str)]) -> Environment {
 }
 
 async fn refused(environment: &Environment, arguments: &[&str]) -> String {
-    let run = tokio::time::timeout(BOUND, worker::command(environment, arguments)).await;
+    let run = wait::within("a command", BOUND, worker::command(environment, arguments)).await;
     run.expect("it refuses instead of waiting").unwrap_err().to_string()
 }
 
@@ -57,6 +57,11 @@ fn state<'a>(lines: &'a [Value], check: &str) -> (&'a str, &'a str, &'a str) {
         line["found"].as_str().unwrap(),
         line["remedy"].as_str().unwrap_or_default(),
     )
+}
+
+fn state_of(lines: &[Value], check: &str) -> (String, String, String) {
+    let (is, found, remedy) = state(lines, check);
+    (is.to_owned(), found.to_owned(), remedy.to_owned())
 }
 
 async fn says(process: &Process, sentence: &str) {
@@ -142,6 +147,7 @@ async fn the_doctor_finds_a_fresh_installation_in_order_but_for_worker_and_sched
         "installation",
         "store",
         "clocks",
+        "encryption",
         "Temporal",
         "spool",
     ] {
@@ -278,4 +284,124 @@ async fn a_replica_is_examined_and_one_of_another_database_is_refused() {
     let lines = doctor(&away, &[]).await;
     let (verdict, _, remedy) = state(&lines, "replica");
     assert!(verdict == "warning" && remedy.contains("EXPORT_REPLICA_URL"), "{verdict}: {remedy}");
+}
+
+/// A server that accepts a connection and never says a word.
+async fn silent() -> (tokio::net::TcpListener, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn a_command_ends_at_sigint_and_sigterm_by_itself() {
+    // Without a handler the kernel would end it with the signal, and in a container, as process 1, ignore the signal.
+    for (signal, code) in [(Signal::Interrupt, 130), (Signal::Terminate, 143)] {
+        let (listener, address) = silent().await;
+        let url = format!("postgres://export_state:x@{address}/p?sslmode=disable");
+        let environment = Environment::from([("EXPORT_DATABASE_URL".to_owned(), url)]);
+        let name = format!("signal-{}", Uuid::new_v4().simple());
+        let stack = stack().await.unwrap();
+        let process = stack.start_worker(&name, &["request", "list"], environment).unwrap().kill_on_drop();
+        let waits = tokio::time::timeout(BOUND, listener.accept()).await.unwrap().unwrap();
+        let ending = process.stop(signal).await.unwrap();
+        assert_eq!(ending.code, Some(code), "{ending}");
+        drop(waits);
+    }
+}
+
+#[tokio::test]
+async fn a_public_endpoint_that_is_reached_from_elsewhere_alone_is_a_warning() {
+    let (_installation, environment) = installation().await;
+    let elsewhere = with(&environment, &[("EXPORT_PUBLIC_ENDPOINT", "http://127.0.0.1:1")]);
+    let lines = doctor(&elsewhere, &[]).await;
+    assert_eq!(state(&lines, "store").0, "ok", "{lines:#?}");
+    let (is, found, remedy) = state(&lines, "public endpoint");
+    assert_eq!(is, "warning");
+    assert!(found.contains("from here") && found.contains("http://127.0.0.1:1"), "{found}");
+    assert!(remedy.contains("in a browser of a user"), "{remedy}");
+
+    // What answers there and is not the store would break every link.
+    let temporal = stack().await.unwrap().servers().temporal.web_ui();
+    let wrong = with(&environment, &[("EXPORT_PUBLIC_ENDPOINT", &temporal)]);
+    let (is, found, remedy) = state_of(&doctor(&wrong, &[]).await, "store");
+    assert!(is == "failed" && remedy.contains("EXPORT_PUBLIC_ENDPOINT"), "{is}: {found}: {remedy}");
+
+    // A wrong key is not the address's fault, with a public endpoint of its own or without.
+    for public in ["", "http://127.0.0.1:1"] {
+        let key = [
+            ("EXPORT_SIGNING_ACCESS_KEY_ID", environment["AWS_ACCESS_KEY_ID"].as_str()),
+            ("EXPORT_SIGNING_SECRET_ACCESS_KEY", "wrong"),
+            ("EXPORT_PUBLIC_ENDPOINT", public),
+        ];
+        let (is, found, remedy) = state_of(&doctor(&with(&environment, &key), &[]).await, "store");
+        assert!(
+            is == "failed"
+                && found.contains("HTTP 403")
+                && remedy.contains("EXPORT_SIGNING_SECRET_ACCESS_KEY"),
+            "{is}: {found}: {remedy}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_doctor_leaves_nothing_in_the_store() {
+    let (installation, environment) = installation().await;
+    let lines = doctor(&environment, &[]).await;
+    assert_eq!(state(&lines, "store").0, "ok", "{lines:#?}");
+    let store = stack().await.unwrap().servers().store.client();
+    let objects = store.list_objects_v2().bucket(&installation.names.bucket).send().await.unwrap();
+    let keys: Vec<_> = objects.contents().iter().filter_map(|object| object.key()).collect();
+    assert_eq!(keys, Vec::<&str>::new());
+    let uploads = store.list_multipart_uploads().bucket(&installation.names.bucket).send().await.unwrap();
+    assert_eq!(uploads.uploads().len(), 0);
+}
+
+#[tokio::test]
+async fn the_owner_gives_the_rights_whole_or_not_at_all() {
+    let (installation, environment) = installation().await;
+    let owner = installation.database.url(Role::Owner).await.unwrap();
+    let environment = with(&environment, &[("EXPORT_OWNER_URL", owner.expose_secret())]);
+    let pool = installation.database.owner().await.unwrap();
+    let change = |sql: &'static str| sqlx::raw_sql(sql).execute(&pool);
+    let may = async |column: &str| {
+        let sql = "select has_column_privilege('export_read', 'public.users', $1, 'SELECT')";
+        sqlx::query_scalar::<_, bool>(sql).bind(column).fetch_one(&pool).await.unwrap()
+    };
+    change("grant select (password_hash) on users to export_read; revoke select (email) on users from export_read")
+        .await
+        .unwrap();
+    worker::command(&environment, &["grants", "--apply"]).await.unwrap();
+    assert!(may("email").await && !may("password_hash").await);
+
+    // The last relation of the catalogue is gone: what came before it must not stay taken away.
+    change("grant select (password_hash) on users to export_read; drop table releases").await.unwrap();
+    let error = refused(&environment, &["grants", "--apply"]).await;
+    assert!(error.contains("export-worker catalogue check"), "{error}");
+    assert!(may("email").await && may("password_hash").await, "nothing was changed");
+
+    let nowhere = with(&environment, &[("EXPORT_OWNER_URL", "postgres://o:secret@127.0.0.1:1/p")]);
+    for command in [&["migrate"][..], &["grants", "--apply"]] {
+        let error = refused(&nowhere, command).await;
+        assert!(error.contains("EXPORT_OWNER_URL") && !error.contains("EXPORT_SOURCE_URL"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_erased_account_is_forgotten_and_asked_for_once_more_there_is_nothing_left() {
+    let (installation, environment) = installation().await;
+    let state_pool = state_pool(&installation).await;
+    let user = Uuid::new_v4();
+    operate::create(&state_pool, user).await.unwrap();
+    let forget = ["request", "forget", "--user", &user.to_string(), "--output", "json"].map(str::to_owned);
+    let forget: Vec<_> = forget.iter().map(String::as_str).collect();
+    let answer = async || {
+        let said = worker::command(&environment, &forget).await.unwrap();
+        serde_json::from_str::<Value>(&said).unwrap()
+    };
+    assert_eq!(answer().await, serde_json::json!({ "revoked": 1, "forgotten": 1, "left": 0 }));
+    assert_eq!(answer().await, serde_json::json!({ "revoked": 0, "forgotten": 0, "left": 0 }));
+    let listed = operate::list(&state_pool, None, 10).await.unwrap();
+    assert_eq!(listed.iter().map(|request| request.user_id).collect::<Vec<_>>(), [Uuid::nil()]);
 }

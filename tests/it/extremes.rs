@@ -7,7 +7,11 @@ use std::{
 };
 
 use export_activities::{
-    catalogue::Catalogue, exports::ExportSteps, installation, metrics::Metrics, spool::Spool,
+    catalogue::Catalogue,
+    exports::ExportSteps,
+    installation::{self, MarkWatch},
+    metrics::Metrics,
+    spool::Spool,
 };
 use export_tests::{
     checker::{self, Subject},
@@ -40,21 +44,18 @@ async fn serve_one(environment: &BTreeMap<String, String>, owner: &sqlx::PgPool,
     let config = Config::from_lookup(&|name| environment.get(name).cloned()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = connect::state(&config).unwrap();
+    let store = connect::store(&config).await.unwrap();
     let steps = ExportSteps {
-        installation: sqlx::query_scalar("select id from public.data_export_installation")
-            .fetch_one(&state)
-            .await
-            .unwrap(),
+        installation: MarkWatch::new(installation::open_bucket(&state, &store).await.unwrap()),
         state,
         source: connect::source(&config).unwrap(),
         replica: None,
-        store: connect::store(&config).await.unwrap(),
+        store,
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
         spool: Spool::new(&folder.path().join("spool"), config.spool_quota).unwrap(),
         settings: run::settings(&config).unwrap(),
         metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
     };
-    installation::standing(&steps.store, steps.installation).await.unwrap();
     let request = given::request(owner, given::user_with_project(owner).await).await;
     let (began, mut number) = (Instant::now(), 0);
     loop {

@@ -44,6 +44,7 @@ impl Scene {
         let token = self.claim(id).await;
         let delivery = Delivery {
             object_key: ObjectKey::new(id, token).as_str().to_owned(),
+            object_location: "http://store.example/exports".to_owned(),
             archive_bytes: 1,
             archive_sha256: "ab".repeat(32),
             row_counts: BTreeMap::from([("users".to_owned(), 1)]),
@@ -76,7 +77,8 @@ async fn a_ready_request_is_revoked_once_with_its_reason_and_its_log() {
     let revoked = operate::revoke(&scene.state, id, RevokeReason::UserRequest).await.unwrap();
     assert_eq!(revoked, Revoked::Done { had_archive: true });
     let again = operate::revoke(&scene.state, id, RevokeReason::Legal).await.unwrap();
-    assert_eq!(again, Revoked::HadFailed("revoked".to_owned()));
+    let had_failed = Revoked::HadFailed { reason: "revoked".to_owned(), has_archive: true };
+    assert_eq!(again, had_failed);
 
     assert_eq!(scene.status(id).await, ("failed".to_owned(), Some("revoked".to_owned())));
     assert_eq!(scene.kinds(id).await, ["requested", "ready", "failed"]);
@@ -171,20 +173,118 @@ async fn a_request_that_does_not_exist_is_named_as_unknown() {
 async fn pruning_takes_lines_older_than_two_years_and_none_that_are_younger() {
     let scene = Scene::new().await;
     let (old, young) = (scene.pending().await, scene.pending().await);
-    let owner = scene.database.owner().await.unwrap();
-    // Only the owner of the table, by lifting the rule, can make a line old.
-    for statement in [
-        "alter table public.data_export_events disable trigger data_export_events_keep",
-        "update public.data_export_events set at = now() - interval '24 months 1 day'
-         where request_id = (select id from public.data_export_requests order by requested_at limit 1)",
-        "alter table public.data_export_events enable trigger data_export_events_keep",
-    ] {
-        sqlx::query(statement).execute(&owner).await.unwrap();
-    }
+    age_log(&scene, &[old]).await;
     assert_eq!(operate::prune_events(&scene.state).await.unwrap(), 1);
     assert_eq!(operate::prune_events(&scene.state).await.unwrap(), 0);
     assert!(scene.kinds(old).await.is_empty());
     assert_eq!(scene.kinds(young).await, ["requested"]);
     let by_hand = sqlx::query("delete from public.data_export_events").execute(&scene.state).await;
     assert!(by_hand.is_err(), "a young line must not be deleted by anybody");
+}
+
+/// Makes lines of the log old; only the owner of the table can, by lifting its rule.
+async fn age_log(scene: &Scene, ids: &[Uuid]) {
+    let owner = scene.database.owner().await.unwrap();
+    for (statement, ids) in [
+        ("alter table public.data_export_events disable trigger data_export_events_keep", None),
+        (
+            "update public.data_export_events set at = now() - interval '24 months 1 day' where request_id = any($1)",
+            Some(ids),
+        ),
+        ("alter table public.data_export_events enable trigger data_export_events_keep", None),
+    ] {
+        let query = sqlx::query(statement);
+        ids.into_iter().fold(query, |query, ids| query.bind(ids)).execute(&owner).await.unwrap();
+    }
+}
+
+async fn deleted(scene: &Scene, id: Uuid) {
+    sqlx::query("update public.data_export_requests set object_deleted_at = now() where id = $1")
+        .bind(id)
+        .execute(&scene.state)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_request_goes_with_its_last_line_and_a_repeated_one_after_its_repetition() {
+    let scene = Scene::new().await;
+    let (pending, ended, undeleted) =
+        (scene.pending().await, scene.pending().await, scene.ready(week()).await);
+    for id in [ended, undeleted] {
+        operate::revoke(&scene.state, id, RevokeReason::Mistake).await.unwrap();
+    }
+    let first = scene.pending().await;
+    operate::revoke(&scene.state, first, RevokeReason::Mistake).await.unwrap();
+    let Retried::Created(second) = operate::retry(&scene.state, first).await.unwrap() else { panic!() };
+    operate::revoke(&scene.state, second, RevokeReason::Mistake).await.unwrap();
+    let there = async |id: Uuid| operate::show(&scene.state, id).await.unwrap().is_some();
+
+    age_log(&scene, &[pending, ended, undeleted, first]).await;
+    operate::prune_events(&scene.state).await.unwrap();
+    assert!(!there(ended).await, "an ended request has gone");
+    assert!(there(pending).await, "a request that waits stays");
+    assert!(there(undeleted).await, "a request whose archive is not deleted stays");
+    assert!(there(first).await && there(second).await, "the repetition still names the first one");
+
+    age_log(&scene, &[second]).await;
+    operate::prune_events(&scene.state).await.unwrap();
+    assert!(!there(first).await && !there(second).await, "both have gone, the repetition first");
+    let by_hand = sqlx::query("delete from public.data_export_requests").execute(&scene.state).await;
+    assert_eq!(by_hand.unwrap_err().as_database_error().unwrap().code().unwrap(), "42501");
+}
+
+#[tokio::test]
+async fn a_user_is_forgotten_in_ended_requests_whose_archive_is_deleted_and_in_no_others() {
+    let scene = Scene::new().await;
+    let user_of = async |id: Uuid| operate::show(&scene.state, id).await.unwrap().unwrap().user_id;
+    let other = scene.pending().await;
+    operate::revoke(&scene.state, other, RevokeReason::Mistake).await.unwrap();
+    let others = user_of(other).await;
+
+    let delivered = scene.ready(week()).await;
+    let user = user_of(delivered).await;
+    let waiting = operate::create(&scene.state, user).await.unwrap();
+    assert_eq!(operate::open_requests(&scene.state, user).await.unwrap(), [delivered, waiting]);
+    let none = operate::Forgotten { forgotten: 0, left: 2 };
+    assert_eq!(operate::forget(&scene.state, user).await.unwrap(), none);
+
+    for id in [delivered, waiting] {
+        operate::revoke(&scene.state, id, RevokeReason::UserRequest).await.unwrap();
+    }
+    let one = operate::Forgotten { forgotten: 1, left: 1 };
+    assert_eq!(operate::forget(&scene.state, user).await.unwrap(), one);
+    assert_eq!((user_of(waiting).await, user_of(delivered).await), (Uuid::nil(), user));
+    deleted(&scene, delivered).await;
+    let rest = operate::Forgotten { forgotten: 1, left: 0 };
+    assert_eq!(operate::forget(&scene.state, user).await.unwrap(), rest);
+    let shown = operate::show(&scene.state, delivered).await.unwrap().unwrap();
+    assert_eq!((shown.user_id, shown.last_error), (Uuid::nil(), None));
+    assert_eq!(operate::retry(&scene.state, delivered).await.unwrap(), Retried::Forgotten);
+    assert_eq!(user_of(other).await, others);
+}
+
+#[tokio::test]
+async fn the_database_refuses_every_other_change_of_a_user() {
+    let scene = Scene::new().await;
+    let (pending, ready, undeleted) =
+        (scene.pending().await, scene.ready(week()).await, scene.ready(week()).await);
+    operate::revoke(&scene.state, undeleted, RevokeReason::Mistake).await.unwrap();
+    let ended = scene.pending().await;
+    operate::revoke(&scene.state, ended, RevokeReason::Mistake).await.unwrap();
+    let nil = "user_id = '00000000-0000-0000-0000-000000000000'";
+    for (id, change) in [
+        (pending, nil),
+        (ready, nil),
+        (undeleted, nil),
+        (ended, "user_id = gen_random_uuid()"),
+        (ended, format!("{nil}, requested_at = now()").as_str()),
+        (ended, format!("{nil}, status = 'pending'").as_str()),
+        (ended, format!("{nil}, failure_reason = 'expired'").as_str()),
+    ] {
+        let sql = format!("update public.data_export_requests set {change} where id = $1");
+        let refused = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).execute(&scene.state).await;
+        let code = refused.unwrap_err().as_database_error().and_then(|error| error.code().map(Into::into));
+        assert_eq!(code, Some("23514".to_owned()), "{change}");
+    }
 }

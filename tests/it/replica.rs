@@ -9,8 +9,10 @@ use std::{
 
 use export_activities::{
     exports::ExportSteps,
+    failure,
     fulfil::Unfinished,
     replica::{self, Fit, Replica},
+    request,
 };
 use export_tests::{
     database,
@@ -341,4 +343,36 @@ async fn a_read_that_replaying_cancels_is_done_on_the_source_in_the_same_attempt
     assert!(matches!(served.await.unwrap().unwrap(), Outcome::Fulfilled { rows: 2, .. }));
     assert_eq!(passed(&given), only("conflict", 1));
     given.assert_sound(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_never_answers_how_a_race_for_a_request_ended() {
+    let pair = pair().await;
+    let user = Uuid::new_v4();
+    let id: Uuid = sqlx::query_scalar("insert into data_export_requests (user_id) values ($1) returning id")
+        .bind(user)
+        .fetch_one(&pair.owner)
+        .await
+        .unwrap();
+    pair.caught_up().await;
+    let (primary, standby) = (pool(&pair.source, Role::State).await, pool(&pair.replica, Role::State).await);
+    assert_eq!(request::standing(&primary, id).await.unwrap().unwrap().status, "pending");
+    let error = request::standing(&standby, id).await.unwrap_err();
+    let verdict = failure::judge(&error);
+    assert_eq!(
+        (verdict.class, verdict.code.as_str()),
+        (failure::Class::System, "database/25006"),
+        "{error:#}"
+    );
+
+    let installation = shared::TestInstallation::new().await.unwrap();
+    let mut environment = installation.environment().await.unwrap();
+    let url = pair.replica.url(Role::State, DATABASE).expose_secret().to_owned();
+    environment.insert("EXPORT_DATABASE_URL".to_owned(), url);
+    let output = worker::output(&environment, &["--output", "json", "doctor"]).await.unwrap();
+    let lines: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let failed = lines.iter().find(|line| line["check"] == "database" && line["state"] == "failed").unwrap();
+    assert!(failed["remedy"].as_str().unwrap().contains("EXPORT_DATABASE_URL to the primary"), "{failed}");
+    let refused = worker::command(&environment, &["request", "create", "--user", &user.to_string()]).await;
+    assert!(refused.unwrap_err().to_string().contains("the server is a standby"), "for every command");
 }

@@ -8,7 +8,7 @@ use aws_sdk_s3::{
 };
 use export_activities::{
     object_key::ObjectKey,
-    store::{KeyPair, Store, StoreConfig},
+    store::{self, KeyPair, Store, StoreConfig},
     upload::Upload,
 };
 use export_tests::{
@@ -54,6 +54,7 @@ pub(crate) fn sdk_client(config: &StoreConfig) -> Client {
     let credentials = Credentials::new(&access.id, access.secret.expose_secret(), None, None, "test");
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
+        .http_client(store::http_client())
         .region(Region::from_static("us-east-1"))
         .endpoint_url(config.endpoint.as_deref().unwrap())
         .force_path_style(true)
@@ -125,4 +126,24 @@ pub(crate) async fn proxied(url: &str) -> (Proxy, String) {
     let proxy = Proxy::start(server, 42).await.unwrap();
     url.set_port(Some(proxy.address().port())).unwrap();
     (proxy, url.to_string())
+}
+
+/// Has the bucket keep every version from now on.
+pub(crate) async fn keep_versions(config: &StoreConfig) {
+    let enabled = aws_sdk_s3::types::VersioningConfiguration::builder()
+        .status(aws_sdk_s3::types::BucketVersioningStatus::Enabled)
+        .build();
+    let client = sdk_client(config);
+    let put = client.put_bucket_versioning().bucket(&config.bucket).versioning_configuration(enabled);
+    put.send().await.unwrap();
+}
+
+/// Gives the keys of all versions and markers in the bucket.
+pub(crate) async fn versions(config: &StoreConfig) -> Vec<String> {
+    let listed = sdk_client(config).list_object_versions().bucket(&config.bucket).send().await.unwrap();
+    let versions = listed.versions().iter().map(|version| version.key());
+    let markers = listed.delete_markers().iter().map(|marker| marker.key());
+    let mut keys: Vec<_> = versions.chain(markers).map(|key| key.unwrap().to_owned()).collect();
+    keys.sort();
+    keys
 }

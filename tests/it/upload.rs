@@ -16,6 +16,8 @@ use crate::servers::{
 };
 
 const MIB: usize = 1024 * 1024;
+/// What the end of the call beats that makes the object visible.
+const CALL: u64 = 1;
 
 /// Makes every archive go up in parts.
 fn in_parts(mut config: StoreConfig) -> StoreConfig {
@@ -50,7 +52,7 @@ async fn a_small_archive_arrives_whole_with_its_headers() {
     upload(&store, &key, &archive.upload(), &pulse).await.unwrap();
     assert_eq!(content(&config, &key).await.as_ref(), Some(&archive.content));
     assert_headers(&config, &key, archive.sha256()).await;
-    assert_eq!(pulse.moved(), 70_001);
+    assert_eq!(pulse.moved(), 70_001 + CALL);
     let head = store.head(&key).await.unwrap().unwrap();
     assert_eq!((head.bytes, head.crc64nvme), (70_001, Some(archive.crc64nvme)));
     assert_eq!(head.sha256, Some(hex::encode(archive.sha256())));
@@ -65,7 +67,7 @@ async fn a_large_archive_arrives_whole_in_parts() {
     upload(&store, &key, &archive.upload(), &pulse).await.unwrap();
     assert!(content(&config, &key).await.as_ref() == Some(&archive.content));
     assert_headers(&config, &key, archive.sha256()).await;
-    assert_eq!(pulse.moved(), 20 * MIB as u64 + 1);
+    assert_eq!(pulse.moved(), 20 * MIB as u64 + 1 + CALL);
     let head = store.head(&key).await.unwrap().unwrap();
     assert_eq!(head.crc64nvme, Some(archive.crc64nvme));
     assert_eq!(unfinished_uploads(&config).await, Vec::<String>::new());
@@ -331,4 +333,32 @@ async fn a_missing_bucket_is_an_error_and_never_a_missing_object() {
     assert_eq!(judge(&error).code, "store/NoSuchBucket");
     let error = store.delete(&key).await.unwrap_err();
     assert_eq!(judge(&error).code, "store/NoSuchBucket");
+}
+
+#[tokio::test]
+async fn a_call_that_ended_moves_the_pulse_before_the_object_is_read_back() {
+    for (in_parts, sent) in [(false, 0), (true, 7)] {
+        let (faulty, mut config, _folder) = faulty_store().await;
+        if in_parts {
+            config.put_limit = 0;
+        }
+        config.attempt_timeout = Duration::from_secs(60);
+        config.operation_timeout = Duration::from_secs(60);
+        let (store, archive, pulse) = (connect(&config).await, TestArchive::of_size(7), Pulse::default());
+        faulty.fail("HeadObject", 1, Fault::Hold);
+        let (key, upload_of) = (new_key(), archive.upload());
+        let watched = async {
+            faulty.wait_in_flight("HeadObject", 1).await.unwrap();
+            let moved = pulse.moved();
+            faulty.release();
+            moved
+        };
+        let (uploaded, moved) = tokio::join!(upload(&store, &key, &upload_of, &pulse), watched);
+        uploaded.unwrap();
+        assert_eq!(
+            moved,
+            sent + CALL,
+            "put and read back together may last longer than EXPORT_STALL_TIMEOUT"
+        );
+    }
 }

@@ -265,11 +265,27 @@ impl Postgres {
         ]
     }
 
-    /// Gives the line that opens a database in PostgreSQL's own client.
+    /// Gives the line that opens a database in PostgreSQL's own client. Every user sees a program's arguments, so the
+    /// password is none of them.
     pub fn psql(&self, role: Role, database: &str) -> String {
-        use secrecy::ExposeSecret as _;
         let psql = tools::on_path("psql").or_else(|| Some(tools::postgresql().ok()?.join("psql")));
         let psql = psql.map_or_else(|| "psql".to_owned(), |path| path.display().to_string());
-        format!("{psql} '{}'", self.url(role, database).expose_secret())
+        let variables = self.libpq(role, database).map(|(name, value)| format!("{name}='{value}'"));
+        format!("{} {psql}", variables.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_opens_a_database_keeps_the_password_out_of_the_arguments() {
+        let secret = || "s3cret".to_owned();
+        let postgres =
+            Postgres { port: 5433, superuser: secret(), owner: secret(), state: secret(), read: secret() };
+        let line = postgres.psql(Role::Owner, "platform");
+        let (variables, arguments) = line.split_once("psql").unwrap();
+        assert!(variables.contains("PGPASSWORD='s3cret'") && !arguments.contains("s3cret"), "{line}");
     }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use export_activities::store;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -137,6 +138,7 @@ impl Versitygw {
         );
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
+            .http_client(store::http_client())
             .region(Region::from_static(Self::REGION))
             .endpoint_url(self.endpoint())
             .credentials_provider(credentials)

@@ -3,6 +3,7 @@
 //! Exit code 0: done, or all is well. 1: it failed, or what was examined is not well. 2: the command line or the
 //! configuration is wrong, and nothing was tried.
 
+mod bucket;
 mod catalogue;
 mod codec_server;
 mod database;
@@ -11,13 +12,14 @@ mod history;
 mod night;
 mod request;
 mod schedule;
+mod signals;
 mod status;
 mod steer;
 mod upkeep;
 mod verify;
 mod watch;
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -55,7 +57,11 @@ enum Command {
     /// Create or upgrade our tables, as the role of EXPORT_OWNER_URL.
     Migrate,
     /// Print the SQL that gives both roles their rights, made from the catalogue.
-    Grants,
+    Grants {
+        /// Run it instead, as the role of EXPORT_OWNER_URL.
+        #[arg(long)]
+        apply: bool,
+    },
     /// The two schedules of Temporal.
     #[command(subcommand)]
     Schedule(Schedule),
@@ -72,7 +78,7 @@ enum Command {
         /// Also revoke the archives of users who have no row any more.
         #[arg(long)]
         accounts: bool,
-        /// Revoke even when more than a tenth of the users seem to be gone.
+        /// Revoke also when too many users seem to be gone: at least ten and half, or more than 20 and a tenth.
         #[arg(long, requires = "accounts")]
         force: bool,
     },
@@ -81,10 +87,13 @@ enum Command {
         /// Count only.
         #[arg(long)]
         dry_run: bool,
-        /// Delete even when more than a tenth of the objects would go.
+        /// Delete also when too many objects would go: at least ten and half, or more than 20 and a tenth.
         #[arg(long)]
         force: bool,
     },
+    /// The bucket that holds the archives.
+    #[command(subcommand)]
+    Bucket(Bucket),
     /// The fulfilment log.
     #[command(subcommand)]
     Events(Events),
@@ -144,7 +153,7 @@ enum Schedule {
 enum Night {
     /// Start a night now; with one running, name that one.
     Trigger {
-        /// Wait until it has ended and print its counts.
+        /// Wait until it has ended and print its counts; Ctrl-C ends the waiting, not the night.
         #[arg(long)]
         wait: bool,
         /// Fail requests for this reason however many they are: after a look at those that were held back.
@@ -216,7 +225,7 @@ enum Request {
     Fulfil {
         /// The request.
         id: Uuid,
-        /// Wait until it has ended and print how.
+        /// Wait until it has ended and print how; Ctrl-C ends the waiting, not the run.
         #[arg(long)]
         wait: bool,
     },
@@ -232,6 +241,12 @@ enum Request {
     Retry {
         /// The failed request.
         id: Uuid,
+    },
+    /// Revoke the requests of an erased account, delete their archives, and take the user's id out of their rows.
+    Forget {
+        /// Whose requests.
+        #[arg(long)]
+        user: Uuid,
     },
 }
 
@@ -289,8 +304,18 @@ impl From<Reason> for RevokeReason {
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
+enum Bucket {
+    /// Store new archives in the bucket of EXPORT_BUCKET from now on; older ones stay where they are until they expire.
+    Move {
+        /// It is the same bucket under another address: the archives are in it.
+        #[arg(long)]
+        same_bucket: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
 enum Events {
-    /// Delete the lines that are older than 24 months.
+    /// Delete the lines that are older than 24 months, and the requests that have none left.
     Prune,
 }
 
@@ -339,6 +364,9 @@ fn sha256(text: &str) -> Result<String, String> {
     }
 }
 
+/// How long a command may take that only asks and answers. A server that accepts and is silent gives no error.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
 /// How a command ended that could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -352,13 +380,45 @@ pub(crate) enum Verdict {
 pub async fn main() -> ExitCode {
     // Ends by itself with 0 after `--help` and with 2 after a mistake.
     let cli = Cli::parse();
-    match dispatch(cli).await {
+    let within = if cli.command.may_take_long() { Duration::MAX } else { ANSWER_WITHIN };
+    let ended = tokio::time::timeout(within, dispatch(cli)).await.unwrap_or_else(|_| {
+        Err(anyhow::anyhow!(
+            "no answer within {} s: a server accepts and is silent, or our tables are locked; `export-worker doctor` \
+             says which",
+            within.as_secs()
+        ))
+    });
+    match ended {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Bad) => ExitCode::from(1),
         Err(error) => {
             // Not by the log: a wrong configuration may be the reason why there is none.
             let _ = writeln!(std::io::stderr().lock(), "error: {}", explain::command(&error));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+impl Command {
+    /// Returns whether it waits for something, or works through as much as there is. Everything else answers at once.
+    fn may_take_long(&self) -> bool {
+        match self {
+            Self::Run
+            | Self::CodecServer
+            | Self::Migrate
+            | Self::Expire { .. }
+            | Self::Sweep { .. }
+            | Self::Events(_)
+            | Self::Bucket(_)
+            | Self::Verify { .. }
+            | Self::History(_)
+            | Self::Catalogue(_)
+            | Self::Doctor { .. }
+            | Self::Night(Night::Watch) => true,
+            Self::Night(Night::Trigger { wait }) => *wait,
+            Self::Request(Request::Fulfil { wait, .. }) => *wait,
+            Self::Request(Request::Forget { .. }) | Self::Grants { .. } => true,
+            _ => false,
         }
     }
 }
@@ -370,10 +430,14 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
     {
         tracing::warn!("{name} is set but means nothing to export-worker: is it misspelt? See .env.sample");
     }
+    if !matches!(cli.command, Command::Run | Command::CodecServer) {
+        signals::end_on_signals()?;
+    }
     match cli.command {
         Command::Run => run::run(&config).await.map(|()| Verdict::Good),
         Command::Migrate => database::migrate(&config, output).await,
-        Command::Grants => database::grants(&config, output),
+        Command::Grants { apply: false } => database::grants(&config, output),
+        Command::Grants { apply: true } => database::apply_grants(&config, output).await,
         Command::Schedule(Schedule::Apply) => schedule::apply(&config, output).await,
         Command::Schedule(Schedule::Show) => schedule::show(&config, output).await,
         Command::Schedule(Schedule::Pause { why, all }) => schedule::pause(&config, output, &why, all).await,
@@ -400,8 +464,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
             request::revoke(&config, output, id, reason.into()).await
         }
         Command::Request(Request::Retry { id }) => request::retry(&config, output, id).await,
+        Command::Request(Request::Forget { user }) => request::forget(&config, output, user).await,
         Command::Expire { accounts, force } => upkeep::expire(&config, output, accounts, force).await,
         Command::Sweep { dry_run, force } => upkeep::sweep(&config, output, dry_run, force).await,
+        Command::Bucket(Bucket::Move { same_bucket }) => bucket::move_to(&config, output, same_bucket).await,
         Command::Events(Events::Prune) => upkeep::prune(&config, output).await,
         Command::History(History::Dump { workflow_id, run_id, file }) => {
             history::dump(&config, output, &workflow_id, run_id.as_deref(), &file).await
@@ -448,7 +514,7 @@ mod tests {
         for line in [
             "run".to_owned(),
             "migrate".to_owned(),
-            "grants".to_owned(),
+            "grants --apply".to_owned(),
             "schedule apply".to_owned(),
             "schedule show --output json".to_owned(),
             "schedule pause --why upgrade --all".to_owned(),
@@ -469,6 +535,7 @@ mod tests {
             format!("request show {id} --reveal"),
             format!("request revoke {id} --reason user_request"),
             format!("request retry {id}"),
+            format!("request forget --user {id}"),
             "expire --accounts --force".to_owned(),
             "sweep --dry-run --force".to_owned(),
             "events prune".to_owned(),

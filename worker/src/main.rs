@@ -6,7 +6,7 @@ use export_worker::commands;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // First of all: two TLS providers are compiled in by the SDKs, and none is the default until one is named.
+    // First of all: reqwest takes the TLS provider that is the default, and none is until one is named.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return ExitCode::FAILURE;
     }

@@ -1,14 +1,18 @@
-//! Brings the export's own tables up to date.
+//! What the owner of the tables does: brings the export's own tables up to date, and gives the two roles their rights.
 //!
 //! The migrations are compiled in. They are recorded in `public.data_export_migrations` and not in sqlx's usual
 //! table, which the platform that shares the database may use itself.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{Connection as _, PgConnection, migrate::Migrator};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 
+/// How long the server may take to accept the owner.
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// How long a statement may wait for a lock.
+const LOCK_TIMEOUT: &str = "20s";
 /// Where the applied migrations are recorded.
 const TABLE: &str = "public.data_export_migrations";
 
@@ -17,13 +21,33 @@ const TABLE: &str = "public.data_export_migrations";
 /// Safe to run at any time and by several at once: they wait for each other. Fails without changing
 /// anything when an applied migration is not the one that is compiled in.
 pub async fn migrate(url: &SecretString) -> anyhow::Result<Vec<String>> {
-    let mut connection = PgConnection::connect(url.expose_secret())
-        .await
-        .context("failed to connect to the database as the owner of the tables")?;
+    let mut connection = connect(url).await?;
     let missing = missing(&mut connection).await?;
     migrator().run(&mut connection).await.context("failed to apply the migrations")?;
     connection.close().await.context("failed to close the connection")?;
     Ok(missing)
+}
+
+/// Runs SQL of `export-worker grants` as the role in `url`.
+pub async fn run_sql(url: &SecretString, sql: String) -> anyhow::Result<()> {
+    let mut connection = connect(url).await?;
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&mut connection)
+        .await
+        .context("failed to give the roles their rights")?;
+    connection.close().await.context("failed to close the connection")
+}
+
+async fn connect(url: &SecretString) -> anyhow::Result<PgConnection> {
+    // The parser's own error may repeat the URL.
+    let options = url.expose_secret().parse::<PgConnectOptions>();
+    let options = options.map_err(|_| anyhow::anyhow!("EXPORT_OWNER_URL cannot be read"))?;
+    // Behind a lock that somebody has forgotten, a migration would wait without an end, and everybody behind it.
+    let options = options.options([("lock_timeout", LOCK_TIMEOUT)]);
+    let connected = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options)).await;
+    connected
+        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+        .context("failed to connect to the database as the owner of the tables")
 }
 
 /// Gives the names of the migrations that are not applied yet.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sqlx::{Row as _, SqlStr, postgres::PgRow};
 
 use super::{
-    Catalogue, Entity, kinds,
+    Catalogue, CatalogueColumn, Entity, kinds,
     sql::{self, Part, halves},
 };
 use crate::failure::Failure;
@@ -169,6 +169,8 @@ pub enum FindingKind {
     RowSecurity,
     /// The database has a column that nobody has decided about: it is not exported.
     UnclassifiedColumn,
+    /// The database has a column with the name of a computed one: it is not exported and cannot be decided about.
+    HiddenColumn,
     /// No index begins with the column by which the entity is read.
     NoIndex,
 }
@@ -176,7 +178,7 @@ pub enum FindingKind {
 impl FindingKind {
     /// Tells whether no export can be made until it is mended.
     pub fn stops_exports(self) -> bool {
-        !matches!(self, Self::UnclassifiedColumn | Self::NoIndex)
+        !matches!(self, Self::UnclassifiedColumn | Self::HiddenColumn | Self::NoIndex)
     }
 
     /// Tells whether it only makes exports slow.
@@ -205,6 +207,13 @@ impl fmt::Display for Finding {
                 write!(
                     f,
                     "column `{relation}.{column}` of type `{found}` is not in the catalogue and not exported"
+                )
+            }
+            FindingKind::HiddenColumn => {
+                write!(
+                    f,
+                    "column `{relation}.{column}` is hidden by the computed column of the same name and not exported: \
+                     rename the computed one"
                 )
             }
             FindingKind::NoIndex => {
@@ -248,13 +257,15 @@ pub(super) fn compare(catalogue: &Catalogue, found: &Found) -> Vec<Finding> {
         let mut entities = catalogue.entities.iter().filter(|entity| entity.relation == name).peekable();
         // What a keys query reads is no entity: its other columns are nobody's decision.
         if entities.peek().is_some() {
-            let classified: Vec<&str> = entities
-                .flat_map(|entity| entity.columns.iter().filter(|c| !c.computed))
-                .map(|c| c.name.as_str())
-                .collect();
-            for column in relation.columns.iter().filter(|column| !classified.contains(&column.name.as_str()))
-            {
-                let kind = FindingKind::UnclassifiedColumn;
+            let (computed, classified): (Vec<_>, Vec<_>) =
+                entities.flat_map(|entity| &entity.columns).partition(|column| column.computed);
+            let named = |columns: &[&CatalogueColumn], name: &str| columns.iter().any(|c| c.name == name);
+            for column in relation.columns.iter().filter(|column| !named(&classified, &column.name)) {
+                let kind = if named(&computed, &column.name) {
+                    FindingKind::HiddenColumn
+                } else {
+                    FindingKind::UnclassifiedColumn
+                };
                 findings.push(finding(kind, Some(&column.name), Some(&column.pg_type), None));
             }
         }

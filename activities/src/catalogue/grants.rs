@@ -7,17 +7,47 @@ use super::{
     sql::{Part, halves, statement},
 };
 
-/// The rights of `export_state` on our own tables.
+/// The rights of `export_state` on our own tables, and nobody else's.
 ///
 /// It inserts requests for `request create` and `request retry`, and deletes old events for `events prune`; the
-/// triggers decide what either may do.
+/// triggers decide what either may do, and write the log. Rights that everybody has, by default privileges for instance,
+/// are revoked: the table holds links and salts. Rights of other roles are left, because the platform's own are among
+/// them, and are named by the notice.
 const STATE_GRANTS: &str = "\
+revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
+    public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes
+    from public, export_state;
 grant usage on schema public to export_state;
-grant select, insert, update on public.data_export_requests to export_state;
-grant select, insert, delete on public.data_export_events to export_state;
+grant select on public.data_export_requests to export_state;
+grant insert (user_id, retry_of) on public.data_export_requests to export_state;
+grant update (user_id, status, download_url, expires_at, object_key, object_location, object_deleted_at, archive_bytes,
+    archive_sha256, row_counts, snapshot_at, fulfilled_at, failure_reason, attempts, claims, lost, last_error,
+    claim_token, claim_owner, claim_try, lease_until, pseudonym_salt) on public.data_export_requests to export_state;
+grant select, delete on public.data_export_events to export_state;
 grant select on public.data_export_installation to export_state;
+grant execute on function public.data_export_record_location(text) to export_state;
+grant execute on function public.data_export_move_location(text, text, boolean) to export_state;
+grant select, insert, update, delete on public.data_export_brakes to export_state;
 grant select on public.data_export_requests_effective to export_state;
 grant select on public.data_export_migrations to export_state;
+do $$
+declare
+    reader text;
+begin
+    for reader in
+        select r.rolname || ' may read ' || n.secret
+        from pg_catalog.pg_roles r, (values
+            ('public.data_export_requests', 'download_url'), ('public.data_export_requests', 'pseudonym_salt'),
+            ('public.data_export_requests_effective', 'download_url')) s (relation, secret),
+            lateral (select s.relation || '.' || s.secret as secret) n
+        where not r.rolsuper and r.rolname not like 'pg\\_%' and r.rolname <> 'export_state'
+            and not pg_catalog.pg_has_role(r.oid,
+                (select c.relowner from pg_catalog.pg_class c where c.oid = s.relation::pg_catalog.regclass), 'member')
+            and pg_catalog.has_column_privilege(r.oid, s.relation, s.secret, 'select')
+    loop
+        raise notice '%: revoke that, unless it is the platform and reads the view', reader;
+    end loop;
+end $$;
 ";
 
 /// Gives the SQL for the role that keeps requests and log.
@@ -25,9 +55,48 @@ pub fn state_grants() -> &'static str {
     STATE_GRANTS
 }
 
-/// Gives the SQL for the role that reads the platform: exactly the columns that the statements name.
+/// Takes every right on schemas and relations away from `export_read`, so that it keeps none of a relation that left the
+/// catalogue or of a column which became `omit`. PostgreSQL's own schemas are left out.
 ///
-/// Each relation's rights are revoked first, so that a column which became `omit` is lost, too.
+/// Only an owner can take a right away: those of other owners' relations are named in a warning.
+const REVOKE_READ: &str = "\
+do $$
+declare
+    held record;
+begin
+    for held in
+        select n.nspname, null as relname, pg_catalog.pg_has_role(n.nspowner, 'USAGE') as is_ours
+        from pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a
+        where a.grantee = 'export_read'::pg_catalog.regrole
+        union
+        select n.nspname, c.relname, pg_catalog.pg_has_role(c.relowner, 'USAGE')
+        from pg_catalog.pg_class c
+        join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
+            pg_catalog.aclexplode(c.relacl) a
+        where a.grantee = 'export_read'::pg_catalog.regrole and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+        union
+        select n.nspname, c.relname, pg_catalog.pg_has_role(c.relowner, 'USAGE')
+        from pg_catalog.pg_attribute t
+        join pg_catalog.pg_class c on c.oid = t.attrelid
+        join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
+            pg_catalog.aclexplode(t.attacl) a
+        where a.grantee = 'export_read'::pg_catalog.regrole and not t.attisdropped
+    loop
+        if held.nspname like 'pg\\_%' or held.nspname = 'information_schema' then
+            continue;
+        elsif not held.is_ours then
+            raise warning 'export_read keeps its rights on %: its owner has to revoke them',
+                pg_catalog.concat_ws('.', held.nspname, held.relname);
+        elsif held.relname is null then
+            execute pg_catalog.format('revoke all on schema %I from export_read', held.nspname);
+        else
+            execute pg_catalog.format('revoke all on %I.%I from export_read', held.nspname, held.relname);
+        end if;
+    end loop;
+end $$;
+";
+
+/// Gives the SQL for the role that reads the platform: exactly the columns that the statements name, and no others.
 pub(super) fn read_grants(catalogue: &Catalogue) -> String {
     let mut columns: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for entity in &catalogue.entities {
@@ -41,7 +110,7 @@ pub(super) fn read_grants(catalogue: &Catalogue) -> String {
         columns.entry(relation).or_default().extend(read.iter().map(String::as_str));
     }
 
-    let mut parts = Vec::new();
+    let mut parts = vec![Part::Sql(REVOKE_READ)];
     for schema in columns.keys().map(|relation| halves(relation).0).collect::<BTreeSet<_>>() {
         parts.extend([
             Part::Sql("grant usage on schema "),
@@ -50,11 +119,7 @@ pub(super) fn read_grants(catalogue: &Catalogue) -> String {
         ]);
     }
     for (relation, read) in &columns {
-        parts.extend([
-            Part::Sql("revoke all on "),
-            Part::Relation(relation),
-            Part::Sql(" from export_read;\ngrant select ("),
-        ]);
+        parts.push(Part::Sql("grant select ("));
         for (index, column) in read.iter().enumerate() {
             parts.extend([Part::Sql(if index == 0 { "" } else { ", " }), Part::Name(column)]);
         }

@@ -46,6 +46,7 @@ pub(super) fn parse(
     let mut account = None;
     for (name, value) in root.required("entity")?.table()?.iter() {
         let entity = parse_entity(name, &value.table()?, &keys)?;
+        refuse_hidden(&entity, &entities, &value)?;
         if account.is_none() && entity.keys == "account" {
             if entity.columns.iter().any(|column| column.name == entity.by && column.pg_type != "uuid") {
                 return Err(value.error("the account's own entity must have a `by` column of type `uuid`"));
@@ -134,6 +135,22 @@ fn parse_entity(name: &str, table: &Table<'_>, keys: &[Keys]) -> anyhow::Result<
         about: table.required("about")?.text()?,
         columns,
     })
+}
+
+/// Two entities of one relation must agree which names are columns: a computed one would hide a column of its name.
+fn refuse_hidden(entity: &Entity, before: &[Entity], place: &Value<'_>) -> anyhow::Result<()> {
+    for other in before.iter().filter(|other| other.relation == entity.relation) {
+        for column in &entity.columns {
+            if other.columns.iter().any(|c| c.name == column.name && c.computed != column.computed) {
+                return Err(place.error(format_args!(
+                    "`{}` is computed in one of entity.{} and entity.{} and a column of `{}` in the other: rename the \
+                     computed one",
+                    column.name, other.name, entity.name, entity.relation
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn parse_column(name: &str, value: &Value<'_>) -> anyhow::Result<CatalogueColumn> {

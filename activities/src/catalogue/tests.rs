@@ -155,10 +155,11 @@ fn the_keys_are_read_in_one_statement_that_also_looks_for_the_account() {
 #[test]
 fn the_reading_role_gets_the_columns_of_the_statements_and_no_others() {
     let grants = parse(SMALL).unwrap().grants();
+    let (revoked, granted) = grants.split_once("end $$;\n").unwrap();
+    assert!(revoked.contains("revoke all on %I.%I from export_read"), "{revoked}");
     assert_eq!(
-        grants,
+        granted,
         "grant usage on schema \"public\" to export_read;\n\
-         revoke all on \"public\".\"users\" from export_read;\n\
          grant select (\"id\") on \"public\".\"users\" to export_read;\n"
     );
     let grants = Catalogue::builtin().unwrap().grants();
@@ -169,4 +170,27 @@ fn the_reading_role_gets_the_columns_of_the_statements_and_no_others() {
     {
         assert!(!grants.contains(secret), "{secret}");
     }
+}
+
+#[test]
+fn a_computed_column_must_not_hide_a_column_of_another_entity_of_the_relation() {
+    let other = r#"
+[entity.logins]
+relation = "public.users"
+keys = "account"
+by = "id"
+order = ["id"]
+about = "Yours."
+[entity.logins.columns]
+id = { type = "uuid", use = "export", about = "Id." }
+password = { type = "text", use = "export", computed = true, about = "How." }
+"#;
+    let complaint = complaint(&format!("{SMALL}{other}"));
+    assert!(
+        complaint.contains("`password` is computed in one of entity.users and entity.logins"),
+        "{complaint}"
+    );
+    let apart = other.replace("public.users", "public.logins");
+    parse(&format!("{SMALL}{apart}")).unwrap();
+    parse(&format!("{SMALL}{}", other.replace("password", "how"))).unwrap();
 }

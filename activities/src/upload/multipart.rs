@@ -20,7 +20,7 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 /// The smallest part. S3 asks for 5 MiB at least; at 8 MiB an archive of up to 78 GiB fits into its parts.
-const PART_BYTES: u64 = 8 * MIB;
+pub const PART_BYTES: u64 = 8 * MIB;
 /// S3 takes no more parts than this in one object.
 const MOST_PARTS: u64 = 10_000;
 /// Parts of one archive that may be in memory together, unless a single part is larger.

@@ -7,7 +7,12 @@ use export_activities::catalogue::state_grants;
 use serde::Serialize;
 
 use super::Verdict;
-use crate::{config::Config, connect, migrate, output::Output};
+use crate::{
+    config::Config,
+    connect::{self, explain},
+    migrate,
+    output::Output,
+};
 
 /// Connections of `export_read` beside the exports': for the start of a night, the metrics and the doctor.
 const FOR_COMMANDS: u32 = 4;
@@ -19,7 +24,7 @@ struct Migrated {
 
 /// Applies what is missing.
 pub(super) async fn migrate(config: &Config, output: Output) -> Result<Verdict> {
-    let applied = migrate::migrate(config.owner_url()?).await?;
+    let applied = migrate::migrate(config.owner_url()?).await.map_err(explain::owner)?;
     output.write(&Migrated { applied }, |answer, out| {
         for name in &answer.applied {
             writeln!(out, "applied {name}")?;
@@ -34,12 +39,33 @@ struct Grants {
     sql: String,
 }
 
-/// Prints the SQL; running it is the owner's decision.
+/// Prints the SQL, for an owner who wants to read it first.
 pub(super) fn grants(config: &Config, output: Output) -> Result<Verdict> {
+    output.write(&Grants { sql: grants_sql(config)? }, |answer, out| out.write_all(answer.sql.as_bytes()))?;
+    Ok(Verdict::Good)
+}
+
+#[derive(Serialize)]
+struct Granted {
+    sentence: &'static str,
+}
+
+/// Runs the SQL as the owner of the tables.
+pub(super) async fn apply_grants(config: &Config, output: Output) -> Result<Verdict> {
+    let sql = grants_sql(config)?;
+    migrate::run_sql(config.owner_url()?, sql).await.map_err(explain::owner)?;
+    let granted = Granted { sentence: "export_state and export_read have their rights" };
+    output.write(&granted, |answer, out| writeln!(out, "{}", answer.sentence))?;
+    Ok(Verdict::Good)
+}
+
+fn grants_sql(config: &Config) -> Result<String> {
     let catalogue = connect::catalogue(config)?;
     let mut sql = String::from(
         "-- The rights of the two roles of export-worker. Run it as the owner of the tables, after each change of the\n\
-         -- catalogue; it may be run again. It makes the roles without a password: give them one, or another way in.\n",
+         -- catalogue; it may be run again. It makes the roles without a password: give them one, or another way in.\n\
+         -- One transaction, so that a mistake leaves the rights as they were and no export fails in between.\n\
+         begin;\n",
     );
     for role in ["export_state", "export_read"] {
         let _ = write!(
@@ -50,7 +76,7 @@ pub(super) fn grants(config: &Config, output: Output) -> Result<Verdict> {
         sql.push_str(&if role == "export_state" { state_grants().to_owned() } else { catalogue.grants() });
     }
     sql.push_str(
-        "\n-- As a superuser, so that no link ends in the server's log:\n\
+        "\ncommit;\n\n-- As a superuser, so that no link ends in the server's log:\n\
          -- alter role export_state set log_parameter_max_length = 0;\n\
          -- alter role export_state set log_parameter_max_length_on_error = 0;\n\
          -- The most exports that all workers together read at a time, here those of one, and a few for commands:\n",
@@ -60,6 +86,5 @@ pub(super) fn grants(config: &Config, output: Output) -> Result<Verdict> {
         "-- alter role export_read connection limit {};",
         config.source_connections + FOR_COMMANDS
     );
-    output.write(&Grants { sql }, |answer, out| out.write_all(answer.sql.as_bytes()))?;
-    Ok(Verdict::Good)
+    Ok(sql)
 }

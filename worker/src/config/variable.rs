@@ -109,7 +109,8 @@ pub static REPLICA_URL: Variable = Variable::example(
 pub static OWNER_URL: Variable = Variable::example(
     "EXPORT_OWNER_URL",
     "postgres://owner:secret@127.0.0.1:5432/platform",
-    "Only for `migrate`: a role that may create tables in schema `public`. Do not give it to the worker.",
+    "Only for `migrate` and `grants --apply`: the owner of the tables, who may create tables in schema `public` and roles. \
+     Do not give it to the worker.",
 );
 pub static STATE_CONNECTIONS: Variable = Variable::example(
     "EXPORT_STATE_CONNECTIONS",
@@ -160,6 +161,12 @@ pub static PUBLIC_ENDPOINT: Variable = Variable::example(
     "https://downloads.example.com",
     "Address under which users reach the store, when it is not EXPORT_S3_ENDPOINT. The host is part of a link's \
      signature: a wrong one makes every link fail.",
+);
+pub static PLATFORM_ROLES: Variable = Variable::new(
+    "EXPORT_PLATFORM_ROLES",
+    "platform",
+    "The roles, separated by commas, that may read links in the view `data_export_requests_effective`, because the platform \
+     shows them. `doctor` fails when any other role can read a link or a salt.",
 );
 pub static SIGNING_ACCESS_KEY_ID: Variable = Variable::example(
     "EXPORT_SIGNING_ACCESS_KEY_ID",
@@ -303,14 +310,14 @@ pub static STALL_TIMEOUT: Variable = Variable::new(
     "How long an attempt may move no row and no byte before it is stopped. Too short: slow stores and disks look dead; \
      too long: a hung one holds its slot.",
 )
-.time(SECOND, Duration::from_secs(12 * 3600));
+.time(Duration::from_secs(60), Duration::from_secs(12 * 3600));
 pub static LEASE: Variable = Variable::new(
     "EXPORT_LEASE",
     "60s",
     "How long others leave a claimed request alone after its last sign of life. Under 20s a pause of the worker loses \
      its claims; longer delays the takeover from a killed worker.",
 )
-.time(SECOND, HOUR);
+.time(Duration::from_secs(15), HOUR);
 pub static SWEEP_MIN_AGE: Variable = Variable::new(
     "EXPORT_SWEEP_MIN_AGE",
     "24h",
@@ -368,6 +375,7 @@ pub static GROUPS: [Group; 7] = [
             &SOURCE_URL,
             &REPLICA_URL,
             &OWNER_URL,
+            &PLATFORM_ROLES,
             &STATE_CONNECTIONS,
             &SOURCE_CONNECTIONS,
             &STATEMENT_TIMEOUT,

@@ -58,6 +58,10 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
             "the role lacks a right",
             "run the SQL of `export-worker grants` as the owner of the tables".to_owned(),
         ),
+        "25006" => (
+            "the server is a standby, which takes no writes",
+            format!("set {variable} to the primary, without a load balancer that also leads to standbys"),
+        ),
         "57P01" | "57P02" | "57P03" => {
             ("the server is starting or shutting down", "wait; it comes back by itself".to_owned())
         }
@@ -69,6 +73,25 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
         }
     };
     Explained::new(cause, remedy)
+}
+
+/// Words an error of a command that works as the owner of the tables: it concerns `EXPORT_OWNER_URL` alone.
+pub fn owner(error: anyhow::Error) -> anyhow::Error {
+    if !error.chain().any(|cause| cause.is::<sqlx::Error>()) {
+        return error;
+    }
+    let explained = match judge(&error).code.as_str() {
+        "database/42501" => Explained::new(
+            "the role lacks a right",
+            "set EXPORT_OWNER_URL to the owner of the tables, who may also create roles and tables in `public`",
+        ),
+        "database/42P01" | "database/3F000" | "database/42703" => Explained::new(
+            "the catalogue names a relation or a column that is not in the database",
+            "run `export-worker migrate` first, then `export-worker catalogue check`",
+        ),
+        _ => database(&error, "EXPORT_OWNER_URL"),
+    };
+    anyhow::anyhow!("{error}: {explained}")
 }
 
 /// Explains an error of the source, which must be a primary where it has a replica.
@@ -92,6 +115,9 @@ pub fn store(error: &anyhow::Error) -> Explained {
     if let Some(Failure::Installation(sentence)) = error.downcast_ref() {
         let (cause, remedy) = sentence.split_once(": ").unwrap_or((sentence, "use a bucket of its own"));
         return Explained::new(cause, remedy);
+    }
+    if error.chain().any(|cause| cause.is::<sqlx::Error>()) {
+        return database(error, "EXPORT_DATABASE_URL");
     }
     let Some(error) = error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()) else {
         return Explained::new(
@@ -118,8 +144,8 @@ pub fn store(error: &anyhow::Error) -> Explained {
         }
         ("AccessDenied", _) | (_, Some(403)) => (
             "the credentials lack a right",
-            "allow s3:ListBucket, s3:ListBucketMultipartUploads on the bucket and s3:GetObject, s3:PutObject, \
-             s3:DeleteObject, s3:AbortMultipartUpload on exports/*",
+            "allow s3:ListBucket, s3:ListBucketVersions, s3:ListBucketMultipartUploads on the bucket and s3:GetObject, \
+             s3:PutObject, s3:DeleteObject, s3:DeleteObjectVersion, s3:AbortMultipartUpload on exports/*",
         ),
         ("SlowDown", _) | (_, Some(500..=599)) => {
             ("the store is in trouble", "wait; it comes back by itself")

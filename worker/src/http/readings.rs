@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Result;
 use export_activities::{
+    brake::{self, Held, Pass},
     catalogue::{Catalogue, FindingKind},
     census::{self, Queue},
     failure::judge,
@@ -44,7 +45,7 @@ pub(crate) struct Readings {
     catalogue: Arc<Catalogue>,
     task_queue: String,
     client: watch::Sender<Option<Client>>,
-    queue: Kept<(Queue, HeldBack)>,
+    queue: Kept<(Queue, Vec<Held>, HeldBack)>,
     drift: Kept<Drift>,
     temporal: Kept<Temporal>,
 }
@@ -94,8 +95,9 @@ impl Readings {
         );
         let gauges = Gauges(Registry::new());
         gauges.spool(spool)?;
-        if let Some((queue, held_back)) = queue {
+        if let Some((queue, held, held_back)) = queue {
             gauges.queue(&queue)?;
+            gauges.brakes(&held)?;
             gauges.held_back(&held_back)?;
         }
         if let Some(drift) = drift {
@@ -114,12 +116,13 @@ impl Readings {
 }
 
 /// Not over the pool: a scrape must neither wait behind the exports nor leave them a connection in mid-statement.
-async fn read_queue(state: &PgPool) -> Result<(Queue, HeldBack)> {
+async fn read_queue(state: &PgPool) -> Result<(Queue, Vec<Held>, HeldBack)> {
     let mut connection = connect::glance(state).await?;
     let queue = census::queue(&mut connection).await?;
+    let held = brake::held(&mut connection).await?;
     let held_back = held_back::counts(&mut connection).await?;
     connection.close().await?;
-    Ok((queue, held_back))
+    Ok((queue, held, held_back))
 }
 
 async fn read_drift(source: &PgPool, catalogue: &Catalogue) -> Result<Drift> {
@@ -130,7 +133,9 @@ async fn read_drift(source: &PgPool, catalogue: &Catalogue) -> Result<Drift> {
         report.findings.iter().filter(|finding| differs(finding.kind)).count()
     };
     Ok(Drift {
-        unclassified: count(&|kind| kind == FindingKind::UnclassifiedColumn),
+        unclassified: count(&|kind| {
+            matches!(kind, FindingKind::UnclassifiedColumn | FindingKind::HiddenColumn)
+        }),
         misfits: count(&FindingKind::stops_exports),
     })
 }
@@ -204,6 +209,11 @@ impl Gauges {
             "export_deletions_left",
             "Archives of failed requests that are still in the store",
             queue.deletions_left as f64,
+        )?;
+        self.set(
+            "export_undeleted_seconds",
+            "For how long the oldest of those should have been deleted; 0 when there is none",
+            queue.undeleted_seconds() as f64,
         )
     }
 
@@ -216,6 +226,15 @@ impl Gauges {
         for reason in FailureReason::OF_ATTEMPTS {
             let count = held_back.iter().find(|(of, _)| *of == reason).map_or(0, |(_, count)| *count);
             gauges.with_label_values(&[reason.as_str()]).set(count as f64);
+        }
+        Ok(())
+    }
+
+    fn brakes(&self, held: &[Held]) -> prometheus::Result<()> {
+        let gauge = self.labelled("export_brake_holds", "1 while a pass waits for a person", "brake")?;
+        for pass in Pass::ALL {
+            let holds = held.iter().any(|held| held.brake == pass.as_str());
+            gauge.with_label_values(&[pass.as_str()]).set(f64::from(holds));
         }
         Ok(())
     }

@@ -1,0 +1,114 @@
+//! Whether a link works as a user opens it, and if not, whether that is of the address or of the key.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use export_activities::{object_key::ObjectKey, presign::presign, store::Store};
+use reqwest::{StatusCode, header};
+
+use super::{Clock, probe::PROBE};
+use crate::{
+    config::Config,
+    connect::{
+        self,
+        explain::{self, Explained},
+    },
+    doctor::Line,
+};
+
+const CHECK: &str = "store";
+/// How long the link may take to answer.
+const LINK_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why a link does not work.
+enum Fault {
+    /// Nothing answers at its address, from here.
+    NoAnswer(String),
+    /// Something answers, but not as it should.
+    Wrong(String),
+}
+
+/// Reads the small probe over its link.
+///
+/// A public endpoint that is not reached from here is a warning if the link works at the endpoint of the worker: in a
+/// container, or behind a firewall, users may reach what the worker does not.
+pub(super) async fn examine(
+    config: &Config,
+    store: &Store,
+    key: &ObjectKey,
+    lines: &mut Vec<Line>,
+) -> Result<Option<Clock>, Line> {
+    let fault = match open(store, key).await? {
+        Ok(clock) => return Ok(clock),
+        Err(fault) => fault,
+    };
+    let wrong = |cause: &str, remedy: &str| {
+        Err(Line::failed(CHECK, Explained::new(format!("the link does not work: {cause}"), remedy)))
+    };
+    const KEY: &str = "set EXPORT_SIGNING_ACCESS_KEY_ID and EXPORT_SIGNING_SECRET_ACCESS_KEY (none: AWS_ACCESS_KEY_ID and \
+                       AWS_SECRET_ACCESS_KEY) to a key that may read exports/*";
+    let mut direct = config.clone();
+    direct.public_endpoint = None;
+    let direct =
+        connect::store(&direct).await.map_err(|error| Line::failed(CHECK, explain::store(&error)))?;
+    let Some(public) =
+        config.public_endpoint.as_deref().filter(|_| config.public_endpoint != config.s3_endpoint)
+    else {
+        let (Fault::NoAnswer(cause) | Fault::Wrong(cause)) = fault;
+        return wrong(&cause, KEY);
+    };
+    match (open(&direct, key).await?, fault) {
+        (Err(Fault::NoAnswer(cause) | Fault::Wrong(cause)), _) => {
+            wrong(&format!("also without EXPORT_PUBLIC_ENDPOINT {cause}"), KEY)
+        }
+        (Ok(clock), Fault::NoAnswer(cause)) => {
+            let cause =
+                format!("from here {cause} at `{public}`; at the endpoint of the worker the link works");
+            let remedy = "open a link in a browser of a user (`export-worker request show ID --reveal`); if it does not \
+                          open there either, fix EXPORT_PUBLIC_ENDPOINT";
+            lines.push(Line::warning("public endpoint", Explained::new(cause, remedy)));
+            Ok(clock)
+        }
+        (Ok(_), Fault::Wrong(cause)) => wrong(
+            &format!("at `{public}` {cause}"),
+            "fix EXPORT_PUBLIC_ENDPOINT: users reach the store under it, and it is part of the signature",
+        ),
+    }
+}
+
+/// The outer error is a fault of the store or the credentials, the inner one the link's.
+async fn open(store: &Store, key: &ObjectKey) -> Result<Result<Option<Clock>, Fault>, Line> {
+    // A minute ago, so that a store whose clock is a little late does not refuse the link as not yet valid.
+    let start = Utc::now() - TimeDelta::seconds(60);
+    let link =
+        presign(store, key, start).await.map_err(|error| Line::failed(CHECK, explain::store(&error)))?;
+    Ok(read_over(link.reveal()).await)
+}
+
+/// Asks for the first bytes by plain HTTP. No error of reqwest is shown: it carries the link.
+async fn read_over(link: &str) -> Result<Option<Clock>, Fault> {
+    let wrong = |cause: &str| Fault::Wrong(cause.to_owned());
+    let client = reqwest::Client::builder().timeout(LINK_WITHIN).build().context("failed to make a client");
+    let client = client.map_err(|error| Fault::Wrong(format!("{error:#}")))?;
+    let answer = client.get(link).header(header::RANGE, "bytes=0-9").send().await;
+    let here = Utc::now();
+    let answer = answer.map_err(|_| Fault::NoAnswer("nothing answers".to_owned()))?;
+    let status = answer.status();
+    if !matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::OK) {
+        return Err(Fault::Wrong(format!("it was answered with HTTP {}", status.as_u16())));
+    }
+    let store = answer
+        .headers()
+        .get(header::DATE)
+        .and_then(|date| date.to_str().ok())
+        .and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+    let body = answer.bytes().await.map_err(|_| wrong("the answer broke off"))?;
+    if !PROBE.starts_with(&body) {
+        return Err(wrong("it gives other bytes than were stored"));
+    }
+    if status != StatusCode::PARTIAL_CONTENT || body.len() != 10 {
+        return Err(wrong("it ignores the range, so downloads cannot resume"));
+    }
+    Ok(store.map(|store| Clock { store: store.with_timezone(&Utc), here }))
+}
