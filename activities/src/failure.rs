@@ -5,8 +5,9 @@
 //! of an SDK is never passed on.
 
 mod sentence;
+pub mod sqlstate;
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use export_workflows::contract::FailureReason;
@@ -45,11 +46,11 @@ pub enum Failure {
         row: String,
     },
     /// A value that PostgreSQL itself cannot deliver; it does not say which.
-    #[error("PostgreSQL cannot deliver a value of `{relation}`, SQLSTATE {sqlstate}")]
+    #[error("PostgreSQL cannot deliver a value of {what}, SQLSTATE {sqlstate}")]
     UndeliverableValue {
-        /// The relation.
-        relation: String,
-        /// The SQLSTATE, of class 22.
+        /// What was read, and after how many rows.
+        what: String,
+        /// The SQLSTATE.
         sqlstate: String,
     },
     /// The database no longer has the columns of the catalogue.
@@ -150,6 +151,16 @@ impl fmt::Display for Reading {
     }
 }
 
+/// The step of an attempt in which a failure was met, as context of an error.
+#[derive(Clone, Copy, Debug)]
+pub struct Doing(pub &'static str);
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed in step {}", self.0)
+    }
+}
+
 /// What may be said about a failure: its class, its closed code, and a detail free of row values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -207,7 +218,27 @@ pub fn judge(whole: &anyhow::Error) -> Verdict {
             return judge_io(error);
         }
     }
-    Verdict { class: Class::Request, code: "unexpected".to_owned(), detail: String::new() }
+    judge_unexpected(whole)
+}
+
+/// A failure that nobody foresaw: its text may hold a value, so only its kind and its step are named.
+fn judge_unexpected(whole: &anyhow::Error) -> Verdict {
+    let is = |known: fn(&(dyn Error + 'static)) -> bool| whole.chain().any(known);
+    let kind = if is(|cause| cause.is::<zip::result::ZipError>()) {
+        "zip"
+    } else if is(|cause| cause.is::<serde_json::Error>()) {
+        "json"
+    } else if is(|cause| cause.is::<std::num::TryFromIntError>()) {
+        "number"
+    } else {
+        "other"
+    };
+    let step = whole.downcast_ref::<Doing>().map_or("none", |Doing(step)| step);
+    Verdict {
+        class: Class::Request,
+        code: "unexpected".to_owned(),
+        detail: format!("step {step}, kind {kind}"),
+    }
 }
 
 /// Every error of a database is the system's fault, unless the step that met it knows better: collecting does.
@@ -315,6 +346,19 @@ mod tests {
         let verdict = judge(&anyhow::anyhow!("the row of alice@example.org was odd"));
         assert_eq!(verdict.class, Class::Request);
         assert!(!verdict.to_string().contains("alice"), "{verdict}");
+    }
+
+    #[test]
+    fn what_nobody_foresaw_names_its_step_and_its_kind() {
+        let odd = || anyhow::anyhow!("the row of alice@example.org was odd");
+        let zip = anyhow::Error::new(zip::result::ZipError::FileNotFound);
+        for (error, said) in [
+            (odd(), "request: unexpected (step none, kind other)"),
+            (odd().context(Doing("archive")), "request: unexpected (step archive, kind other)"),
+            (zip.context("x").context(Doing("upload")), "request: unexpected (step upload, kind zip)"),
+        ] {
+            assert_eq!(judge(&error).to_string(), said);
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub mod expire;
 pub mod exports;
 pub mod failure;
 pub mod fulfil;
+pub mod handover;
+pub mod held_back;
 pub mod installation;
 pub mod lease;
 pub mod manifest;

@@ -1,9 +1,6 @@
 //! An installation of a test's own, and the steps on it as the worker would have them.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use export_activities::{
     catalogue::Catalogue,
@@ -111,10 +108,10 @@ pub(crate) fn source(url: &SecretString, most: u32) -> PgPool {
 /// One attempt of the activity that serves `request_id`.
 pub(crate) fn attempt(request_id: Uuid, number: i32) -> Attempt {
     Attempt {
-        input: FulfilInput { request_id, night: None },
-        owner: Owner { name: format!("test run {request_id}"), attempt: number },
+        input: FulfilInput { request_id, night: None, accept: Vec::new() },
+        owner: Owner { name: format!("test run {request_id}"), attempt: number, killed: Vec::new() },
         run_id: Some("run".to_owned()),
-        scheduled_at: SystemTime::now(),
+        before: Default::default(),
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod archive;
+mod attempts;
 mod catalogue;
 mod checker;
 mod codec;
@@ -19,10 +20,12 @@ mod database;
 mod deletion;
 mod exactly_once;
 mod expire;
+mod extremes;
 mod faults;
 mod fulfil;
 mod fulfil_faults;
 mod glance;
+mod held_back;
 mod histories;
 mod hostile;
 mod installation;

@@ -120,6 +120,11 @@ pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> a
         columns.push(Column { name: column.name.clone(), kind, treatment });
     }
 
+    // The casts of the keys and of what stands beside them, alone: they tell a fault of the keys from one of a row.
+    let mut cast =
+        vec![Part::Sql("select $1::pg_catalog.text[]::"), Part::Trusted(key_type), Part::Sql("[]")];
+    cast.extend(&arrays);
+
     let mut parts = vec![Part::Sql("select ")];
     parts.append(&mut outer);
     parts.extend([
@@ -149,6 +154,7 @@ pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> a
         name: entity.name.clone(),
         relation: entity.relation.clone(),
         statement: statement(&parts),
+        cast: statement(&cast),
         order: entity.order.iter().filter_map(position).collect(),
         columns,
         keys,

@@ -8,7 +8,7 @@ use std::{
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -182,10 +182,10 @@ async fn pending(steps: &ExportSteps) -> anyhow::Result<Vec<Uuid>> {
 /// Runs the activity for one request; gives rows and bytes.
 async fn serve(steps: ExportSteps, request_id: Uuid) -> anyhow::Result<(u64, u64)> {
     let attempt = Attempt {
-        input: FulfilInput { request_id, night: None },
-        owner: Owner { name: format!("bench {request_id}"), attempt: 1 },
+        input: FulfilInput { request_id, night: None, accept: Vec::new() },
+        owner: Owner { name: format!("bench {request_id}"), attempt: 1, killed: Vec::new() },
         run_id: None,
-        scheduled_at: SystemTime::now(),
+        before: Default::default(),
     };
     let silent: Heartbeat<'_> = &|_| async {}.boxed();
     match fulfil::fulfil(&steps, &attempt, &Pulse::default(), silent).await {
