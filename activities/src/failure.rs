@@ -9,6 +9,7 @@ pub mod sqlstate;
 
 use std::{error::Error, fmt};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use export_workflows::contract::FailureReason;
 use uuid::Uuid;
@@ -224,9 +225,7 @@ pub fn judge(whole: &anyhow::Error) -> Verdict {
 /// A failure that nobody foresaw: its text may hold a value, so only its kind and its step are named.
 fn judge_unexpected(whole: &anyhow::Error) -> Verdict {
     let is = |known: fn(&(dyn Error + 'static)) -> bool| whole.chain().any(known);
-    let kind = if is(|cause| cause.is::<zip::result::ZipError>()) {
-        "zip"
-    } else if is(|cause| cause.is::<serde_json::Error>()) {
+    let kind = if is(|cause| cause.is::<serde_json::Error>()) {
         "json"
     } else if is(|cause| cause.is::<std::num::TryFromIntError>()) {
         "number"
@@ -295,7 +294,7 @@ impl StoreError {
         error: &aws_sdk_s3::error::SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
     ) -> Self
     where
-        E: ProvideErrorMetadata,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         use aws_sdk_s3::error::SdkError;
         let status = error.raw_response().map(|response| response.status().as_u16());
@@ -305,6 +304,7 @@ impl StoreError {
                 None => "unknown".to_owned(),
             },
             SdkError::TimeoutError(_) => "timeout".to_owned(),
+            _ if lacks_credentials(error) => "credentials".to_owned(),
             SdkError::DispatchFailure(_) => "dispatch".to_owned(),
             SdkError::ResponseError(_) => "response".to_owned(),
             _ => "construction".to_owned(),
@@ -326,6 +326,11 @@ impl StoreError {
     pub fn is_away(&self) -> bool {
         self.status.is_none_or(|status| status >= 500) && self.code != "still_there"
     }
+}
+
+/// Returns whether nothing was sent because there is nobody to sign it: the store itself may be well.
+fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<CredentialsError>())
 }
 
 #[cfg(test)]

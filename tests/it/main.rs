@@ -44,6 +44,7 @@ mod passes;
 mod pause;
 mod pending;
 mod platform;
+mod poison;
 mod presign;
 mod privacy;
 mod races;
