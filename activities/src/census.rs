@@ -20,6 +20,8 @@ pub struct Queue {
     pub overdue_since: Option<DateTime<Utc>>,
     /// Archives of failed requests that are still in the store.
     pub deletions_left: i64,
+    /// Since when the oldest of those should have been deleted.
+    pub undeleted_since: Option<DateTime<Utc>>,
     /// The database's clock, by which all of this is judged.
     pub now: DateTime<Utc>,
 }
@@ -33,6 +35,11 @@ impl Queue {
     /// Gives how long the oldest overdue request has been overdue; zero when none is.
     pub fn overdue_seconds(&self) -> i64 {
         self.since(self.overdue_since)
+    }
+
+    /// Returns for how long the oldest archive of a failed request has been kept; zero when none is.
+    pub fn undeleted_seconds(&self) -> i64 {
+        self.since(self.undeleted_since)
     }
 
     /// Gives the whole days that are left until the oldest pending request is a month old, which is what the law allows.
@@ -51,13 +58,14 @@ pub async fn queue(state: &mut PgConnection) -> Result<Queue> {
     sqlx::query_as!(
         Queue,
         r#"select p.pending as "pending!", p.oldest_pending, r.ready as "ready!", r.overdue_since,
-               d.deletions_left as "deletions_left!", clock_timestamp() as "now!"
+               d.deletions_left as "deletions_left!", d.undeleted_since, clock_timestamp() as "now!"
            from (select count(*) as pending, min(requested_at) as oldest_pending
                  from public.data_export_requests where status = 'pending') p,
                 (select count(*) as ready,
                      min(expires_at) filter (where expires_at <= clock_timestamp()) as overdue_since
                  from public.data_export_requests where status = 'ready') r,
-                (select count(*) as deletions_left from public.data_export_requests
+                (select count(*) as deletions_left, min(updated_at) as undeleted_since
+                 from public.data_export_requests
                  where status = 'failed' and object_key is not null and object_deleted_at is null) d"#
     )
     .fetch_one(state)

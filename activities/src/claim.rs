@@ -47,6 +47,8 @@ pub struct Claim {
     pub attempts: u32,
     /// Workers that died while they held the request, this claim's predecessor included.
     pub lost: u32,
+    /// The bucket of new archives, as the database records it.
+    pub location: Option<String>,
     /// What the database's clock said when it was granted, and when that was heard.
     pub granted: (DateTime<Utc>, Instant),
 }
@@ -83,6 +85,7 @@ pub async fn claim(state: &PgPool, request_id: Uuid, owner: &Owner, lease: Durat
                and (claim_token is null or lease_until <= clock_timestamp()
                     or (claim_owner = $3 and claim_try < $4))
            returning user_id, requested_at, pseudonym_salt as "pseudonym_salt!", attempts, lost,
+               (select i.location from public.data_export_installation i) as location,
                clock_timestamp() as "now!""#,
         request_id,
         token,
@@ -102,6 +105,7 @@ pub async fn claim(state: &PgPool, request_id: Uuid, owner: &Owner, lease: Durat
             pseudonym_salt: row.pseudonym_salt,
             attempts: u32::try_from(row.attempts).unwrap_or(0),
             lost: u32::try_from(row.lost).unwrap_or(0),
+            location: row.location,
             granted: (row.now, Instant::now()),
         }));
     }

@@ -1,8 +1,11 @@
 //! `ready` -> `failed`: ends what is overdue or whose user is gone, then deletes the archives of failed requests.
 //!
-//! First every overdue row is flipped, only then is anything deleted, so a store that is away never keeps a dead link
-//! alive. A deletion is noted on the row and in the log after the store has answered; what could not be deleted is
+//! First every overdue row is flipped, only then is anything deleted, and deleting has a budget: a store that is away or
+//! hangs never keeps a dead link alive, neither in this pass nor in the next. A deletion is recorded on the row, and by
+//! the trigger in the log, after the store has said that the object is gone. An archive that could not be deleted is
 //! counted and left to the next pass.
+
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use export_workflows::contract::{ExpireInput, ExpireOutput, FailureReason};
@@ -11,9 +14,11 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
+    brake::{self, Pass},
+    buckets::Buckets,
     catalogue::Catalogue,
     collect,
-    failure::{Failure, judge},
+    failure::{Failure, StoreError, judge},
     object_key::ObjectKey,
     pulse::Pulse,
     request::Trace,
@@ -24,13 +29,14 @@ use crate::{
 const BATCH: i64 = 500;
 /// Deletions in flight; a store takes many more, but this pass is never in a hurry.
 const DELETIONS: usize = 8;
-/// A pass that would revoke more than this many, and more than a tenth, does nothing: more likely the source is wrong.
-const MANY: u64 = 100;
+/// How long a pass may delete. The next one comes five minutes after this one began, and has to flip in time.
+const DELETE_WITHIN: Duration = Duration::from_secs(3 * 60);
 
 /// Runs one pass: flip, revoke (if asked to), delete.
 ///
 /// # Errors
-/// When the database fails. A store that fails is no error: `deletions_left` says how much is left.
+/// When the database fails, or the bucket is not the one that holds the archives. A store that is away is no error:
+/// `deletions_left` says how much is left.
 pub async fn expire(
     state: &PgPool,
     accounts: Option<(&PgPool, &Catalogue)>,
@@ -44,16 +50,18 @@ pub async fn expire(
         let gone = find_gone_accounts(state, source, catalogue, pulse).await?;
         if gone.are_too_many() && !input.force {
             output.too_many_accounts_gone = true;
+            brake::hold(state, Pass::AccountsGone, gone.requests.len() as u64, gone.asked).await?;
             tracing::error!(
                 accounts.gone = gone.requests.len(),
                 accounts.asked = gone.asked,
                 "Nothing was revoked: {} of {} delivered archives belong to users that the source does not know. \
-                 Is EXPORT_SOURCE_URL right? `export-worker expire --accounts --force` revokes them all the same",
+                 Is EXPORT_SOURCE_URL right? `export-worker expire --accounts --force` revokes them anyway",
                 gone.requests.len(),
                 gone.asked,
             );
         } else {
             output.revoked = revoke(state, &gone.requests, trace, pulse).await?;
+            brake::release(state, Pass::AccountsGone).await?;
         }
     }
     delete_objects(state, store, trace, pulse, &mut output).await?;
@@ -64,34 +72,31 @@ async fn flip_overdue(state: &PgPool, trace: &Trace, pulse: &Pulse) -> Result<u6
     let mut expired = 0;
     loop {
         stop_if_cancelled(pulse)?;
-        let flipped = sqlx::query_scalar!(
-            r#"with overdue as (
+        let flipped = sqlx::query!(
+            "with overdue as (
                  select id from public.data_export_requests
                  where status = 'ready' and expires_at <= clock_timestamp()
                  order by expires_at limit $1
                  for update skip locked
-               ), moved as (
-                 update public.data_export_requests r
-                 set status = 'failed', failure_reason = 'expired', download_url = null
-                 from overdue where r.id = overdue.id
-                 returning r.id, r.object_key
-               ), logged as (
-                 insert into public.data_export_events (request_id, kind, reason, night, run_id, object_key)
-                 select id, 'failed', 'expired', $2, $3, object_key from moved
-               )
-               select count(pg_notify('data_export', id || ' failed')) as "count!" from moved"#,
+             )
+             update public.data_export_requests r
+             set status = 'failed', failure_reason = 'expired', download_url = null
+             from overdue, (select pg_catalog.set_config('data_export.night', coalesce($2::date::text, ''), true),
+                                   pg_catalog.set_config('data_export.run_id', coalesce($3::text, ''), true)) trace
+             where r.id = overdue.id",
             BATCH,
             trace.night,
             trace.run_id,
         )
-        .fetch_one(state)
+        .execute(state)
         .await
-        .context("failed to expire overdue requests")?;
+        .context("failed to expire overdue requests")?
+        .rows_affected();
         pulse.beat(1);
         if flipped == 0 {
             return Ok(expired);
         }
-        expired += u64::try_from(flipped).unwrap_or(0);
+        expired += flipped;
     }
 }
 
@@ -102,8 +107,7 @@ struct GoneAccounts {
 
 impl GoneAccounts {
     fn are_too_many(&self) -> bool {
-        let gone = self.requests.len() as u64;
-        gone > MANY && gone * 10 > self.asked
+        brake::holds(self.requests.len() as u64, self.asked)
     }
 }
 
@@ -141,32 +145,37 @@ async fn revoke(state: &PgPool, requests: &[Uuid], trace: &Trace, pulse: &Pulse)
     let mut revoked = 0;
     for batch in requests.chunks(usize::try_from(BATCH).unwrap_or(1)) {
         stop_if_cancelled(pulse)?;
-        let moved = sqlx::query_scalar!(
-            r#"with moved as (
-                 update public.data_export_requests
-                 set status = 'failed', failure_reason = $2, download_url = null
-                 where id = any($1) and status = 'ready'
-                 returning id, object_key
-               ), logged as (
-                 insert into public.data_export_events (request_id, kind, reason, night, run_id, object_key)
-                 select id, 'failed', $2, $3, $4, object_key from moved
-               )
-               select count(pg_notify('data_export', id || ' failed')) as "count!" from moved"#,
+        revoked += sqlx::query!(
+            "update public.data_export_requests
+             set status = 'failed', failure_reason = $2, download_url = null
+             from (select pg_catalog.set_config('data_export.night', coalesce($3::date::text, ''), true),
+                          pg_catalog.set_config('data_export.run_id', coalesce($4::text, ''), true)) trace
+             where id = any($1) and status = 'ready'",
             batch,
             FailureReason::AccountDeleted.as_str(),
             trace.night,
             trace.run_id,
         )
-        .fetch_one(state)
+        .execute(state)
         .await
-        .context("failed to revoke the archives of deleted accounts")?;
-        revoked += u64::try_from(moved).unwrap_or(0);
+        .context("failed to revoke the archives of deleted accounts")?
+        .rows_affected();
         pulse.beat(1);
     }
     Ok(revoked)
 }
 
-/// Deletes page by page; after the first refusal of the store it only counts.
+/// An archive that is to be deleted.
+struct Doomed {
+    id: Uuid,
+    object_key: String,
+    object_location: Option<String>,
+}
+
+/// Deletes the archives of failed requests, within the budget of a pass, and counts those that are left.
+///
+/// # Errors
+/// When the bucket is not the one that holds them, or the database fails.
 async fn delete_objects(
     state: &PgPool,
     store: &Store,
@@ -174,80 +183,150 @@ async fn delete_objects(
     pulse: &Pulse,
     output: &mut ExpireOutput,
 ) -> Result<()> {
-    let mut after = Uuid::nil();
-    loop {
-        stop_if_cancelled(pulse)?;
-        let page = sqlx::query!(
-            r#"select id, object_key as "object_key!" from public.data_export_requests
-               where status = 'failed' and object_key is not null and object_deleted_at is null and id > $1
-               order by id limit $2"#,
-            after,
-            BATCH,
-        )
-        .fetch_all(state)
-        .await
-        .context("failed to list archives that are to be deleted")?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = last.id;
-        let deletions = page.into_iter().map(|row| async move {
-            (row.id, delete_object(state, store, row.id, &row.object_key, trace).await)
-        });
-        let mut deletions = stream::iter(deletions).buffer_unordered(DELETIONS);
-        let mut store_is_away = false;
-        while let Some((id, deleted)) = deletions.next().await {
-            pulse.beat(1);
-            match deleted {
-                Ok(()) => output.deleted += 1,
-                Err(error) => {
-                    store_is_away = true;
-                    tracing::warn!(
+    if count_left(state).await? == 0 {
+        return Ok(());
+    }
+    let deletion = delete_all(state, store, trace, pulse, &mut output.deleted);
+    match tokio::time::timeout(DELETE_WITHIN, deletion).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if is_away(&error) => tracing::warn!(
+            error.chain = %judge(&error),
+            "The archives of failed requests could not be deleted; the next pass tries again"
+        ),
+        Ok(Err(error)) => return Err(error),
+        Err(_) => tracing::warn!(
+            "Deleting archives took longer than {} s; the next pass continues",
+            DELETE_WITHIN.as_secs()
+        ),
+    }
+    output.deletions_left = count_left(state).await?;
+    Ok(())
+}
+
+/// Deletes page by page. An archive that the store refuses to delete is skipped; a store that is away ends the pass.
+async fn delete_all(
+    state: &PgPool,
+    store: &Store,
+    trace: &Trace,
+    pulse: &Pulse,
+    deleted: &mut u64,
+) -> Result<()> {
+    let buckets = Buckets::open(state, store).await?;
+    // From a random id on and round to it, so that archives which cannot be deleted never keep others from their turn.
+    let begin = Uuid::new_v4();
+    for (mut after, last) in [(begin, Uuid::max()), (Uuid::nil(), begin)] {
+        loop {
+            stop_if_cancelled(pulse)?;
+            let page = sqlx::query_as!(
+                Doomed,
+                r#"select id, object_key as "object_key!", object_location from public.data_export_requests
+                   where status = 'failed' and object_key is not null and object_deleted_at is null
+                       and id > $1 and id <= $2
+                   order by id limit $3"#,
+                after,
+                last,
+                BATCH,
+            )
+            .fetch_all(state)
+            .await
+            .context("failed to list archives that are to be deleted")?;
+            let Some(row) = page.last() else { break };
+            after = row.id;
+            let deletions = page.into_iter().map(|row| {
+                let buckets = &buckets;
+                async move {
+                    let ended = delete_one(state, buckets, &row, trace).await;
+                    (row, ended)
+                }
+            });
+            let mut deletions = stream::iter(deletions).buffer_unordered(DELETIONS);
+            while let Some((row, ended)) = deletions.next().await {
+                pulse.beat(1);
+                match ended {
+                    Ok(()) => *deleted += 1,
+                    // A former bucket may be away for good, and must not keep the others waiting.
+                    Err(error) if is_away(&error) && buckets.is_current(row.object_location.as_deref()) => {
+                        return Err(error);
+                    }
+                    Err(error) => tracing::warn!(
                         error.chain = %judge(&error),
-                        "The archive of failed request {id} could not be deleted; the next pass tries again"
-                    );
+                        "The archive of failed request {} could not be deleted; the next pass tries again", row.id
+                    ),
                 }
             }
         }
-        if store_is_away {
-            let left = sqlx::query_scalar!(
-                r#"select count(*) as "count!" from public.data_export_requests
-                   where status = 'failed' and object_key is not null and object_deleted_at is null"#
-            )
-            .fetch_one(state)
-            .await
-            .context("failed to count archives that are to be deleted")?;
-            output.deletions_left = u64::try_from(left).unwrap_or(0);
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
-async fn delete_object(
-    state: &PgPool,
-    store: &Store,
-    request_id: Uuid,
-    object_key: &str,
-    trace: &Trace,
-) -> Result<()> {
-    let key = ObjectKey::parse(object_key)
-        .with_context(|| format!("request `{request_id}` names `{object_key}`, which is no key of ours"))?;
-    store.delete(&key).await?;
-    sqlx::query!(
-        "with moved as (
-           update public.data_export_requests set object_deleted_at = clock_timestamp()
-           where id = $1 and status = 'failed' and object_key = $2 and object_deleted_at is null
-           returning id
-         )
-         insert into public.data_export_events (request_id, kind, night, run_id, object_key)
-         select id, 'object_deleted', $3, $4, $2 from moved",
+/// Returns whether an error says that the store does not answer, so that nothing else can be deleted now.
+fn is_away(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<StoreError>().is_some_and(StoreError::is_away)
+}
+
+/// How deleting the archive of one request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone, and the row says so.
+    Done,
+    /// There was nothing to delete: no archive, or it was deleted before.
+    Nothing,
+}
+
+/// Deletes the archive of one failed request, before any other.
+///
+/// # Errors
+/// When the bucket is not the one that holds it, or store or database fail: then the archive, and its link, may still be
+/// there.
+pub async fn delete_archive(state: &PgPool, store: &Store, request_id: Uuid) -> Result<Deleted> {
+    let row = sqlx::query_as!(
+        Doomed,
+        r#"select id, object_key as "object_key!", object_location from public.data_export_requests
+           where id = $1 and status = 'failed' and object_key is not null and object_deleted_at is null"#,
         request_id,
-        object_key,
+    )
+    .fetch_optional(state)
+    .await
+    .with_context(|| format!("failed to read request `{request_id}`"))?;
+    let Some(row) = row else { return Ok(Deleted::Nothing) };
+    let buckets = Buckets::open(state, store).await?;
+    delete_one(state, &buckets, &row, &Trace::default()).await?;
+    Ok(Deleted::Done)
+}
+
+async fn delete_one(state: &PgPool, buckets: &Buckets, row: &Doomed, trace: &Trace) -> Result<()> {
+    let key = ObjectKey::parse(&row.object_key).ok_or_else(|| {
+        Failure::Installation(format!(
+            "request `{}` names `{}`, which is no key of ours: it is left to a person",
+            row.id, row.object_key
+        ))
+    })?;
+    buckets.store(row.object_location.as_deref()).await?.delete(&key).await?;
+    sqlx::query!(
+        "update public.data_export_requests set object_deleted_at = clock_timestamp()
+         from (select pg_catalog.set_config('data_export.night', coalesce($3::date::text, ''), true),
+                      pg_catalog.set_config('data_export.run_id', coalesce($4::text, ''), true)) trace
+         where id = $1 and status = 'failed' and object_key = $2 and object_deleted_at is null",
+        row.id,
+        row.object_key,
         trace.night,
         trace.run_id,
     )
     .execute(state)
     .await
-    .with_context(|| format!("failed to note that `{object_key}` was deleted"))?;
+    .with_context(|| format!("failed to record that `{}` was deleted", row.object_key))?;
     Ok(())
+}
+
+async fn count_left(state: &PgPool) -> Result<u64> {
+    let left = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from public.data_export_requests
+           where status = 'failed' and object_key is not null and object_deleted_at is null"#
+    )
+    .fetch_one(state)
+    .await
+    .context("failed to count archives that are to be deleted")?;
+    Ok(u64::try_from(left).unwrap_or(0))
 }
 
 fn stop_if_cancelled(pulse: &Pulse) -> Result<()> {

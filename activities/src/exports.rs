@@ -29,6 +29,7 @@ use crate::{
     expire,
     failure::{Class, Failure, Verdict, judge},
     fulfil::{self, Attempt, Unfinished, caught},
+    installation::MarkWatch,
     lease,
     metrics::Metrics,
     pending,
@@ -52,8 +53,8 @@ pub struct ExportSteps {
     pub replica: Option<Replica>,
     /// The bucket.
     pub store: Store,
-    /// The identity of this installation, as the bucket holds it.
-    pub installation: Uuid,
+    /// The identity of this installation, which the bucket must hold.
+    pub installation: MarkWatch,
     /// What is exported.
     pub catalogue: Arc<Catalogue>,
     /// Where archives lie until they are uploaded.

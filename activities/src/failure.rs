@@ -286,9 +286,14 @@ impl StoreError {
         self.status == Some(404) || matches!(self.code.as_str(), "NoSuchKey" | "NotFound" | "NoSuchUpload")
     }
 
-    /// Tells whether the store asks for fewer requests.
-    pub fn is_slow_down(&self) -> bool {
-        self.status == Some(503) || self.code == "SlowDown"
+    /// Returns whether the store does not know this operation.
+    pub fn is_not_implemented(&self) -> bool {
+        self.status == Some(501) || self.code == "NotImplemented"
+    }
+
+    /// Returns whether the store is away, as opposed to one that answers and refuses.
+    pub fn is_away(&self) -> bool {
+        self.status.is_none_or(|status| status >= 500) && self.code != "still_there"
     }
 }
 
@@ -321,7 +326,7 @@ mod tests {
     #[test]
     fn a_store_error_shows_operation_code_and_status_only() {
         let error = StoreError { operation: "PutObject", code: "SlowDown".to_owned(), status: Some(503) };
-        assert!(error.is_slow_down() && !error.is_not_found());
+        assert!(error.is_away() && !error.is_not_found() && !error.is_not_implemented());
         let verdict = judge(&anyhow::Error::new(error));
         assert_eq!(
             verdict.to_string(),

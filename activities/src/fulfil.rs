@@ -137,6 +137,8 @@ pub(crate) async fn caught<T>(what: &str, work: impl Future<Output = Result<T>>)
 
 /// The steps, in order.
 async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Pulse) -> Result<Outcome> {
+    installation::require_location(claim.location.as_deref(), &steps.store)?;
+    steps.installation.confirm(&steps.store).await?;
     let timer = steps.metrics.begin(Step::Archive);
     let archive = read(steps, claim, pulse).await?;
     timer.end();
@@ -158,6 +160,7 @@ async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Puls
     let rows = archive.row_counts.values().sum();
     let delivery = Delivery {
         object_key: key.as_str().to_owned(),
+        object_location: steps.store.location().to_owned(),
         archive_bytes: i64::try_from(archive.bytes).context("the archive is too large for a bigint")?,
         archive_sha256: hex::encode(archive.sha256),
         row_counts: archive.row_counts,

@@ -1,9 +1,15 @@
-//! Keeps two installations from sharing one bucket: `exports/.installation` holds the id of the one that owns it.
+//! Keeps two installations from sharing one bucket, and one installation from losing its bucket.
 //!
-//! A bucket whose mark is another's, or is missing beside objects, is left alone: nothing is uploaded and nothing
-//! deleted, since every archive in it would look like an orphan to the wrong database. Only [`adopt`] writes over a mark.
+//! `exports/.installation` in the bucket holds the id of the installation that owns it; the database holds the location of
+//! the bucket. Both are compared before anything is uploaded or deleted. A bucket with another mark, or with objects and
+//! no mark, is left alone: every archive in it would look like an orphan to the wrong database. A bucket at another
+//! location than the recorded one is left alone, too: an archive would look deleted there while its link works elsewhere.
+//! Only [`adopt`] writes over a mark, and only [`move_to`] changes the location.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use aws_sdk_s3::{
@@ -11,16 +17,21 @@ use aws_sdk_s3::{
     primitives::ByteStream,
 };
 use bytes::Bytes;
+use futures::TryStreamExt as _;
+use sqlx::PgPool;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
     failure::{Failure, StoreError},
-    object_key::INSTALLATION_MARK,
+    object_key::{INSTALLATION_MARK, ObjectKey},
     store::Store,
 };
 
 /// How long [`answers`] waits: it asks whether the store is there at all, and a slot waits for it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a bucket that held our mark is trusted: it is seldom made again, and small requests are many.
+const TRUSTED: Duration = Duration::from_secs(30);
 /// A mark is the text of a UUID; anything longer is not one, whatever it is.
 const MARK_BYTES: i64 = 36;
 
@@ -56,6 +67,183 @@ impl Standing {
             ))),
         }
     }
+}
+
+/// What the database records of this installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// Its id, as the bucket's mark holds it.
+    pub id: Uuid,
+    /// The bucket of new archives; none until a worker has found its mark there.
+    pub location: Option<String>,
+    /// Whether any archive is recorded that was not deleted yet.
+    pub has_archives: bool,
+}
+
+/// Reads what the database records of this installation.
+pub async fn read_installation(state: &PgPool) -> anyhow::Result<Installation> {
+    sqlx::query_as!(
+        Installation,
+        r#"select i.id, i.location,
+               exists (select from public.data_export_requests where status = 'ready')
+               or exists (select from public.data_export_requests
+                          where status = 'failed' and object_key is not null and object_deleted_at is null)
+               as "has_archives!"
+           from public.data_export_installation i"#
+    )
+    .fetch_one(state)
+    .await
+    .context("failed to read the identity of this installation")
+}
+
+impl Installation {
+    /// Refuses a bucket at another location than the recorded one.
+    fn require_location(&self, store: &Store) -> Result<(), Failure> {
+        require_location(self.location.as_deref(), store)
+    }
+}
+
+/// Refuses a bucket at another location than the recorded one; before one is recorded, the mark alone decides.
+pub fn require_location(recorded: Option<&str>, store: &Store) -> Result<(), Failure> {
+    match recorded {
+        Some(recorded) if recorded != store.location() => Err(Failure::Installation(format!(
+            "the archives of this installation are in `{recorded}`, and this process is set to `{}`: nothing is uploaded or \
+             deleted; set EXPORT_BUCKET and EXPORT_S3_ENDPOINT to the first, or move with `export-worker bucket move`",
+            store.location()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Prepares the bucket for a worker: it must be ours and at the recorded location. Marks an empty one and records its
+/// location. Returns the id of the installation.
+///
+/// # Errors
+/// [`Failure::Installation`] when the bucket is not the one of this installation; other errors when the database or the
+/// store does not answer.
+pub async fn open_bucket(state: &PgPool, store: &Store) -> anyhow::Result<Uuid> {
+    let installation = read_installation(state).await?;
+    installation.require_location(store)?;
+    if installation.has_archives && look(store, installation.id).await?.is_none() {
+        return Err(lost(store).into());
+    }
+    standing(store, installation.id).await?.require_ours(store)?;
+    record_location(state, store).await?;
+    Ok(installation.id)
+}
+
+/// Makes sure that archives may be deleted here: the bucket is at the recorded location and holds our mark. Returns what
+/// the database records.
+///
+/// # Errors
+/// As [`open_bucket`]; a bucket without a mark is never ours.
+pub async fn check_bucket(state: &PgPool, store: &Store) -> anyhow::Result<Installation> {
+    let mut installation = read_installation(state).await?;
+    installation.require_location(store)?;
+    check_mark(store, installation.id).await?;
+    if installation.location.is_none() {
+        record_location(state, store).await?;
+        installation.location = Some(store.location().to_owned());
+    }
+    Ok(installation)
+}
+
+/// Makes sure that a bucket holds our mark.
+pub async fn check_mark(store: &Store, id: Uuid) -> anyhow::Result<()> {
+    match look(store, id).await? {
+        Some(standing) => standing.require_ours(store).map_err(Into::into),
+        None => Err(lost(store).into()),
+    }
+}
+
+/// Watches the mark while a worker runs: a bucket may be emptied, made again or taken over under it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct MarkWatch {
+    id: Uuid,
+    seen: Arc<Mutex<Option<Instant>>>,
+}
+
+impl MarkWatch {
+    /// Watches the mark of this installation.
+    pub fn new(id: Uuid) -> Self {
+        Self { id, seen: Arc::default() }
+    }
+
+    /// Makes sure that the bucket holds our mark; asks the store at most once in [`TRUSTED`].
+    ///
+    /// # Errors
+    /// [`Failure::Installation`] when it does not.
+    pub async fn confirm(&self, store: &Store) -> anyhow::Result<()> {
+        // Attempts that begin together wait for one answer.
+        let mut seen = self.seen.lock().await;
+        if seen.is_none_or(|seen| seen.elapsed() > TRUSTED) {
+            check_mark(store, self.id).await?;
+            *seen = Some(Instant::now());
+        }
+        Ok(())
+    }
+}
+
+fn lost(store: &Store) -> Failure {
+    Failure::Installation(format!(
+        "bucket `{}` is empty and without the mark `{INSTALLATION_MARK}`, but archives of this installation are recorded: \
+         nothing is uploaded or deleted; give the right bucket in `EXPORT_BUCKET`, or, if this bucket was emptied, take it \
+         over with `export-worker doctor --adopt-bucket`",
+        store.location()
+    ))
+}
+
+async fn record_location(state: &PgPool, store: &Store) -> anyhow::Result<()> {
+    sqlx::query!("select public.data_export_record_location($1)", store.location())
+        .execute(state)
+        .await
+        .context("failed to record the location of the bucket")?;
+    Ok(())
+}
+
+/// Moves the installation to the bucket of `store`, whose mark must be ours or which must be empty. Returns how many
+/// archives were recorded at the location before.
+///
+/// Archives stay where they are until they expire; with `same`, the bucket is the same one under another address, and they
+/// are recorded under the new one.
+pub async fn move_to(state: &PgPool, store: &Store, before: &str, same: bool) -> anyhow::Result<u64> {
+    let moved = sqlx::query_scalar!(
+        r#"select public.data_export_move_location($1, $2, $3) as "stored!""#,
+        before,
+        store.location(),
+        same
+    )
+    .fetch_one(state)
+    .await
+    .context("failed to record the new location")?;
+    Ok(u64::try_from(moved).unwrap_or_default())
+}
+
+/// Makes sure that every archive which is recorded at the location before is in this bucket, with its size.
+///
+/// # Errors
+/// [`Failure::Installation`] names the first one that is not.
+pub async fn check_archives(state: &PgPool, store: &Store, before: &str) -> anyhow::Result<()> {
+    let mut archives = sqlx::query!(
+        r#"select object_key as "object_key!", archive_bytes as "archive_bytes!"
+           from public.data_export_requests
+           where object_key is not null and object_deleted_at is null and coalesce(object_location, $1) = $1"#,
+        before
+    )
+    .fetch(state);
+    while let Some(row) = archives.try_next().await.context("failed to list the archives")? {
+        let key =
+            ObjectKey::parse(&row.object_key).context("a request names an object that is none of ours")?;
+        let stored = store.head(&key).await?.map(|head| head.bytes);
+        if stored != u64::try_from(row.archive_bytes).ok() {
+            return Err(Failure::Installation(format!(
+                "`{key}` is not in `{}` as it is recorded: this is not the same bucket; leave `--same-bucket` out",
+                store.location()
+            ))
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// Looks whose bucket it is, and marks an empty one as ours.

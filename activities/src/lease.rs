@@ -61,3 +61,32 @@ pub async fn keep(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_heartbeat_comes_with_the_first_tick_and_not_at_once() {
+        let state = PgPool::connect_lazy("postgres://nobody@localhost/none").unwrap();
+        let beaten = Notify::new();
+        let heartbeat = |_| {
+            beaten.notify_one();
+            async {}.boxed()
+        };
+        let (pulse, minute) = (Pulse::default(), Duration::from_secs(60));
+        let kept = keep(&state, Uuid::nil(), Uuid::nil(), minute, minute, &pulse, &heartbeat);
+        let mut kept = std::pin::pin!(kept);
+        assert!(futures::poll!(&mut kept).is_pending());
+        assert!(beaten.notified().now_or_never().is_none(), "a heartbeat at once");
+        tokio::select! {
+            gone = &mut kept => panic!("{gone:?}"),
+            () = beaten.notified() => {}
+        }
+        pulse.cancel();
+        assert!(matches!(kept.await, Failure::Interrupted));
+    }
+}

@@ -1,6 +1,8 @@
 //! The steps that take one export request from `pending` to `ready`, and the passes that expire and sweep.
 pub mod archive;
 pub mod blocking;
+pub mod brake;
+pub mod buckets;
 pub mod catalogue;
 pub mod census;
 pub mod claim;

@@ -1,7 +1,7 @@
 //! What an operator does to requests: create, list, show, revoke, retry, forget; and the pruning of the log.
 //!
 //! `pending | ready -> failed (revoked)` is the only move here, guarded like every other one. The archive of a
-//! revoked request is deleted by the expiry pass, which the command runs at once and the schedule repeats. Nothing
+//! revoked request is deleted by the command at once (`expire::delete_archive`), else by the next expiry pass. Nothing
 //! here touches the store, and no answer carries the link unless it is asked for.
 
 use std::fmt;
@@ -13,8 +13,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
-
-use crate::request::{Trace, record_failed};
 
 /// Why an operator takes an export back; noted on the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,8 +148,13 @@ pub enum Revoked {
         /// It was delivered, so its archive is in the bucket.
         had_archive: bool,
     },
-    /// It had failed before, with this reason; nothing was changed.
-    HadFailed(String),
+    /// It had failed before; nothing was changed.
+    HadFailed {
+        /// Why it had failed.
+        reason: String,
+        /// Its archive is still stored.
+        has_archive: bool,
+    },
     /// There is no such request.
     Unknown,
 }
@@ -265,37 +268,35 @@ pub async fn delivered_sha256(state: &PgPool, request_id: Uuid) -> Result<Option
 /// `pending | ready -> failed (revoked)`. An attempt that holds the request loses it: its compare-and-set finds no row.
 pub async fn revoke(state: &PgPool, request_id: Uuid, reason: RevokeReason) -> Result<Revoked> {
     let context = || format!("failed to revoke request `{request_id}`");
-    let mut tx = state.begin().await.with_context(context)?;
     let moved = sqlx::query!(
         "update public.data_export_requests
-         set status = 'failed', failure_reason = 'revoked', last_error = $2, download_url = null,
+         set status = 'failed', failure_reason = $3, last_error = $2, download_url = null,
              pseudonym_salt = null, claim_token = null, claim_owner = null, claim_try = null, lease_until = null
          where id = $1 and status in ('pending', 'ready')
          returning object_key",
         request_id,
         format!("revoked by an operator: {}", reason.as_str()),
+        FailureReason::Revoked.as_str(),
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(state)
     .await
     .with_context(context)?;
     if let Some(row) = moved {
-        let key = row.object_key.as_deref();
-        record_failed(&mut tx, request_id, FailureReason::Revoked, key, &Trace::default())
-            .await
-            .with_context(context)?;
-        tx.commit().await.with_context(context)?;
-        return Ok(Revoked::Done { had_archive: key.is_some() });
+        return Ok(Revoked::Done { had_archive: row.object_key.is_some() });
     }
-    tx.rollback().await.with_context(context)?;
-    let reason = sqlx::query_scalar!(
-        "select failure_reason from public.data_export_requests where id = $1",
+    let failed = sqlx::query!(
+        r#"select failure_reason, object_key is not null and object_deleted_at is null as "has_archive!"
+           from public.data_export_requests where id = $1"#,
         request_id
     )
     .fetch_optional(state)
     .await
     .with_context(context)?;
-    Ok(match reason {
-        Some(reason) => Revoked::HadFailed(reason.unwrap_or_default()),
+    Ok(match failed {
+        Some(row) => Revoked::HadFailed {
+            reason: row.failure_reason.unwrap_or_default(),
+            has_archive: row.has_archive,
+        },
         None => Revoked::Unknown,
     })
 }
@@ -363,6 +364,18 @@ pub struct Forgotten {
     pub forgotten: i64,
     /// Requests that still do: they have not ended, or their archive is not deleted yet.
     pub left: i64,
+}
+
+/// Lists the ended requests of a user whose archives are still stored.
+pub async fn stored_requests(state: &PgPool, user_id: Uuid) -> Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select id from public.data_export_requests
+         where user_id = $1 and status = 'failed' and object_key is not null and object_deleted_at is null",
+        user_id,
+    )
+    .fetch_all(state)
+    .await
+    .context("failed to list the archives of a user")
 }
 
 /// Replaces the user's id by the nil UUID in every request that has ended and whose archive is deleted.

@@ -1,15 +1,16 @@
 //! The states of an export request and every guarded update that may leave `pending`.
 //!
 //! `pending -> ready -> failed`, or `pending -> failed`. Each update here is a compare-and-set: it names the state and
-//! the claim that it expects, and zero rows is an answer, never a surprise. The transaction that moves a row also
-//! writes its event and notifies `data_export`. Taking and renewing the claim is in `claim.rs`.
+//! the claim that it expects, and zero rows is an answer, never a surprise. A trigger writes the event and notifies
+//! `data_export` in the same transaction, whoever moves the row; an update here only says in whose name. Taking and
+//! renewing the claim is in `claim.rs`.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use export_workflows::contract::FailureReason;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 /// In whose name a row moves; noted in its event.
@@ -24,8 +25,10 @@ pub struct Trace {
 /// What a delivered archive is, as the row and its event record it.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// Where it lies.
+    /// Its key in the bucket.
     pub object_key: String,
+    /// The bucket, as [`Store::location`](crate::store::Store::location) names it.
+    pub object_location: String,
     /// Size in bytes.
     pub archive_bytes: i64,
     /// SHA-256 in lower-case hexadecimal.
@@ -76,23 +79,16 @@ pub async fn mark_ready(
     trace: &Trace,
 ) -> Result<bool> {
     let row_counts = serde_json::to_value(&delivery.row_counts).context("failed to encode row counts")?;
-    // One statement, which commits by itself: row, log and notice, in one round trip.
     let moved = sqlx::query!(
-        r#"with moved as (
-             update public.data_export_requests
-             set status = 'ready', download_url = $3, expires_at = $4, object_key = $5, archive_bytes = $6,
-                 archive_sha256 = $7, row_counts = $8, snapshot_at = $9, fulfilled_at = clock_timestamp(),
-                 claim_token = null, claim_owner = null, claim_try = null, lease_until = null,
-                 pseudonym_salt = null, last_error = null
-             where id = $1 and status = 'pending' and claim_token = $2
-             returning id, object_key, archive_bytes, archive_sha256, row_counts
-           ), logged as (
-             insert into public.data_export_events
-                 (request_id, kind, night, run_id, object_key, archive_bytes, archive_sha256, row_counts)
-             select id, 'ready', $10, $11, object_key, archive_bytes, archive_sha256, row_counts from moved
-             returning request_id
-           )
-           select pg_catalog.pg_notify('data_export', request_id || ' ready')::pg_catalog.text as "notified?" from logged"#,
+        "update public.data_export_requests
+         set status = 'ready', download_url = $3, expires_at = $4, object_key = $5, archive_bytes = $6,
+             archive_sha256 = $7, row_counts = $8, snapshot_at = $9, object_location = $12,
+             fulfilled_at = clock_timestamp(),
+             claim_token = null, claim_owner = null, claim_try = null, lease_until = null,
+             pseudonym_salt = null, last_error = null
+         from (select pg_catalog.set_config('data_export.night', coalesce($10::date::text, ''), true),
+                      pg_catalog.set_config('data_export.run_id', coalesce($11::text, ''), true)) trace
+         where id = $1 and status = 'pending' and claim_token = $2",
         request_id,
         token,
         download_url,
@@ -104,10 +100,11 @@ pub async fn mark_ready(
         delivery.snapshot_at,
         trace.night,
         trace.run_id,
+        delivery.object_location,
     )
-    .fetch_optional(state)
+    .execute(state)
     .await?;
-    Ok(moved.is_some())
+    Ok(moved.rows_affected() == 1)
 }
 
 /// `pending -> failed`, if this attempt still holds the request. Returns whether it did.
@@ -122,61 +119,23 @@ pub async fn mark_failed(
     counted: bool,
     trace: &Trace,
 ) -> Result<bool> {
-    let mut tx = state.begin().await?;
     let moved = sqlx::query!(
         "update public.data_export_requests
          set status = 'failed', failure_reason = $3, last_error = $4, pseudonym_salt = null,
              attempts = attempts + $5,
              claim_token = null, claim_owner = null, claim_try = null, lease_until = null
+         from (select pg_catalog.set_config('data_export.night', coalesce($6::date::text, ''), true),
+                      pg_catalog.set_config('data_export.run_id', coalesce($7::text, ''), true)) trace
          where id = $1 and status = 'pending' and claim_token = $2",
         request_id,
         token,
         reason.as_str(),
         last_error,
         i32::from(counted),
-    )
-    .execute(&mut *tx)
-    .await?
-    .rows_affected();
-    if moved == 0 {
-        tx.rollback().await?;
-        return Ok(false);
-    }
-    record_failed(&mut tx, request_id, reason, None, trace).await?;
-    tx.commit().await?;
-    Ok(true)
-}
-
-/// Writes the `failed` event of a row that the same transaction has moved, and notifies.
-pub(crate) async fn record_failed(
-    tx: &mut Transaction<'_, Postgres>,
-    request_id: Uuid,
-    reason: FailureReason,
-    object_key: Option<&str>,
-    trace: &Trace,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "insert into public.data_export_events (request_id, kind, reason, night, run_id, object_key)
-         values ($1, 'failed', $2, $3, $4, $5)",
-        request_id,
-        reason.as_str(),
         trace.night,
         trace.run_id,
-        object_key,
     )
-    .execute(&mut **tx)
+    .execute(state)
     .await?;
-    notify(tx, request_id, "failed").await
-}
-
-/// Tells whoever listens on `data_export`, in the transaction that moved the row.
-async fn notify(
-    tx: &mut Transaction<'_, Postgres>,
-    request_id: Uuid,
-    status: &str,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!("select pg_notify('data_export', $1)", format!("{request_id} {status}"))
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
+    Ok(moved.rows_affected() == 1)
 }

@@ -29,11 +29,7 @@ pub struct Spool {
 impl Spool {
     /// Opens the spool; the directory is made with mode 0700 if there is none.
     pub fn new(directory: &Path, quota: u64) -> anyhow::Result<Self> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .with_context(|| format!("failed to create the spool directory `{}`", directory.display()))?;
+        make(directory)?;
         let mode = std::fs::metadata(directory)
             .with_context(|| format!("failed to read the spool directory `{}`", directory.display()))?
             .permissions()
@@ -57,10 +53,43 @@ impl Spool {
         self.quota
     }
 
+    /// Makes sure that archives can be written: for whoever asks whether this worker serves.
+    ///
+    /// # Errors
+    /// When no file can be made in the directory, or not a byte be written to it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let written = self.anonymous().and_then(|mut file| file.write_all(b" "));
+        written.with_context(|| format!("failed to write to the spool `{}`", self.directory.display()))
+    }
+
+    /// Makes a file without a name. A directory that was removed under the worker, as those below a temporary folder are,
+    /// is made again.
+    fn anonymous(&self) -> io::Result<File> {
+        match tempfile::tempfile_in(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(&self.directory).map_err(|_| error)?;
+                tracing::warn!(
+                    "The spool directory `{}` was removed and is made again",
+                    self.directory.display()
+                );
+                tempfile::tempfile_in(&self.directory)
+            }
+            made => made,
+        }
+    }
+
     /// Begins the share of one attempt.
     pub fn share(&self, pulse: &Pulse) -> Share {
         Share { spool: self.clone(), mine: Arc::default(), pulse: pulse.clone(), refused: Arc::default() }
     }
+}
+
+fn make(directory: &Path) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("failed to create the spool directory `{}`", directory.display()))
 }
 
 /// What one attempt holds of the spool.
@@ -80,10 +109,9 @@ impl Share {
 
     /// Makes an empty file.
     pub fn file(&self) -> anyhow::Result<SpoolFile> {
-        let file =
-            tempfile::tempfile_in(&self.spool.directory).map_err(|error| named(error.into())).with_context(
-                || format!("failed to create a file in the spool `{}`", self.spool.directory.display()),
-            )?;
+        let file = self.spool.anonymous().map_err(|error| named(error.into())).with_context(|| {
+            format!("failed to create a file in the spool `{}`", self.spool.directory.display())
+        })?;
         let hold = Hold { share: self.clone(), bytes: 0 };
         Ok(SpoolFile { file: BufWriter::new(file), position: 0, hold })
     }
@@ -261,6 +289,24 @@ mod tests {
 
     fn failure(error: io::Error) -> anyhow::Error {
         named(anyhow::Error::new(error).context("while writing"))
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_under_the_worker_is_made_again_with_its_mode() {
+        let (directory, spool) = spool(100);
+        let folder = directory.path().join("spool");
+        std::fs::remove_dir(&folder).unwrap();
+        spool.check().unwrap();
+        std::fs::remove_dir(&folder).unwrap();
+        let mut file = spool.share(&Pulse::default()).file().unwrap();
+        file.write_all(&[1; 60]).unwrap();
+        assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        // One that cannot be made again is said.
+        drop(file);
+        std::fs::remove_dir(&folder).unwrap();
+        std::fs::write(&folder, "a file").unwrap();
+        let error = format!("{:#}", spool.check().unwrap_err());
+        assert!(error.contains("failed to write to the spool"), "{error}");
     }
 
     #[test]

@@ -5,13 +5,14 @@
 
 mod credentials;
 mod list;
+mod location;
 mod object;
 mod pace;
 mod uploads;
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::{
     Client,
@@ -27,6 +28,7 @@ use self::pace::{Pace, SlowDownSensor};
 pub use self::{
     credentials::{KeyPair, TemporaryCredentials},
     list::{ListedObject, ListedUpload},
+    location::normalise_endpoint,
     object::Head,
 };
 
@@ -98,6 +100,7 @@ pub struct Store {
 
 struct Shared {
     bucket: String,
+    location: String,
     client: Client,
     signer: Client,
     signing: SharedCredentialsProvider,
@@ -118,7 +121,10 @@ impl Store {
         }
         let sdk = loader.load().await;
 
-        let endpoint = config.endpoint.clone().or_else(|| sdk.endpoint_url().map(str::to_owned));
+        let endpoint = config.endpoint.as_deref().or(sdk.endpoint_url());
+        let endpoint = endpoint.map(|text| spelt("the address of the store", text)).transpose()?;
+        let public = config.public_endpoint.as_deref();
+        let public = public.map(|text| spelt("the public address of the store", text)).transpose()?;
         let region = match (sdk.region(), &endpoint) {
             (Some(region), _) => region.clone(),
             // Other stores than AWS do not care, but a signature needs some region.
@@ -141,7 +147,8 @@ impl Store {
             .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
             .interceptor(SlowDownSensor::new(Arc::clone(&pace)))
             .build();
-        let public = config.public_endpoint.clone().or(endpoint);
+        let location = location::of(endpoint.as_deref(), &config.bucket);
+        let public = public.or(endpoint);
         let signer = at_endpoint(base, public.as_deref())
             .credentials_provider(signing.clone())
             // A link must not demand a header that a browser does not send.
@@ -149,6 +156,7 @@ impl Store {
             .build();
         let shared = Shared {
             bucket: config.bucket.clone(),
+            location,
             client: Client::from_conf(client),
             signer: Client::from_conf(signer),
             signing,
@@ -162,6 +170,35 @@ impl Store {
     /// Gives the bucket's name.
     pub fn bucket(&self) -> &str {
         &self.shared.bucket
+    }
+
+    /// Returns where the bucket is, as this process reaches it: `http://127.0.0.1:7070/exports`, or `s3://exports` for AWS.
+    pub fn location(&self) -> &str {
+        &self.shared.location
+    }
+
+    /// Returns the same store for another location, reached with the same credentials.
+    ///
+    /// # Errors
+    /// When `location` does not have the form that [`location`](Self::location) returns.
+    pub fn at(&self, location: &str) -> anyhow::Result<Self> {
+        let (endpoint, bucket) = location::parse(location)
+            .with_context(|| format!("`{location}` is not the location of a bucket"))?;
+        let elsewhere = |client: &Client| {
+            let config = client.config().to_builder().force_path_style(endpoint.is_some());
+            Client::from_conf(without_endpoint(config, endpoint).build())
+        };
+        let shared = Shared {
+            bucket: bucket.to_owned(),
+            location: location.to_owned(),
+            client: elsewhere(&self.shared.client),
+            signer: elsewhere(&self.shared.signer),
+            signing: self.shared.signing.clone(),
+            pace: Arc::clone(&self.shared.pace),
+            put_limit: self.shared.put_limit,
+            operation_timeout: self.shared.operation_timeout,
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -184,6 +221,15 @@ impl Store {
     pub(crate) fn parts_in_flight(&self) -> usize {
         self.shared.pace.now()
     }
+}
+
+fn spelt(what: &str, text: &str) -> anyhow::Result<String> {
+    normalise_endpoint(text).map_err(|problem| anyhow!("{what} {problem}"))
+}
+
+fn without_endpoint(mut builder: Builder, endpoint: Option<&str>) -> Builder {
+    builder.set_endpoint_url(endpoint.map(str::to_owned));
+    builder
 }
 
 /// Makes the client that speaks HTTP for the SDK, which brings none without a TLS provider of its own.

@@ -299,8 +299,15 @@ async fn a_column_with_the_name_of_a_computed_one_is_found() {
 #[tokio::test]
 async fn the_state_roles_grants_fit_the_migrations() {
     let database = database().await;
-    run(&database.owner, include_str!("../../migrations/exports/20261121000001_requests.sql")).await;
-    run(&database.owner, include_str!("../../migrations/exports/20261121000002_log_and_rules.sql")).await;
+    for migration in [
+        include_str!("../../migrations/exports/20261121000001_requests.sql"),
+        include_str!("../../migrations/exports/20261121000002_log_and_rules.sql"),
+        include_str!("../../migrations/exports/20261126000001_log_writes_itself.sql"),
+        include_str!("../../migrations/exports/20261126000002_where_archives_are.sql"),
+        include_str!("../../migrations/exports/20261126000003_brakes.sql"),
+    ] {
+        run(&database.owner, migration).await;
+    }
     run(&database.owner, "create table public.data_export_migrations (version bigint primary key)").await;
     run(&database.owner, catalogue::state_grants()).await;
     run(
@@ -309,15 +316,24 @@ async fn the_state_roles_grants_fit_the_migrations() {
         insert into public.data_export_requests (user_id) values (gen_random_uuid());
         update public.data_export_requests set attempts = 1;
         select * from public.data_export_requests_effective, public.data_export_installation, public.data_export_migrations;
-        insert into public.data_export_events (request_id, kind, reason) select id, 'failed', 'revoked' from public.data_export_requests;
+        update public.data_export_requests set status = 'failed', failure_reason = 'revoked', pseudonym_salt = null;
+        insert into public.data_export_brakes (brake, hit, total) values ('sweep', 1, 2);
+        delete from public.data_export_brakes;
+        select public.data_export_record_location('s3://exports');
         delete from public.data_export_events where at < now() - interval '25 months';
         reset role",
     )
     .await;
-    let refused = sqlx::raw_sql("set role export_state; delete from public.data_export_requests")
-        .execute(&database.owner)
-        .await;
-    assert_eq!(refused.unwrap_err().as_database_error().unwrap().code().unwrap(), "42501");
+    for refused in [
+        "set role export_state; delete from public.data_export_requests",
+        "set role export_state; update public.data_export_installation set location = 's3://other'",
+        "set role export_state; insert into public.data_export_requests (user_id, status) values (gen_random_uuid(), 'failed')",
+        "set role export_state; insert into public.data_export_events (request_id, kind)
+             select id, 'object_deleted' from public.data_export_requests",
+    ] {
+        let error = sqlx::raw_sql(refused).execute(&database.owner).await.expect_err(refused);
+        assert_eq!(error.as_database_error().unwrap().code().unwrap(), "42501", "{refused}");
+    }
 }
 
 #[tokio::test]

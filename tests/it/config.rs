@@ -34,7 +34,7 @@ fn with(environment: &Environment, pairs: &[(&str, &str)]) -> Environment {
 }
 
 async fn refused(environment: &Environment, arguments: &[&str]) -> String {
-    let run = tokio::time::timeout(BOUND, worker::command(environment, arguments)).await;
+    let run = wait::within("a command", BOUND, worker::command(environment, arguments)).await;
     run.expect("it refuses instead of waiting").unwrap_err().to_string()
 }
 

@@ -5,16 +5,16 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use export_tests::{wait, worker};
 use serde_json::{Value, json};
 
-use crate::night_of::{NIGHT, Nights, SOON};
+use crate::night_of::{Nights, SOON};
 
 /// Waits until no run is left, and gives the report of each night.
 async fn all_ended(nights: &Nights) -> Vec<Value> {
-    wait::until("all nights to end", NIGHT, || async {
-        let runs = nights.runs("nightly_batch").await;
-        Ok((!runs.is_empty() && runs.iter().all(|run| run.status != "RUNNING")).then_some(()))
-    })
-    .await
-    .unwrap();
+    nights
+        .until("all nights to end", || async {
+            let runs = nights.runs("nightly_batch").await;
+            (!runs.is_empty() && runs.iter().all(|run| run.status != "RUNNING")).then_some(())
+        })
+        .await;
     let mut reports = Vec::new();
     for run in nights.runs("nightly_batch").await {
         if run.status != "CONTINUED_AS_NEW" {

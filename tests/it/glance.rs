@@ -26,7 +26,8 @@ struct Said {
 
 async fn say(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Said {
     let arguments = [&["--output", "json"], arguments].concat();
-    let output = tokio::time::timeout(NIGHT, worker::output(environment, &arguments)).await.unwrap().unwrap();
+    let output =
+        wait::within("a command", SOON, worker::output(environment, &arguments)).await.unwrap().unwrap();
     let aside = String::from_utf8(output.stderr).unwrap();
     let answer = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}: {aside}", String::from_utf8_lossy(&output.stdout)));
@@ -54,6 +55,7 @@ async fn run(nights: &Nights, sql: &'static str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_is_well_until_something_needs_a_person_and_then_says_what() {
     let nights = Nights::new().await;
+    worker::command(&nights.environment, &["schedule", "unpause"]).await.unwrap();
     let idle = troubles(&nights).await;
     assert_eq!(idle.len(), 2, "{idle:?}");
     assert!(idle.iter().all(|trouble| trouble.starts_with("nobody polls task queue")), "{idle:?}");
@@ -99,6 +101,7 @@ async fn the_status_is_well_until_something_needs_a_person_and_then_says_what() 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_tells_of_the_requests_without_temporal_and_of_temporal_without_the_database() {
     let nights = Nights::new().await;
+    worker::command(&nights.environment, &["schedule", "unpause"]).await.unwrap();
     nights.request(Uuid::new_v4()).await;
     let mut without = nights.environment.clone();
     without.insert("TEMPORAL_ADDRESS".to_owned(), "127.0.0.1:1".to_owned());
@@ -115,6 +118,22 @@ async fn the_status_tells_of_the_requests_without_temporal_and_of_temporal_witho
         "{}",
         said.answer
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_that_failed_is_a_trouble_until_one_completes() {
+    let nights = Nights::new().await;
+    let worker = nights.worker(&[]).await;
+    run(&nights, "alter table public.releases rename column notes to remarks").await;
+    nights.try_night().await.unwrap_err();
+    let failed = troubles(&nights).await;
+    let of_night: Vec<_> = failed.iter().filter(|trouble| trouble.contains("did not complete")).collect();
+    assert!(of_night.len() == 1 && of_night[0].contains("CatalogueDrift"), "{failed:?}");
+    run(&nights, "alter table public.releases rename column remarks to notes").await;
+    nights.night().await;
+    let well = troubles(&nights).await;
+    assert!(!well.iter().any(|trouble| trouble.contains("did not complete")), "{well:?}");
+    kill(&worker).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,8 +176,10 @@ async fn a_night_is_shown_from_the_log_alone() {
          where id = (select id from public.data_export_requests where status = 'ready' limit 1)",
     )
     .await;
-    nights.night().await;
+    // In the name of the same date, also when midnight has passed.
     let date = night["night"].as_str().unwrap();
+    nights.start_night("later", &json!({"night": date})).await;
+    assert_eq!(nights.ended_of("later").await, "COMPLETED");
     let later = say(&without_temporal, &["night", "show", "--night", date]).await.answer;
     assert_eq!((&later["failed"], &later["ended"]), (&json!({"account_deleted": 1}), &json!({"expired": 1})));
     let other = say(&without_temporal, &["night", "show", "--night", "2001-01-01"]).await;

@@ -10,7 +10,7 @@ use export_activities::{
     claim::Owner,
     exports::{ExportSteps, Settings},
     fulfil::{Attempt, Unfinished, fulfil},
-    installation,
+    installation::{self, MarkWatch},
     lease::Heartbeat,
     metrics::Metrics,
     pulse::Pulse,
@@ -66,9 +66,7 @@ pub(crate) async fn installation_on_faulty_store() -> (Given, FaultyStore, tempf
 async fn of(database: TestDatabase, config: StoreConfig) -> Given {
     let store: Store = connect(&config).await;
     let state = database.state().await.unwrap();
-    let id: Uuid =
-        sqlx::query_scalar("select id from public.data_export_installation").fetch_one(&state).await.unwrap();
-    installation::standing(&store, id).await.unwrap();
+    let id = installation::open_bucket(&state, &store).await.unwrap();
     let spool = tempfile::tempdir().unwrap();
     let registry = prometheus::Registry::new();
     let steps = ExportSteps {
@@ -76,7 +74,7 @@ async fn of(database: TestDatabase, config: StoreConfig) -> Given {
         source: source(&database.url(Role::Read).await.unwrap(), 4),
         replica: None,
         store,
-        installation: id,
+        installation: MarkWatch::new(id),
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
         spool: Spool::new(&spool.path().join("spool"), 1 << 30).unwrap(),
         settings: settings(),

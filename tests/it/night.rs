@@ -51,9 +51,6 @@ async fn a_night_over_a_catalogue_that_no_longer_fits_fails_before_the_first_req
 #[tokio::test(flavor = "multi_thread")]
 async fn an_overdue_request_and_that_of_a_deleted_account_fail_in_the_night_and_their_archives_go() {
     let nights = Nights::new().await;
-    // The pass of every five minutes would take one of them, and the night would not count it.
-    let toggle = ["schedule", "toggle", "--pause", "--schedule-id", "export_expiry", "--reason", "a test"];
-    nights.try_temporal(&toggle).await.unwrap();
     let _worker = nights.worker(&[]).await;
     let seeded = platform::seed(&nights.owner, &SeedOptions::default()).await.unwrap();
     let request = nights.request(seeded.lonely).await;
@@ -189,7 +186,7 @@ async fn each_form_of_input_ends_its_run_and_a_wrong_one_names_the_field() {
     let _worker = nights.worker(&[]).await;
     let full = r#"{"night": "2026-03-01", "look": 1, "page": 0, "cutoff": null, "cursor": null,
         "counters": {"fulfilled": 3}, "started_at": "2026-03-01T01:00:00Z", "pending_at_start": 7}"#;
-    let forms: [(&str, &[&str], Option<&str>); 10] = [
+    let forms: [(&str, &[&str], Option<&str>); 14] = [
         ("nightly_batch", &[], None),
         ("nightly_batch", &["null"], None),
         ("nightly_batch", &["{}"], None),
@@ -199,6 +196,10 @@ async fn each_form_of_input_ends_its_run_and_a_wrong_one_names_the_field() {
         ("nightly_batch", &[r#"{"counters": {"fulfilled": -1}}"#], Some("`counters.fulfilled`")),
         ("nightly_batch", &["{}", "{}"], Some("2 were given")),
         ("nightly_batch", &[r#"{"steering": {"window": 0}}"#], Some("`steering.window`")),
+        ("nightly_batch", &["[]"], Some("a list was given")),
+        ("nightly_batch", &[r#"{"look": 7}"#], Some("`look`")),
+        ("nightly_batch", &[r#"{"night": "9999-01-01"}"#], Some("`night`")),
+        ("nightly_batch", &[r#"{"cutoff": "1999-01-01T00:00:00Z"}"#], Some("`cutoff`")),
         ("export_expiry", &[r#"{"accounts": true}"#], Some("`accounts`")),
     ];
     let queue = nights.environment["EXPORT_TASK_QUEUE"].as_str();

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::servers;
 
-/// How long a night of a few requests may take on a busy machine, a killed worker's thirty seconds included.
+/// For how long nothing may move in a night: longer than a killed worker's thirty seconds and a retry after them.
 pub(crate) const NIGHT: Duration = Duration::from_secs(180);
 /// How long a state may take to come that does not wait for a timeout of Temporal.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -48,6 +48,9 @@ impl Nights {
         let mut environment = installation.environment().await.unwrap();
         environment.extend(settings);
         worker::command(&environment, &["schedule", "apply"]).await.unwrap();
+        // A night at one o'clock, or a pass at a multiple of five minutes, would come into a test's way.
+        let keep_out = ["schedule", "pause", "--all", "--why", "a test starts its nights itself"];
+        worker::command(&environment, &keep_out).await.unwrap();
         let database = installation.database.pool(Role::Superuser).await.unwrap();
         let s3 = stack().await.unwrap().servers().store.client();
         let histories = Some(client(&environment).await);
@@ -126,10 +129,7 @@ impl Nights {
 
     /// Waits until so many requests are ready.
     pub(crate) async fn until_ready(&self, count: i64) {
-        let ready = wait::until("requests to be ready", NIGHT, || async {
-            Ok((self.ready().await >= count).then_some(()))
-        });
-        ready.await.unwrap();
+        self.until("requests to be ready", || async { (self.ready().await >= count).then_some(()) }).await;
     }
 
     /// Gives how many requests have an attempt counted against them, and how many a lost worker.
@@ -147,8 +147,33 @@ impl Nights {
     /// Runs a night to its end, which may be a bad one.
     pub(crate) async fn try_night(&self) -> anyhow::Result<String> {
         let arguments = ["--output", "json", "night", "trigger", "--wait"];
-        let answer = tokio::time::timeout(NIGHT, worker::command(&self.environment, &arguments)).await;
-        answer.expect("the night did not end")
+        self.while_it_moves("the night to end", worker::command(&self.environment, &arguments)).await
+    }
+
+    /// Waits for something that a night does, as long as the night moves.
+    pub(crate) async fn while_it_moves<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        wait::while_moving(what, NIGHT, work, || self.position()).await.unwrap()
+    }
+
+    /// Waits until `look` gives a value, as long as the night moves.
+    pub(crate) async fn until<T, F>(&self, what: &str, mut look: impl FnMut() -> F) -> T
+    where
+        F: Future<Output = Option<T>>,
+    {
+        const WITH_PROGRESS: Duration = Duration::from_secs(24 * 3600);
+        let look = || {
+            let looked = look();
+            async { Ok(looked.await) }
+        };
+        self.while_it_moves(what, wait::until(what, WITH_PROGRESS, look)).await.unwrap()
+    }
+
+    /// Returns how far the requests are: it changes with each request that is claimed, ends, or fails an attempt.
+    async fn position(&self) -> Option<(i64, i64, i64, i64)> {
+        let sql = "select coalesce(sum(claims), 0)::bigint, coalesce(sum(attempts + lost), 0)::bigint,
+                          count(*) filter (where status = 'pending'), count(*) filter (where status = 'ready')
+                   from public.data_export_requests";
+        sqlx::query_as(sql).fetch_one(&self.owner).await.ok()
     }
 
     /// Starts a night and does not wait for it.
@@ -171,28 +196,25 @@ impl Nights {
 
     /// Waits until the night that runs has ended, and gives how: `COMPLETED`, `FAILED`, `CANCELED`.
     pub(crate) async fn ended(&self) -> String {
-        wait::until("the night to end", NIGHT, || async {
+        self.until("the night to end", || async {
             let runs = self.runs("nightly_batch").await;
             // The newest run comes first; one that continues as new is followed by another.
             let status = runs.first().map(|run| run.status.clone()).unwrap_or_default();
-            Ok(["COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"]
-                .contains(&status.as_str())
-                .then_some(status))
+            let ended = ["COMPLETED", "FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"];
+            ended.contains(&status.as_str()).then_some(status)
         })
         .await
-        .unwrap()
     }
 
     /// Waits until the run under an id has ended, and gives how.
     pub(crate) async fn ended_of(&self, workflow_id: &str) -> String {
-        wait::until("the run to end", NIGHT, || async {
+        self.until("the run to end", || async {
             let run = self.temporal(&["workflow", "describe", "--workflow-id", workflow_id]).await;
             let status = run["workflowExecutionInfo"]["status"].as_str().unwrap().to_owned();
             let status = status.trim_start_matches("WORKFLOW_EXECUTION_STATUS_").to_owned();
-            Ok((!["RUNNING", "CONTINUED_AS_NEW"].contains(&status.as_str())).then_some(status))
+            (!["RUNNING", "CONTINUED_AS_NEW"].contains(&status.as_str())).then_some(status)
         })
         .await
-        .unwrap()
     }
 
     /// Gives the runs of a workflow type, newest first.

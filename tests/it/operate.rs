@@ -44,6 +44,7 @@ impl Scene {
         let token = self.claim(id).await;
         let delivery = Delivery {
             object_key: ObjectKey::new(id, token).as_str().to_owned(),
+            object_location: "http://store.example/exports".to_owned(),
             archive_bytes: 1,
             archive_sha256: "ab".repeat(32),
             row_counts: BTreeMap::from([("users".to_owned(), 1)]),
@@ -76,7 +77,8 @@ async fn a_ready_request_is_revoked_once_with_its_reason_and_its_log() {
     let revoked = operate::revoke(&scene.state, id, RevokeReason::UserRequest).await.unwrap();
     assert_eq!(revoked, Revoked::Done { had_archive: true });
     let again = operate::revoke(&scene.state, id, RevokeReason::Legal).await.unwrap();
-    assert_eq!(again, Revoked::HadFailed("revoked".to_owned()));
+    let had_failed = Revoked::HadFailed { reason: "revoked".to_owned(), has_archive: true };
+    assert_eq!(again, had_failed);
 
     assert_eq!(scene.status(id).await, ("failed".to_owned(), Some("revoked".to_owned())));
     assert_eq!(scene.kinds(id).await, ["requested", "ready", "failed"]);

@@ -127,3 +127,23 @@ pub(crate) async fn proxied(url: &str) -> (Proxy, String) {
     url.set_port(Some(proxy.address().port())).unwrap();
     (proxy, url.to_string())
 }
+
+/// Has the bucket keep every version from now on.
+pub(crate) async fn keep_versions(config: &StoreConfig) {
+    let enabled = aws_sdk_s3::types::VersioningConfiguration::builder()
+        .status(aws_sdk_s3::types::BucketVersioningStatus::Enabled)
+        .build();
+    let client = sdk_client(config);
+    let put = client.put_bucket_versioning().bucket(&config.bucket).versioning_configuration(enabled);
+    put.send().await.unwrap();
+}
+
+/// Gives the keys of all versions and markers in the bucket.
+pub(crate) async fn versions(config: &StoreConfig) -> Vec<String> {
+    let listed = sdk_client(config).list_object_versions().bucket(&config.bucket).send().await.unwrap();
+    let versions = listed.versions().iter().map(|version| version.key());
+    let markers = listed.delete_markers().iter().map(|marker| marker.key());
+    let mut keys: Vec<_> = versions.chain(markers).map(|key| key.unwrap().to_owned()).collect();
+    keys.sort();
+    keys
+}

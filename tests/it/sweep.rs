@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use export_activities::{
+    brake::{self, Held},
     failure::{Class, Failure, judge},
-    installation::standing,
+    installation::open_bucket,
     object_key::{INSTALLATION_MARK, ObjectKey},
     pulse::Pulse,
     store::{Store, StoreConfig},
@@ -16,7 +17,10 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::servers::{connect, database, faulty_store, new_key, real_store, sdk_client, unfinished_uploads};
+use crate::servers::{
+    connect, content, database, faulty_store, keep_versions, new_key, real_store, sdk_client,
+    unfinished_uploads, versions,
+};
 
 /// Everything counts as old.
 const NOW: SweepOptions = SweepOptions { min_age: Duration::ZERO, dry_run: false, force: false };
@@ -39,7 +43,7 @@ impl Scene {
 
     async fn of(config: StoreConfig) -> Self {
         let (store, state) = (connect(&config).await, database().await);
-        standing(&store, installation(&state).await).await.unwrap().require_ours(&store).unwrap();
+        open_bucket(&state, &store).await.unwrap();
         Self { config, store, state }
     }
 
@@ -77,6 +81,11 @@ impl Scene {
         sweep(&self.state, &self.store, &options, &Pulse::default()).await
     }
 
+    /// The passes that the database remembers as held.
+    async fn held(&self) -> Vec<Held> {
+        brake::held(&mut self.state.acquire().await.unwrap()).await.unwrap()
+    }
+
     /// A pending request whose claim carries the token of `key`.
     async fn claimed(&self, key: &ObjectKey) {
         let sql = "insert into public.data_export_requests
@@ -98,10 +107,6 @@ impl Scene {
             sqlx::query(sql).bind(key.request_id()).execute(&self.state).await.unwrap();
         }
     }
-}
-
-async fn installation(state: &PgPool) -> Uuid {
-    sqlx::query_scalar("select id from public.data_export_installation").fetch_one(state).await.unwrap()
 }
 
 fn orphans(count: usize) -> Vec<String> {
@@ -184,17 +189,64 @@ async fn what_does_not_have_exactly_our_form_is_left() {
 #[tokio::test]
 async fn a_sweep_that_would_take_more_than_a_tenth_is_refused_unless_forced() {
     let scene = Scene::new().await;
-    scene.put_many(orphans(101)).await;
+    // Half of a small bucket, as after a restore of the database from yesterday.
+    let kept: Vec<String> = (0..10).map(|n| format!("exports/by-hand/{n}.zip")).collect();
+    scene.put_many(kept.clone()).await;
+    scene.put_many(orphans(10)).await;
     let refused = SweepOutput { swept: 0, refused: true };
-    assert_eq!(scene.sweep(NOW).await.unwrap(), refused);
     assert_eq!(scene.sweep(SweepOptions { dry_run: true, ..NOW }).await.unwrap(), refused);
-    assert_eq!(scene.objects().await.len(), 101);
-    // One orphan fewer is never suspicious.
-    scene.store.delete(&ObjectKey::parse(&scene.objects().await[0]).unwrap()).await.unwrap();
-    assert_eq!(scene.sweep(SweepOptions { dry_run: true, ..NOW }).await.unwrap(), swept(100));
-    scene.put(new_key().as_str()).await;
-    assert_eq!(scene.sweep(SweepOptions { force: true, ..NOW }).await.unwrap(), swept(101));
-    assert_eq!(scene.objects().await, Vec::<String>::new());
+    assert_eq!(scene.held().await, [] as [Held; 0], "a dry run leaves no brake");
+    assert_eq!(scene.sweep(NOW).await.unwrap(), refused);
+    assert_eq!(scene.objects().await.len(), 20);
+    let held = scene.held().await;
+    assert_eq!((held.len(), held[0].brake.as_str(), held[0].hit, held[0].total), (1, "sweep", 10, 20));
+    // One object more, and it is no longer half.
+    scene.put("exports/by-hand/last.zip").await;
+    assert_eq!(scene.sweep(SweepOptions { dry_run: true, ..NOW }).await.unwrap(), swept(10));
+    scene.put_many(orphans(20)).await;
+    assert_eq!(scene.sweep(NOW).await.unwrap(), refused);
+    assert_eq!(scene.sweep(SweepOptions { force: true, ..NOW }).await.unwrap(), swept(30));
+    assert_eq!(scene.objects().await.len(), 11);
+    assert_eq!(scene.held().await, [] as [Held; 0], "a sweep that goes through releases the brake");
+}
+
+#[tokio::test]
+async fn unfinished_uploads_are_no_reason_to_brake() {
+    let scene = Scene::new().await;
+    for _ in 0..12 {
+        scene.begin_upload(new_key().as_str()).await;
+    }
+    assert_eq!(scene.sweep(NOW).await.unwrap(), swept(12));
+}
+
+#[tokio::test]
+async fn an_archive_whose_row_says_deleted_is_an_orphan() {
+    let scene = Scene::new().await;
+    let (deleted, failed) = (new_key(), new_key());
+    for key in [&deleted, &failed] {
+        scene.delivered(key, true).await;
+        scene.put(key.as_str()).await;
+    }
+    let note = "update public.data_export_requests set object_deleted_at = now() where object_key = $1";
+    sqlx::query(note).bind(deleted.as_str()).execute(&scene.state).await.unwrap();
+    assert_eq!(scene.sweep(NOW).await.unwrap(), swept(1));
+    assert_eq!(scene.objects().await, [failed.as_str()]);
+}
+
+#[tokio::test]
+async fn every_version_of_an_orphan_is_taken_also_behind_a_marker() {
+    let scene = Scene::new().await;
+    keep_versions(&scene.config).await;
+    let (hidden, plain) = (new_key(), new_key());
+    for key in [&hidden, &plain] {
+        scene.put(key.as_str()).await;
+        scene.put(key.as_str()).await;
+    }
+    let client = sdk_client(&scene.config);
+    client.delete_object().bucket(&scene.config.bucket).key(hidden.as_str()).send().await.unwrap();
+    assert_eq!(scene.objects().await, [plain.as_str()], "the other one is behind a marker");
+    assert_eq!(scene.sweep(NOW).await.unwrap().refused, false);
+    assert_eq!(versions(&scene.config).await, [INSTALLATION_MARK]);
 }
 
 #[tokio::test]
@@ -227,12 +279,15 @@ async fn the_bucket_of_another_installation_is_not_swept() {
 async fn a_bucket_without_a_mark_is_not_swept() {
     let (config, state) = (real_store().await, database().await);
     let store = connect(&config).await;
-    assert_eq!(sweep(&state, &store, &NOW, &Pulse::default()).await.unwrap(), swept(0));
+    let error = sweep(&state, &store, &NOW, &Pulse::default()).await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Failure::Installation(_))), "{error:#}");
+    let key = new_key();
     let client = sdk_client(&config);
-    let put = client.put_object().bucket(&config.bucket).key(new_key().as_str()).body(vec![7].into());
+    let put = client.put_object().bucket(&config.bucket).key(key.as_str()).body(vec![7].into());
     put.send().await.unwrap();
     let error = sweep(&state, &store, &NOW, &Pulse::default()).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Failure::Installation(_))), "{error:#}");
+    assert!(content(&config, &key).await.is_some());
 }
 
 #[tokio::test]

@@ -107,7 +107,10 @@ async fn a_night_is_counted_by_outcome_and_reason_and_no_label_names_anybody() {
     for line in [
         "export_requests_total{outcome=\"fulfilled\",reason=\"\"} 0",
         "export_unclassified_columns 1",
-        "export_schedule_paused{schedule=\"nightly_batch\"} 0",
+        "export_schedule_paused{schedule=\"nightly_batch\"} 1",
+        "export_undeleted_seconds 0",
+        "export_brake_holds{brake=\"sweep\"} 0",
+        "export_brake_holds{brake=\"accounts_gone\"} 0",
         "export_schedule_as_defined{schedule=\"export_expiry\"} 1",
         "export_overdue_seconds 0",
     ] {

@@ -43,6 +43,8 @@ pub enum Fault {
     InternalError,
     /// Answers 503 `SlowDown` without doing anything.
     SlowDown,
+    /// Answers 403 `AccessDenied` without doing anything.
+    AccessDenied,
     /// Reads the request and never answers, without doing anything.
     Hang,
     /// Cuts the connection without doing anything.
@@ -196,6 +198,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> anyhow::Resu
         Some(Fault::InternalError) => {
             refusal(request, StatusCode::INTERNAL_SERVER_ERROR, "InternalError").await
         }
+        Some(Fault::AccessDenied) => refusal(request, StatusCode::FORBIDDEN, "AccessDenied").await,
         Some(Fault::SlowDown) => refusal(request, StatusCode::SERVICE_UNAVAILABLE, "SlowDown").await,
         Some(Fault::Hang) => {
             drain(request).await?;

@@ -1,4 +1,7 @@
 //! Waits on a state, with a bound: the one place where anything here lets time pass.
+//!
+//! A bound is time that the machine had for us. Beside other work each second counts for less, in proportion to the load,
+//! so that a test which is right on an idle machine is right on a busy one, and one that hangs still ends.
 
 use std::{future::Future, time::Duration};
 
@@ -7,6 +10,45 @@ use tokio::time::Instant;
 
 /// How long to let a state settle before looking again.
 const INTERVAL: Duration = Duration::from_millis(40);
+/// The most that a bound is stretched, so that every test ends.
+const MOST_LOAD: f64 = 10.0;
+
+/// The time that has passed, each second weighed by the load of the machine.
+struct Patience {
+    bound: Duration,
+    used: Duration,
+    last: Instant,
+}
+
+impl Patience {
+    fn new(bound: Duration) -> Self {
+        Self { bound, used: Duration::ZERO, last: Instant::now() }
+    }
+
+    fn renew(&mut self) {
+        self.used = Duration::ZERO;
+    }
+
+    /// Lets time pass, unless the bound is used up. Returns whether it was.
+    async fn is_over(&mut self) -> bool {
+        if self.used >= self.bound {
+            return true;
+        }
+        tokio::time::sleep(INTERVAL).await;
+        let now = Instant::now();
+        self.used += now.duration_since(self.last).div_f64(load_for_each_core());
+        self.last = now;
+        false
+    }
+}
+
+/// Returns how many tasks want each core, from 1 on; 1 where the system does not say.
+fn load_for_each_core() -> f64 {
+    let load = std::fs::read_to_string("/proc/loadavg").ok();
+    let load: Option<f64> = load.and_then(|text| text.split(' ').next()?.parse().ok());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (load.unwrap_or(0.0) / cores as f64).clamp(1.0, MOST_LOAD)
+}
 
 /// Waits until `look` gives a value.
 ///
@@ -15,36 +57,99 @@ pub async fn until<T, F>(what: &str, bound: Duration, mut look: impl FnMut() -> 
 where
     F: Future<Output = anyhow::Result<Option<T>>>,
 {
-    let end = Instant::now() + bound;
+    let mut patience = Patience::new(bound);
     loop {
         if let Some(value) = look().await? {
             return Ok(value);
         }
-        if Instant::now() >= end {
+        if patience.is_over().await {
             bail!("gave up after {} s: {what}", bound.as_secs());
         }
-        tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// Waits for the end of `work`, as long as something moves: gives up when `position` has returned the same for `quiet`.
+pub async fn while_moving<T, P, F>(
+    what: &str,
+    quiet: Duration,
+    work: impl Future<Output = T>,
+    mut position: impl FnMut() -> F,
+) -> anyhow::Result<T>
+where
+    P: PartialEq,
+    F: Future<Output = P>,
+{
+    let watch = async {
+        let (mut patience, mut last) = (Patience::new(quiet), None);
+        loop {
+            let position = Some(position().await);
+            if position != last {
+                patience.renew();
+                last = position;
+            }
+            if patience.is_over().await {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        done = work => Ok(done),
+        () = watch => bail!("gave up after nothing moved for {} s: {what}", quiet.as_secs()),
+    }
+}
+
+/// Waits for the end of `work`, within a bound.
+pub async fn within<T>(what: &str, bound: Duration, work: impl Future<Output = T>) -> anyhow::Result<T> {
+    while_moving(what, bound, work, || async {}).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(9);
+
     #[tokio::test]
     async fn the_wait_ends_with_the_value_the_error_or_the_bound() {
         let mut looks = 0;
-        let value = until("three looks", Duration::from_secs(9), || {
+        let value = until("three looks", LONG, || {
             looks += 1;
             let value = (looks == 3).then_some(looks);
             async move { Ok(value) }
         });
         assert_eq!(value.await.unwrap(), 3);
 
-        let never = until::<(), _>("never", Duration::from_secs(9), || async { bail!("it is gone") });
+        let never = until::<(), _>("never", LONG, || async { bail!("it is gone") });
         assert_eq!(never.await.unwrap_err().to_string(), "it is gone");
 
         let late = until::<(), _>("the server answers", Duration::ZERO, || async { Ok(None) });
         assert_eq!(late.await.unwrap_err().to_string(), "gave up after 0 s: the server answers");
+    }
+
+    #[tokio::test]
+    async fn work_that_moves_is_waited_for_and_work_that_stands_still_is_given_up() {
+        const QUIET: Duration = Duration::from_millis(200);
+        let mut looks = 0;
+        let (done, finished) = tokio::sync::oneshot::channel();
+        let mut done = Some(done);
+        let position = || {
+            looks += 1;
+            // Longer than the bound, were it not renewed.
+            if looks == 20
+                && let Some(done) = done.take()
+            {
+                done.send(()).unwrap();
+            }
+            let looks = looks;
+            async move { looks }
+        };
+        while_moving("slow work", QUIET, finished, position).await.unwrap().unwrap();
+
+        let stuck = std::future::pending::<()>();
+        let still = while_moving("stuck work", QUIET, stuck, || async { 1 }).await.unwrap_err();
+        assert_eq!(still.to_string(), "gave up after nothing moved for 0 s: stuck work");
+        let late = within("late work", Duration::ZERO, std::future::pending::<()>()).await.unwrap_err();
+        assert_eq!(late.to_string(), "gave up after nothing moved for 0 s: late work");
+        assert_eq!(within("quick work", LONG, async { 7 }).await.unwrap(), 7);
     }
 }

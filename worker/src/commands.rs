@@ -3,6 +3,7 @@
 //! Exit code 0: done, or all is well. 1: it failed, or what was examined is not well. 2: the command line or the
 //! configuration is wrong, and nothing was tried.
 
+mod bucket;
 mod catalogue;
 mod codec_server;
 mod database;
@@ -18,7 +19,7 @@ mod upkeep;
 mod verify;
 mod watch;
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -76,7 +77,7 @@ enum Command {
         /// Also revoke the archives of users who have no row any more.
         #[arg(long)]
         accounts: bool,
-        /// Revoke even when more than a tenth of the users seem to be gone.
+        /// Revoke also when too many users seem to be gone: at least ten and half, or more than 20 and a tenth.
         #[arg(long, requires = "accounts")]
         force: bool,
     },
@@ -85,10 +86,13 @@ enum Command {
         /// Count only.
         #[arg(long)]
         dry_run: bool,
-        /// Delete even when more than a tenth of the objects would go.
+        /// Delete also when too many objects would go: at least ten and half, or more than 20 and a tenth.
         #[arg(long)]
         force: bool,
     },
+    /// The bucket that holds the archives.
+    #[command(subcommand)]
+    Bucket(Bucket),
     /// The fulfilment log.
     #[command(subcommand)]
     Events(Events),
@@ -278,6 +282,16 @@ impl From<Reason> for RevokeReason {
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
+enum Bucket {
+    /// Store new archives in the bucket of EXPORT_BUCKET from now on; older ones stay where they are until they expire.
+    Move {
+        /// It is the same bucket under another address: the archives are in it.
+        #[arg(long)]
+        same_bucket: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
 enum Events {
     /// Delete the lines that are older than 24 months, and the requests that have none left.
     Prune,
@@ -328,6 +342,9 @@ fn sha256(text: &str) -> Result<String, String> {
     }
 }
 
+/// How long a command may take that only asks and answers. A server that accepts and is silent gives no error.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
 /// How a command ended that could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -341,13 +358,45 @@ pub(crate) enum Verdict {
 pub async fn main() -> ExitCode {
     // Ends by itself with 0 after `--help` and with 2 after a mistake.
     let cli = Cli::parse();
-    match dispatch(cli).await {
+    let within = if cli.command.may_take_long() { Duration::MAX } else { ANSWER_WITHIN };
+    let ended = tokio::time::timeout(within, dispatch(cli)).await.unwrap_or_else(|_| {
+        Err(anyhow::anyhow!(
+            "no answer within {} s: a server accepts and is silent, or our tables are locked; `export-worker doctor` \
+             says which",
+            within.as_secs()
+        ))
+    });
+    match ended {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Bad) => ExitCode::from(1),
         Err(error) => {
             // Not by the log: a wrong configuration may be the reason why there is none.
             let _ = writeln!(std::io::stderr().lock(), "error: {}", explain::command(&error));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+impl Command {
+    /// Returns whether it waits for something, or works through as much as there is. Everything else answers at once.
+    fn may_take_long(&self) -> bool {
+        match self {
+            Self::Run
+            | Self::CodecServer
+            | Self::Migrate
+            | Self::Expire { .. }
+            | Self::Sweep { .. }
+            | Self::Events(_)
+            | Self::Bucket(_)
+            | Self::Verify { .. }
+            | Self::History(_)
+            | Self::Catalogue(_)
+            | Self::Doctor { .. }
+            | Self::Night(Night::Watch) => true,
+            Self::Night(Night::Trigger { wait }) => *wait,
+            Self::Request(Request::Fulfil { wait, .. }) => *wait,
+            Self::Request(Request::Forget { .. }) | Self::Grants { .. } => true,
+            _ => false,
         }
     }
 }
@@ -393,6 +442,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Request(Request::Forget { user }) => request::forget(&config, output, user).await,
         Command::Expire { accounts, force } => upkeep::expire(&config, output, accounts, force).await,
         Command::Sweep { dry_run, force } => upkeep::sweep(&config, output, dry_run, force).await,
+        Command::Bucket(Bucket::Move { same_bucket }) => bucket::move_to(&config, output, same_bucket).await,
         Command::Events(Events::Prune) => upkeep::prune(&config, output).await,
         Command::History(History::Dump { workflow_id, run_id, file }) => {
             history::dump(&config, output, &workflow_id, run_id.as_deref(), &file).await

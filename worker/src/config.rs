@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use export_activities::store::normalise_endpoint;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -71,6 +72,8 @@ pub struct Config {
     pub s3_endpoint: Option<String>,
     /// `EXPORT_PUBLIC_ENDPOINT`
     pub public_endpoint: Option<String>,
+    /// `EXPORT_PLATFORM_ROLES`
+    pub platform_roles: Vec<String>,
     /// `EXPORT_SIGNING_ACCESS_KEY_ID` and `EXPORT_SIGNING_SECRET_ACCESS_KEY`
     pub signing: Option<(String, SecretString)>,
     /// `EXPORT_STORE_CONNECT_TIMEOUT`
@@ -154,6 +157,7 @@ impl Config {
             bucket: bucket(&mut env),
             s3_endpoint: endpoint(&mut env, &variable::S3_ENDPOINT),
             public_endpoint: endpoint(&mut env, &variable::PUBLIC_ENDPOINT),
+            platform_roles: names(&mut env, &variable::PLATFORM_ROLES),
             signing: signing(&mut env),
             store_connect_timeout: env
                 .time(&variable::STORE_CONNECT_TIMEOUT, Duration::from_millis(100)..=HOUR),
@@ -182,14 +186,37 @@ impl Config {
             max_attempts: env.number(&variable::MAX_ATTEMPTS, 1..=1000, 1),
             max_lost: env.number(&variable::MAX_LOST, 1..=1000, 1),
             defer_after: env.time(&variable::DEFER_AFTER, Duration::ZERO..=12 * HOUR),
-            stall_timeout: env.time(&variable::STALL_TIMEOUT, Duration::from_secs(1)..=12 * HOUR),
-            lease: env.time(&variable::LEASE, Duration::from_secs(1)..=HOUR),
+            stall_timeout: env.time(&variable::STALL_TIMEOUT, Duration::from_secs(60)..=12 * HOUR),
+            // A live attempt renews its claim every 10 s; with a shorter lease others would take it for dead.
+            lease: env.time(&variable::LEASE, Duration::from_secs(15)..=HOUR),
             sweep_min_age: env.time(&variable::SWEEP_MIN_AGE, Duration::ZERO..=24 * 365 * HOUR),
             http_addr: env.address(&variable::HTTP_ADDR),
             codec: CodecSettings::read(&mut env),
             log_format: log_format(&mut env),
         };
-        if env.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: env.problems }) }
+        let mut problems = env.problems;
+        if problems.is_empty() {
+            problems = config.contradictions();
+        }
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+    }
+
+    /// Checks bounds that depend on each other: each value may be right alone, and the two together fail every export.
+    fn contradictions(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut at_least = |what: &Variable, value: Duration, least: Duration, why: &str| {
+            if value < least {
+                let (value, least) = (show_time(value), show_time(least));
+                problems.push(format!("{} is {value}: set it to {least} or more, {why}", what.name));
+            }
+        };
+        at_least(
+            &variable::STALL_TIMEOUT,
+            self.stall_timeout,
+            self.store_attempt_timeout,
+            "because one try of a call to the store may be silent that long (EXPORT_STORE_ATTEMPT_TIMEOUT)",
+        );
+        problems
     }
 
     /// Gives the database of requests and events, as role `export_state`.
@@ -223,7 +250,7 @@ impl Config {
             self.database_url().err(),
             self.source_url().err(),
             self.bucket().err(),
-            self.notice_file.as_deref().and_then(unreadable_notice),
+            self.notice().err(),
             self.codec.codec().err(),
         ]
         .into_iter()
@@ -236,8 +263,8 @@ impl Config {
     /// Reads the controller's own text, if one is configured.
     pub fn notice(&self) -> Result<Option<Vec<u8>>, ConfigError> {
         let Some(path) = &self.notice_file else { return Ok(None) };
-        match std::fs::read(path) {
-            Ok(text) => Ok(Some(text)),
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Some(text.into_bytes())),
             Err(error) => Err(notice_problem(path, &error)),
         }
     }
@@ -295,20 +322,19 @@ fn bucket(env: &mut Reader<'_>) -> Option<String> {
 
 fn endpoint(env: &mut Reader<'_>, variable: &Variable) -> Option<String> {
     let text = env.text(variable)?;
-    let fits = Url::parse(&text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.host().is_some()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-    });
-    if !fits {
-        env.problems.push(format!(
-            "{} is not the address of a store: set http:// or https://, host and port, nothing else",
-            variable.name
-        ));
+    match normalise_endpoint(&text) {
+        Ok(endpoint) => Some(endpoint),
+        Err(problem) => {
+            env.problems.push(format!("{} {problem}", variable.name));
+            None
+        }
     }
-    Some(text.trim_end_matches('/').to_owned())
+}
+
+/// Reads names that are separated by commas.
+fn names(env: &mut Reader<'_>, variable: &Variable) -> Vec<String> {
+    let text = env.text(variable).unwrap_or_else(|| variable.default.to_owned());
+    text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
 fn signing(env: &mut Reader<'_>) -> Option<(String, SecretString)> {
@@ -339,14 +365,10 @@ fn log_format(env: &mut Reader<'_>) -> LogFormat {
     }
 }
 
-fn unreadable_notice(path: &Path) -> Option<ConfigError> {
-    std::fs::File::open(path).err().map(|error| notice_problem(path, &error))
-}
-
 fn notice_problem(path: &Path, error: &std::io::Error) -> ConfigError {
     ConfigError {
         problems: vec![format!(
-            "{} names `{}`, which cannot be read ({error}): mend the path or the file's rights",
+            "{} names `{}`, which cannot be read ({error}): name a text in UTF-8 that the worker may read",
             variable::NOTICE_FILE.name,
             path.display()
         )],
@@ -417,7 +439,7 @@ mod tests {
         assert_eq!(error.problems.len(), 6, "{text}");
         for part in [
             "EXPORT_SLOTS is 0: set it between 1 and 160",
-            "EXPORT_LEASE is `60`: set a time such as 250ms, 30s, 5m or 24h, from 1s to 1h",
+            "EXPORT_LEASE is `60`: set a time such as 250ms, 30s, 5m or 24h, from 15s to 1h",
             "EXPORT_BUCKET is `s3://exports/`",
             "EXPORT_SIGNING_ACCESS_KEY_ID is set without EXPORT_SIGNING_SECRET_ACCESS_KEY",
             "EXPORT_LOG_FORMAT is `xml`: set auto, human or json",
@@ -433,6 +455,17 @@ mod tests {
         assert!(config.database_url().unwrap_err().to_string().contains("EXPORT_DATABASE_URL is not set"));
         let all = config.require_for_run().unwrap_err();
         assert_eq!(all.problems.len(), 3, "{all}");
+    }
+
+    #[test]
+    fn bounds_that_depend_on_each_other_are_checked_together() {
+        let error =
+            read(&[("EXPORT_STALL_TIMEOUT", "1m"), ("EXPORT_STORE_ATTEMPT_TIMEOUT", "2m")]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("EXPORT_STALL_TIMEOUT is 1m: set it to 2m or more"), "{text}");
+        assert!(text.contains("EXPORT_STORE_ATTEMPT_TIMEOUT"), "{text}");
+        read(&[("EXPORT_STALL_TIMEOUT", "2m"), ("EXPORT_STORE_ATTEMPT_TIMEOUT", "2m")]).unwrap();
+        assert!(read(&[("EXPORT_LEASE", "1s")]).unwrap_err().to_string().contains("between 15s and 1h"));
     }
 
     #[test]

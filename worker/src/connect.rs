@@ -36,6 +36,13 @@ use crate::{
 /// The longest wait for a connection to Temporal.
 const TEMPORAL_CONNECT: Duration = Duration::from_secs(10);
 
+/// The longest wait for a connection to a database, its handshake included. A server that accepts and is silent would be
+/// waited for without an end.
+const DATABASE_CONNECT: Duration = Duration::from_secs(10);
+
+/// The longest that one call of a command to the store may take, with all its tries: a person waits for it.
+const STORE_COMMAND: Duration = Duration::from_secs(15);
+
 /// The longest look at a replica, which nothing waits for.
 const REPLICA_LOOK: Duration = Duration::from_secs(5);
 
@@ -54,13 +61,20 @@ pub fn state(config: &Config) -> Result<PgPool> {
 
 /// Connects once, beside the pool, which would hide the cause behind its own timeout.
 pub async fn once(pool: &PgPool) -> sqlx::Result<PgConnection> {
-    PgConnection::connect_with(&pool.connect_options()).await
+    in_time(PgConnection::connect_with(&pool.connect_options())).await
+}
+
+/// Waits for a call to a database, which fails as a connection that ran out of time.
+async fn in_time<T>(call: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    let answered = tokio::time::timeout(DATABASE_CONNECT, call).await;
+    answered.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 /// Connects once for a look that must not last: the server itself ends a statement that takes longer than a moment.
 pub async fn glance(pool: &PgPool) -> sqlx::Result<PgConnection> {
     let options = pool.connect_options();
-    PgConnection::connect_with(&options.as_ref().clone().options([("statement_timeout", "2s")])).await
+    let options = options.as_ref().clone().options([("statement_timeout", "2s")]);
+    in_time(PgConnection::connect_with(&options)).await
 }
 
 /// Makes the pool that reads the exported tables; nothing is connected yet.
@@ -107,6 +121,14 @@ fn options(url: &SecretString, variable: &str) -> Result<PgConnectOptions> {
 /// Makes the client of the store; the store is not called yet.
 pub async fn store(config: &Config) -> Result<Store> {
     Store::connect(&store_config(config)?).await
+}
+
+/// As [`store`], for a command: no call takes longer than a person waits.
+pub async fn store_for_command(config: &Config) -> Result<Store> {
+    let mut settings = store_config(config)?;
+    settings.operation_timeout = settings.operation_timeout.min(STORE_COMMAND);
+    settings.attempt_timeout = settings.attempt_timeout.min(STORE_COMMAND / 2);
+    Store::connect(&settings).await
 }
 
 /// Reads the catalogue: the compiled-in one, or the one of `EXPORT_CATALOGUE_DIR`.

@@ -6,10 +6,11 @@
 mod clocks;
 mod database;
 mod encryption;
+mod start;
 mod store;
 mod temporal;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use export_activities::spool::Spool;
 use serde::Serialize;
@@ -68,9 +69,31 @@ impl Line {
     }
 }
 
+/// How long one part of the examination may take. A server that accepts and is silent gives no error: the next part is
+/// examined all the same, and the whole ends while a person waits.
+const PART_WITHIN: Duration = Duration::from_secs(20);
+
+/// Waits for one part; without an answer in time its line says so.
+async fn in_time<T>(
+    check: &'static str,
+    remedy: &str,
+    lines: &mut Vec<Line>,
+    part: impl AsyncFnOnce(&mut Vec<Line>) -> T,
+) -> Option<T> {
+    let mut found = Vec::new();
+    let ended = tokio::time::timeout(PART_WITHIN, part(&mut found)).await;
+    lines.append(&mut found);
+    if ended.is_err() {
+        let cause = format!("it accepts, and does not answer within {} s", PART_WITHIN.as_secs());
+        lines.push(Line::failed(check, Explained::new(cause, remedy)));
+    }
+    ended.ok()
+}
+
 /// Examines everything, in the order in which one thing depends on another.
 pub async fn examine(config: &Config, adopt_bucket: bool) -> Vec<Line> {
     let mut lines = Vec::new();
+    start::examine(config, &mut lines);
     let catalogue = match connect::catalogue(config) {
         Ok(catalogue) => Some(catalogue),
         Err(error) => {
@@ -79,13 +102,28 @@ pub async fn examine(config: &Config, adopt_bucket: bool) -> Vec<Line> {
             None
         }
     };
-    let state = database::state(config, catalogue.as_ref(), &mut lines).await;
-    database::source(config, catalogue.as_ref(), &mut lines).await;
-    database::replica(config, &mut lines).await;
-    let bucket = store::examine(config, state.as_ref(), adopt_bucket, &mut lines).await;
-    clocks::examine(state.as_ref(), bucket, &mut lines).await;
+    let catalogue = catalogue.as_ref();
+    let remedy =
+        "look at the server of EXPORT_DATABASE_URL and at locks on our tables in its pg_stat_activity";
+    let state = async |lines: &mut Vec<Line>| database::state(config, catalogue, lines).await;
+    let state = in_time("database", remedy, &mut lines, state).await.flatten();
+    let state = state.as_ref();
+    let remedy = "look at the server of EXPORT_SOURCE_URL and at locks in its pg_stat_activity";
+    let source = async |lines: &mut Vec<Line>| database::source(config, catalogue, lines).await;
+    in_time("source database", remedy, &mut lines, source).await;
+    let remedy = "look at the server of EXPORT_REPLICA_URL";
+    let replica = async |lines: &mut Vec<Line>| database::replica(config, lines).await;
+    in_time("replica", remedy, &mut lines, replica).await;
+    let remedy = "look at the store of EXPORT_S3_ENDPOINT and at what is between";
+    let store = async |lines: &mut Vec<Line>| store::examine(config, state, adopt_bucket, lines).await;
+    let bucket = in_time("store", remedy, &mut lines, store).await.flatten();
+    let remedy = "look at the server of EXPORT_DATABASE_URL";
+    let clocks = async |lines: &mut Vec<Line>| clocks::examine(state, bucket, lines).await;
+    in_time("clocks", remedy, &mut lines, clocks).await;
     lines.push(encryption::examine(config));
-    temporal::examine(config, &mut lines).await;
+    let remedy = "look at the server of TEMPORAL_ADDRESS and at what is between";
+    let temporal = async |lines: &mut Vec<Line>| temporal::examine(config, lines).await;
+    in_time("Temporal", remedy, &mut lines, temporal).await;
     lines.push(spool(&config.spool_dir, config.spool_quota));
     lines
 }

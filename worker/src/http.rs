@@ -115,7 +115,16 @@ fn router(told: Told) -> Router {
 }
 
 async fn readyz(State(told): State<Arc<Told>>) -> Response {
-    match told.sources.readiness.why_not() {
+    let spool = told.sources.spool.clone();
+    let why_not = told.sources.readiness.why_not();
+    let why_not = match why_not {
+        Some(sentence) => Some(sentence),
+        None => match tokio::task::spawn_blocking(move || spool.check()).await {
+            Ok(Err(error)) => Some(format!("No archive can be written: {error:#}")),
+            Ok(Ok(())) | Err(_) => None,
+        },
+    };
+    match why_not {
         None => "The worker serves\n".into_response(),
         Some(sentence) => (StatusCode::SERVICE_UNAVAILABLE, format!("{sentence}\n")).into_response(),
     }

@@ -3,12 +3,16 @@
 //! The migrations are compiled in. They are recorded in `public.data_export_migrations` and not in sqlx's usual
 //! table, which the platform that shares the database may use itself.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, migrate::Migrator};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 
+/// How long the server may take to accept the owner.
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// How long a statement may wait for a lock.
+const LOCK_TIMEOUT: &str = "20s";
 /// Where the applied migrations are recorded.
 const TABLE: &str = "public.data_export_migrations";
 
@@ -35,8 +39,14 @@ pub async fn run_sql(url: &SecretString, sql: String) -> anyhow::Result<()> {
 }
 
 async fn connect(url: &SecretString) -> anyhow::Result<PgConnection> {
-    PgConnection::connect(url.expose_secret())
-        .await
+    // The parser's own error may repeat the URL.
+    let options = url.expose_secret().parse::<PgConnectOptions>();
+    let options = options.map_err(|_| anyhow::anyhow!("EXPORT_OWNER_URL cannot be read"))?;
+    // Behind a lock that somebody has forgotten, a migration would wait without an end, and everybody behind it.
+    let options = options.options([("lock_timeout", LOCK_TIMEOUT)]);
+    let connected = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options)).await;
+    connected
+        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
         .context("failed to connect to the database as the owner of the tables")
 }
 

@@ -31,7 +31,9 @@ use temporalio_common::{
     },
     error::IncomingError,
     protos::temporal::api::{
-        common::v1::Payload, enums::v1::TaskQueueType, taskqueue::v1::TaskQueue,
+        common::v1::Payload,
+        enums::v1::{TaskQueueType, WorkflowExecutionStatus},
+        taskqueue::v1::TaskQueue,
         workflowservice::v1::DescribeTaskQueueRequest,
     },
 };
@@ -260,6 +262,61 @@ fn cause(error: &IncomingError) -> String {
         },
         other => other.to_string(),
     }
+}
+
+/// How the newest night is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// Its workflow id.
+    pub workflow_id: String,
+    /// How it goes or ended.
+    pub how: How,
+}
+
+/// How a night goes or ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It runs, or it completed.
+    Well,
+    /// Its workflow task fails again and again, so nothing moves.
+    StandsStill {
+        /// How often it has failed.
+        failures: i32,
+    },
+    /// It failed or timed out; the sentence says why.
+    NotCompleted(String),
+}
+
+/// Looks at the newest night, running or ended; none when there was none within the server's retention.
+///
+/// A night that an operator cancelled or terminated is as they wanted it.
+pub async fn last(client: &Client) -> Result<Option<Last>> {
+    let mut nights = client.list_workflows(format!("WorkflowType = '{NIGHTLY_BATCH}'"), Default::default());
+    let newest = loop {
+        match nights.try_next().await.context("failed to list the nights")? {
+            None => return Ok(None),
+            Some(run) if is_request_workflow_id(run.id()) => {}
+            Some(run) => break run.id().to_owned(),
+        }
+    };
+    let handle = client.get_workflow_handle::<UntypedWorkflow>(&newest);
+    let described = handle.describe(Default::default()).await.context("failed to look at the last night")?;
+    let status = described.raw().workflow_execution_info.as_ref().map(|info| info.status());
+    let how = if described.close_time().is_none() {
+        // A task is tried again at once, then ever less often: three failures are no accident of a restart.
+        match described.raw().pending_workflow_task.as_ref().map_or(0, |task| task.attempt) {
+            failures @ 4.. => How::StandsStill { failures: failures - 1 },
+            _ => How::Well,
+        }
+    } else if matches!(status, Some(WorkflowExecutionStatus::Failed | WorkflowExecutionStatus::TimedOut)) {
+        match wait(client, &newest).await? {
+            Ended::NotCompleted(sentence, _) => How::NotCompleted(sentence),
+            Ended::Completed(_) => How::Well,
+        }
+    } else {
+        How::Well
+    };
+    Ok(Some(Last { workflow_id: newest, how }))
 }
 
 /// How many polls the server knows of for each of our queues.

@@ -18,7 +18,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use export_activities::{
     exports::{ExportSteps, Settings},
-    installation,
+    installation::{self, MarkWatch},
     metrics::Metrics,
     replica::{Fit, Replica},
     spool::Spool,
@@ -94,16 +94,18 @@ pub async fn run(config: &Config) -> Result<()> {
         None => None,
     };
 
-    let Some(installation) = wait_for("the database", &readiness, &stop, async || know(&state).await).await?
-    else {
-        return Ok(());
-    };
-    let reached = async || reach(&source, replica.as_ref()).await;
-    if wait_for("the source database", &readiness, &stop, reached).await?.is_none()
-        || wait_for("the store", &readiness, &stop, async || own(&store, installation).await).await?.is_none()
-    {
+    if wait_for("the database", &readiness, &stop, async || check_database(&state).await).await?.is_none() {
         return Ok(());
     }
+    let reached = async || reach(&source, replica.as_ref()).await;
+    if wait_for("the source database", &readiness, &stop, reached).await?.is_none() {
+        return Ok(());
+    }
+    let opened = async || open_bucket(&state, &store).await;
+    let Some(installation) = wait_for("the store", &readiness, &stop, opened).await? else {
+        return Ok(());
+    };
+    let installation = MarkWatch::new(installation);
     let steps =
         ExportSteps { state, source, replica, store, installation, catalogue, spool, settings, metrics };
     serve(config, &steps, http.as_ref(), &readiness, &stop).await
@@ -123,18 +125,14 @@ pub fn settings(config: &Config) -> Result<Settings> {
     })
 }
 
-/// Reads who we are: the database answers, is migrated, and the role may read it.
-async fn know(state: &PgPool) -> Result<Uuid, Trouble> {
-    let know = async {
+/// Checks that the database answers, is migrated, and may be read by the role.
+async fn check_database(state: &PgPool) -> Result<(), Trouble> {
+    let read = async {
         let mut connection = connect::once(state).await?;
-        let id =
-            sqlx::query_scalar("select id from public.data_export_installation").fetch_one(&mut connection);
-        let id = id.await?;
-        connection.close().await?;
-        Ok(id)
+        sqlx::query("select location from public.data_export_installation").execute(&mut connection).await?;
+        connection.close().await
     };
-    let known: sqlx::Result<Uuid> = know.await;
-    known.map_err(|error| Trouble::Wait(explain::database(&error.into(), "EXPORT_DATABASE_URL")))
+    read.await.map_err(|error| Trouble::Wait(explain::database(&error.into(), "EXPORT_DATABASE_URL")))
 }
 
 /// A replica that is away or behind may come back; one that is no replica of the source never was meant.
@@ -150,8 +148,8 @@ async fn reach(source: &PgPool, replica: Option<&Replica>) -> Result<(), Trouble
     }
 }
 
-/// Checks that links would live and that the bucket is ours; marks an empty one.
-async fn own(store: &Store, installation: Uuid) -> Result<(), Trouble> {
+/// Checks that links would live and that the bucket is ours; marks an empty one. Returns the id of the installation.
+async fn open_bucket(state: &PgPool, store: &Store) -> Result<Uuid, Trouble> {
     let wait = |error: anyhow::Error| Trouble::Wait(explain::store(&error));
     if let Err(error) = store.check_signing().await {
         return Err(match error.downcast_ref::<TemporaryCredentials>() {
@@ -159,8 +157,7 @@ async fn own(store: &Store, installation: Uuid) -> Result<(), Trouble> {
             None => wait(error),
         });
     }
-    let standing = installation::standing(store, installation).await.map_err(wait)?;
-    standing.require_ours(store).map_err(|failure| wait(failure.into()))
+    installation::open_bucket(state, store).await.map_err(wait)
 }
 
 /// Serves the task queue; begins anew after an outage at the start.

@@ -2,11 +2,14 @@
 //!
 //! What does not answer is itself such a thing; the rest is told all the same.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
-use export_activities::census::{self, Queue};
+use export_activities::{
+    brake::{self, Held},
+    census::{self, Queue},
+};
 use export_workflows::contract::{NIGHTLY_BATCH, passes_queue};
 use serde::Serialize;
 use sqlx::Connection as _;
@@ -17,7 +20,7 @@ use crate::{
         self,
         explain::{self, Explained},
     },
-    night::{self, Pollers},
+    night::{self, How, Last, Pollers},
     schedule::{self, Standing},
 };
 
@@ -25,6 +28,11 @@ use crate::{
 const PENDING_SECONDS: i64 = 48 * 3600;
 /// The expiry pass runs every five minutes: three that did not.
 const OVERDUE_SECONDS: i64 = 15 * 60;
+
+/// How long database and Temporal may take each; a command answers within 30 s.
+const PART_WITHIN: Duration = Duration::from_secs(15);
+/// Archives are deleted in the pass that ends their request, or in one of the next: six that did not.
+const UNDELETED_SECONDS: i64 = 30 * 60;
 
 /// How everything stands.
 #[derive(Debug, Serialize)]
@@ -55,8 +63,12 @@ pub struct Requests {
     pub days_left: Option<i64>,
     /// For how long the oldest overdue request has been overdue.
     pub overdue_seconds: i64,
+    /// For how long the oldest archive of a failed request has been kept, although it is to be deleted.
+    pub undeleted_seconds: i64,
     /// The failed ones by reason.
     pub failed: BTreeMap<String, i64>,
+    /// Passes that would have done too much at once and wait for a person.
+    pub held: Vec<Held>,
 }
 
 /// The nights that the schedule started and will start.
@@ -72,7 +84,7 @@ pub struct Nights {
 pub async fn look(config: &Config) -> Result<Status> {
     // A missing variable is the caller's mistake, and no state of anything.
     config.database_url()?;
-    let (requests, temporal) = tokio::join!(requests(config), temporal(config));
+    let (requests, temporal) = tokio::join!(in_time(requests(config)), in_time(temporal(config)));
     let mut troubles = Vec::new();
     let requests =
         requests.map_err(|error| troubles.push(explain::database(&error, "EXPORT_DATABASE_URL"))).ok();
@@ -80,22 +92,34 @@ pub async fn look(config: &Config) -> Result<Status> {
         troubles.extend(judge_requests(requests));
     }
     let temporal = temporal.map_err(|error| troubles.push(explain::temporal(&error))).ok();
-    if let Some((schedules, pollers)) = &temporal {
+    if let Some(Temporal { schedules, pollers, last }) = &temporal {
         troubles.extend(schedules.iter().filter_map(Standing::trouble));
         troubles.extend(judge_pollers(config, *pollers));
+        troubles.extend(last.as_ref().and_then(judge_night));
     }
-    let (schedules, pollers) = temporal.unzip();
+    let (schedules, pollers) = temporal.map(|temporal| (temporal.schedules, temporal.pollers)).unzip();
     let night = schedules.iter().flatten().find(|standing| standing.id == NIGHTLY_BATCH);
     let nights = night.map(|standing| Nights { last: standing.last, next: standing.next });
     Ok(Status { well: troubles.is_empty(), requests, nights, schedules, pollers, troubles })
+}
+
+/// Waits for one of the two, whose silence takes nothing from the other.
+async fn in_time<T>(part: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(PART_WITHIN, part).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()),
+    }
 }
 
 async fn requests(config: &Config) -> Result<Requests> {
     let mut connection = connect::once(&connect::state(config)?).await?;
     let queue = census::queue(&mut connection).await?;
     let failed = census::failed(&mut connection).await?;
+    let held = brake::held(&mut connection).await?;
     connection.close().await?;
     Ok(Requests {
+        undeleted_seconds: queue.undeleted_seconds(),
+        held,
         oldest_pending_seconds: queue.oldest_pending_seconds(),
         days_left: queue.days_left(),
         overdue_seconds: queue.overdue_seconds(),
@@ -104,9 +128,35 @@ async fn requests(config: &Config) -> Result<Requests> {
     })
 }
 
-async fn temporal(config: &Config) -> Result<(Vec<Standing>, Pollers)> {
+async fn temporal(config: &Config) -> Result<Temporal> {
     let client = connect::temporal(config).await?;
-    tokio::try_join!(schedule::show(&client, &config.task_queue), night::pollers(&client, &config.task_queue))
+    let (schedules, pollers, last) = tokio::try_join!(
+        schedule::show(&client, &config.task_queue),
+        night::pollers(&client, &config.task_queue),
+        night::last(&client),
+    )?;
+    Ok(Temporal { schedules, pollers, last })
+}
+
+struct Temporal {
+    schedules: Vec<Standing>,
+    pollers: Pollers,
+    last: Option<Last>,
+}
+
+fn judge_night(night: &Last) -> Option<Explained> {
+    let id = &night.workflow_id;
+    match &night.how {
+        How::StandsStill { failures } => Some(Explained::new(
+            format!("night `{id}` stands still: its workflow task has failed {failures} times"),
+            "see \"A night that stands still\" in docs/OPERATIONS.md",
+        )),
+        How::NotCompleted(sentence) => Some(Explained::new(
+            format!("the last night, `{id}`, did not complete: {sentence}"),
+            "remove its cause (\"A night that failed\" in docs/OPERATIONS.md), then `export-worker night trigger --wait`",
+        )),
+        How::Well => None,
+    }
 }
 
 fn judge_requests(requests: &Requests) -> Vec<Explained> {
@@ -134,7 +184,41 @@ fn judge_requests(requests: &Requests) -> Vec<Explained> {
             "see why in the runs of `export_expiry` in the Web UI; `export-worker expire` does it by hand",
         ));
     }
+    if requests.undeleted_seconds > UNDELETED_SECONDS {
+        troubles.push(Explained::new(
+            format!(
+                "{} archives of failed requests are still in the store, the oldest for {}: their links work",
+                requests.queue.deletions_left,
+                show_age(requests.undeleted_seconds)
+            ),
+            "see why with `export-worker expire`; the store must allow s3:ListBucketVersions, s3:DeleteObject and \
+             s3:DeleteObjectVersion, and no lock or retention may keep the objects",
+        ));
+    }
+    troubles.extend(requests.held.iter().map(judge_held));
     troubles
+}
+
+fn judge_held(held: &Held) -> Explained {
+    let Held { hit, total, .. } = held;
+    match held.brake.as_str() {
+        "accounts_gone" => Explained::new(
+            format!(
+                "{hit} of {total} delivered archives belong to users who seem to be gone, so nothing was revoked"
+            ),
+            "check that EXPORT_SOURCE_URL is the right database; if they are gone, run `export-worker expire --accounts \
+             --force`",
+        ),
+        "sweep" => Explained::new(
+            format!("{hit} of {total} stored objects seem orphaned, so nothing was swept"),
+            "check that EXPORT_DATABASE_URL is the right database and was not restored; if they are orphans, run \
+             `export-worker sweep --force`",
+        ),
+        other => Explained::new(
+            format!("the brake `{other}` holds: {hit} of {total}"),
+            "see \"A brake that holds\" in docs/OPERATIONS.md",
+        ),
+    }
 }
 
 fn judge_pollers(config: &Config, pollers: Pollers) -> Vec<Explained> {
@@ -174,15 +258,36 @@ mod tests {
             ready: 1,
             overdue_since: overdue.map(|age| now - age),
             deletions_left: 0,
+            undeleted_since: None,
             now,
         };
         Requests {
             oldest_pending_seconds: queue.oldest_pending_seconds(),
             days_left: queue.days_left(),
             overdue_seconds: queue.overdue_seconds(),
+            undeleted_seconds: queue.undeleted_seconds(),
             queue,
             failed: BTreeMap::new(),
+            held: Vec::new(),
         }
+    }
+
+    #[test]
+    fn an_archive_that_is_kept_and_a_brake_that_holds_need_a_person() {
+        let mut found = requests(None, None);
+        found.undeleted_seconds = UNDELETED_SECONDS;
+        assert_eq!(judge_requests(&found), []);
+        found.undeleted_seconds += 1;
+        let hold = |brake: &str| Held { brake: brake.to_owned(), since: found.queue.now, hit: 15, total: 20 };
+        found.held = vec![hold("accounts_gone"), hold("sweep")];
+        let troubles = judge_requests(&found);
+        assert_eq!(troubles.len(), 3, "{troubles:?}");
+        for (trouble, part) in
+            troubles.iter().zip(["their links work", "nothing was revoked", "nothing was swept"])
+        {
+            assert!(trouble.cause.contains(part), "{trouble}");
+        }
+        assert!(troubles[1].cause.contains("15 of 20"), "{}", troubles[1]);
     }
 
     #[test]

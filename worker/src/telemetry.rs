@@ -14,6 +14,8 @@ use crate::config::LogFormat;
 
 /// Targets whose lines below `info` carry headers, statements or values.
 const CAPPED: [&str; 4] = ["aws_", "hyper", "sqlx", "rustls"];
+/// PostgreSQL's own messages, which may quote a row; their codes reach the log by our own lines.
+const SILENT: &str = "sqlx::postgres::notice";
 /// Pollers warn on each retry of an outage; the probe says once that Temporal is lost and once that it is back.
 const RETRY: &str = "temporalio_client::retry";
 
@@ -57,6 +59,9 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     let (target, level) = (metadata.target(), metadata.level());
+    if target.starts_with(SILENT) {
+        return false;
+    }
     if CAPPED.iter().any(|prefix| target.starts_with(prefix)) {
         return *level <= Level::INFO;
     }
@@ -124,6 +129,7 @@ mod tests {
             tracing::debug!(target: "aws_config::profile", "secret one");
             tracing::trace!(target: "hyper_util::client", "secret two");
             tracing::debug!(target: "sqlx::query", "secret three");
+            tracing::warn!(target: "sqlx::postgres::notice", "secret four");
             tracing::warn!(target: "temporalio_client::retry", "noise");
             tracing::error!(target: "temporalio_client::retry", "poll failed");
             tracing::info!(target: "aws_config", "told");

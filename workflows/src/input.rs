@@ -19,6 +19,10 @@ pub(crate) fn read<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, S
         [payload] => payload.data.as_slice(),
         more => return Err(format!("one input is expected, {} were given", more.len())),
     };
+    // A struct is also read from a list of its fields, which nobody means.
+    if data.trim_ascii_start().starts_with(b"[") {
+        return Err("a list was given, and an object is expected".to_owned());
+    }
     let json = &mut serde_json::Deserializer::from_slice(data);
     let decoded: Result<Option<T>, _> = serde_path_to_error::deserialize(json);
     match decoded {
@@ -82,7 +86,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_refused() {
-        for json in ["5", "\"tonight\"", "[", "{"] {
+        for json in ["5", "\"tonight\"", "[", "{", "[]", " [null, 1]"] {
             assert!(decode_json(json).is_err(), "{json}");
         }
     }

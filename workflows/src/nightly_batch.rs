@@ -11,7 +11,7 @@ mod steering;
 
 use std::collections::{HashSet, VecDeque};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use temporalio_common::{
     data_converters::{
@@ -46,6 +46,8 @@ const PAGE: u32 = 500;
 /// Activities in flight. More than 50 completions within one workflow task would trip the server's limit on
 /// buffered events.
 const LANES: usize = 50;
+/// Years that a night or a request can be of.
+const POSSIBLE_YEARS: std::ops::RangeInclusive<i32> = 2020..=2200;
 /// The second look is the last: what it defers waits for the next night.
 const LAST_LOOK: u8 = 2;
 
@@ -224,6 +226,17 @@ type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
 impl NightInput {
     fn checked(mut self) -> Result<Self, Box<ApplicationFailure>> {
+        if self.look > LAST_LOOK {
+            return Err(input::invalid(format!("field `look`: it is {}, more than {LAST_LOOK}", self.look)));
+        }
+        // A date that no night can have: a slip of the hand, and the log would keep it.
+        let is_possible = |year: i32| POSSIBLE_YEARS.contains(&year);
+        if let Some(night) = self.night.filter(|night| !is_possible(night.year())) {
+            return Err(input::invalid(format!("field `night`: no night is of {night}")));
+        }
+        if let Some(cutoff) = self.cutoff.filter(|cutoff| !is_possible(cutoff.year())) {
+            return Err(input::invalid(format!("field `cutoff`: no request is of {cutoff}")));
+        }
         // A window of nothing would never end.
         if let Some(lanes) = self.steering.window {
             let checked = SetWindow { lanes }.check();

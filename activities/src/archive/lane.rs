@@ -102,7 +102,9 @@ pub(super) struct ToLane {
 }
 
 impl ToLane {
-    pub(super) fn send(&self, piece: Piece) -> io::Result<()> {
+    /// Sends it behind the text that was written so far.
+    pub(super) fn send(&mut self, piece: Piece) -> io::Result<()> {
+        self.flush()?;
         self.lane.send(piece).map_err(|_| spool::interrupted())
     }
 }
@@ -137,8 +139,8 @@ impl Write for ToLane {
         if self.piece.is_empty() {
             return Ok(());
         }
-        let text = std::mem::take(&mut self.piece);
-        self.send(Piece::Text(text))
+        let text = Piece::Text(std::mem::take(&mut self.piece));
+        self.lane.send(text).map_err(|_| spool::interrupted())
     }
 }
 

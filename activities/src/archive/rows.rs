@@ -1,7 +1,5 @@
 //! From rows to the text of both formats, on a blocking thread of its own between the read and the compression.
 
-use std::io::Write as _;
-
 use anyhow::{Context as _, ensure};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -95,10 +93,8 @@ impl<'c> Writer<'c> {
     fn close(&mut self) -> anyhow::Result<()> {
         let Some((serialiser, rows)) = self.open.take() else { return Ok(()) };
         self.complete.push(serialiser.end(&mut self.files)?);
-        for file in [&mut self.files.json, &mut self.files.csv] {
-            file.flush()?;
-            file.send(Piece::End(rows))?;
-        }
+        self.files.json.send(Piece::End(rows))?;
+        self.files.csv.send(Piece::End(rows))?;
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! Walks through what lies under `exports/`, a page at a time.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
+use futures::{Stream, stream};
 
 use super::Store;
 use crate::{
@@ -29,49 +30,93 @@ pub struct ListedUpload {
     pub begun_at: Option<DateTime<Utc>>,
 }
 
-/// One page of objects: at most 1,000, as S3 decides.
-pub(crate) struct ObjectPage {
-    pub(crate) objects: Vec<ListedObject>,
-    pub(crate) next: Option<String>,
+/// Where a page of a listing begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Position {
+    /// Of versions: after this version of this key; from the beginning.
+    Version { key: Option<String>, version: Option<String> },
+    /// Of objects, in a store that knows no versions.
+    Object(Option<String>),
+    /// Of uploads: after this upload to this key.
+    Upload { key: Option<String>, id: Option<String> },
 }
 
-/// Where the next page of uploads begins.
-#[derive(Clone, Debug)]
-pub(crate) struct UploadMarker {
-    key: Option<String>,
-    id: Option<String>,
-}
-
-/// One page of multipart uploads: at most 1,000, as S3 decides.
-pub(crate) struct UploadPage {
-    pub(crate) uploads: Vec<ListedUpload>,
-    pub(crate) next: Option<UploadMarker>,
+/// A page and where the next one begins.
+struct Page<T> {
+    items: Vec<T>,
+    next: Option<Position>,
 }
 
 impl Store {
-    /// Tells whether anything but the installation's mark lies under `exports/`.
+    /// Returns whether anything but the installation's mark lies under `exports/`.
     pub async fn holds_objects(&self) -> anyhow::Result<bool> {
-        let page = self.list(PREFIX, None, Some(2)).await?;
-        Ok(page.objects.iter().any(|object| object.key != INSTALLATION_MARK))
-    }
-
-    /// Gives a page of the objects under `exports/`.
-    pub(crate) async fn list_objects(&self, from: Option<String>) -> anyhow::Result<ObjectPage> {
-        self.list(PREFIX, from, None).await
+        let page = self.object_page(PREFIX, None, Some(2)).await?;
+        Ok(page.items.iter().any(|object| object.key != INSTALLATION_MARK))
     }
 
     /// Returns whether the store lists an object, as the sweep would find it.
     pub async fn is_listed(&self, key: &ObjectKey) -> anyhow::Result<bool> {
-        let page = self.list(key.as_str(), None, Some(2)).await?;
-        Ok(page.objects.iter().any(|object| object.key == key.as_str()))
+        let page = self.object_page(key.as_str(), None, Some(2)).await?;
+        Ok(page.items.iter().any(|object| object.key == key.as_str()))
     }
 
-    async fn list(
+    /// Lists the objects under `exports/`, page by page, at most 1,000 each as S3 decides.
+    ///
+    /// Every version counts, also one that is hidden behind a newer one or a marker: it is an archive too. A
+    /// key whose versions are spread over two pages comes twice.
+    pub(crate) fn objects(&self) -> impl Stream<Item = anyhow::Result<Vec<ListedObject>>> + use<'_> {
+        let first = Position::Version { key: None, version: None };
+        pages(first, move |position| async move {
+            match position {
+                Position::Object(token) => self.object_page(PREFIX, token, None).await,
+                position => match self.version_page(position).await? {
+                    Some(page) => Ok(page),
+                    None => self.object_page(PREFIX, None, None).await,
+                },
+            }
+        })
+    }
+
+    /// Lists the unfinished multipart uploads whose key begins with `prefix`, page by page.
+    pub(crate) fn uploads<'s>(
+        &'s self,
+        prefix: &'s str,
+    ) -> impl Stream<Item = anyhow::Result<Vec<ListedUpload>>> + use<'s> {
+        let first = Position::Upload { key: None, id: None };
+        pages(first, move |position| self.upload_page(prefix, position))
+    }
+
+    /// Lists a page of versions; none when the store knows no versions.
+    async fn version_page(&self, from: Position) -> anyhow::Result<Option<Page<ListedObject>>> {
+        let Position::Version { key, version } = from else { return Ok(None) };
+        let listing = self.client().list_object_versions().bucket(self.bucket()).prefix(PREFIX);
+        let output = match listing.set_key_marker(key).set_version_id_marker(version).send().await {
+            Ok(output) => output,
+            Err(error) => match StoreError::new("ListObjectVersions", &error) {
+                error if error.is_not_implemented() => return Ok(None),
+                error => {
+                    return Err(error)
+                        .with_context(|| format!("failed to list the versions under `{PREFIX}`"));
+                }
+            },
+        };
+        let next = (output.is_truncated == Some(true)).then_some(Position::Version {
+            key: output.next_key_marker,
+            version: output.next_version_id_marker,
+        });
+        let versions = output.versions.unwrap_or_default().into_iter().filter_map(|version| {
+            let stored_at = version.last_modified.and_then(|at| utc(&at));
+            Some(ListedObject { key: version.key?, stored_at })
+        });
+        Ok(Some(Page { items: versions.collect(), next }))
+    }
+
+    async fn object_page(
         &self,
         prefix: &str,
         from: Option<String>,
         at_most: Option<i32>,
-    ) -> anyhow::Result<ObjectPage> {
+    ) -> anyhow::Result<Page<ListedObject>> {
         let output = self
             .client()
             .list_objects_v2()
@@ -83,20 +128,15 @@ impl Store {
             .await
             .map_err(|error| StoreError::new("ListObjectsV2", &error))
             .with_context(|| format!("failed to list the objects under `{prefix}`"))?;
-        let next = output.next_continuation_token.filter(|_| output.is_truncated == Some(true));
+        let next = (output.is_truncated == Some(true)).then_some(output.next_continuation_token).flatten();
         let objects = output.contents.unwrap_or_default().into_iter().filter_map(|object| {
             Some(ListedObject { key: object.key?, stored_at: object.last_modified.and_then(|at| utc(&at)) })
         });
-        Ok(ObjectPage { objects: objects.collect(), next })
+        Ok(Page { items: objects.collect(), next: next.map(|token| Position::Object(Some(token))) })
     }
 
-    /// Gives a page of the unfinished multipart uploads whose key begins with `prefix`.
-    pub(crate) async fn list_uploads(
-        &self,
-        prefix: &str,
-        from: Option<UploadMarker>,
-    ) -> anyhow::Result<UploadPage> {
-        let (key, id) = from.map(|marker| (marker.key, marker.id)).unwrap_or_default();
+    async fn upload_page(&self, prefix: &str, from: Position) -> anyhow::Result<Page<ListedUpload>> {
+        let Position::Upload { key, id } = from else { bail!("not a position in a listing of uploads") };
         let output = self
             .client()
             .list_multipart_uploads()
@@ -109,15 +149,76 @@ impl Store {
             .map_err(|error| StoreError::new("ListMultipartUploads", &error))
             .with_context(|| format!("failed to list the multipart uploads under `{prefix}`"))?;
         let next = (output.is_truncated == Some(true))
-            .then_some(UploadMarker { key: output.next_key_marker, id: output.next_upload_id_marker });
+            .then_some(Position::Upload { key: output.next_key_marker, id: output.next_upload_id_marker });
         let uploads = output.uploads.unwrap_or_default().into_iter().filter_map(|upload| {
             let begun_at = upload.initiated.and_then(|at| utc(&at));
             Some(ListedUpload { key: upload.key?, id: upload.upload_id?, begun_at })
         });
-        Ok(UploadPage { uploads: uploads.collect(), next })
+        Ok(Page { items: uploads.collect(), next })
     }
 }
 
+/// Walks from page to page. A store that answers with a page it has given before would keep a sweep for ever: that is an
+/// error.
+fn pages<T, F>(
+    first: Position,
+    mut page: impl FnMut(Position) -> F,
+) -> impl Stream<Item = anyhow::Result<Vec<T>>>
+where
+    F: Future<Output = anyhow::Result<Page<T>>>,
+{
+    stream::try_unfold((Some(first), 0_u32), move |(position, walked)| {
+        let asked = position.map(|position| (page(position.clone()), position));
+        async move {
+            let Some((page, position)) = asked else { return Ok(None) };
+            let page = page.await?;
+            if page.next.as_ref() == Some(&position) || walked >= LONGEST_LISTING {
+                bail!(StoreError {
+                    operation: "List",
+                    code: "endless_listing".to_owned(),
+                    status: Some(200)
+                });
+            }
+            Ok(Some((page.items, (page.next, walked + 1))))
+        }
+    })
+}
+
+/// Pages after which a listing counts as endless: a hundred million objects.
+const LONGEST_LISTING: u32 = 100_000;
+
 fn utc(at: &aws_sdk_s3::primitives::DateTime) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(at.secs(), at.subsec_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt as _;
+
+    use super::*;
+    use crate::failure::judge;
+
+    fn walk(last: u32, repeats: bool) -> impl Stream<Item = anyhow::Result<Vec<u32>>> {
+        let token = |n: u32| Position::Object(Some(n.to_string()));
+        pages(token(0), move |position| async move {
+            let Position::Object(Some(text)) = &position else { bail!("{position:?}") };
+            let n: u32 = text.parse().unwrap();
+            let next = if repeats { Some(token(n)) } else { (n < last).then(|| token(n + 1)) };
+            Ok(Page { items: vec![n], next })
+        })
+    }
+
+    #[tokio::test]
+    async fn a_listing_is_walked_to_its_last_page() {
+        let walked: Vec<_> = walk(3, false).try_collect().await.unwrap();
+        assert_eq!(walked.concat(), [0, 1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_does_not_advance_or_never_ends_is_an_error() {
+        for (last, repeats) in [(0, true), (u32::MAX, false)] {
+            let error = walk(last, repeats).try_for_each(|_| async { Ok(()) }).await.unwrap_err();
+            assert_eq!(judge(&error).code, "store/endless_listing");
+        }
+    }
 }

@@ -7,6 +7,11 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use super::Store;
 use crate::{failure::StoreError, object_key::ObjectKey};
 
+/// Listings and deletions of one key until it is gone: one is enough, unless versioning was suspended on the way.
+const DELETE_ROUNDS: u32 = 4;
+/// The version id of an object that was stored while the bucket kept no versions.
+const UNVERSIONED: &str = "null";
+
 /// What the store says about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -38,53 +43,66 @@ impl Store {
         }
     }
 
-    /// Deletes an object, with all its versions where the bucket keeps versions; one that is not there is
-    /// no error.
+    /// Deletes an object with all its versions, and makes sure that it is gone; one that is not there is no error.
+    ///
+    /// In a bucket that keeps versions, a plain delete only hides the archive behind a marker. So each version is
+    /// deleted by its id, and no marker is left.
+    ///
+    /// # Errors
+    /// When the store does not answer, refuses, or still has the object afterwards.
     pub async fn delete(&self, key: &ObjectKey) -> anyhow::Result<()> {
-        let answer = self.client().delete_object().bucket(self.bucket()).key(key.as_str()).send().await;
-        match answer {
-            // In a bucket with versions a plain delete only hides the archive behind a marker.
-            Ok(output) if output.version_id().is_some() || output.delete_marker() == Some(true) => {
-                self.delete_versions(key).await
+        let context = || format!("failed to delete `{key}`");
+        for round in 0..DELETE_ROUNDS {
+            match self.versions(key).await? {
+                // A store without versions: the object itself, by name.
+                None => {
+                    self.delete_version(key, None).await.with_context(context)?;
+                    if self.head(key).await?.is_none() {
+                        return Ok(());
+                    }
+                }
+                Some(versions) if versions.is_empty() => return Ok(()),
+                Some(versions) => {
+                    for version in versions {
+                        // `null` is the object itself in a bucket that never kept versions, and most stores take a plain
+                        // deletion only. One that kept them once leaves a marker then, which goes by its id.
+                        let version = Some(version).filter(|id| round > 0 || id != UNVERSIONED);
+                        self.delete_version(key, version).await.with_context(context)?;
+                    }
+                }
             }
-            Ok(_) => Ok(()),
-            Err(error) => match StoreError::new("DeleteObject", &error) {
-                error if error.code == "NoSuchKey" => Ok(()),
-                error => Err(error).with_context(|| format!("failed to delete `{key}`")),
-            },
         }
+        Err(StoreError { operation: "DeleteObject", code: "still_there".to_owned(), status: None })
+            .with_context(context)
     }
 
-    async fn delete_versions(&self, key: &ObjectKey) -> anyhow::Result<()> {
-        // The listing begins anew after each page, since a page that was deleted needs no marker.
-        loop {
-            let page = self
-                .client()
-                .list_object_versions()
-                .bucket(self.bucket())
-                .prefix(key.as_str())
-                .send()
-                .await
-                .map_err(|error| StoreError::new("ListObjectVersions", &error))
-                .with_context(|| format!("failed to list the versions of `{key}`"))?;
-            let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
-            let markers = page.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
-            let mut deleted = false;
-            for (_, version) in versions.chain(markers).filter(|(name, _)| *name == Some(key.as_str())) {
-                self.client()
-                    .delete_object()
-                    .bucket(self.bucket())
-                    .key(key.as_str())
-                    .set_version_id(version.map(str::to_owned))
-                    .send()
-                    .await
-                    .map_err(|error| StoreError::new("DeleteObject", &error))
-                    .with_context(|| format!("failed to delete a version of `{key}`"))?;
-                deleted = true;
-            }
-            if !deleted || page.is_truncated() != Some(true) {
-                return Ok(());
-            }
+    /// Lists the ids of the versions and markers of one key; none when the store knows no versions.
+    async fn versions(&self, key: &ObjectKey) -> anyhow::Result<Option<Vec<String>>> {
+        let listed =
+            self.client().list_object_versions().bucket(self.bucket()).prefix(key.as_str()).send().await;
+        let page = match listed {
+            Ok(page) => page,
+            Err(error) => match StoreError::new("ListObjectVersions", &error) {
+                error if error.is_not_implemented() => return Ok(None),
+                error => {
+                    return Err(error).with_context(|| format!("failed to list the versions of `{key}`"));
+                }
+            },
+        };
+        let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
+        let markers = page.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
+        let ours = versions.chain(markers).filter(|(name, _)| *name == Some(key.as_str()));
+        Ok(Some(ours.map(|(_, id)| id.unwrap_or(UNVERSIONED).to_owned()).collect()))
+    }
+
+    async fn delete_version(&self, key: &ObjectKey, version: Option<String>) -> Result<(), StoreError> {
+        let delete = self.client().delete_object().bucket(self.bucket()).key(key.as_str());
+        match delete.set_version_id(version).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match StoreError::new("DeleteObject", &error) {
+                error if matches!(error.code.as_str(), "NoSuchKey" | "NoSuchVersion") => Ok(()),
+                error => Err(error),
+            },
         }
     }
 }

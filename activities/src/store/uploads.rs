@@ -1,6 +1,7 @@
 //! Aborts multipart uploads, whose parts would otherwise stay in the store, unseen and paid for.
 
 use anyhow::{Context as _, ensure};
+use futures::TryStreamExt as _;
 
 use super::Store;
 use crate::{failure::StoreError, object_key::ObjectKey};
@@ -8,18 +9,14 @@ use crate::{failure::StoreError, object_key::ObjectKey};
 impl Store {
     /// Aborts every unfinished multipart upload to this key.
     pub async fn abort_uploads(&self, key: &ObjectKey) -> anyhow::Result<()> {
-        let mut from = None;
-        loop {
-            let page = self.list_uploads(key.as_str(), from).await?;
+        let mut pages = std::pin::pin!(self.uploads(key.as_str()));
+        while let Some(page) = pages.try_next().await? {
             // A prefix is not a key: what merely begins like it stays.
-            for upload in page.uploads.iter().filter(|upload| upload.key == key.as_str()) {
+            for upload in page.iter().filter(|upload| upload.key == key.as_str()) {
                 self.abort_upload(&upload.key, &upload.id).await?;
             }
-            match page.next {
-                Some(next) => from = Some(next),
-                None => return Ok(()),
-            }
         }
+        Ok(())
     }
 
     /// Begins a multipart upload to this key, finds it in the store's list, aborts it, and finds it gone.
@@ -41,8 +38,13 @@ impl Store {
     }
 
     async fn is_begun(&self, key: &ObjectKey, id: &str) -> anyhow::Result<bool> {
-        let page = self.list_uploads(key.as_str(), None).await?;
-        Ok(page.uploads.iter().any(|upload| upload.key == key.as_str() && upload.id == id))
+        let mut pages = std::pin::pin!(self.uploads(key.as_str()));
+        while let Some(page) = pages.try_next().await? {
+            if page.iter().any(|upload| upload.key == key.as_str() && upload.id == id) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Aborts one multipart upload; one that is gone already is no error.

@@ -38,13 +38,32 @@ impl Source {
     pub(super) async fn read(&self, offset: u64, length: u64) -> anyhow::Result<Bytes> {
         let file = Arc::clone(&self.file);
         let length = usize::try_from(length).context("a part is larger than the address space")?;
-        blocking::run("read the spooled archive", move || {
-            // Pages of its own, which the system gets back at once. The allocator would keep what was freed, in each of
-            // its arenas: after 14,000 archives of 0.6 MB on average a process held 300 MiB.
-            let mut buffer = MmapMut::map_anon(length).context("failed to get memory for a part")?;
-            file.read_exact_at(&mut buffer, offset)?;
-            Ok(Bytes::from_owner(buffer))
-        })
-        .await
+        blocking::run("read the spooled archive", move || read_at(&file, offset, length)).await
+    }
+}
+
+/// Reads into pages of their own, which the system gets back at once.
+///
+/// The allocator would keep what was freed, in each of its arenas: after 14,000 archives of 0.6 MB on average a process
+/// held 300 MiB.
+fn read_at(file: &File, offset: u64, length: usize) -> anyhow::Result<Bytes> {
+    let mut buffer = MmapMut::map_anon(length).context("failed to get memory for a part")?;
+    file.read_exact_at(&mut buffer, offset)?;
+    Ok(Bytes::from_owner(buffer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_read_whole_and_takes_nothing_of_its_size_from_the_allocator() {
+        let text = vec![7; 8 << 20];
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &text).unwrap();
+        let mut part = Bytes::new();
+        let taken = allocation_counter::measure(|| part = read_at(&file, 1, text.len() - 1).unwrap());
+        assert!(part == text[1..]);
+        assert!(taken.bytes_total < 1 << 10, "{taken:?}");
     }
 }

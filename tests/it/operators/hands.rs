@@ -8,7 +8,7 @@ use export_tests::{
     proxy::{Mode, Proxy},
     random::pick,
     supervisor::{Process, protocol::Signal},
-    worker,
+    wait, worker,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -79,7 +79,7 @@ impl Hands {
 
     /// Does one step. What cannot be done as things stand is refused with an error, which is an answer too.
     pub(super) async fn perform(&mut self, step: &Step) -> anyhow::Result<()> {
-        match tokio::time::timeout(SOON, self.attempt(step)).await {
+        match wait::within("a step of an operator", SOON, self.attempt(step)).await {
             Ok(answer) => answer,
             Err(_) => {
                 self.wrong.push(format!("{} did not end", step.operation));
@@ -266,12 +266,13 @@ impl Hands {
     }
 
     async fn order(&self, line: &[&str]) -> anyhow::Result<()> {
-        let answer = tokio::time::timeout(PATIENCE, worker::command(&self.nights.environment, line)).await;
+        let answer =
+            wait::within("a command", PATIENCE, worker::command(&self.nights.environment, line)).await;
         answer.context("no answer")?.map(drop)
     }
 
     async fn temporal(&self, line: &[&str]) -> anyhow::Result<()> {
-        let answer = tokio::time::timeout(PATIENCE, self.nights.try_temporal(line)).await;
+        let answer = wait::within("a command of Temporal", PATIENCE, self.nights.try_temporal(line)).await;
         answer.context("no answer")?.map(drop)
     }
 

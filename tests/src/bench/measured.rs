@@ -18,7 +18,7 @@ use export_activities::{
     collect::{self, Account},
     exports::ExportSteps,
     fulfil::{self, Attempt},
-    installation,
+    installation::{self, MarkWatch},
     lease::Heartbeat,
     metrics::Metrics,
     pipeline,
@@ -173,9 +173,8 @@ async fn trips(warm: usize) -> anyhow::Result<Did> {
     Ok(Did { round_trips: Some(round_trips), ..did })
 }
 
-/// Lists what is to be served, from a bucket that is marked as a worker marks it when it starts.
+/// Lists what is to be served.
 async fn pending(steps: &ExportSteps) -> anyhow::Result<Vec<Uuid>> {
-    installation::standing(&steps.store, steps.installation).await?;
     let pending = "select id from public.data_export_requests where status = 'pending' order by id";
     sqlx::query_scalar(pending).fetch_all(&steps.state).await.context("failed to list the requests")
 }
@@ -267,10 +266,7 @@ impl Did {
 async fn steps(config: &Config) -> anyhow::Result<ExportSteps> {
     let state = connect::state(config)?;
     let store = connect::store(config).await?;
-    let installation: Uuid = sqlx::query_scalar("select id from public.data_export_installation")
-        .fetch_one(&state)
-        .await
-        .context("failed to read the installation's id")?;
+    let installation = MarkWatch::new(installation::open_bucket(&state, &store).await?);
     Ok(ExportSteps {
         source: connect::source(config)?,
         replica: None,
@@ -294,6 +290,7 @@ fn claim(user_id: Uuid) -> Claim {
         pseudonym_salt: b"bench".to_vec(),
         attempts: 0,
         lost: 0,
+        location: None,
         granted: (chrono::DateTime::UNIX_EPOCH, Instant::now()),
     }
 }

@@ -1,12 +1,10 @@
 //! Which rows an archive holds: a peer whose rows are not ours has not done the same work.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, fs::File, io::BufReader, path::Path};
+use std::{collections::BTreeMap, fmt, fs::File, io::BufReader, path::Path};
 
 use anyhow::{Context as _, ensure};
-use serde::{
-    Deserialize,
-    de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use zip::ZipArchive;
 
@@ -131,8 +129,8 @@ impl<'de> Visitor<'de> for Row<'_> {
         self.0.begin_row(first.as_bytes());
         self.0.cell(0, &first_name, is_filled(first.as_bytes()));
         let mut index = 1;
-        while let Some((name, Filled(is_filled))) = row.next_entry::<Cow<'de, str>, Filled>()? {
-            self.0.cell(index, &name, is_filled);
+        while let Some((name, value)) = row.next_entry::<String, Box<RawValue>>()? {
+            self.0.cell(index, &name, is_filled(value.get().trim_matches('"').as_bytes()));
             index += 1;
         }
         Ok(())
@@ -142,55 +140,4 @@ impl<'de> Visitor<'de> for Row<'_> {
 /// Tells whether a text stands for anything: JSON's null is NULL to some and a text to others.
 fn is_filled(text: &[u8]) -> bool {
     !matches!(text, b"" | b"null")
-}
-
-/// Whether a JSON value is filled.
-struct Filled(bool);
-
-impl<'de> Deserialize<'de> for Filled {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self(false))
-    }
-}
-
-impl<'de> Visitor<'de> for Filled {
-    type Value = Self;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(Self(false))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self, E> {
-        Ok(Self(is_filled(text.as_bytes())))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(Self(true))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(Self(true))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(Self(true))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(Self(true))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Self, A::Error> {
-        while values.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Self(true))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<Self, A::Error> {
-        while values.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Self(true))
-    }
 }

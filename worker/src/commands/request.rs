@@ -5,11 +5,9 @@ use std::io::{self, Write};
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use export_activities::{
+    expire::delete_archive,
     operate::{self, Listed, Retried, RevokeReason, Revoked, Shown},
-    pulse::Pulse,
-    request::Trace,
 };
-use export_workflows::contract::ExpireInput;
 use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -161,7 +159,7 @@ pub(super) async fn fulfil(config: &Config, output: Output, id: Uuid, wait: bool
     super::night::answer(&client, output, run, wait).await
 }
 
-/// Takes a request back and deletes its archive at once.
+/// Takes a request back and deletes its archive at once. It is done only when the link is dead.
 pub(super) async fn revoke(
     config: &Config,
     output: Output,
@@ -171,37 +169,36 @@ pub(super) async fn revoke(
     let state = connect::state(config)?;
     let (done, sentence) = match operate::revoke(&state, id, reason).await? {
         Revoked::Unknown => return unknown(id).write(output),
-        Revoked::HadFailed(reason) => {
+        Revoked::HadFailed { reason, has_archive: false } => {
             (false, format!("Request {id} had failed before ({reason}); nothing was changed"))
+        }
+        Revoked::HadFailed { reason, has_archive: true } => {
+            let (done, archive) = delete(config, &state, id).await;
+            (done, format!("Request {id} had failed before ({reason}), and {archive}"))
         }
         Revoked::Done { had_archive: false } => {
             (true, format!("Request {id} is revoked; there was no archive"))
         }
-        Revoked::Done { had_archive: true } => (true, delete_archive(config, &state, id).await),
+        Revoked::Done { had_archive: true } => {
+            let (done, archive) = delete(config, &state, id).await;
+            (done, format!("Request {id} is revoked, and {archive}"))
+        }
     };
     Answer { id, retry_of: None, done, sentence }.write(output)
 }
 
-/// The link works until the archive is gone, so nobody waits for the next pass; what fails here, that pass repeats.
-async fn delete_archive(config: &Config, state: &PgPool, id: Uuid) -> String {
-    let pass = async {
-        let store = connect::store(config).await?;
-        let input = ExpireInput::default();
-        let (trace, pulse) = (Trace::default(), Pulse::default());
-        export_activities::expire::expire(state, None, &store, &input, &trace, &pulse).await?;
-        operate::show(state, id).await
-    };
-    match pass.await {
-        Ok(Some(shown)) if shown.object_deleted_at.is_some() => {
-            format!("Request {id} is revoked and its archive is deleted: the link is dead")
-        }
-        Ok(_) => format!(
-            "Request {id} is revoked, but the store did not delete its archive yet: THE LINK STILL WORKS until the \
-             expiry pass, every five minutes, gets it deleted"
-        ),
-        Err(error) => format!(
-            "Request {id} is revoked, but its archive could not be deleted from here ({error:#}): THE LINK STILL WORKS \
-             until the expiry pass, every five minutes, gets it deleted"
+/// Deletes this archive before any other: its link works until then. Returns whether it is gone, and a sentence.
+async fn delete(config: &Config, state: &PgPool, id: Uuid) -> (bool, String) {
+    let deleted = async { delete_archive(state, &connect::store_for_command(config).await?, id).await };
+    match deleted.await {
+        Ok(_) => (true, "its archive is deleted: the link is dead".to_owned()),
+        Err(error) => (
+            false,
+            format!(
+                "its archive could not be deleted from here ({}): THE LINK STILL WORKS until the expiry pass, every five \
+                 minutes, has deleted it",
+                explain::store(&error)
+            ),
         ),
     }
 }
@@ -241,7 +238,7 @@ pub(super) async fn forget(config: &Config, output: Output, user: Uuid) -> Resul
     for id in &open {
         operate::revoke(&state, *id, RevokeReason::UserRequest).await?;
     }
-    let deleted = if open.is_empty() { Ok(()) } else { delete_archives(config, &state).await };
+    let deleted = delete_archives(config, &state, user).await;
     let requests = operate::forget(&state, user).await?;
     let answer = ForgottenAnswer { revoked: open.len(), requests };
     output.write(&answer, |answer, out| {
@@ -260,9 +257,15 @@ pub(super) async fn forget(config: &Config, output: Output, user: Uuid) -> Resul
     Ok(if answer.requests.left == 0 { Verdict::Good } else { Verdict::Bad })
 }
 
-async fn delete_archives(config: &Config, state: &PgPool) -> Result<()> {
-    let store = connect::store(config).await?;
-    let (input, trace, pulse) = (ExpireInput::default(), Trace::default(), Pulse::default());
-    export_activities::expire::expire(state, None, &store, &input, &trace, &pulse).await?;
+/// Deletes the archives of one user, before any other.
+async fn delete_archives(config: &Config, state: &PgPool, user: Uuid) -> Result<()> {
+    let stored = operate::stored_requests(state, user).await?;
+    if stored.is_empty() {
+        return Ok(());
+    }
+    let store = connect::store_for_command(config).await?;
+    for id in stored {
+        delete_archive(state, &store, id).await?;
+    }
     Ok(())
 }

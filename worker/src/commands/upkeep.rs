@@ -16,7 +16,7 @@ use crate::{config::Config, connect, output::Output};
 /// Runs one expiry pass.
 pub(super) async fn expire(config: &Config, output: Output, accounts: bool, force: bool) -> Result<Verdict> {
     let state = connect::state(config)?;
-    let store = connect::store(config).await?;
+    let store = connect::store_for_command(config).await?;
     let asked = if accounts { Some((connect::source(config)?, connect::catalogue(config)?)) } else { None };
     let input = ExpireInput { accounts, force, ..ExpireInput::default() };
     let ended = pass::expire(
@@ -31,13 +31,12 @@ pub(super) async fn expire(config: &Config, output: Output, accounts: bool, forc
     output.write(&ended, |ended, out| {
         writeln!(out, "expired {}, revoked {}, archives deleted {}", ended.expired, ended.revoked, ended.deleted)?;
         if ended.deletions_left > 0 {
-            writeln!(out, "{} archives are still in the store, which did not delete them", ended.deletions_left)?;
+            writeln!(out, "{} archives are still in the store: it did not answer, or refused to delete them", ended.deletions_left)?;
         }
         if ended.too_many_accounts_gone {
             writeln!(
                 out,
-                "More than a tenth of the users seem to be gone: nothing was revoked. Is EXPORT_SOURCE_URL right? \
-                 --force revokes all the same"
+                "Too many users seem to be gone: nothing was revoked. Is EXPORT_SOURCE_URL right? --force revokes anyway"
             )?;
         }
         Ok(())
@@ -49,15 +48,14 @@ pub(super) async fn expire(config: &Config, output: Output, accounts: bool, forc
 /// Runs one sweep.
 pub(super) async fn sweep(config: &Config, output: Output, dry_run: bool, force: bool) -> Result<Verdict> {
     let state = connect::state(config)?;
-    let store = connect::store(config).await?;
+    let store = connect::store_for_command(config).await?;
     let options = SweepOptions { min_age: config.sweep_min_age, dry_run, force };
     let ended = sweeper::sweep(&state, &store, &options, &Pulse::default()).await?;
     output.write(&ended, |ended, out| {
         if ended.refused {
             return writeln!(
                 out,
-                "More than a tenth of the objects seem orphaned: nothing was deleted. Is EXPORT_DATABASE_URL right? \
-                 --force deletes all the same"
+                "Too many objects seem orphaned: nothing was deleted. Is EXPORT_DATABASE_URL right? --force deletes anyway"
             );
         }
         let what = if dry_run { "would be deleted" } else { "deleted" };

@@ -107,6 +107,12 @@ pub static PUBLIC_ENDPOINT: Variable = Variable::example(
     "Address under which users reach the store, when it is not EXPORT_S3_ENDPOINT. The host is part of a link's \
      signature: a wrong one makes every link fail.",
 );
+pub static PLATFORM_ROLES: Variable = Variable::new(
+    "EXPORT_PLATFORM_ROLES",
+    "platform",
+    "The roles, separated by commas, that may read links in the view `data_export_requests_effective`, because the platform \
+     shows them. `doctor` fails when any other role can read a link or a salt.",
+);
 pub static SIGNING_ACCESS_KEY_ID: Variable = Variable::example(
     "EXPORT_SIGNING_ACCESS_KEY_ID",
     "AKIAEXAMPLE",
@@ -296,6 +302,7 @@ pub static GROUPS: [Group; 7] = [
             &SOURCE_URL,
             &REPLICA_URL,
             &OWNER_URL,
+            &PLATFORM_ROLES,
             &STATE_CONNECTIONS,
             &SOURCE_CONNECTIONS,
             &STATEMENT_TIMEOUT,

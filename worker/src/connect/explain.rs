@@ -116,6 +116,9 @@ pub fn store(error: &anyhow::Error) -> Explained {
         let (cause, remedy) = sentence.split_once(": ").unwrap_or((sentence, "use a bucket of its own"));
         return Explained::new(cause, remedy);
     }
+    if error.chain().any(|cause| cause.is::<sqlx::Error>()) {
+        return database(error, "EXPORT_DATABASE_URL");
+    }
     let Some(error) = error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()) else {
         return Explained::new(
             format!("the store failed: {error:#}"),
@@ -141,8 +144,8 @@ pub fn store(error: &anyhow::Error) -> Explained {
         }
         ("AccessDenied", _) | (_, Some(403)) => (
             "the credentials lack a right",
-            "allow s3:ListBucket, s3:ListBucketMultipartUploads on the bucket and s3:GetObject, s3:PutObject, \
-             s3:DeleteObject, s3:AbortMultipartUpload on exports/*",
+            "allow s3:ListBucket, s3:ListBucketVersions, s3:ListBucketMultipartUploads on the bucket and s3:GetObject, \
+             s3:PutObject, s3:DeleteObject, s3:DeleteObjectVersion, s3:AbortMultipartUpload on exports/*",
         ),
         ("SlowDown", _) | (_, Some(500..=599)) => {
             ("the store is in trouble", "wait; it comes back by itself")

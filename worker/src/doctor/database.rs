@@ -36,6 +36,7 @@ pub(super) async fn state(
     let Some(pool) = pool else {
         lines.push(Line::skipped("migrations", "the database does not answer"));
         lines.push(Line::skipped("rights of export_state", "the database does not answer"));
+        lines.push(Line::skipped("readers of links", "the database does not answer"));
         return None;
     };
     if let Some(standby) = standby(&pool).await {
@@ -44,11 +45,13 @@ pub(super) async fn state(
     let migrations = migrations(&pool).await;
     let migrated = migrations.is_ok();
     lines.push(migrations);
-    lines.push(if migrated {
-        line("rights of export_state", STATE_URL, state_rights(&pool, catalogue).await)
+    if migrated {
+        lines.push(line("rights of export_state", STATE_URL, state_rights(&pool, catalogue).await));
+        lines.push(line("readers of links", STATE_URL, link_readers(&pool, &config.platform_roles).await));
     } else {
-        Line::skipped("rights of export_state", "migrations are missing")
-    });
+        lines.push(Line::skipped("rights of export_state", "migrations are missing"));
+        lines.push(Line::skipped("readers of links", "migrations are missing"));
+    }
     Some(pool)
 }
 
@@ -181,14 +184,15 @@ async fn migrations(pool: &PgPool) -> Line {
     }
 }
 
-/// What `export_state` must be able to do.
-const STATE_NEEDS: [(&str, &str); 9] = [
+/// What `export_state` must be able to do with tables; inserts and updates are granted by column.
+const STATE_NEEDS: [(&str, &str); 10] = [
     ("public.data_export_requests", "SELECT"),
     ("public.data_export_requests", "INSERT"),
     ("public.data_export_requests", "UPDATE"),
     ("public.data_export_events", "SELECT"),
-    ("public.data_export_events", "INSERT"),
     ("public.data_export_events", "DELETE"),
+    ("public.data_export_brakes", "INSERT"),
+    ("public.data_export_brakes", "DELETE"),
     ("public.data_export_installation", "SELECT"),
     ("public.data_export_requests_effective", "SELECT"),
     ("public.data_export_migrations", "SELECT"),
@@ -199,7 +203,10 @@ async fn state_rights(pool: &PgPool, catalogue: Option<&Catalogue>) -> Result<Li
     let mut missing = Vec::new();
     for (table, right) in STATE_NEEDS {
         let has: bool =
-            sqlx::query_scalar("select pg_catalog.has_table_privilege(current_user, $1::text, $2)")
+            sqlx::query_scalar(
+                "select pg_catalog.has_table_privilege(current_user, $1::text, $2)
+                     or $2 in ('INSERT', 'UPDATE') and pg_catalog.has_any_column_privilege(current_user, $1::text, $2)",
+            )
                 .bind(table)
                 .bind(right)
                 .fetch_one(pool)
@@ -212,6 +219,15 @@ async fn state_rights(pool: &PgPool, catalogue: Option<&Catalogue>) -> Result<Li
         return Ok(Line::failed(CHECK, Explained::new(format!("missing: {}", missing.join(", ")), GRANTS)));
     }
     let mut excess = powers(pool).await?;
+    let may_forge: bool = sqlx::query_scalar(
+        "select pg_catalog.has_table_privilege(current_user, 'public.data_export_events', 'INSERT')
+             or pg_catalog.has_column_privilege(current_user, 'public.data_export_requests', 'status', 'INSERT')",
+    )
+    .fetch_one(pool)
+    .await?;
+    if may_forge {
+        excess.push("it may write the log, or requests that are born ready".to_owned());
+    }
     for entity in catalogue.map(Catalogue::entities).unwrap_or_default() {
         let (schema, name) = split(&entity.relation);
         let reads = sqlx::query(
@@ -224,6 +240,33 @@ async fn state_rights(pool: &PgPool, catalogue: Option<&Catalogue>) -> Result<Li
         }
     }
     Ok(verdict(CHECK, excess, "its tables and nothing else"))
+}
+
+/// Names every role that is not ours and can read a link or a salt. The platform's own roles may read links in the view.
+async fn link_readers(pool: &PgPool, platform: &[String]) -> Result<Line> {
+    const CHECK: &str = "readers of links";
+    let readers: Vec<String> = sqlx::query_scalar(
+        "select r.rolname || ' may read ' || s.relation || '.' || s.secret
+         from pg_catalog.pg_roles r, (values
+             ('public.data_export_requests', 'download_url', false),
+             ('public.data_export_requests', 'pseudonym_salt', false),
+             ('public.data_export_requests_effective', 'download_url', true)) s (relation, secret, is_shown)
+         where not r.rolsuper and r.rolname not like 'pg\\_%' and r.rolname <> current_user
+             and not (s.is_shown and r.rolname = any($1))
+             and not pg_catalog.pg_has_role(r.oid,
+                 (select c.relowner from pg_catalog.pg_class c where c.oid = s.relation::pg_catalog.regclass), 'MEMBER')
+             and pg_catalog.has_column_privilege(r.oid, s.relation, s.secret, 'SELECT')
+         order by 1",
+    )
+    .bind(platform)
+    .fetch_all(pool)
+    .await?;
+    if readers.is_empty() {
+        return Ok(Line::ok(CHECK, "only export_state, the owner and the platform's roles"));
+    }
+    let remedy =
+        "revoke that; if the role is the platform's and reads the view, name it in EXPORT_PLATFORM_ROLES";
+    Ok(Line::failed(CHECK, Explained::new(some_of(&readers), remedy)))
 }
 
 /// What makes every other right pointless to examine.

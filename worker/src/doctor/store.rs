@@ -5,11 +5,10 @@ mod probe;
 
 use chrono::{DateTime, Utc};
 use export_activities::{
-    installation::{self, Standing},
+    installation::{self, Installation, read_installation},
     store::{Store, TemporaryCredentials},
 };
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use super::Line;
 use crate::{
@@ -35,7 +34,7 @@ pub(super) async fn examine(
     adopt: bool,
     lines: &mut Vec<Line>,
 ) -> Option<Clock> {
-    let store = match connect::store(config).await {
+    let store = match connect::store_for_command(config).await {
         Ok(store) => store,
         Err(error) => {
             let explained =
@@ -47,19 +46,16 @@ pub(super) async fn examine(
     let signing = signing(&store).await;
     let may_sign = signing.is_ok();
     lines.push(signing);
-    let id = match state {
-        Some(state) => sqlx::query_scalar::<_, Uuid>("select id from public.data_export_installation")
-            .fetch_one(state)
-            .await
-            .ok(),
+    let installation = match state {
+        Some(state) => read_installation(state).await.ok().map(|installation| (state, installation)),
         None => None,
     };
-    let Some(id) = id else {
+    let Some((state, installation)) = installation else {
         lines.push(Line::skipped("installation", "the database does not tell its id"));
         lines.push(Line::skipped("store", "it is not known whose bucket it is"));
         return None;
     };
-    let owned = own(&store, id, adopt).await;
+    let owned = check_installation(state, &store, &installation, adopt).await;
     let ours = owned.is_ok();
     lines.push(owned);
     if !ours || !may_sign {
@@ -86,20 +82,27 @@ async fn signing(store: &Store) -> Line {
     }
 }
 
-async fn own(store: &Store, id: Uuid, adopt: bool) -> Line {
+/// Compares the bucket's mark and its location with the database; writes the mark only to adopt the bucket.
+async fn check_installation(state: &PgPool, store: &Store, installation: &Installation, adopt: bool) -> Line {
     const CHECK: &str = "installation";
-    if adopt && let Err(error) = installation::adopt(store, id).await {
-        return Line::failed(CHECK, explain::store(&error));
-    }
-    match installation::look(store, id).await {
-        Ok(None) => Line::ok(CHECK, format!("{id}; the bucket is empty and `run` will mark it")),
-        Ok(Some(Standing::Ours | Standing::Written)) => {
-            Line::ok(CHECK, format!("{id}, as the bucket's mark says"))
+    let (id, location) = (installation.id, store.location());
+    let checked = async {
+        if !adopt && !installation.has_archives && installation::look(store, id).await?.is_none() {
+            installation::require_location(installation.location.as_deref(), store)?;
+            return Ok(false);
         }
-        Ok(Some(standing)) => match standing.require_ours(store) {
-            Ok(()) => Line::ok(CHECK, id.to_string()),
-            Err(failure) => Line::failed(CHECK, explain::store(&failure.into())),
-        },
+        if adopt {
+            installation::require_location(installation.location.as_deref(), store)?;
+            installation::adopt(store, id).await?;
+        }
+        installation::check_bucket(state, store).await?;
+        anyhow::Ok(true)
+    };
+    match checked.await {
+        Ok(true) => {
+            Line::ok(CHECK, format!("{id} in `{location}`, as the bucket's mark and the database say"))
+        }
+        Ok(false) => Line::ok(CHECK, format!("{id}; `{location}` is empty and `run` will mark it")),
         Err(error) => Line::failed(CHECK, explain::store(&error)),
     }
 }

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Result;
 use export_activities::{
+    brake::{self, Held, Pass},
     catalogue::{Catalogue, FindingKind},
     census::{self, Queue},
     failure::judge,
@@ -42,7 +43,7 @@ pub(crate) struct Readings {
     catalogue: Arc<Catalogue>,
     task_queue: String,
     client: watch::Sender<Option<Client>>,
-    queue: Kept<Queue>,
+    queue: Kept<(Queue, Vec<Held>)>,
     drift: Kept<Drift>,
     temporal: Kept<Temporal>,
 }
@@ -89,8 +90,9 @@ impl Readings {
         );
         let gauges = Gauges(Registry::new());
         gauges.spool(spool)?;
-        if let Some(queue) = queue {
+        if let Some((queue, held)) = queue {
             gauges.queue(&queue)?;
+            gauges.brakes(&held)?;
         }
         if let Some(drift) = drift {
             gauges.drift(drift)?;
@@ -108,11 +110,12 @@ impl Readings {
 }
 
 /// Not over the pool: a scrape must neither wait behind the exports nor leave them a connection in mid-statement.
-async fn read_queue(state: &PgPool) -> Result<Queue> {
+async fn read_queue(state: &PgPool) -> Result<(Queue, Vec<Held>)> {
     let mut connection = connect::glance(state).await?;
     let queue = census::queue(&mut connection).await?;
+    let held = brake::held(&mut connection).await?;
     connection.close().await?;
-    Ok(queue)
+    Ok((queue, held))
 }
 
 async fn read_drift(source: &PgPool, catalogue: &Catalogue) -> Result<Drift> {
@@ -199,7 +202,21 @@ impl Gauges {
             "export_deletions_left",
             "Archives of failed requests that are still in the store",
             queue.deletions_left as f64,
+        )?;
+        self.set(
+            "export_undeleted_seconds",
+            "For how long the oldest of those should have been deleted; 0 when there is none",
+            queue.undeleted_seconds() as f64,
         )
+    }
+
+    fn brakes(&self, held: &[Held]) -> prometheus::Result<()> {
+        let gauge = self.labelled("export_brake_holds", "1 while a pass waits for a person", "brake")?;
+        for pass in Pass::ALL {
+            let holds = held.iter().any(|held| held.brake == pass.as_str());
+            gauge.with_label_values(&[pass.as_str()]).set(f64::from(holds));
+        }
+        Ok(())
     }
 
     fn drift(&self, drift: Drift) -> prometheus::Result<()> {

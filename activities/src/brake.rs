@@ -1,0 +1,130 @@
+//! One rule for every outcome that cannot be taken back: failing requests, revoking archives, deleting objects.
+//!
+//! A wrong setting hits nearly everything; real life hits a few. The rule is in proportion, so that it protects an
+//! installation of 20 archives as well as one of 20,000, and leaves a platform with three deleted accounts alone.
+
+use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{PgConnection, PgPool};
+
+/// Below this number nothing is held, however large its share: a handful of deleted accounts needs no person.
+const FEW: u64 = 10;
+/// Above this number one in [`ONE_IN`] is enough.
+const SOME: u64 = 20;
+/// The share above which more than [`SOME`] are held: a tenth.
+const ONE_IN: u64 = 10;
+
+/// Returns whether `hit` of `of` are too many to be true: at least ten and half, or more than 20 and a tenth.
+pub fn holds(hit: u64, of: u64) -> bool {
+    (hit >= FEW && hit.saturating_mul(2) >= of) || (hit > SOME && hit.saturating_mul(ONE_IN) > of)
+}
+
+/// Returns the largest number of `of` that is not held.
+pub fn allowed(of: u64) -> u64 {
+    let by_half = (FEW - 1).max(of.div_ceil(2).saturating_sub(1));
+    let by_tenth = SOME.max(of / ONE_IN);
+    by_half.min(by_tenth)
+}
+
+/// A pass that can be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Revoking the archives of accounts that are gone.
+    AccountsGone,
+    /// Deleting orphaned objects.
+    Sweep,
+}
+
+impl Pass {
+    /// Every pass.
+    pub const ALL: [Self; 2] = [Self::AccountsGone, Self::Sweep];
+
+    /// Returns the name under which the database remembers it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccountsGone => "accounts_gone",
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
+/// A pass that waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// Which, as [`Pass::as_str`] names it.
+    pub brake: String,
+    /// When it was held first.
+    pub since: DateTime<Utc>,
+    /// How many it would hit.
+    pub hit: i64,
+    /// Of how many.
+    pub total: i64,
+}
+
+/// Remembers that a pass was held, until [`release`].
+pub async fn hold(state: &PgPool, pass: Pass, hit: u64, total: u64) -> Result<()> {
+    sqlx::query!(
+        "insert into public.data_export_brakes (brake, hit, total) values ($1, $2, $3)
+         on conflict (brake) do update set hit = excluded.hit, total = excluded.total",
+        pass.as_str(),
+        i64::try_from(hit).unwrap_or(i64::MAX),
+        i64::try_from(total).unwrap_or(i64::MAX),
+    )
+    .execute(state)
+    .await
+    .with_context(|| format!("failed to record that the brake `{}` holds", pass.as_str()))?;
+    Ok(())
+}
+
+/// Forgets a held pass, because it has gone through.
+pub async fn release(state: &PgPool, pass: Pass) -> Result<()> {
+    sqlx::query!("delete from public.data_export_brakes where brake = $1", pass.as_str())
+        .execute(state)
+        .await
+        .with_context(|| format!("failed to release the brake `{}`", pass.as_str()))?;
+    Ok(())
+}
+
+/// Lists the passes that wait for a person.
+pub async fn held(state: &mut PgConnection) -> Result<Vec<Held>> {
+    sqlx::query_as!(Held, "select brake, since, hit, total from public.data_export_brakes order by brake")
+        .fetch_all(state)
+        .await
+        .context("failed to list the brakes that hold")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_of_each_bound_hold_in_installations_of_every_size() {
+        for (hit, of, held) in [
+            (3, 3, false),
+            (9, 9, false),
+            (10, 10, true),
+            (5, 12, false),
+            (9, 12, false),
+            (10, 12, true),
+            (14, 30, false),
+            (15, 30, true),
+            (20, 199, false),
+            (21, 209, true),
+            (21, 210, false),
+            (100, 1000, false),
+            (101, 1000, true),
+            (0, 0, false),
+        ] {
+            assert_eq!(holds(hit, of), held, "{hit} of {of}");
+        }
+    }
+
+    #[test]
+    fn the_allowed_number_is_the_last_one_that_is_not_held() {
+        for of in (0..500).chain([1_000, 10_000, 1 << 50]) {
+            let allowed = allowed(of);
+            assert!(!holds(allowed, of) && holds(allowed + 1, of), "{allowed} of {of}");
+        }
+    }
+}

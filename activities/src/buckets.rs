@@ -1,0 +1,94 @@
+//! Finds the bucket that holds an archive, and makes sure that it is ours before anything in it is deleted.
+//!
+//! Most installations have one bucket. After a move the archives of the days before are still in the former one, and each
+//! row says which. This module never uploads and never marks a bucket.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result};
+use sqlx::PgPool;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::{
+    failure::{Failure, judge},
+    installation::{check_bucket, check_mark},
+    store::Store,
+};
+
+/// The buckets of one installation during one pass.
+pub struct Buckets {
+    id: Uuid,
+    current: Store,
+    /// Former buckets by location; none for one that could not be checked in this pass.
+    former: Mutex<HashMap<String, Option<Store>>>,
+}
+
+impl Buckets {
+    /// Checks the bucket in use.
+    ///
+    /// # Errors
+    /// [`Failure::Installation`] when it is not the one of this installation; other errors when the database or the store
+    /// does not answer.
+    pub async fn open(state: &PgPool, store: &Store) -> Result<Self> {
+        let installation = check_bucket(state, store).await?;
+        Ok(Self { id: installation.id, current: store.clone(), former: Mutex::default() })
+    }
+
+    /// Returns the store for an archive, by the location on its row; none means the bucket in use. A former bucket is
+    /// checked once in a pass.
+    pub async fn store(&self, location: Option<&str>) -> Result<Store> {
+        let location = match location {
+            Some(location) if !self.is_current(Some(location)) => location,
+            _ => return Ok(self.current.clone()),
+        };
+        let mut former = self.former.lock().await;
+        if let Some(store) = former.get(location) {
+            return store.clone().ok_or_else(|| unchecked(location));
+        }
+        let checked = self.check(location).await;
+        former.insert(location.to_owned(), checked.as_ref().ok().cloned());
+        checked
+    }
+
+    /// Returns whether the location on a row is the bucket in use.
+    pub fn is_current(&self, location: Option<&str>) -> bool {
+        location.is_none_or(|location| location == self.current.location())
+    }
+
+    async fn check(&self, location: &str) -> Result<Store> {
+        let store = self.current.at(location)?;
+        check_mark(&store, self.id)
+            .await
+            .with_context(|| format!("failed to check the bucket `{location}`"))?;
+        Ok(store)
+    }
+
+    /// Returns the bucket in use and the former ones that still hold archives. One that cannot be checked is left out
+    /// with a warning.
+    pub async fn all(&self, state: &PgPool) -> Result<Vec<Store>> {
+        let former = sqlx::query_scalar!(
+            r#"select distinct object_location as "location!" from public.data_export_requests
+               where object_key is not null and object_deleted_at is null and object_location <> $1"#,
+            self.current.location(),
+        )
+        .fetch_all(state)
+        .await
+        .context("failed to list the buckets that hold archives")?;
+        let mut stores = vec![self.current.clone()];
+        for location in former {
+            match self.store(Some(&location)).await {
+                Ok(store) => stores.push(store),
+                Err(error) => tracing::warn!(
+                    error.chain = %judge(&error),
+                    "The former bucket `{location}` was left out of this pass: it could not be checked"
+                ),
+            }
+        }
+        Ok(stores)
+    }
+}
+
+fn unchecked(location: &str) -> anyhow::Error {
+    Failure::Installation(format!("the bucket `{location}` could not be checked in this pass")).into()
+}
