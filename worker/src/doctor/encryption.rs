@@ -60,10 +60,8 @@ fn plain_database(variable: &str, url: &SecretString) -> Option<String> {
 }
 
 fn is_plain_address(address: &str) -> bool {
-    Url::parse(address).is_ok_and(|url| {
-        url.scheme() == "http"
-            && !url.host_str().is_some_and(|host| is_this_machine(host))
-    })
+    Url::parse(address)
+        .is_ok_and(|url| url.scheme() == "http" && !url.host_str().is_some_and(|host| is_this_machine(host)))
 }
 
 fn is_this_machine(host: &str) -> bool {
