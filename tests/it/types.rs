@@ -120,7 +120,7 @@ async fn zoo(database: &Database) -> Catalogue {
         run(format!("insert into public.zoo values ('{USER}', {row}, {values})")).await;
     }
     let source = database.source();
-    let text = init(&mut *source.acquire().await.unwrap(), &["public.zoo".to_owned()]).await.unwrap();
+    let text = init(&mut source.acquire().await.unwrap(), &["public.zoo".to_owned()]).await.unwrap();
     let text = text
         .replace("use = \"UNDECIDED\"", "use = \"export\"")
         .replace("keys     = \"UNDECIDED\"", "keys     = \"account\"")
