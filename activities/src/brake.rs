@@ -20,6 +20,13 @@ pub fn holds(hit: u64, of: u64) -> bool {
     (hit >= FEW && hit.saturating_mul(2) >= of) || (hit > SOME && hit.saturating_mul(ONE_IN) > of)
 }
 
+/// Returns how many must have ended at least for `hit` of them not to be held; `None` when any number will do.
+pub fn least_that_releases(hit: u64) -> Option<u64> {
+    let by_half = if hit >= FEW { hit.saturating_mul(2).saturating_add(1) } else { 0 };
+    let by_tenth = if hit > SOME { hit.saturating_mul(ONE_IN) } else { 0 };
+    Some(by_half.max(by_tenth)).filter(|least| *least > 0)
+}
+
 /// Returns the largest number of `of` that is not held.
 pub fn allowed(of: u64) -> u64 {
     let by_half = (FEW - 1).max(of.div_ceil(2).saturating_sub(1));
@@ -117,6 +124,16 @@ mod tests {
             (0, 0, false),
         ] {
             assert_eq!(holds(hit, of), held, "{hit} of {of}");
+        }
+    }
+
+    #[test]
+    fn the_least_that_releases_is_the_first_one_that_is_not_held() {
+        for hit in (0..500).chain([1_000, 100_000]) {
+            match least_that_releases(hit) {
+                None => assert!(!holds(hit, hit), "{hit}"),
+                Some(least) => assert!(!holds(hit, least) && holds(hit, least - 1), "{hit} of {least}"),
+            }
         }
     }
 

@@ -135,6 +135,8 @@ pub struct EntityPlan {
     pub relation: String,
     /// The generated statement; its parameters are the keys and their computed columns, as texts.
     pub statement: SqlStr,
+    /// Casts the same parameters and reads nothing.
+    pub(crate) cast: SqlStr,
     /// The columns it gives.
     pub columns: Vec<Column>,
     /// Indexes in `columns` of those that name a row.

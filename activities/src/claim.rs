@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
@@ -19,6 +19,8 @@ pub struct Owner {
     pub name: String,
     /// Temporal's attempt number, from 1.
     pub attempt: i32,
+    /// Earlier attempts that did not end by themselves: their worker was killed.
+    pub killed: Vec<i32>,
 }
 
 impl Owner {
@@ -27,6 +29,7 @@ impl Owner {
         Self {
             name: format!("{workflow_id} {run_id} {activity_id}"),
             attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
+            killed: Vec::new(),
         }
     }
 }
@@ -71,15 +74,23 @@ pub enum Claimed {
     Held(Duration),
 }
 
-/// Asks for a request; one statement decides.
+/// Asks for a request under a new `token`; one statement decides.
 ///
 /// Granted if the row is `pending` and nobody holds it, or the lease has run out, or the same activity holds it with an
-/// older attempt, which Temporal has given up.
-pub async fn claim(state: &PgPool, request_id: Uuid, owner: &Owner, lease: Duration) -> Result<Claimed> {
-    let token = Uuid::new_v4();
+/// older attempt, which Temporal has given up. A claim that is replaced is a lost worker's, unless it is of an attempt
+/// that is known to have ended by itself: then the database was away when it was to be released.
+pub async fn claim(
+    state: &PgPool,
+    request_id: Uuid,
+    token: Uuid,
+    owner: &Owner,
+    lease: Duration,
+) -> Result<Claimed> {
     let granted = sqlx::query!(
         r#"update public.data_export_requests
-           set claims = claims + 1, lost = lost + (claim_token is not null)::int,
+           set claims = claims + 1, held_back = null,
+               lost = lost + (claim_token is not null
+                              and not (claim_owner = $3 and claim_try <> all ($6::int[])))::int,
                claim_token = $2, claim_owner = $3, claim_try = $4, lease_until = clock_timestamp() + $5
            where id = $1 and status = 'pending'
                and (claim_token is null or lease_until <= clock_timestamp()
@@ -92,6 +103,7 @@ pub async fn claim(state: &PgPool, request_id: Uuid, owner: &Owner, lease: Durat
         owner.name,
         owner.attempt,
         interval(lease),
+        &owner.killed,
     )
     .fetch_optional(state)
     .await
@@ -139,26 +151,43 @@ pub async fn renew(state: &PgPool, request_id: Uuid, token: Uuid, lease: Duratio
     Ok(renewed.rows_affected() == 1)
 }
 
+/// What a failed attempt leaves on the row of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Nothing but the reason: the failure was not the request's.
+    Nothing,
+    /// One of `attempts`: a failure of our own code.
+    Attempt,
+    /// The same, and the request rests until the next night.
+    AttemptAndRest,
+    /// The night in which a fault of the system lasted too long.
+    Deferral(NaiveDate),
+}
+
 /// Gives the request back with the reason. Returns false when it was no longer this attempt's.
 ///
-/// `counted` adds one to `attempts`: only for a failure of our own code. After `true` no commit can name the key
-/// of this attempt any more, so its object may be deleted.
+/// After `true` no commit can name the key of this attempt any more, so its object may be deleted.
 pub async fn release(
     state: &PgPool,
     request_id: Uuid,
     token: Uuid,
     last_error: &str,
-    counted: bool,
+    count: Count,
 ) -> Result<bool> {
     let released = sqlx::query!(
         "update public.data_export_requests
          set claim_token = null, claim_owner = null, claim_try = null, lease_until = null,
-             last_error = $3, attempts = attempts + $4
+             last_error = $3, attempts = attempts + $4,
+             given_up_at = case when $5 then clock_timestamp() else given_up_at end,
+             deferred_nights = deferred_nights + ($6::date is not null and deferred_night is distinct from $6)::int,
+             deferred_night = coalesce($6, deferred_night)
          where id = $1 and claim_token = $2 and status = 'pending'",
         request_id,
         token,
         last_error,
-        i32::from(counted),
+        i32::from(matches!(count, Count::Attempt | Count::AttemptAndRest)),
+        count == Count::AttemptAndRest,
+        if let Count::Deferral(night) = count { Some(night) } else { None },
     )
     .execute(state)
     .await

@@ -5,7 +5,6 @@
 //! whose rows is the catalogue's business, what becomes of a row the caller's.
 
 use std::{
-    borrow::Cow,
     collections::HashSet,
     future::Future,
     time::{Duration, Instant},
@@ -26,7 +25,10 @@ use crate::{
         Catalogue, Plan,
         sql::{Part, statement},
     },
-    failure::{Failure, Reading},
+    failure::{
+        Failure, Reading,
+        sqlstate::{self, Asked, Fault},
+    },
     pulse::Pulse,
 };
 
@@ -132,6 +134,33 @@ impl Snapshot {
         })
     }
 
+    /// Finds out whether an error that was met while an entity was read is the fault of the account's values, as it
+    /// seems, or of the keys, whose cast every account would fail at. The snapshot is of no further use.
+    pub async fn blame(mut self, entity: usize, error: anyhow::Error, pulse: &Pulse) -> anyhow::Error {
+        let undeliverable = matches!(error.downcast_ref(), Some(Failure::UndeliverableValue { .. }));
+        let plan = self.plan.entities.get(entity);
+        let set = plan.and_then(|plan| self.keys.get(plan.keys));
+        let (true, Some(plan), Some(set), Ok(connection)) = (undeliverable, plan, set, self.connection.get())
+        else {
+            return error;
+        };
+        let cast = async {
+            sqlx::raw_sql("rollback").execute(&mut *connection).await?;
+            let mut query = sqlx::query(plan.cast.clone()).bind(&set.keys);
+            for computed in plan.computed.iter().filter_map(|computed| set.computed.get(*computed)) {
+                query = query.bind(computed);
+            }
+            query.execute(connection).await
+        };
+        let Ok(Err(cast)) = while_alive(cast, pulse).await else { return error };
+        let sqlstate = sqlstate::of(&cast);
+        if sqlstate::fault(Asked::Cast, &sqlstate) != Fault::Catalogue {
+            return error;
+        }
+        let what = format!("the keys of entity `{}` do not fit its column, SQLSTATE {sqlstate}", plan.name);
+        Failure::CatalogueDrift(vec![what]).into()
+    }
+
     /// Ends the transaction and gives the connection back for the next export.
     pub async fn close(mut self) -> anyhow::Result<()> {
         if self.reading {
@@ -169,7 +198,7 @@ impl Rows<'_> {
                 () = &mut self.cancelled => return Err(Failure::Interrupted.into()),
             }
         };
-        let row = row.transpose().map_err(|error| blame_value(self.relation, error));
+        let row = row.transpose().map_err(|error| blame_rows(self.relation, self.count, error));
         match row.with_context(|| Reading(format!("`{}`", self.relation)))? {
             Some(row) => {
                 self.count += 1;
@@ -259,28 +288,33 @@ async fn read_keys(
     Ok(sets)
 }
 
-/// A keys query that no longer fits the database is no fault of the account whose turn it is, nor will it mend itself.
+/// A keys query that no longer fits the database is no fault of the account whose turn it is, nor does it heal by itself.
 fn blame_keys_query(error: sqlx::Error) -> anyhow::Error {
-    const INSUFFICIENT_PRIVILEGE: &str = "42501";
-    let sqlstate = sqlstate(&error);
-    if sqlstate.starts_with("22") || (sqlstate.starts_with("42") && sqlstate != INSUFFICIENT_PRIVILEGE) {
-        return Failure::CatalogueDrift(vec![format!("a keys query failed with SQLSTATE {sqlstate}")]).into();
+    let sqlstate = sqlstate::of(&error);
+    match sqlstate::fault(Asked::Keys, &sqlstate) {
+        Fault::Value => {
+            let what = "the keys of the account".to_owned();
+            Failure::UndeliverableValue { what, sqlstate }.into()
+        }
+        Fault::Catalogue => {
+            Failure::CatalogueDrift(vec![format!("a keys query failed with SQLSTATE {sqlstate}")]).into()
+        }
+        Fault::System => error.into(),
     }
-    error.into()
 }
 
-/// An error of class 22 in the midst of rows is about a value that is there: another attempt would meet it again.
-fn blame_value(relation: &str, error: sqlx::Error) -> anyhow::Error {
-    let sqlstate = sqlstate(&error);
-    if sqlstate.starts_with("22") {
-        let (relation, sqlstate) = (relation.to_owned(), sqlstate.into_owned());
-        return Failure::UndeliverableValue { relation, sqlstate }.into();
+/// An error in the midst of rows may be about a value that is there: another attempt would meet it again.
+///
+/// Which value, PostgreSQL does not say; all rows before it have arrived.
+fn blame_rows(relation: &str, rows: u64, error: sqlx::Error) -> anyhow::Error {
+    let sqlstate = sqlstate::of(&error);
+    match sqlstate::fault(Asked::Rows, &sqlstate) {
+        Fault::Value => {
+            let what = format!("`{relation}` after {rows} rows");
+            Failure::UndeliverableValue { what, sqlstate }.into()
+        }
+        Fault::Catalogue | Fault::System => error.into(),
     }
-    error.into()
-}
-
-fn sqlstate(error: &sqlx::Error) -> Cow<'_, str> {
-    error.as_database_error().and_then(|error| error.code()).unwrap_or_default()
 }
 
 /// Waits for a query, says that it runs, and stops when the attempt is to stop.

@@ -2,16 +2,15 @@
 //!
 //! What the steps need is a field of [`ExportSteps`], built once by the worker.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
+use chrono::Utc;
 use export_workflows::contract::{
     self, ExpireInput, ExpireOutput, FulfilInput, ListPendingInput, Outcome, PendingPage, SweepInput,
     SweepOutput,
 };
 use futures::FutureExt;
+use serde::Serialize;
 use sqlx::PgPool;
 use temporalio_common::{
     ActivityError,
@@ -24,11 +23,14 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
+    alone::Alone,
     catalogue::Catalogue,
     claim::Owner,
     expire,
     failure::{Class, Failure, Verdict, judge},
     fulfil::{self, Attempt, Unfinished, caught},
+    handover::Handover,
+    held_back,
     installation::MarkWatch,
     lease,
     metrics::Metrics,
@@ -55,6 +57,8 @@ pub struct ExportSteps {
     pub store: Store,
     /// The identity of this installation, which the bucket must hold.
     pub installation: MarkWatch,
+    /// Which attempts are in flight in this process.
+    pub alone: Alone,
     /// What is exported.
     pub catalogue: Arc<Catalogue>,
     /// Where archives lie until they are uploaded.
@@ -72,7 +76,7 @@ pub struct Settings {
     pub max_attempts: u32,
     /// Workers lost over one request after which it fails for good.
     pub max_lost: u32,
-    /// How long after it was scheduled an activity that meets a fault of the system is left to the second look.
+    /// How long after its first failed attempt an activity that meets a fault of the system is left to the second round.
     pub defer_after: Duration,
     /// How long nothing may move before an attempt is stopped.
     pub stall_timeout: Duration,
@@ -120,21 +124,21 @@ impl ExportSteps {
         let info = ctx.info().clone();
         let span =
             tracing::info_span!("fulfil", request.id = %input.request_id, run.id = info.workflow_run_id);
-        let attempt = Attempt {
-            owner: Owner::new(
-                info.workflow_id.as_deref().unwrap_or_default(),
-                info.workflow_run_id.as_deref().unwrap_or_default(),
-                &info.activity_id,
-                info.attempt,
-            ),
-            input,
-            run_id: info.workflow_run_id.clone(),
-            scheduled_at: info.scheduled_time.unwrap_or_else(SystemTime::now),
-        };
+        let mut owner = Owner::new(
+            info.workflow_id.as_deref().unwrap_or_default(),
+            info.workflow_run_id.as_deref().unwrap_or_default(),
+            &info.activity_id,
+            info.attempt,
+        );
+        // What a release before this one has left there is a number.
+        let before = ctx.heartbeat_details().deserialize::<Handover>().ok().flatten().unwrap_or_default();
+        let before = before.taken_over(owner.attempt);
+        owner.killed.clone_from(&before.killed);
+        let attempt = Attempt { owner, input, run_id: info.workflow_run_id.clone(), before };
         let (pulse, _watch) = pulse_of(&ctx);
         let heartbeat = |moved| {
-            let ctx = ctx.clone();
-            async move { beat(&ctx, moved).await }.boxed()
+            let (ctx, handover) = (ctx.clone(), Handover { moved, ..attempt.before.clone() });
+            async move { beat(&ctx, handover).await }.boxed()
         };
         // Boxed: the future of a whole export is large, and one is made for each slot.
         let step = Box::pin(fulfil::fulfil(&self, &attempt, &pulse, &heartbeat));
@@ -142,8 +146,13 @@ impl ExportSteps {
         let ended = step.await.unwrap_or_else(|panic| Err(Unfinished::Retry(judge(&panic))));
         let id = attempt.input.request_id;
         span.in_scope(|| told(id, &ended));
-        if let Ok(outcome) = &ended {
-            self.metrics.ended(outcome);
+        match &ended {
+            Ok(outcome) => self.metrics.ended(outcome),
+            // The last heartbeat goes with the failure, whatever the throttle.
+            Err(unfinished) => {
+                let failing = unfinished.is_of_the_system().then(Utc::now);
+                beat(&ctx, attempt.before.ended(attempt.owner.attempt, failing)).await;
+            }
         }
         ended.map_err(|unfinished| match unfinished {
             Unfinished::Held(rest) => ApplicationFailure::builder(anyhow::anyhow!(
@@ -156,7 +165,8 @@ impl ExportSteps {
             .build()
             .into(),
             Unfinished::Interrupted => interrupted(),
-            Unfinished::Retry(verdict) => failure_of(verdict),
+            // Whatever it is: only a night that lists its first page gives up because of drift.
+            Unfinished::Retry(verdict) => failure_of(verdict, Retried::Always),
         })
     }
 
@@ -175,6 +185,9 @@ impl ExportSteps {
         let step = with_heartbeat("The expiry pass", &ctx, &pulse, Box::pin(step));
         let passed = step.instrument(span.clone()).await?;
         self.metrics.expired(&passed);
+        if input.accounts && input.night.is_some() {
+            self.report_held_back().instrument(span.clone()).await;
+        }
         if passed != ExpireOutput::default() {
             let ExpireOutput { expired, revoked, deleted, deletions_left, .. } = passed;
             span.in_scope(|| {
@@ -213,6 +226,28 @@ impl ExportSteps {
     }
 }
 
+impl ExportSteps {
+    /// Calls a person when a night has held requests back, in the pass that follows its last round.
+    async fn report_held_back(&self) {
+        let counted = async { held_back::counts(&mut *self.state.acquire().await?).await };
+        match counted.await {
+            Ok(counts) => {
+                for (reason, count) in counts {
+                    let reason = reason.as_str();
+                    tracing::error!(
+                        failure.reason = reason,
+                        "{count} requests are held back: too many of the night would fail as `{reason}`"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(
+                error.chain = %judge(&error),
+                "The requests that are held back could not be counted"
+            ),
+        }
+    }
+}
+
 /// Stops the watching task when the activity is over.
 struct Watch(tokio::task::JoinHandle<()>);
 
@@ -233,9 +268,9 @@ fn pulse_of(ctx: &ActivityContext) -> (Pulse, Watch) {
     (Pulse::new(token), Watch(watch))
 }
 
-async fn beat(ctx: &ActivityContext, moved: u64) {
-    // A count always serialises, and a heartbeat that is lost is followed by another.
-    if let Err(error) = ctx.record_heartbeat(moved).await {
+async fn beat<T: Serialize + Send + Sync + 'static>(ctx: &ActivityContext, details: T) {
+    // Numbers always serialise, and a heartbeat that is lost is followed by another.
+    if let Err(error) = ctx.record_heartbeat(details).await {
         tracing::warn!(error.chain = %error, "A heartbeat could not be encoded");
     }
 }
@@ -295,12 +330,21 @@ fn failed(what: &str, verdict: Verdict) -> ActivityError {
     if verdict.class != Class::Interrupted {
         tracing::warn!(error.chain = %verdict, "{what} failed; Temporal decides whether it is tried again");
     }
-    failure_of(verdict)
+    failure_of(verdict, Retried::UnlessPermanent)
+}
+
+/// Which failures Temporal tries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retried {
+    /// All of them.
+    Always,
+    /// All but those that stay until a person has changed the catalogue, the database or the input.
+    UnlessPermanent,
 }
 
 /// Makes the one kind of failure that Temporal shows: a closed code as its type, and as its message a sentence that
 /// says what to do.
-fn failure_of(verdict: Verdict) -> ActivityError {
+fn failure_of(verdict: Verdict, retried: Retried) -> ActivityError {
     if verdict.class == Class::Interrupted {
         return interrupted();
     }
@@ -309,7 +353,7 @@ fn failure_of(verdict: Verdict) -> ActivityError {
         Failure::RowSecurity(Vec::new()).code(),
         Failure::UnknownRequests(Vec::new()).code(),
     ];
-    let non_retryable = permanent.contains(&verdict.code.as_str());
+    let non_retryable = retried == Retried::UnlessPermanent && permanent.contains(&verdict.code.as_str());
     ApplicationFailure::builder(anyhow::anyhow!(verdict.sentence()))
         .type_name(verdict.code)
         .non_retryable(non_retryable)

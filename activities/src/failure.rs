@@ -5,9 +5,11 @@
 //! of an SDK is never passed on.
 
 mod sentence;
+pub mod sqlstate;
 
-use std::fmt;
+use std::{error::Error, fmt};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use export_workflows::contract::FailureReason;
 use uuid::Uuid;
@@ -35,21 +37,21 @@ pub enum Failure {
         relation: String,
     },
     /// A value that no encoder can represent.
-    #[error("cannot read the value in column `{column}` of `{relation}`, row with key `{key}`")]
+    #[error("cannot read the value in column `{column}` of `{relation}`, {row}")]
     UnreadableValue {
         /// The relation.
         relation: String,
         /// The column.
         column: String,
-        /// The row: the text of its key columns, which are identifiers.
-        key: String,
+        /// The row: its number, or its key if that is a number or a uuid. No other value may be told.
+        row: String,
     },
     /// A value that PostgreSQL itself cannot deliver; it does not say which.
-    #[error("PostgreSQL cannot deliver a value of `{relation}`, SQLSTATE {sqlstate}")]
+    #[error("PostgreSQL cannot deliver a value of {what}, SQLSTATE {sqlstate}")]
     UndeliverableValue {
-        /// The relation.
-        relation: String,
-        /// The SQLSTATE, of class 22.
+        /// What was read, and after how many rows.
+        what: String,
+        /// The SQLSTATE.
         sqlstate: String,
     },
     /// The database no longer has the columns of the catalogue.
@@ -150,6 +152,16 @@ impl fmt::Display for Reading {
     }
 }
 
+/// The step of an attempt in which a failure was met, as context of an error.
+#[derive(Clone, Copy, Debug)]
+pub struct Doing(pub &'static str);
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed in step {}", self.0)
+    }
+}
+
 /// What may be said about a failure: its class, its closed code, and a detail free of row values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -207,7 +219,25 @@ pub fn judge(whole: &anyhow::Error) -> Verdict {
             return judge_io(error);
         }
     }
-    Verdict { class: Class::Request, code: "unexpected".to_owned(), detail: String::new() }
+    judge_unexpected(whole)
+}
+
+/// A failure that nobody foresaw: its text may hold a value, so only its kind and its step are named.
+fn judge_unexpected(whole: &anyhow::Error) -> Verdict {
+    let is = |known: fn(&(dyn Error + 'static)) -> bool| whole.chain().any(known);
+    let kind = if is(|cause| cause.is::<serde_json::Error>()) {
+        "json"
+    } else if is(|cause| cause.is::<std::num::TryFromIntError>()) {
+        "number"
+    } else {
+        "other"
+    };
+    let step = whole.downcast_ref::<Doing>().map_or("none", |Doing(step)| step);
+    Verdict {
+        class: Class::Request,
+        code: "unexpected".to_owned(),
+        detail: format!("step {step}, kind {kind}"),
+    }
 }
 
 /// Every error of a database is the system's fault, unless the step that met it knows better: collecting does.
@@ -264,7 +294,7 @@ impl StoreError {
         error: &aws_sdk_s3::error::SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
     ) -> Self
     where
-        E: ProvideErrorMetadata,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         use aws_sdk_s3::error::SdkError;
         let status = error.raw_response().map(|response| response.status().as_u16());
@@ -274,6 +304,7 @@ impl StoreError {
                 None => "unknown".to_owned(),
             },
             SdkError::TimeoutError(_) => "timeout".to_owned(),
+            _ if lacks_credentials(error) => "credentials".to_owned(),
             SdkError::DispatchFailure(_) => "dispatch".to_owned(),
             SdkError::ResponseError(_) => "response".to_owned(),
             _ => "construction".to_owned(),
@@ -297,6 +328,18 @@ impl StoreError {
     }
 }
 
+/// Returns whether nothing was sent because there is nobody to sign it: the store itself may be well.
+fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<CredentialsError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::Context;
@@ -315,6 +358,19 @@ mod tests {
         let verdict = judge(&anyhow::anyhow!("the row of alice@example.org was odd"));
         assert_eq!(verdict.class, Class::Request);
         assert!(!verdict.to_string().contains("alice"), "{verdict}");
+    }
+
+    #[test]
+    fn what_nobody_foresaw_names_its_step_and_its_kind() {
+        let odd = || anyhow::anyhow!("the row of alice@example.org was odd");
+        let zip = anyhow::Error::new(zip::result::ZipError::FileNotFound);
+        for (error, said) in [
+            (odd(), "request: unexpected (step none, kind other)"),
+            (odd().context(Doing("archive")), "request: unexpected (step archive, kind other)"),
+            (zip.context("x").context(Doing("upload")), "request: unexpected (step upload, kind zip)"),
+        ] {
+            assert_eq!(judge(&error).to_string(), said);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! The steps that take one export request from `pending` to `ready`, and the passes that expire and sweep.
+pub mod alone;
 pub mod archive;
 pub mod blocking;
 pub mod brake;
@@ -11,6 +12,8 @@ pub mod expire;
 pub mod exports;
 pub mod failure;
 pub mod fulfil;
+pub mod handover;
+pub mod held_back;
 pub mod installation;
 pub mod lease;
 pub mod manifest;

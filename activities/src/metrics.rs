@@ -101,9 +101,10 @@ impl Metrics {
         for outcome in [fulfilled, Outcome::AlreadyDone, Outcome::Superseded, Outcome::GivenUpTonight] {
             self.requests.with_label_values(&labels(&outcome));
         }
-        use FailureReason::{AccountDeleted, AttemptsExhausted, UnreadableValue};
-        for reason in [AccountDeleted, UnreadableValue, AttemptsExhausted] {
-            self.requests.with_label_values(&labels(&Outcome::Failed { reason }));
+        for reason in FailureReason::OF_ATTEMPTS {
+            for outcome in [Outcome::Failed { reason }, Outcome::HeldBack { reason }] {
+                self.requests.with_label_values(&labels(&outcome));
+            }
         }
         for area in ["database", "store"] {
             self.requests.with_label_values(&labels(&Outcome::Deferred { code: area.to_owned() }));
@@ -165,6 +166,7 @@ fn labels(outcome: &Outcome) -> [&str; 2] {
         Outcome::AlreadyDone => ["already_done", ""],
         Outcome::Superseded => ["superseded", ""],
         Outcome::Failed { reason } => ["failed", reason.as_str()],
+        Outcome::HeldBack { reason } => ["held_back", reason.as_str()],
         Outcome::GivenUpTonight => ["given_up_tonight", ""],
         Outcome::Deferred { code } => ["deferred", code.split('/').next().unwrap_or_default()],
     }

@@ -11,8 +11,7 @@ use crate::failure::Failure;
 
 /// Lists one page. The very first page fixes the cutoff (the database's `now()`) and counts what is pending.
 ///
-/// Look 2 leaves out what was given up since the cutoff: a request whose last failure was counted against it and
-/// filled a multiple of five attempts.
+/// Look 2 leaves out what was given up since the cutoff.
 pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<PendingPage> {
     if let Some(only) = &input.only {
         return list_only(state, only).await;
@@ -30,8 +29,7 @@ pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<Pe
         "select id, requested_at from public.data_export_requests
          where status = 'pending' and requested_at <= $1
              and ($2::timestamptz is null or (requested_at, id) > ($2, $3::uuid))
-             and ($4::int < 2 or not (attempts > 0 and attempts % 5 = 0 and updated_at >= $1
-                                      and starts_with(coalesce(last_error, ''), 'request:')))
+             and ($4::int < 2 or given_up_at is null or given_up_at < $1)
          order by requested_at, id
          limit $5",
         cutoff,

@@ -22,8 +22,16 @@ pub async fn write_archive(
     let mut writer = ArchiveWriter::create(contents, &steps.spool, pulse)?;
     for entity in 0..snapshot.plan.entities.len() {
         let mut rows = snapshot.rows(entity, pulse)?;
-        while let Some(row) = rows.next().await? {
-            writer.row(entity, row).await?;
+        let failed = loop {
+            match rows.next().await {
+                Ok(Some(row)) => writer.row(entity, row).await?,
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        drop(rows);
+        if let Some(error) = failed {
+            return Err(snapshot.blame(entity, error, pulse).await);
         }
     }
     snapshot.close().await?;

@@ -13,6 +13,8 @@ use export_workflows::contract::FailureReason;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::held_back;
+
 /// In whose name a row moves; noted in its event.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
@@ -107,9 +109,30 @@ pub async fn mark_ready(
     Ok(moved.rows_affected() == 1)
 }
 
-/// `pending -> failed`, if this attempt still holds the request. Returns whether it did.
+/// How an attempt to fail a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// The row is `failed`.
+    Done,
+    /// Too many of the night would fail for this reason: it is `pending`, and free.
+    HeldBack,
+    /// It was no longer this attempt's.
+    Taken,
+}
+
+/// Whether too many failures hold a request back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brake {
+    /// They do.
+    On,
+    /// A person has looked and accepts the reason.
+    Off,
+}
+
+/// `pending -> failed`, if this attempt still holds the request and not too many of its night fail for this reason.
 ///
 /// `counted` adds one to `attempts`: only for a failure of our own code.
+#[expect(clippy::too_many_arguments, reason = "the row, the reason, and in whose name")]
 pub async fn mark_failed(
     state: &PgPool,
     request_id: Uuid,
@@ -118,7 +141,16 @@ pub async fn mark_failed(
     last_error: &str,
     counted: bool,
     trace: &Trace,
-) -> Result<bool> {
+    brake: Brake,
+) -> Result<Failed> {
+    let mut tx = state.begin().await?;
+    if let (Brake::On, Some(night)) = (brake, trace.night)
+        && held_back::is_one_too_many(&mut tx, night, reason).await?
+    {
+        let released = held_back::release(&mut tx, request_id, token, reason, last_error).await?;
+        tx.commit().await?;
+        return Ok(if released { Failed::HeldBack } else { Failed::Taken });
+    }
     let moved = sqlx::query!(
         "update public.data_export_requests
          set status = 'failed', failure_reason = $3, last_error = $4, pseudonym_salt = null,
@@ -135,7 +167,9 @@ pub async fn mark_failed(
         trace.night,
         trace.run_id,
     )
-    .execute(state)
-    .await?;
-    Ok(moved.rows_affected() == 1)
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    tx.commit().await?;
+    Ok(if moved == 1 { Failed::Done } else { Failed::Taken })
 }

@@ -1,11 +1,9 @@
 //! An installation of a test's own, and the steps on it as the worker would have them.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use export_activities::{
+    alone::Alone,
     catalogue::Catalogue,
     claim::Owner,
     exports::{ExportSteps, Settings},
@@ -73,6 +71,7 @@ async fn of(database: TestDatabase, config: StoreConfig) -> Given {
         state,
         source: source(&database.url(Role::Read).await.unwrap(), 4),
         replica: None,
+        alone: Alone::default(),
         store,
         installation: MarkWatch::new(id),
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
@@ -111,10 +110,10 @@ pub(crate) fn source(url: &SecretString, most: u32) -> PgPool {
 /// One attempt of the activity that serves `request_id`.
 pub(crate) fn attempt(request_id: Uuid, number: i32) -> Attempt {
     Attempt {
-        input: FulfilInput { request_id, night: None },
-        owner: Owner { name: format!("test run {request_id}"), attempt: number },
+        input: FulfilInput { request_id, night: None, accept: Vec::new() },
+        owner: Owner { name: format!("test run {request_id}"), attempt: number, killed: Vec::new() },
         run_id: Some("run".to_owned()),
-        scheduled_at: SystemTime::now(),
+        before: Default::default(),
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod archive;
+mod attempts;
 mod catalogue;
 mod checker;
 mod codec;
@@ -19,10 +20,12 @@ mod database;
 mod deletion;
 mod exactly_once;
 mod expire;
+mod extremes;
 mod faults;
 mod fulfil;
 mod fulfil_faults;
 mod glance;
+mod held_back;
 mod histories;
 mod hostile;
 mod installation;
@@ -41,6 +44,7 @@ mod passes;
 mod pause;
 mod pending;
 mod platform;
+mod poison;
 mod presign;
 mod privacy;
 mod races;
@@ -58,6 +62,7 @@ mod steering;
 mod support;
 mod sweep;
 mod tls;
+mod types;
 mod undeliverable;
 mod upload;
 mod values;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::Utc;
 use export_activities::{
-    claim::{self, Claimed, Owner},
+    claim::{self, Claimed, Count, Owner},
     object_key::ObjectKey,
     operate::{self, Retried, RevokeReason, Revoked},
     request::{Delivery, Trace, mark_ready},
@@ -33,7 +33,7 @@ impl Scene {
 
     async fn claim(&self, id: Uuid) -> Uuid {
         let owner = Owner::new("night", "run", &id.to_string(), 1);
-        match claim::claim(&self.state, id, &owner, Duration::from_secs(60)).await.unwrap() {
+        match claim::claim(&self.state, id, Uuid::new_v4(), &owner, Duration::from_secs(60)).await.unwrap() {
             Claimed::Granted(claim) => claim.token,
             _ => panic!("the claim on {id} was not granted"),
         }
@@ -99,7 +99,7 @@ async fn revoking_takes_a_pending_request_from_the_attempt_that_holds_it() {
     let revoked = operate::revoke(&scene.state, id, RevokeReason::Mistake).await.unwrap();
     assert_eq!(revoked, Revoked::Done { had_archive: false });
     assert!(!claim::renew(&scene.state, id, token, Duration::from_secs(60)).await.unwrap());
-    assert!(!claim::release(&scene.state, id, token, "system: late", false).await.unwrap());
+    assert!(!claim::release(&scene.state, id, token, "system: late", Count::Nothing).await.unwrap());
     assert_eq!(scene.status(id).await, ("failed".to_owned(), Some("revoked".to_owned())));
 }
 

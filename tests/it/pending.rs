@@ -63,8 +63,9 @@ async fn the_second_look_takes_what_was_deferred_and_leaves_what_was_given_up_to
     let all = requests(&pool, 5).await;
     let look = |look, cutoff| ListPendingInput { limit: 10, look, cutoff, ..Default::default() };
     let cutoff = list_pending(&pool, &look(1, None)).await.unwrap().cutoff;
-    set(&pool, all[0], "attempts = 5, last_error = 'request: panic'").await;
-    set(&pool, all[1], "attempts = 5, last_error = 'system: store/timeout'").await;
+    set(&pool, all[0], "attempts = 5, given_up_at = now(), last_error = 'of any text'").await;
+    set(&pool, all[1], "attempts = 5, given_up_at = now() - interval '1 d', last_error = 'request: panic'")
+        .await;
     set(&pool, all[2], "attempts = 4, last_error = 'request: panic'").await;
     set(&pool, all[3], "last_error = 'system: database/57P01'").await;
     let second = list_pending(&pool, &look(2, cutoff)).await.unwrap();

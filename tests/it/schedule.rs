@@ -90,9 +90,9 @@ async fn applying_mends_what_is_ours_and_keeps_the_pause_and_the_note() {
 async fn a_second_trigger_names_the_night_that_is_running() {
     let client = client().await;
     schedule::apply(&client, QUEUE).await.unwrap();
-    let first = night::trigger(&client, QUEUE).await.unwrap();
+    let first = night::trigger(&client, QUEUE, Vec::new()).await.unwrap();
     assert_eq!(first.started, Started::BySchedule);
-    let second = night::trigger(&client, QUEUE).await.unwrap();
+    let second = night::trigger(&client, QUEUE, Vec::new()).await.unwrap();
     assert_eq!((second.started, &second.workflow_id), (Started::WasRunning, &first.workflow_id));
 
     let (ended, ()) =
@@ -106,7 +106,7 @@ async fn a_paused_schedule_is_triggered_by_hand_all_the_same_and_says_so() {
     let client = client().await;
     schedule::apply(&client, QUEUE).await.unwrap();
     client.get_schedule_handle(NIGHTLY_BATCH).pause(Some("holiday"), Default::default()).await.unwrap();
-    let night = night::trigger(&client, QUEUE).await.unwrap();
+    let night = night::trigger(&client, QUEUE, Vec::new()).await.unwrap();
     assert!(night.schedule_paused);
     assert_eq!(night.started, Started::BySchedule);
 }
@@ -132,13 +132,14 @@ async fn a_schedule_is_paused_with_its_reason_unpaused_and_deleted_and_a_missing
 #[tokio::test]
 async fn without_a_schedule_a_night_is_started_directly_and_only_once() {
     let client = client().await;
-    let (one, two) = tokio::join!(night::trigger(&client, QUEUE), night::trigger(&client, QUEUE));
+    let (one, two) =
+        tokio::join!(night::trigger(&client, QUEUE, Vec::new()), night::trigger(&client, QUEUE, Vec::new()));
     let mut started = [one.unwrap().started, two.unwrap().started];
     started.sort_by_key(|started| *started != Started::Directly);
     assert_eq!(started, [Started::Directly, Started::WasRunning]);
     // The schedule that is made later sees it too.
     schedule::apply(&client, QUEUE).await.unwrap();
-    let later = night::trigger(&client, QUEUE).await.unwrap();
+    let later = night::trigger(&client, QUEUE, Vec::new()).await.unwrap();
     assert_eq!((later.started, later.workflow_id.as_str()), (Started::WasRunning, NIGHTLY_BATCH));
 }
 

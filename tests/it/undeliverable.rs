@@ -75,7 +75,7 @@ async fn fails_only_the_odd_one(given: Given, sqlstate: &str) {
     assert_eq!(
         said,
         format!(
-            "permanent: unreadable_value (PostgreSQL cannot deliver a value of `public.odd`, SQLSTATE {sqlstate})"
+            "permanent: unreadable_value (PostgreSQL cannot deliver a value of `public.odd` after 0 rows, SQLSTATE {sqlstate})"
         )
     );
 }
@@ -90,18 +90,16 @@ async fn a_view_that_divides_by_zero_for_one_account_fails_that_one_and_is_named
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cast_that_refuses_one_value_fails_that_account_and_its_message_is_not_repeated() {
-    let cast = "create type public.boxed as (inside text);
-        create function public.unbox(public.boxed) returns text language plpgsql as $$
+async fn a_function_that_refuses_one_value_fails_that_account_and_its_message_is_not_repeated() {
+    let view = "create function public.unbox(text) returns text language plpgsql as $$
         begin
-            if $1.inside like 'mk-%' then
-                raise exception 'the value % is odd', $1.inside using errcode = '22P02', detail = $1.inside;
+            if $1 like 'mk-%' then
+                raise exception 'the value % is odd', $1 using errcode = '22P02', detail = $1;
             end if;
-            return $1.inside;
+            return $1;
         end $$;
-        create cast (public.boxed as text) with function public.unbox(public.boxed);
-        create view public.odd as select id, row(bio)::public.boxed as v from public.users";
-    fails_only_the_odd_one(with_odd(cast, "public.boxed").await, "22P02").await;
+        create view public.odd as select id, public.unbox(bio) as v from public.users";
+    fails_only_the_odd_one(with_odd(view, "text").await, "22P02").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,4 +112,80 @@ async fn an_error_of_the_same_class_that_is_no_answer_to_a_read_is_the_systems_f
     let unfinished = serve(&steps, request).await.unwrap_err();
     let Unfinished::Retry(verdict) = unfinished else { panic!("{unfinished:?}") };
     assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "database/22023"));
+}
+
+/// A view over the users that raises `sqlstate` for the odd one, whose value is in the message.
+fn raising(sqlstate: &str) -> String {
+    format!(
+        "create function public.check_odd(v text) returns text language plpgsql as $$
+         begin
+             if v like 'mk-%' then
+                 raise exception 'the value % is odd', v using errcode = '{sqlstate}', detail = v, hint = v;
+             end if;
+             return v;
+         end $$;
+         create view public.odd as select id, public.check_odd(bio) as v from public.users"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_is_too_large_corrupt_or_of_class_22_fails_its_account_alone() {
+    for sqlstate in ["22003", "22P05", "54000", "XX000", "XX001"] {
+        fails_only_the_odd_one(with_odd(&raising(sqlstate), "text").await, sqlstate).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_other_error_in_the_midst_of_rows_is_the_systems_fault() {
+    for sqlstate in ["53200", "54001", "57014", "58030", "XX002", "P0001"] {
+        let Given { steps, owner, spool: _spool, .. } = with_odd(&raising(sqlstate), "text").await;
+        let user = given::user(&owner).await;
+        sqlx::query("update public.users set bio = $1").bind(VALUE).execute(&owner).await.unwrap();
+        let unfinished = serve(&steps, given::request(&owner, user).await).await.unwrap_err();
+        let Unfinished::Retry(verdict) = unfinished else { panic!("{unfinished:?}") };
+        let said = format!("system: database/{sqlstate} (reading `public.odd`)");
+        assert_eq!((verdict.class, verdict.to_string()), (Class::System, said));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_row_that_cannot_be_delivered_is_named_by_the_rows_before_it() {
+    let view = "create view public.odd as
+        select u.id, 1 / (3 - n) as v from public.users u cross join generate_series(1, 5) n";
+    let mut given = with_odd(view, "integer").await;
+    let folder = tempfile::tempdir().unwrap();
+    let ordered = CATALOGUE.replace("TYPE", "integer").replace("order = [\"id\"]", "order = [\"id\", \"v\"]");
+    let ordered = ordered.replacen("order = [\"id\", \"v\"]", "order = [\"id\"]", 1);
+    std::fs::write(folder.path().join("catalogue.toml"), ordered).unwrap();
+    given.steps.catalogue = Arc::new(Catalogue::load(folder.path()).unwrap());
+    let request = given::request(&given.owner, given::user(&given.owner).await).await;
+    let outcome = serve(&given.steps, request).await.unwrap();
+    assert_eq!(outcome, Outcome::Failed { reason: FailureReason::UnreadableValue });
+    let said = last_error(&given.owner, request).await;
+    assert!(said.contains("`public.odd` after ") && said.contains(" rows, SQLSTATE 22012"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_not_of_its_columns_type_is_the_catalogues_fault_and_fails_nobody() {
+    const ODD: &str = "create view public.odd as select id, bio as v from public.users";
+    let mut given = with_odd(ODD, "text").await;
+    let folder = tempfile::tempdir().unwrap();
+    let keys = "[keys.odd]\nquery = \"select 'u-' || $1::text as key\"\n";
+    let (users, odd) = CATALOGUE.split_once("[entity.odd]").unwrap();
+    let odd = odd.replace("keys = \"account\"", "keys = \"odd\"").replace("TYPE", "text");
+    std::fs::write(folder.path().join("catalogue.toml"), format!("{keys}{users}[entity.odd]{odd}")).unwrap();
+    given.steps.catalogue = Arc::new(Catalogue::load(folder.path()).unwrap());
+    let request = given::request(&given.owner, given::user(&given.owner).await).await;
+    let unfinished = serve(&given.steps, request).await.unwrap_err();
+    let Unfinished::Retry(verdict) = unfinished else { panic!("{unfinished:?}") };
+    assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "CatalogueDrift"));
+    let said = last_error(&given.owner, request).await;
+    assert!(said.contains("the keys of entity `odd` do not fit its column, SQLSTATE 22P02"), "{said}");
+    let pending: (String, i32) =
+        sqlx::query_as("select status, attempts from public.data_export_requests where id = $1")
+            .bind(request)
+            .fetch_one(&given.owner)
+            .await
+            .unwrap();
+    assert_eq!(pending, ("pending".to_owned(), 0));
 }

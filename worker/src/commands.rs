@@ -24,6 +24,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 use chrono::NaiveDate;
 use clap::{Parser, Subcommand, ValueEnum};
 use export_activities::operate::RevokeReason;
+use export_workflows::contract::FailureReason;
 use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 
@@ -155,6 +156,9 @@ enum Night {
         /// Wait until it has ended and print its counts; Ctrl-C ends the waiting, not the night.
         #[arg(long)]
         wait: bool,
+        /// Fail requests for this reason however many they are: after a look at those that were held back.
+        #[arg(long, value_name = "REASON")]
+        accept: Vec<Accept>,
     },
     /// Let the running night begin no further request; what is in flight ends.
     Pause {
@@ -259,6 +263,24 @@ impl Status {
             Self::Pending => "pending",
             Self::Ready => "ready",
             Self::Failed => "failed",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Accept {
+    AccountDeleted,
+    UnreadableValue,
+    AttemptsExhausted,
+}
+
+impl From<Accept> for FailureReason {
+    fn from(accept: Accept) -> Self {
+        match accept {
+            Accept::AccountDeleted => Self::AccountDeleted,
+            Accept::UnreadableValue => Self::UnreadableValue,
+            Accept::AttemptsExhausted => Self::AttemptsExhausted,
         }
     }
 }
@@ -424,7 +446,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Status => status::status(&config, output).await,
         Command::Night(Night::Show { night }) => watch::show(&config, output, night).await,
         Command::Night(Night::Watch) => watch::watch(&config, output).await,
-        Command::Night(Night::Trigger { wait }) => night::trigger(&config, output, wait).await,
+        Command::Night(Night::Trigger { wait, accept }) => {
+            let accept = accept.into_iter().map(Into::into).collect();
+            night::trigger(&config, output, wait, accept).await
+        }
         Command::Night(Night::Pause { why, by }) => steer::pause(&config, output, why, by).await,
         Command::Night(Night::Resume { why, by }) => steer::resume(&config, output, why, by).await,
         Command::Night(Night::Window { lanes }) => steer::window(&config, output, lanes).await,
@@ -496,6 +521,7 @@ mod tests {
             "schedule unpause".to_owned(),
             "schedule delete --yes".to_owned(),
             "night trigger --wait".to_owned(),
+            "night trigger --accept account_deleted --accept attempts_exhausted".to_owned(),
             "night pause --why upgrade --by ada".to_owned(),
             "night resume".to_owned(),
             "night window 10 --output json".to_owned(),
@@ -535,6 +561,7 @@ mod tests {
             ("request list --status done", ErrorKind::InvalidValue),
             ("night show --night yesterday", ErrorKind::ValueValidation),
             ("expire --force", ErrorKind::MissingRequiredArgument),
+            ("night trigger --accept revoked", ErrorKind::InvalidValue),
             ("night pause", ErrorKind::MissingRequiredArgument),
             ("night pause --why=", ErrorKind::ValueValidation),
             ("night window 51", ErrorKind::ValueValidation),

@@ -126,11 +126,6 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
-/// An export holds three blocking threads while it is read, and tokio has 512 of them.
-const MOST_SLOTS: usize = 160;
-
-const HOUR: Duration = Duration::from_secs(3600);
-
 impl Config {
     /// Reads the environment of this process.
     pub fn from_env() -> Result<Self, ConfigError> {
@@ -140,7 +135,7 @@ impl Config {
     /// Reads the variables from `get`.
     pub fn from_lookup(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut env = Reader::new(get);
-        let slots = env.number(&variable::SLOTS, 1..=MOST_SLOTS, 1);
+        let slots = env.number(&variable::SLOTS, 1);
         let state_default = u32::try_from(slots / 8).unwrap_or(u32::MAX).max(4);
         let source_default = u32::try_from(slots).unwrap_or(u32::MAX);
         let config = Self {
@@ -148,48 +143,40 @@ impl Config {
             source_url: database_url(&mut env, &variable::SOURCE_URL),
             replica_url: database_url(&mut env, &variable::REPLICA_URL),
             owner_url: database_url(&mut env, &variable::OWNER_URL),
-            // Two is the least: an attempt's ticker must renew its lease while the attempt itself writes.
-            state_connections: env.number(&variable::STATE_CONNECTIONS, 2..=1000, state_default),
-            source_connections: env.number(&variable::SOURCE_CONNECTIONS, 1..=1000, source_default),
-            // A statement that outlives its activity, which ends after a day, reads for nobody.
-            statement_timeout: env.time(&variable::STATEMENT_TIMEOUT, Duration::from_secs(1)..=24 * HOUR),
-            acquire_timeout: env.time(&variable::ACQUIRE_TIMEOUT, Duration::from_millis(100)..=HOUR),
+            state_connections: env.number(&variable::STATE_CONNECTIONS, state_default),
+            source_connections: env.number(&variable::SOURCE_CONNECTIONS, source_default),
+            statement_timeout: env.time(&variable::STATEMENT_TIMEOUT),
+            acquire_timeout: env.time(&variable::ACQUIRE_TIMEOUT),
             bucket: bucket(&mut env),
             s3_endpoint: endpoint(&mut env, &variable::S3_ENDPOINT),
             public_endpoint: endpoint(&mut env, &variable::PUBLIC_ENDPOINT),
             platform_roles: names(&mut env, &variable::PLATFORM_ROLES),
             signing: signing(&mut env),
-            store_connect_timeout: env
-                .time(&variable::STORE_CONNECT_TIMEOUT, Duration::from_millis(100)..=HOUR),
-            store_attempt_timeout: env
-                .time(&variable::STORE_ATTEMPT_TIMEOUT, Duration::from_millis(100)..=HOUR),
-            store_operation_timeout: env
-                .time(&variable::STORE_OPERATION_TIMEOUT, Duration::from_millis(100)..=HOUR),
-            // 5 GiB is the most that S3 takes in one put.
-            put_limit: env.size(&variable::PUT_LIMIT, 0..=5 << 30),
-            parallel_parts: env.number(&variable::PARALLEL_PARTS, 1..=64, 1),
+            store_connect_timeout: env.time(&variable::STORE_CONNECT_TIMEOUT),
+            store_attempt_timeout: env.time(&variable::STORE_ATTEMPT_TIMEOUT),
+            store_operation_timeout: env.time(&variable::STORE_OPERATION_TIMEOUT),
+            put_limit: env.size(&variable::PUT_LIMIT),
+            parallel_parts: env.number(&variable::PARALLEL_PARTS, 1),
             task_queue: env
                 .text(&variable::TASK_QUEUE)
                 .unwrap_or_else(|| variable::TASK_QUEUE.default.to_owned()),
             slots,
-            heartbeat_throttle: env
-                .time(&variable::HEARTBEAT_THROTTLE, Duration::from_millis(100)..=Duration::from_secs(20)),
-            shutdown_grace: env.time(&variable::SHUTDOWN_GRACE, Duration::ZERO..=24 * HOUR),
-            recycle_after: env.number(&variable::RECYCLE_AFTER, 100..=u64::MAX, 100),
+            heartbeat_throttle: env.time(&variable::HEARTBEAT_THROTTLE),
+            shutdown_grace: env.time(&variable::SHUTDOWN_GRACE),
+            recycle_after: env.number(&variable::RECYCLE_AFTER, 100),
             catalogue_dir: env.text(&variable::CATALOGUE_DIR).map(PathBuf::from),
             notice_file: env.text(&variable::NOTICE_FILE).map(PathBuf::from),
-            deflate_level: env.number(&variable::DEFLATE_LEVEL, 0..=9, 0),
+            deflate_level: env.number(&variable::DEFLATE_LEVEL, 0),
             spool_dir: env
                 .text(&variable::SPOOL_DIR)
                 .map_or_else(|| std::env::temp_dir().join("export-worker"), PathBuf::from),
-            spool_quota: env.size(&variable::SPOOL_QUOTA, 1 << 20..=1 << 50),
-            max_attempts: env.number(&variable::MAX_ATTEMPTS, 1..=1000, 1),
-            max_lost: env.number(&variable::MAX_LOST, 1..=1000, 1),
-            defer_after: env.time(&variable::DEFER_AFTER, Duration::ZERO..=12 * HOUR),
-            stall_timeout: env.time(&variable::STALL_TIMEOUT, Duration::from_secs(60)..=12 * HOUR),
-            // A live attempt renews its claim every 10 s; with a shorter lease others would take it for dead.
-            lease: env.time(&variable::LEASE, Duration::from_secs(15)..=HOUR),
-            sweep_min_age: env.time(&variable::SWEEP_MIN_AGE, Duration::ZERO..=24 * 365 * HOUR),
+            spool_quota: env.size(&variable::SPOOL_QUOTA),
+            max_attempts: env.number(&variable::MAX_ATTEMPTS, 1),
+            max_lost: env.number(&variable::MAX_LOST, 1),
+            defer_after: env.time(&variable::DEFER_AFTER),
+            stall_timeout: env.time(&variable::STALL_TIMEOUT),
+            lease: env.time(&variable::LEASE),
+            sweep_min_age: env.time(&variable::SWEEP_MIN_AGE),
             http_addr: env.address(&variable::HTTP_ADDR),
             codec: CodecSettings::read(&mut env),
             log_format: log_format(&mut env),
@@ -391,7 +378,7 @@ pub fn display_database(url: &SecretString) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{variable::Bounds, *};
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let pairs: Vec<(String, String)> =
@@ -414,6 +401,42 @@ mod tests {
         assert_eq!((config.max_attempts, config.max_lost, config.deflate_level), (15, 20, 1));
         assert_eq!(config.heartbeat_throttle, Duration::from_secs(3));
         assert_eq!(config.task_queue, "exports");
+    }
+
+    /// The values just outside of a variable's bounds.
+    fn beyond(bounds: Bounds) -> [String; 2] {
+        let show = |least: i128, most: i128, unit: &str| [least - 1, most + 1].map(|n| format!("{n}{unit}"));
+        match bounds {
+            Bounds::None => [String::new(), String::new()],
+            Bounds::Number(least, most) => show(least.into(), most.into(), ""),
+            Bounds::Size(least, most) => show(least.into(), most.into(), "B"),
+            Bounds::Time(least, most) => {
+                show(least.as_millis().try_into().unwrap(), most.as_millis().try_into().unwrap(), "ms")
+            }
+        }
+    }
+
+    #[test]
+    fn both_extremes_of_every_variable_are_taken_and_one_beyond_each_is_refused() {
+        let mut walked = 0;
+        for variable in GROUPS.iter().flat_map(|group| group.variables) {
+            let Some(extremes) = variable.bounds.show() else { continue };
+            let name = variable.name;
+            let taken = extremes.map(|text| {
+                let config = read(&[(name, text.as_str())]);
+                format!("{:?}", config.unwrap_or_else(|error| panic!("{error}")))
+            });
+            assert_ne!(taken[0], taken[1], "{name} changes nothing");
+            for text in beyond(variable.bounds) {
+                let error = read(&[(name, text.as_str())]).expect_err(&format!("{name}={text}")).to_string();
+                assert!(error.contains(name), "{error}");
+            }
+            if !variable.default.is_empty() {
+                read(&[(name, variable.default)]).unwrap_or_else(|error| panic!("{error}"));
+            }
+            walked += 1;
+        }
+        assert_eq!(walked, 21, "a variable without bounds is a text");
     }
 
     #[test]

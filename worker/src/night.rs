@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, Utc};
 use export_workflows::{
-    contract::{NIGHTLY_BATCH, is_request_workflow_id, passes_queue, request_workflow_id},
+    contract::{FailureReason, NIGHTLY_BATCH, is_request_workflow_id, passes_queue, request_workflow_id},
     nightly_batch::NightInput,
 };
 use futures::TryStreamExt as _;
@@ -79,13 +79,21 @@ pub enum Ended {
 }
 
 /// Starts a night, or names the one that is running.
-pub async fn trigger(client: &Client, task_queue: &str) -> Result<Night> {
+///
+/// One that accepts reasons is started directly: the input of the schedule's nights never changes.
+pub async fn trigger(client: &Client, task_queue: &str, accept: Vec<FailureReason>) -> Result<Night> {
     let schedule = describe(client).await?;
     let paused = schedule.as_ref().is_some_and(ScheduleDescription::paused);
     if let Some(workflow_id) = find_running(client, schedule.as_ref()).await? {
         return Ok(Night { workflow_id, started: Started::WasRunning, schedule_paused: paused });
     }
     match schedule {
+        Some(_) | None if !accept.is_empty() => {
+            let input = encode(client, &NightInput { accept, ..NightInput::default() })?;
+            let summary = "started by `export-worker night trigger --accept`";
+            let night = start(client, task_queue, NIGHTLY_BATCH.to_owned(), input, summary).await?;
+            Ok(Night { schedule_paused: paused, ..night })
+        }
         Some(before) => trigger_schedule(client, &before).await,
         None => {
             let (input, summary) = (RawValue::new(Vec::new()), "started by `export-worker night trigger`");

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use export_activities::{
     brake::{self, Held},
     census::{self, Queue},
+    held_back,
 };
 use export_workflows::contract::{NIGHTLY_BATCH, passes_queue};
 use serde::Serialize;
@@ -67,6 +68,10 @@ pub struct Requests {
     pub undeleted_seconds: i64,
     /// The failed ones by reason.
     pub failed: BTreeMap<String, i64>,
+    /// Pending ones that wait for a person, because too many of a night would fail, by reason.
+    pub held_back: BTreeMap<String, i64>,
+    /// Pending ones that a fault of the system deferred in two nights or more.
+    pub deferred_twice: i64,
     /// Passes that would have done too much at once and wait for a person.
     pub held: Vec<Held>,
 }
@@ -115,6 +120,8 @@ async fn requests(config: &Config) -> Result<Requests> {
     let mut connection = connect::once(&connect::state(config)?).await?;
     let queue = census::queue(&mut connection).await?;
     let failed = census::failed(&mut connection).await?;
+    let held_back = held_back::counts(&mut connection).await?;
+    let deferred_twice = held_back::deferred_twice(&mut connection).await?;
     let held = brake::held(&mut connection).await?;
     connection.close().await?;
     Ok(Requests {
@@ -125,6 +132,8 @@ async fn requests(config: &Config) -> Result<Requests> {
         overdue_seconds: queue.overdue_seconds(),
         queue,
         failed,
+        held_back: held_back.into_iter().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
+        deferred_twice,
     })
 }
 
@@ -161,6 +170,22 @@ fn judge_night(night: &Last) -> Option<Explained> {
 
 fn judge_requests(requests: &Requests) -> Vec<Explained> {
     let mut troubles = Vec::new();
+    for (reason, count) in &requests.held_back {
+        troubles.push(Explained::new(
+            format!("{count} requests are held back: too many of a night would fail as `{reason}`"),
+            format!(
+                "see why in `export-worker request list --status pending`; is EXPORT_SOURCE_URL the right database, and \
+                 does the catalogue fit? If it is true, `export-worker night trigger --accept {reason}`"
+            ),
+        ));
+    }
+    if requests.deferred_twice > 0 {
+        troubles.push(Explained::new(
+            format!("{} requests were deferred in two nights or more", requests.deferred_twice),
+            "see the last error in `export-worker request list --status pending`, fix that, then `export-worker night \
+             trigger --wait`",
+        ));
+    }
     if requests.oldest_pending_seconds > PENDING_SECONDS {
         let left = match requests.days_left {
             Some(days) if days >= 0 => format!("{days} days are left of the month that the law allows"),
@@ -268,6 +293,8 @@ mod tests {
             undeleted_seconds: queue.undeleted_seconds(),
             queue,
             failed: BTreeMap::new(),
+            held_back: BTreeMap::new(),
+            deferred_twice: 0,
             held: Vec::new(),
         }
     }
@@ -300,6 +327,17 @@ mod tests {
         ] {
             assert_eq!(judge_requests(&requests(oldest, overdue)).len(), troubles, "{oldest:?} {overdue:?}");
         }
+    }
+
+    #[test]
+    fn a_person_is_needed_for_what_is_held_back_and_for_what_was_deferred_twice() {
+        let mut requests = requests(None, None);
+        requests.held_back.insert("account_deleted".to_owned(), 3);
+        requests.deferred_twice = 1;
+        let troubles = judge_requests(&requests);
+        assert_eq!(troubles.len(), 2, "{troubles:?}");
+        assert!(troubles[0].remedy.contains("night trigger --accept account_deleted"), "{troubles:?}");
+        assert!(troubles[1].cause.starts_with("1 requests were deferred in two nights"), "{troubles:?}");
     }
 
     #[test]

@@ -130,6 +130,9 @@ pub struct FulfilInput {
     /// The night in whose name it is fulfilled (UTC date), noted in its events.
     #[serde(default)]
     pub night: Option<NaiveDate>,
+    /// Reasons for which requests fail however many they are: a person has looked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accept: Vec<FailureReason>,
 }
 
 /// How one `fulfil_export_request` ended; always a success for Temporal.
@@ -152,6 +155,11 @@ pub enum Outcome {
         /// Why, as on the row.
         reason: FailureReason,
     },
+    /// So many requests of the night would fail for this reason that the rest waits for a person.
+    HeldBack {
+        /// The reason.
+        reason: FailureReason,
+    },
     /// Our own code failed five times tonight; the request stays `pending` for the next night.
     GivenUpTonight,
     /// A fault of the system lasted too long; the request stays `pending` for the second look.
@@ -168,6 +176,7 @@ impl fmt::Display for Outcome {
             Self::AlreadyDone => f.write_str("already done"),
             Self::Superseded => f.write_str("superseded"),
             Self::Failed { reason } => write!(f, "failed ({})", reason.as_str()),
+            Self::HeldBack { reason } => write!(f, "held back ({})", reason.as_str()),
             Self::GivenUpTonight => f.write_str("given up tonight"),
             Self::Deferred { code } => write!(f, "deferred ({code})"),
         }
@@ -191,6 +200,9 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// The reasons for which an attempt fails its request, and which a person may accept for a whole night.
+    pub const OF_ATTEMPTS: [Self; 3] = [Self::AccountDeleted, Self::UnreadableValue, Self::AttemptsExhausted];
+
     /// Gives the text that stands in the database.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -22,6 +22,11 @@ pub(crate) fn of_run(
         .build()
 }
 
+/// Returns the code of a failed activity: `timeout` when it never said why.
+pub(crate) fn code_of(error: &ActivityExecutionError) -> String {
+    cause_of(error).0
+}
+
 /// Gives type name and message of the innermost failure that has a type: below a timeout lies the failure of
 /// the last attempt, below an activity's failure its own.
 fn cause_of(error: &ActivityExecutionError) -> (String, String) {

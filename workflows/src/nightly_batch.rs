@@ -35,8 +35,8 @@ pub use self::{
 };
 use crate::{
     contract::{
-        Cursor, EXPORT_FAILED, EXPORT_NIGHT, Expire, ExpireInput, ExpireOutput, Fulfil, FulfilInput,
-        ListPending, ListPendingInput, PendingPage, Sweep, SweepInput, SweepOutput,
+        Cursor, EXPORT_FAILED, EXPORT_NIGHT, Expire, ExpireInput, ExpireOutput, FailureReason, Fulfil,
+        FulfilInput, ListPending, ListPendingInput, PendingPage, Sweep, SweepInput, SweepOutput,
     },
     failure, input, policies,
 };
@@ -77,6 +77,9 @@ pub struct NightInput {
     /// These requests and no others, 500 at most: no cutoff, no second look, no passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub only: Option<Vec<Uuid>>,
+    /// Reasons for which requests fail however many they are: a person has looked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accept: Vec<FailureReason>,
 }
 
 /// The workflow.
@@ -242,6 +245,10 @@ impl NightInput {
             let checked = SetWindow { lanes }.check();
             checked.map_err(|what| input::invalid(format!("field `steering.window`: {what}")))?;
         }
+        if let Some(reason) = self.accept.iter().find(|reason| !FailureReason::OF_ATTEMPTS.contains(reason)) {
+            let what = format!("field `accept`: no attempt fails a request as `{}`", reason.as_str());
+            return Err(input::invalid(what));
+        }
         let Some(only) = &mut self.only else { return Ok(self) };
         if only.is_empty() {
             return Err(input::invalid(
@@ -273,9 +280,11 @@ impl NightInput {
         self.night = self.night.or(self.started_at.map(|at| at.date_naive()));
     }
 
-    /// What was deferred gets its second look.
+    /// What was deferred gets its second look, and what was held back: among all the requests that have ended since, it
+    /// may be few.
     fn second_look(mut self) -> Self {
         (self.counters.deferred, self.counters.deferred_code) = (0, None);
+        self.counters.held_back.clear();
         Self { look: LAST_LOOK, page: 0, cursor: None, ..self }
     }
 }
@@ -321,7 +330,8 @@ async fn list(ctx: &WorkflowContext<NightlyBatch>) -> Result<PendingPage, Activi
 /// Serves one page under [`LANES`] lanes that share a queue. A lane beyond the window waits until the window lets it or
 /// the queue is empty, so that all of them end.
 async fn serve(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), WorkflowTermination> {
-    let night = ctx.state(|s| s.night.night);
+    let (night, accept) = ctx.state(|s| (s.night.night, s.night.accept.clone()));
+    let accept = &accept;
     let lanes = (0..LANES).map(|lane| async move {
         loop {
             let turn = ctx.wait_condition(move |s| s.queue.is_empty() || s.night.steering.lets(lane)).await;
@@ -329,7 +339,7 @@ async fn serve(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), WorkflowTermin
                 return Err(cancelled(ctx));
             }
             let Some(request_id) = ctx.state_mut(NightlyBatch::take) else { return Ok(()) };
-            let input = FulfilInput { request_id, night };
+            let input = FulfilInput { request_id, night, accept: accept.clone() };
             let ended = ctx.execute_activity(Fulfil, input, policies::fulfil(request_id)).await;
             stop_if_cancelled(ctx)?;
             let now = ctx.workflow_time().map(DateTime::from);
@@ -338,8 +348,8 @@ async fn serve(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), WorkflowTermin
                 s.pace.ended(now);
                 match &ended {
                     Ok(outcome) => s.night.counters.count(outcome),
-                    // Outcomes are successes; what is left is a timeout.
-                    Err(_) => s.night.counters.defer("timeout"),
+                    // Outcomes are successes; what is left ran out of time, with the code of its last failure.
+                    Err(error) => s.night.counters.defer(&failure::code_of(error)),
                 }
             });
             show(ctx);
@@ -368,9 +378,24 @@ async fn finish(ctx: &WorkflowContext<NightlyBatch>) -> WorkflowResult<NightRepo
     Ok(report)
 }
 
-/// A fault that let nothing through fails the night.
+/// Requests that wait for a person fail the night, and so does a fault that let nothing through.
 fn verdict(report: NightReport) -> WorkflowResult<NightReport> {
     let counters = &report.requests;
+    // The reason that holds most of them gives its name.
+    if let Some((reason, count)) = counters.held_back.iter().max_by_key(|(_, count)| **count) {
+        let (reason, count) = (reason.as_str(), *count);
+        let failed =
+            counters.failed.iter().find(|(of, _)| of.as_str() == reason).map_or(0, |(_, failed)| *failed);
+        return Err(ApplicationFailure::builder(anyhow::anyhow!(
+            "{count} requests are held back and stay pending: with the {failed} that failed, too many of this night would \
+             fail as `{reason}`; if a look says that it is true, `export-worker night trigger --accept {reason}` goes on"
+        ))
+        .type_name(reason.to_owned())
+        .non_retryable(true)
+        .details(report)
+        .build()
+        .into());
+    }
     if counters.fulfilled > 0 || counters.deferred == 0 {
         return Ok(report);
     }

@@ -99,13 +99,14 @@ pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> a
             outer.extend([comma, Part::Sql("k.c"), Part::Number(index)]);
             base.kind()
         } else {
-            let (kind, cast) = encoders.next().context("a column has no encoder")?;
+            let encoder = encoders.next().context("a column has no encoder")?;
             let comma = Part::Sql(if inner.is_empty() { "" } else { ", " });
             inner.extend([
                 comma,
+                Part::Sql(encoder.before),
                 Part::Sql("t."),
                 Part::Name(&column.name),
-                Part::Trusted(cast),
+                Part::Trusted(&encoder.after),
                 Part::Sql(" as c"),
                 Part::Number(index),
             ]);
@@ -114,10 +115,15 @@ pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> a
                 Part::Sql("t.c"),
                 Part::Number(index),
             ]);
-            kind.clone()
+            encoder.kind.clone()
         };
         columns.push(Column { name: column.name.clone(), kind, treatment });
     }
+
+    // The casts of the keys and of what stands beside them, alone: they tell a fault of the keys from one of a row.
+    let mut cast =
+        vec![Part::Sql("select $1::pg_catalog.text[]::"), Part::Trusted(key_type), Part::Sql("[]")];
+    cast.extend(&arrays);
 
     let mut parts = vec![Part::Sql("select ")];
     parts.append(&mut outer);
@@ -148,6 +154,7 @@ pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> a
         name: entity.name.clone(),
         relation: entity.relation.clone(),
         statement: statement(&parts),
+        cast: statement(&cast),
         order: entity.order.iter().filter_map(position).collect(),
         columns,
         keys,

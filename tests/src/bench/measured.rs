@@ -8,11 +8,12 @@ use std::{
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail, ensure};
 use export_activities::{
+    alone::Alone,
     archive::Archive,
     claim::{Claim, Owner},
     collect::{self, Account},
@@ -182,10 +183,10 @@ async fn pending(steps: &ExportSteps) -> anyhow::Result<Vec<Uuid>> {
 /// Runs the activity for one request; gives rows and bytes.
 async fn serve(steps: ExportSteps, request_id: Uuid) -> anyhow::Result<(u64, u64)> {
     let attempt = Attempt {
-        input: FulfilInput { request_id, night: None },
-        owner: Owner { name: format!("bench {request_id}"), attempt: 1 },
+        input: FulfilInput { request_id, night: None, accept: Vec::new() },
+        owner: Owner { name: format!("bench {request_id}"), attempt: 1, killed: Vec::new() },
         run_id: None,
-        scheduled_at: SystemTime::now(),
+        before: Default::default(),
     };
     let silent: Heartbeat<'_> = &|_| async {}.boxed();
     match fulfil::fulfil(&steps, &attempt, &Pulse::default(), silent).await {
@@ -270,6 +271,7 @@ async fn steps(config: &Config) -> anyhow::Result<ExportSteps> {
     Ok(ExportSteps {
         source: connect::source(config)?,
         replica: None,
+        alone: Alone::default(),
         catalogue: Arc::new(connect::catalogue(config)?),
         spool: Spool::new(&config.spool_dir, config.spool_quota)?,
         settings: run::settings(config)?,

@@ -5,8 +5,11 @@ use std::{
     io::{self, Write},
 };
 
-use anyhow::Result;
-use export_workflows::{contract::NIGHTLY_BATCH, nightly_batch::NightReport};
+use anyhow::{Result, bail};
+use export_workflows::{
+    contract::{FailureReason, NIGHTLY_BATCH},
+    nightly_batch::NightReport,
+};
 use serde::Serialize;
 use temporalio_client::Client;
 
@@ -28,12 +31,24 @@ struct Answer {
 }
 
 /// Starts a night, or names the running one; with `wait`, prints how it ended.
-pub(super) async fn trigger(config: &Config, output: Output, wait: bool) -> Result<Verdict> {
+pub(super) async fn trigger(
+    config: &Config,
+    output: Output,
+    wait: bool,
+    accept: Vec<FailureReason>,
+) -> Result<Verdict> {
     let client = connect::temporal(config).await?;
-    let night = night::trigger(&client, &config.task_queue).await?;
+    let accepts = !accept.is_empty();
+    let night = night::trigger(&client, &config.task_queue, accept).await?;
     let id = &night.workflow_id;
+    if accepts && night.started == Started::WasRunning {
+        bail!(
+            "`{id}` is running already, and accepts nothing: wait for its end, or `export-worker night cancel`, then try again"
+        );
+    }
     output.say(&match night.started {
         Started::BySchedule => format!("Started `{id}`"),
+        Started::Directly if accepts => format!("Started `{id}` directly, which accepts what was named"),
         Started::Directly => {
             format!("Started `{id}` directly: schedule `{NIGHTLY_BATCH}` does not exist; `export-worker schedule apply` makes it")
         }
@@ -100,6 +115,12 @@ fn counts(report: &NightReport, out: &mut dyn Write) -> io::Result<()> {
     for (reason, count) in &requests.failed {
         line(&format!("  {}", reason.as_str()), count)?;
     }
+    if !requests.held_back.is_empty() {
+        line("held_back", &requests.held_back.values().sum::<u64>())?;
+    }
+    for (reason, count) in &requests.held_back {
+        line(&format!("  {}", reason.as_str()), count)?;
+    }
     line("already_done", &requests.already_done)?;
     line("superseded", &requests.superseded)?;
     line("given_up_tonight", &requests.given_up_tonight)?;
@@ -128,7 +149,7 @@ mod tests {
     fn the_counts_of_a_night_are_one_a_line_with_the_reasons_below() {
         let result = serde_json::json!({
             "night": "2026-11-21", "fulfilled": 3, "failed": {"account_deleted": 1, "revoked": 1},
-            "deferred_code": null, "sweep_refused": true,
+            "deferred_code": null, "sweep_refused": true, "held_back": {"unreadable_value": 4},
         });
         let mut out = Vec::new();
         counts(&serde_json::from_value(result).unwrap(), &mut out).unwrap();
@@ -138,6 +159,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("failed                  2\n  account_deleted       1\n"), "{text}");
+        assert!(text.contains("held_back               4\n  unreadable_value      4\n"), "{text}");
         assert!(!text.contains("last met") && text.contains("orphaned"), "{text}");
     }
 }

@@ -1,8 +1,8 @@
 //! Reads one value of the environment: numbers, times and sizes with their units, each within its bounds.
 
-use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
-use super::variable::Variable;
+use super::variable::{Bounds, Variable};
 
 /// Reads variables and collects what is wrong with them, so that one start names every mistake.
 pub(super) struct Reader<'a> {
@@ -21,11 +21,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Gives a whole number; `fallback` counts when there is neither a value nor a default.
-    pub(super) fn number<T>(&mut self, variable: &Variable, bounds: RangeInclusive<T>, fallback: T) -> T
-    where
-        T: FromStr + PartialOrd + Display + Copy,
-    {
-        self.parse(variable, bounds, fallback, "a whole number", |text| text.parse().ok(), |n| n.to_string())
+    pub(super) fn number<T: TryFrom<u64>>(&mut self, variable: &Variable, fallback: T) -> T {
+        let Bounds::Number(least, most) = variable.bounds else { return fallback };
+        let parse = |text: &str| text.parse().ok();
+        let read = self.parse(variable, least..=most, "a whole number", parse, |n| n.to_string());
+        read.and_then(|number| T::try_from(number).ok()).unwrap_or(fallback)
     }
 
     /// Gives an IP address with a port.
@@ -40,43 +40,39 @@ impl<'a> Reader<'a> {
         address
     }
 
-    /// Gives a time such as `250ms`, `30s`, `5m`, `24h`.
-    pub(super) fn time(&mut self, variable: &Variable, bounds: RangeInclusive<Duration>) -> Duration {
-        let fallback = *bounds.start();
-        self.parse(variable, bounds, fallback, "a time such as 250ms, 30s, 5m or 24h", parse_time, show_time)
+    /// Gives a time such as `250ms`, `30s`, `5m`, `24h`; the variable has a default.
+    pub(super) fn time(&mut self, variable: &Variable) -> Duration {
+        let Bounds::Time(least, most) = variable.bounds else { return Duration::ZERO };
+        let kind = "a time such as 250ms, 30s, 5m or 24h";
+        self.parse(variable, least..=most, kind, parse_time, show_time).unwrap_or(least)
     }
 
-    /// Gives a size in bytes such as `512KiB`, `16MiB`, `20GiB`.
-    pub(super) fn size(&mut self, variable: &Variable, bounds: RangeInclusive<u64>) -> u64 {
-        let fallback = *bounds.start();
-        self.parse(variable, bounds, fallback, "a size such as 512KiB, 16MiB or 20GiB", parse_size, show_size)
+    /// Gives a size in bytes such as `512KiB`, `16MiB`, `20GiB`; the variable has a default.
+    pub(super) fn size(&mut self, variable: &Variable) -> u64 {
+        let Bounds::Size(least, most) = variable.bounds else { return 0 };
+        let kind = "a size such as 512KiB, 16MiB or 20GiB";
+        self.parse(variable, least..=most, kind, parse_size, show_size).unwrap_or(least)
     }
 
+    /// Gives what is set, else the default, else nothing.
     fn parse<T: PartialOrd + Copy>(
         &mut self,
         variable: &Variable,
         bounds: RangeInclusive<T>,
-        fallback: T,
         kind: &str,
         parse: impl Fn(&str) -> Option<T>,
         show: impl Fn(T) -> String,
-    ) -> T {
+    ) -> Option<T> {
         let name = variable.name;
-        let text = self.text(variable);
-        let default = parse(variable.default).unwrap_or(fallback);
-        let Some(text) = text else { return default };
+        let default = parse(variable.default);
+        let Some(text) = self.text(variable) else { return default };
         let (least, most) = (show(*bounds.start()), show(*bounds.end()));
         match parse(&text) {
-            Some(value) if bounds.contains(&value) => value,
-            Some(_) => {
-                self.problems.push(format!("{name} is {text}: set it between {least} and {most}"));
-                default
-            }
-            None => {
-                self.problems.push(format!("{name} is `{text}`: set {kind}, from {least} to {most}"));
-                default
-            }
+            Some(value) if bounds.contains(&value) => return Some(value),
+            Some(_) => self.problems.push(format!("{name} is {text}: set it between {least} and {most}")),
+            None => self.problems.push(format!("{name} is `{text}`: set {kind}, from {least} to {most}")),
         }
+        default
     }
 }
 

@@ -3,7 +3,9 @@
 //! `.env.sample` is rendered from this table, and a test keeps the two equal. Temporal's own variables
 //! (`TEMPORAL_*`) and AWS's (`AWS_*`) are read by their SDKs and only named at the end of the sample.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
+
+use super::value::{show_size, show_time};
 
 /// One variable of the configuration.
 #[derive(Debug)]
@@ -16,17 +18,64 @@ pub struct Variable {
     pub example: &'static str,
     /// What it means, and what goes wrong when it is too small or too large.
     pub about: &'static str,
+    /// The least and the most that it may be.
+    pub bounds: Bounds,
+}
+
+/// The extremes of a variable, each of which works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bounds {
+    /// A text.
+    None,
+    /// A whole number.
+    Number(u64, u64),
+    /// A time.
+    Time(Duration, Duration),
+    /// A size in bytes.
+    Size(u64, u64),
+}
+
+impl Bounds {
+    /// Shows both as they may be set.
+    pub fn show(self) -> Option<[String; 2]> {
+        match self {
+            Self::None => None,
+            Self::Number(least, most) => Some([least, most].map(|number| number.to_string())),
+            Self::Time(least, most) => Some([least, most].map(show_time)),
+            Self::Size(least, most) => Some([least, most].map(show_size)),
+        }
+    }
 }
 
 impl Variable {
     const fn new(name: &'static str, default: &'static str, about: &'static str) -> Self {
-        Self { name, default, example: "", about }
+        Self { name, default, example: "", about, bounds: Bounds::None }
     }
 
     const fn example(name: &'static str, example: &'static str, about: &'static str) -> Self {
-        Self { name, default: "", example, about }
+        Self { name, default: "", example, about, bounds: Bounds::None }
+    }
+
+    const fn number(self, least: u64, most: u64) -> Self {
+        Self { bounds: Bounds::Number(least, most), ..self }
+    }
+
+    const fn time(self, least: Duration, most: Duration) -> Self {
+        Self { bounds: Bounds::Time(least, most), ..self }
+    }
+
+    const fn size(self, least: u64, most: u64) -> Self {
+        Self { bounds: Bounds::Size(least, most), ..self }
     }
 }
+
+/// An export holds three blocking threads while it is read, and tokio has 512 of them.
+const MOST_SLOTS: u64 = 160;
+
+const MOMENT: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A heading of `.env.sample` and the variables under it.
 #[derive(Debug)]
@@ -68,27 +117,33 @@ pub static STATE_CONNECTIONS: Variable = Variable::example(
     "4",
     "Connections for requests and events; default: the larger of 4 and an eighth of EXPORT_SLOTS. Too few: claims \
      queue behind each other; too many: the role's CONNECTION LIMIT is met and attempts fail with 53300.",
-);
+)
+// Two is the least: the lease must be renewed while the attempt itself writes.
+.number(2, 1000);
 pub static SOURCE_CONNECTIONS: Variable = Variable::example(
     "EXPORT_SOURCE_CONNECTIONS",
     "8",
     "Connections with which this worker reads the exported tables, so the most exports that it reads at a time; default: \
      EXPORT_SLOTS. Fewer than slots: exports wait for each other; more is of no use. What bounds all workers together is \
      the role's CONNECTION LIMIT.",
-);
+)
+.number(1, 1000);
 pub static STATEMENT_TIMEOUT: Variable = Variable::new(
     "EXPORT_STATEMENT_TIMEOUT",
     "4h",
     "The longest that one statement may read on the source, whatever is set for role or database; one statement reads all \
      rows of an entity. Too short: a heavy account is never served; too long: a query that went astray holds back vacuum \
      until a DBA stops it.",
-);
+)
+// A statement that outlives its activity, which ends after a day, reads for nobody.
+.time(SECOND, DAY);
 pub static ACQUIRE_TIMEOUT: Variable = Variable::new(
     "EXPORT_ACQUIRE_TIMEOUT",
     "30s",
     "How long a step waits for a free database connection. Too short: a busy moment looks like an outage; \
      too long: an outage is noticed late.",
-);
+)
+.time(MOMENT, HOUR);
 
 pub static BUCKET: Variable = Variable::example(
     "EXPORT_BUCKET",
@@ -129,30 +184,36 @@ pub static STORE_CONNECT_TIMEOUT: Variable = Variable::new(
     "5s",
     "The longest wait for a connection to the store. Too short: a busy store looks dead; too long: a dead one \
      holds its slot.",
-);
+)
+.time(MOMENT, HOUR);
 pub static STORE_ATTEMPT_TIMEOUT: Variable = Variable::new(
     "EXPORT_STORE_ATTEMPT_TIMEOUT",
     "60s",
     "The longest single try of one call. Too short: a part never gets through a slow line; too long: a hung \
      connection is noticed late.",
-);
+)
+.time(MOMENT, HOUR);
 pub static STORE_OPERATION_TIMEOUT: Variable = Variable::new(
     "EXPORT_STORE_OPERATION_TIMEOUT",
     "4m",
     "The longest that one call may take with all its tries. Keep it under EXPORT_STALL_TIMEOUT, or a slow call is \
      stopped as stalled.",
-);
+)
+.time(MOMENT, HOUR);
 pub static PUT_LIMIT: Variable = Variable::new(
     "EXPORT_PUT_LIMIT",
     "16MiB",
     "The largest archive that goes up in one put, else multipart. It is held in memory once for each slot: too large \
      costs memory; too small costs three calls in place of one.",
-);
+)
+// 5 GiB is the most that S3 takes in one put.
+.size(0, 5 << 30);
 pub static PARALLEL_PARTS: Variable = Variable::new(
     "EXPORT_PARALLEL_PARTS",
     "4",
     "Parts of one archive in flight. Each costs a part's size in memory, for each slot; 1 leaves a fast line idle.",
-);
+)
+.number(1, 64);
 
 pub static TASK_QUEUE: Variable = Variable::new(
     "EXPORT_TASK_QUEUE",
@@ -163,27 +224,31 @@ pub static TASK_QUEUE: Variable = Variable::new(
 pub static SLOTS: Variable = Variable::new(
     "EXPORT_SLOTS",
     "8",
-    "Exports that one worker runs at a time, 160 at most; expiry and sweep have slots of their own. Memory, spool and \
+    "Exports that one worker runs at a time; expiry and sweep have slots of their own. Memory, spool and \
      database connections grow with it; too few and a large account keeps others waiting.",
-);
+)
+.number(1, MOST_SLOTS);
 pub static HEARTBEAT_THROTTLE: Variable = Variable::new(
     "EXPORT_HEARTBEAT_THROTTLE",
     "3s",
     "How seldom heartbeats reach the server. A cancel, a reset or a terminate arrives with a heartbeat, so longer means \
      a slower stop; near the heartbeat timeout of 30s healthy attempts are given up.",
-);
+)
+.time(MOMENT, Duration::from_secs(20));
 pub static SHUTDOWN_GRACE: Variable = Variable::new(
     "EXPORT_SHUTDOWN_GRACE",
     "25s",
     "How long a stopping worker lets attempts finish before it interrupts them. Keep it 5s under the grace of whatever \
      stops it (30s in Kubernetes), or it is killed and its claims count as lost.",
-);
+)
+.time(Duration::ZERO, DAY);
 pub static RECYCLE_AFTER: Variable = Variable::new(
     "EXPORT_RECYCLE_AFTER",
     "100000",
     "Activities after which the worker drains and begins afresh, as a new process under the same id: the SDK keeps \
      about 480 bytes of each. Too small: it drains all the time; too large: memory grows.",
-);
+)
+.number(100, u64::MAX);
 
 pub static CATALOGUE_DIR: Variable = Variable::example(
     "EXPORT_CATALOGUE_DIR",
@@ -202,7 +267,8 @@ pub static DEFLATE_LEVEL: Variable = Variable::new(
     "1",
     "Compression, 0 to 9. 0 stores; 3 makes archives a third smaller than 1 for a little more time, 6 the smallest. A \
      change changes the bytes of the archives, not their contents.",
-);
+)
+.number(0, 9);
 pub static SPOOL_DIR: Variable = Variable::example(
     "EXPORT_SPOOL_DIR",
     "/var/tmp/export-worker",
@@ -212,46 +278,54 @@ pub static SPOOL_DIR: Variable = Variable::example(
 pub static SPOOL_QUOTA: Variable = Variable::new(
     "EXPORT_SPOOL_QUOTA",
     "20GiB",
-    "The most that the spool may hold. An archive over the whole quota fails its request in the end; a quota \
-     over the disk's space turns into `spool_full`.",
-);
+    "The most that the spool of one process may hold. An archive takes its size and once more that of its CSV part. One \
+     that needs more than the whole quota fails its request in the end; a quota over the disk's space turns into \
+     `spool_full`.",
+)
+.size(1 << 20, 1 << 50);
 
 pub static MAX_ATTEMPTS: Variable = Variable::new(
     "EXPORT_MAX_ATTEMPTS",
     "15",
     "Failures of our own code after which a request fails as `attempts_exhausted` (five a night). Too few: a bug that is \
      mended tomorrow has already failed the request.",
-);
+)
+.number(1, 1000);
 pub static MAX_LOST: Variable = Variable::new(
     "EXPORT_MAX_LOST",
     "20",
     "Workers killed over one request after which it fails as `attempts_exhausted`. Too few: a bad day of the cluster \
      fails requests; too many: a poisonous one kills workers for nights.",
-);
+)
+.number(1, 1000);
 pub static DEFER_AFTER: Variable = Variable::new(
     "EXPORT_DEFER_AFTER",
     "30m",
-    "How long a request is retried while database or store fail, before the night leaves it to its second look. Too \
-     short: a small outage defers the night; too long: a dead store holds every lane.",
-);
+    "How long after its first failed attempt a request is retried while database or store fail, before the night leaves \
+     it to its second round. Too short: a small outage defers the night; too long: a dead store holds every lane.",
+)
+.time(Duration::ZERO, Duration::from_secs(12 * 3600));
 pub static STALL_TIMEOUT: Variable = Variable::new(
     "EXPORT_STALL_TIMEOUT",
     "5m",
     "How long an attempt may move no row and no byte before it is stopped. Too short: slow stores and disks look dead; \
      too long: a hung one holds its slot.",
-);
+)
+.time(Duration::from_secs(60), Duration::from_secs(12 * 3600));
 pub static LEASE: Variable = Variable::new(
     "EXPORT_LEASE",
     "60s",
     "How long others leave a claimed request alone after its last sign of life. Under 20s a pause of the worker loses \
      its claims; longer delays the takeover from a killed worker.",
-);
+)
+.time(Duration::from_secs(15), HOUR);
 pub static SWEEP_MIN_AGE: Variable = Variable::new(
     "EXPORT_SWEEP_MIN_AGE",
     "24h",
     "How old an object must be to count as an orphan. Shorter than the longest upload and the sweep has to rely on the \
      claims alone; longer keeps personal data lying about.",
-);
+)
+.time(Duration::ZERO, Duration::from_secs(365 * 24 * 3600));
 
 pub static HTTP_ADDR: Variable = Variable::example(
     "EXPORT_HTTP_ADDR",
@@ -377,7 +451,9 @@ pub fn sample() -> String {
         let _ = write!(out, "\n# --- {} ---\n", group.title);
         for variable in group.variables {
             out.push('\n');
-            for line in wrap(variable.about, 108) {
+            let bounds = variable.bounds.show().map(|[least, most]| format!(" From {least} to {most}."));
+            let about = format!("{}{}", variable.about, bounds.unwrap_or_default());
+            for line in wrap(&about, 108) {
                 let _ = writeln!(out, "# {line}");
             }
             let value = if variable.default.is_empty() { variable.example } else { variable.default };

@@ -14,8 +14,10 @@ use export_activities::{
     catalogue::{Catalogue, FindingKind},
     census::{self, Queue},
     failure::judge,
+    held_back,
     spool::Spool,
 };
+use export_workflows::contract::FailureReason;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 use sqlx::{Connection as _, PgPool};
 use temporalio_client::Client;
@@ -43,10 +45,13 @@ pub(crate) struct Readings {
     catalogue: Arc<Catalogue>,
     task_queue: String,
     client: watch::Sender<Option<Client>>,
-    queue: Kept<(Queue, Vec<Held>)>,
+    queue: Kept<(Queue, Vec<Held>, HeldBack)>,
     drift: Kept<Drift>,
     temporal: Kept<Temporal>,
 }
+
+/// Requests that are held back, by reason.
+type HeldBack = Vec<(FailureReason, i64)>;
 
 /// Columns in which database and catalogue differ.
 #[derive(Clone, Copy)]
@@ -90,9 +95,10 @@ impl Readings {
         );
         let gauges = Gauges(Registry::new());
         gauges.spool(spool)?;
-        if let Some((queue, held)) = queue {
+        if let Some((queue, held, held_back)) = queue {
             gauges.queue(&queue)?;
             gauges.brakes(&held)?;
+            gauges.held_back(&held_back)?;
         }
         if let Some(drift) = drift {
             gauges.drift(drift)?;
@@ -110,12 +116,13 @@ impl Readings {
 }
 
 /// Not over the pool: a scrape must neither wait behind the exports nor leave them a connection in mid-statement.
-async fn read_queue(state: &PgPool) -> Result<(Queue, Vec<Held>)> {
+async fn read_queue(state: &PgPool) -> Result<(Queue, Vec<Held>, HeldBack)> {
     let mut connection = connect::glance(state).await?;
     let queue = census::queue(&mut connection).await?;
     let held = brake::held(&mut connection).await?;
+    let held_back = held_back::counts(&mut connection).await?;
     connection.close().await?;
-    Ok((queue, held))
+    Ok((queue, held, held_back))
 }
 
 async fn read_drift(source: &PgPool, catalogue: &Catalogue) -> Result<Drift> {
@@ -208,6 +215,19 @@ impl Gauges {
             "For how long the oldest of those should have been deleted; 0 when there is none",
             queue.undeleted_seconds() as f64,
         )
+    }
+
+    fn held_back(&self, held_back: &HeldBack) -> prometheus::Result<()> {
+        let gauges = self.labelled(
+            "export_held_back_requests",
+            "Pending requests that wait for a person, because too many of a night would fail",
+            "reason",
+        )?;
+        for reason in FailureReason::OF_ATTEMPTS {
+            let count = held_back.iter().find(|(of, _)| *of == reason).map_or(0, |(_, count)| *count);
+            gauges.with_label_values(&[reason.as_str()]).set(count as f64);
+        }
+        Ok(())
     }
 
     fn brakes(&self, held: &[Held]) -> prometheus::Result<()> {

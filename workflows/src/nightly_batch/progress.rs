@@ -2,7 +2,7 @@
 //!
 //! Neither can ask for the time: the pace is that of the requests which ended last, by the times at which they ended.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -131,16 +131,21 @@ impl Progress {
         for (outcome, count) in [
             ("fulfilled", c.fulfilled),
             ("failed", c.failed.values().sum()),
+            ("held back", c.held_back.values().sum()),
             ("already done", c.already_done),
             ("superseded", c.superseded),
             ("given up tonight", c.given_up_tonight),
             ("deferred", c.deferred),
         ] {
+            let reasons = match outcome {
+                "failed" => &c.failed,
+                "held back" if c.held_back.is_empty() => continue,
+                "held back" => &c.held_back,
+                _ => &BTreeMap::new(),
+            };
             line(format!("- {outcome}: {count}"));
-            if outcome == "failed" {
-                for (reason, count) in &c.failed {
-                    line(format!("    - `{}`: {count}", reason.as_str()));
-                }
+            for (reason, count) in reasons {
+                line(format!("    - `{}`: {count}", reason.as_str()));
             }
         }
         if let Some(per_minute) = self.per_minute {

@@ -19,6 +19,10 @@ pub struct Counters {
     pub superseded: u64,
     /// Became `failed`, by reason.
     pub failed: BTreeMap<FailureReason, u64>,
+    /// Would have failed, by reason, and wait for a person, because too many would. Left out while there are none: a
+    /// worker of the release before knows no such field.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_back: BTreeMap<FailureReason, u64>,
     /// Failed in our own code five times; they wait for the next night.
     pub given_up_tonight: u64,
     /// Met a fault of the system and are still pending; at the end, what the second look could not serve either.
@@ -34,6 +38,7 @@ impl Counters {
             Outcome::AlreadyDone => self.already_done += 1,
             Outcome::Superseded => self.superseded += 1,
             Outcome::Failed { reason } => *self.failed.entry(*reason).or_default() += 1,
+            Outcome::HeldBack { reason } => *self.held_back.entry(*reason).or_default() += 1,
             Outcome::GivenUpTonight => self.given_up_tonight += 1,
             Outcome::Deferred { code } => self.defer(code),
         }
@@ -49,6 +54,7 @@ impl Counters {
             + self.already_done
             + self.superseded
             + self.failed.values().sum::<u64>()
+            + self.held_back.values().sum::<u64>()
             + self.given_up_tonight
             + self.deferred
     }
