@@ -363,11 +363,11 @@ mod tests {
     #[test]
     fn what_nobody_foresaw_names_its_step_and_its_kind() {
         let odd = || anyhow::anyhow!("the row of alice@example.org was odd");
-        let zip = anyhow::Error::new(zip::result::ZipError::FileNotFound);
+        let json = anyhow::Error::new(serde_json::from_str::<u8>("alice").unwrap_err());
         for (error, said) in [
             (odd(), "request: unexpected (step none, kind other)"),
             (odd().context(Doing("archive")), "request: unexpected (step archive, kind other)"),
-            (zip.context("x").context(Doing("upload")), "request: unexpected (step upload, kind zip)"),
+            (json.context("x").context(Doing("upload")), "request: unexpected (step upload, kind json)"),
         ] {
             assert_eq!(judge(&error).to_string(), said);
         }
