@@ -305,6 +305,8 @@ async fn the_state_roles_grants_fit_the_migrations() {
         include_str!("../../migrations/exports/20261126000001_log_writes_itself.sql"),
         include_str!("../../migrations/exports/20261126000002_where_archives_are.sql"),
         include_str!("../../migrations/exports/20261126000003_brakes.sql"),
+        include_str!("../../migrations/exports/20261126000010_given_up.sql"),
+        include_str!("../../migrations/exports/20261126000011_held_back.sql"),
     ] {
         run(&database.owner, migration).await;
     }

@@ -220,6 +220,8 @@ async fn a_full_spool_is_the_systems_fault_and_the_next_attempt_fulfils() {
     given.steps.spool =
         export_activities::spool::Spool::new(&given.spool.path().join("nowhere"), 1 << 20).unwrap();
     std::fs::remove_dir(given.spool.path().join("nowhere")).unwrap();
+    // A directory would be made again.
+    std::fs::write(given.spool.path().join("nowhere"), "").unwrap();
     let request = given_request(&given).await;
     let ended = serve(&given.steps, &attempt(request, 1)).await;
     assert!(matches!(ended, Err(export_activities::fulfil::Unfinished::Retry(_))), "{ended:?}");

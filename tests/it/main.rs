@@ -8,6 +8,7 @@
 
 mod archive;
 mod attempts;
+mod broken;
 mod catalogue;
 mod checker;
 mod codec;

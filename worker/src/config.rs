@@ -191,6 +191,18 @@ impl Config {
     /// Checks bounds that depend on each other: each value may be right alone, and the two together fail every export.
     fn contradictions(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        let role = |url: &Option<SecretString>| {
+            Url::parse(url.as_ref()?.expose_secret()).ok().map(|url| url.username().to_owned())
+        };
+        if (role(&self.database_url).as_deref(), role(&self.source_url).as_deref())
+            == (Some("export_read"), Some("export_state"))
+        {
+            problems.push(format!(
+                "{} is for role export_read and {} for export_state: exchange the two",
+                variable::DATABASE_URL.name,
+                variable::SOURCE_URL.name
+            ));
+        }
         let mut at_least = |what: &Variable, value: Duration, least: Duration, why: &str| {
             if value < least {
                 let (value, least) = (show_time(value), show_time(least));
@@ -478,6 +490,18 @@ mod tests {
         assert!(config.database_url().unwrap_err().to_string().contains("EXPORT_DATABASE_URL is not set"));
         let all = config.require_for_run().unwrap_err();
         assert_eq!(all.problems.len(), 3, "{all}");
+    }
+
+    #[test]
+    fn swapped_databases_are_noticed_by_their_roles() {
+        let (state, read) = ("postgres://export_state:x@db/p", "postgres://export_read:x@db/p");
+        let error = read_pair(read, state).unwrap_err().to_string();
+        assert!(error.contains("exchange the two") && error.contains("EXPORT_SOURCE_URL"), "{error}");
+        read_pair(state, read).unwrap();
+    }
+
+    fn read_pair(database: &str, source: &str) -> Result<Config, ConfigError> {
+        read(&[("EXPORT_DATABASE_URL", database), ("EXPORT_SOURCE_URL", source)])
     }
 
     #[test]

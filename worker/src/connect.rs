@@ -5,7 +5,7 @@
 pub mod explain;
 pub mod profile;
 
-use std::{str::FromStr as _, time::Duration};
+use std::{fmt, str::FromStr as _, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use export_activities::{
@@ -45,6 +45,21 @@ const STORE_COMMAND: Duration = Duration::from_secs(15);
 
 /// The longest look at a replica, which nothing waits for.
 const REPLICA_LOOK: Duration = Duration::from_secs(5);
+
+/// Temporal answers, and does not know the namespace.
+#[derive(Clone, Debug)]
+pub struct NoNamespace {
+    namespace: String,
+    address: String,
+}
+
+impl fmt::Display for NoNamespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no namespace `{}` in Temporal at {}", self.namespace, self.address)
+    }
+}
+
+impl std::error::Error for NoNamespace {}
 
 /// Makes the pool of requests and events; nothing is connected yet.
 pub fn state(config: &Config) -> Result<PgPool> {
@@ -167,6 +182,9 @@ pub async fn temporal(config: &Config) -> Result<Client> {
     let request = DescribeNamespaceRequest { namespace: namespace.clone(), ..Default::default() };
     match client.clone().describe_namespace(request.into_request()).await {
         Ok(_) => Ok(client),
+        Err(status) if status.code() == tonic::Code::NotFound => {
+            bail!(NoNamespace { namespace, address: address.to_string() })
+        }
         Err(status) => {
             bail!("cannot use namespace `{namespace}` of Temporal at {address} ({})", status.message())
         }

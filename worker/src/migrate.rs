@@ -7,7 +7,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection,
+    migrate::{MigrateError, Migrator},
+    postgres::PgConnectOptions,
+};
 
 /// How long the server may take to accept the owner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
@@ -23,7 +27,16 @@ const TABLE: &str = "public.data_export_migrations";
 pub async fn migrate(url: &SecretString) -> anyhow::Result<Vec<String>> {
     let mut connection = connect(url).await?;
     let missing = missing(&mut connection).await?;
-    migrator().run(&mut connection).await.context("failed to apply the migrations")?;
+    migrator().run(&mut connection).await.map_err(|error| match error {
+        MigrateError::VersionMismatch(version) => anyhow::anyhow!(
+            "migration {version} was applied with another text than this program has: use the release that applied it, \
+             or undo the change in public.data_export_migrations; nothing was applied"
+        ),
+        MigrateError::VersionMissing(version) => anyhow::anyhow!(
+            "migration {version} was applied by a newer release than this program: use that release; nothing was applied"
+        ),
+        error => anyhow::Error::new(error).context("failed to apply the migrations"),
+    })?;
     connection.close().await.context("failed to close the connection")?;
     Ok(missing)
 }
@@ -48,6 +61,38 @@ async fn connect(url: &SecretString) -> anyhow::Result<PgConnection> {
     connected
         .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
         .context("failed to connect to the database as the owner of the tables")
+}
+
+/// How the tables compare with this program.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Migrations of this program that are not applied.
+    pub missing: Vec<String>,
+    /// Versions that were applied with another text.
+    pub changed: Vec<i64>,
+    /// Versions that this program does not know: a newer one has applied them.
+    pub newer: Vec<i64>,
+}
+
+/// Compares what is recorded with what is compiled in.
+pub async fn compare(connection: &mut PgConnection) -> anyhow::Result<Compared> {
+    let missing = missing(&mut *connection).await?;
+    let recorded: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+        "select version, checksum from public.data_export_migrations where success order by version",
+    )
+    .fetch_all(connection)
+    .await
+    .context("failed to read the record of migrations")?;
+    let migrator = migrator();
+    let mut compared = Compared { missing, ..Default::default() };
+    for (version, checksum) in recorded {
+        match migrator.iter().find(|migration| migration.version == version) {
+            None => compared.newer.push(version),
+            Some(migration) if *migration.checksum != *checksum => compared.changed.push(version),
+            Some(_) => {}
+        }
+    }
+    Ok(compared)
 }
 
 /// Gives the names of the migrations that are not applied yet.

@@ -8,6 +8,7 @@ use export_activities::failure::{Failure, StoreError, judge};
 use serde::Serialize;
 use temporalio_client::errors::ClientConnectError;
 
+use super::NoNamespace;
 use crate::config::ConfigError;
 
 /// A cause and its remedy.
@@ -62,7 +63,9 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
         ),
         "42P01" | "3F000" => (
             "the exported tables are missing",
-            format!("name the platform's database in {variable}; `export-worker catalogue check` lists what is missing"),
+            format!(
+                "name the platform's database in {variable}; `export-worker catalogue check` lists what is missing"
+            ),
         ),
         "42703" if variable != SOURCE_URL => {
             ("our tables are older than this program", "run `export-worker migrate`".to_owned())
@@ -173,6 +176,10 @@ pub fn temporal(error: &anyhow::Error) -> Explained {
     // Nobody was asked: starting a server does not help.
     if let Some(ConfigError { problems }) = error.downcast_ref() {
         return Explained::new(problems.join("; "), "set the variables and files that it names");
+    }
+    if let Some(missing) = error.downcast_ref::<NoNamespace>() {
+        let remedy = "create it with `temporal operator namespace create`, or set TEMPORAL_NAMESPACE to one that exists";
+        return Explained::new(missing.to_string(), remedy);
     }
     let remedy =
         "start Temporal, or mend TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and its TLS or API key settings";

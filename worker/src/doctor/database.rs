@@ -16,7 +16,7 @@ use crate::{
         self,
         explain::{self, Explained},
     },
-    migrate,
+    migrate::{self, Compared},
 };
 
 const STATE_URL: &str = "EXPORT_DATABASE_URL";
@@ -170,18 +170,31 @@ async fn standby(pool: &PgPool) -> Option<Line> {
 
 async fn migrations(pool: &PgPool) -> Line {
     const CHECK: &str = "migrations";
-    let missing = async {
+    let compared = async {
         let mut conn = pool.acquire().await?;
-        migrate::missing(&mut conn).await
+        let missing = migrate::missing(&mut conn).await?;
+        if missing.is_empty() {
+            migrate::compare(&mut conn).await
+        } else {
+            Ok(Compared { missing, ..Default::default() })
+        }
     };
-    match missing.await {
-        Ok(missing) if missing.is_empty() => Line::ok(CHECK, "all are applied"),
-        Ok(missing) => Line::failed(
-            CHECK,
-            Explained::new(format!("missing: {}", missing.join(", ")), "run `export-worker migrate`"),
+    let versions = |versions: &[i64]| versions.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let (cause, remedy) = match compared.await {
+        Err(error) => return Line::failed(CHECK, explain::database(&error, STATE_URL)),
+        Ok(Compared { missing, .. }) if !missing.is_empty() => {
+            (format!("missing: {}", missing.join(", ")), "run `export-worker migrate`")
+        }
+        Ok(Compared { changed, .. }) if !changed.is_empty() => (
+            format!("applied with another text than this program has: {}", versions(&changed)),
+            "use the release that applied them, or undo the change in public.data_export_migrations",
         ),
-        Err(error) => Line::failed(CHECK, explain::database(&error, STATE_URL)),
-    }
+        Ok(Compared { newer, .. }) if !newer.is_empty() => {
+            (format!("applied by a newer release: {}", versions(&newer)), "use that release of export-worker")
+        }
+        Ok(_) => return Line::ok(CHECK, "all are applied"),
+    };
+    Line::failed(CHECK, Explained::new(cause, remedy))
 }
 
 /// What `export_state` must be able to do with tables; inserts and updates are granted by column.
@@ -201,7 +214,16 @@ const STATE_NEEDS: [(&str, &str); 10] = [
 async fn state_rights(pool: &PgPool, catalogue: Option<&Catalogue>) -> Result<Line> {
     const CHECK: &str = "rights of export_state";
     let mut missing = Vec::new();
+    let mut gone = Vec::new();
     for (table, right) in STATE_NEEDS {
+        let exists: bool = sqlx::query_scalar("select pg_catalog.to_regclass($1) is not null")
+            .bind(table)
+            .fetch_one(pool)
+            .await?;
+        if !exists {
+            gone.push(table);
+            continue;
+        }
         let has: bool =
             sqlx::query_scalar(
                 "select pg_catalog.has_table_privilege(current_user, $1::text, $2)
@@ -214,6 +236,12 @@ async fn state_rights(pool: &PgPool, catalogue: Option<&Catalogue>) -> Result<Li
         if !has {
             missing.push(format!("{right} on {table}"));
         }
+    }
+    gone.dedup();
+    if !gone.is_empty() {
+        let cause = format!("{} is gone, although its migration is recorded", gone.join(", "));
+        let remedy = "undo the renaming, or restore it from a backup";
+        return Ok(Line::failed(CHECK, Explained::new(cause, remedy)));
     }
     if !missing.is_empty() {
         return Ok(Line::failed(CHECK, Explained::new(format!("missing: {}", missing.join(", ")), GRANTS)));
@@ -427,7 +455,13 @@ async fn drift(pool: &PgPool, catalogue: &Catalogue) -> Result<Line> {
     };
     let stops = of(FindingKind::stops_exports);
     if !stops.is_empty() {
-        let remedy = "decide them in the catalogue; until then no request is exported";
+        let none =
+            report.findings.iter().filter(|finding| finding.kind == FindingKind::MissingRelation).count();
+        let remedy = if none >= catalogue.entities().len() {
+            "name the platform's database in EXPORT_SOURCE_URL: it has none of the exported tables"
+        } else {
+            "decide them in the catalogue; until then no request is exported"
+        };
         return Ok(Line::failed(CHECK, Explained::new(stops.join("; "), remedy)));
     }
     if !report.is_clean() {

@@ -1,0 +1,242 @@
+//! Broken set-ups: the doctor names the cause and a remedy that repairs it, and nothing else is blamed.
+
+use std::collections::BTreeMap;
+
+use export_tests::{
+    postgres::Role,
+    shared::{TestInstallation, stack},
+    wait, worker,
+};
+use futures::{StreamExt as _, stream};
+use serde_json::Value;
+
+use crate::night_of::SOON;
+
+type Environment = BTreeMap<String, String>;
+
+/// How a set-up is broken.
+enum Broken {
+    /// These variables differ; none takes one away.
+    Set(&'static [(&'static str, &'static str)]),
+    /// This SQL was run by a role on the database.
+    Sql(Role, &'static str),
+    /// The end of a variable is replaced.
+    End(&'static str, &'static str),
+    /// An object of this name was put into the bucket, beside which there is a mark or not.
+    Object(&'static str, &'static str),
+}
+use Broken::{End, Object, Set, Sql};
+
+/// What the doctor must say: the line, its state, a part of the cause and a part of the remedy.
+type Said = (&'static str, &'static str, &'static str, &'static str);
+
+const NO_KEYS: &[(&str, &str)] =
+    &[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", ""), ("AWS_EC2_METADATA_DISABLED", "true")];
+const SIGNING: &str = "EXPORT_SIGNING_SECRET_ACCESS_KEY";
+
+const SET_UPS: [(Broken, Said); 28] = [
+    (Set(NO_KEYS), ("signing credentials", "failed", "no credentials", "AWS_ACCESS_KEY_ID")),
+    (
+        Set(&[("AWS_SECRET_ACCESS_KEY", "wrong")]),
+        ("installation", "failed", "credentials were refused", "AWS_SECRET_ACCESS_KEY"),
+    ),
+    (
+        Set(&[("AWS_ACCESS_KEY_ID", "nobody")]),
+        ("installation", "failed", "credentials were refused", "AWS_ACCESS_KEY_ID"),
+    ),
+    (Set(&[("AWS_SESSION_TOKEN", "t")]), ("signing credentials", "failed", "temporary", SIGNING)),
+    (
+        Set(&[("EXPORT_SIGNING_ACCESS_KEY_ID", "nobody"), (SIGNING, "x")]),
+        ("store", "failed", "the link does not work", SIGNING),
+    ),
+    (
+        Set(&[("EXPORT_BUCKET", "there-is-none")]),
+        ("installation", "failed", "no such bucket", "EXPORT_BUCKET"),
+    ),
+    (
+        Set(&[("EXPORT_S3_ENDPOINT", "http://127.0.0.1:1")]),
+        ("installation", "failed", "nothing answers", "EXPORT_S3_ENDPOINT"),
+    ),
+    (Set(&[("EXPORT_PUBLIC_ENDPOINT", "http://127.0.0.1:1")]), ("public endpoint", "warning", "", "browser")),
+    (
+        Set(&[("EXPORT_DATABASE_URL", "postgres://export_state:x@127.0.0.1:1/p")]),
+        ("database", "failed", "nothing answers", "EXPORT_DATABASE_URL"),
+    ),
+    (
+        End("EXPORT_DATABASE_URL", "there_is_none"),
+        ("database", "failed", "no such database", "EXPORT_DATABASE_URL"),
+    ),
+    (
+        End("EXPORT_DATABASE_URL", "postgres"),
+        ("migrations", "failed", "missing: 20261121000001", "export-worker migrate"),
+    ),
+    (
+        Set(&[("EXPORT_SOURCE_URL", "postgres://export_read:x@127.0.0.1:1/p")]),
+        ("source database", "failed", "nothing answers", "EXPORT_SOURCE_URL"),
+    ),
+    (
+        End("EXPORT_SOURCE_URL", "postgres"),
+        ("catalogue", "failed", "`public.users` does not exist", "EXPORT_SOURCE_URL"),
+    ),
+    (
+        Sql(Role::Owner, "alter table public.releases drop column notes"),
+        ("catalogue", "failed", "notes", "catalogue"),
+    ),
+    (
+        Sql(Role::Owner, "alter table public.releases alter column notes type varchar"),
+        ("catalogue", "failed", "notes", "catalogue"),
+    ),
+    (
+        Sql(Role::Owner, "alter table public.users add column shoe_size int"),
+        ("catalogue", "failed", "shoe_size", "export, pseudonym or omit"),
+    ),
+    (
+        Sql(Role::Owner, "alter table public.users enable row level security"),
+        ("catalogue", "failed", "row-level security", ""),
+    ),
+    (
+        Sql(Role::Owner, "revoke select on public.releases from export_read"),
+        ("rights of export_read", "failed", "public.releases", "export-worker grants"),
+    ),
+    (
+        Sql(Role::Owner, "grant select on public.users to export_read"),
+        ("rights of export_read", "failed", "password_hash", "export-worker grants"),
+    ),
+    (
+        Sql(Role::Owner, "revoke update on public.data_export_requests from export_state"),
+        ("rights of export_state", "failed", "UPDATE on public.data_export_requests", "export-worker grants"),
+    ),
+    (
+        Sql(Role::Owner, "grant insert on public.data_export_events to export_state"),
+        ("rights of export_state", "failed", "write the log", "export-worker grants"),
+    ),
+    (
+        Sql(Role::Owner, "grant select on public.data_export_requests to public"),
+        ("readers of links", "failed", "download_url", "EXPORT_PLATFORM_ROLES"),
+    ),
+    (
+        Sql(Role::Owner, "alter table public.data_export_events rename to events_before"),
+        ("rights of export_state", "failed", "data_export_events is gone", "renaming"),
+    ),
+    (
+        Sql(
+            Role::Owner,
+            "update public.data_export_migrations set checksum = 'x' where version = 20261121000003",
+        ),
+        ("migrations", "failed", "20261121000003", "release that applied"),
+    ),
+    (
+        Sql(
+            Role::Owner,
+            "insert into public.data_export_migrations (version, description, success, checksum, execution_time) values (20990101000000, 'x', true, 'x', 0)",
+        ),
+        ("migrations", "failed", "newer release", "that release"),
+    ),
+    (
+        Sql(Role::Owner, "update public.data_export_installation set location = 's3://elsewhere'"),
+        ("installation", "failed", "s3://elsewhere", "export-worker bucket move"),
+    ),
+    (Object("exports/by-hand.zip", "x"), ("installation", "failed", "no mark", "--adopt-bucket")),
+    (
+        Object("exports/.installation", "0198c6b2-0a4e-4c51-9d6e-2f3f0c6f7a10"),
+        ("installation", "failed", "belongs to installation 0198c6b2", "--adopt-bucket"),
+    ),
+];
+
+/// The same for what needs no servers of its own; none but Temporal's lines and those of this machine.
+const BESIDE: [(&[(&str, &str)], Said); 8] = [
+    (
+        &[("TEMPORAL_ADDRESS", "127.0.0.1:1")],
+        ("Temporal", "failed", "cannot reach Temporal", "TEMPORAL_ADDRESS"),
+    ),
+    (
+        &[("TEMPORAL_NAMESPACE", "there-is-none")],
+        ("Temporal", "failed", "no namespace", "TEMPORAL_NAMESPACE"),
+    ),
+    (
+        &[("EXPORT_CODEC_KEY_FILE", "/nowhere")],
+        ("Temporal", "failed", "EXPORT_CODEC_KEY_FILE", "files that it names"),
+    ),
+    (&[("EXPORT_NOTICE_FILE", "/nowhere")], ("start", "failed", "EXPORT_NOTICE_FILE", "variables")),
+    (
+        &[("EXPORT_HTTP_ADDR", "192.0.2.1:9464")],
+        ("metrics address", "failed", "cannot listen", "EXPORT_HTTP_ADDR"),
+    ),
+    (&[("EXPORT_SPOOL_DIR", "/proc/version/x")], ("spool", "failed", "spool directory", "EXPORT_SPOOL_DIR")),
+    (&[("EXPORT_SPOOL_DIR", "/tmp")], ("spool", "failed", "spool directory", "EXPORT_SPOOL_DIR")),
+    (&[], ("worker", "warning", "nobody polls", "export-worker run")),
+];
+
+async fn doctor(environment: &Environment) -> Vec<Value> {
+    let arguments = ["--output", "json", "doctor"];
+    let output =
+        wait::within("the doctor", SOON, worker::output(environment, &arguments)).await.unwrap().unwrap();
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn check(lines: &[Value], (check, state, cause, remedy): Said) {
+    let line = lines.iter().find(|line| line["check"] == check);
+    let line = line.unwrap_or_else(|| panic!("no line `{check}` in {lines:#?}"));
+    let (found, said) = (line["found"].as_str().unwrap(), line["remedy"].as_str().unwrap_or_default());
+    assert!(line["state"] == state && found.contains(cause) && said.contains(remedy), "{check}: {line:#}");
+    // No line blames something that is well: what cannot be examined says so.
+    for other in lines.iter().filter(|line| line["state"] == "failed" && line["check"] != check) {
+        let named = [other["found"].as_str().unwrap(), other["remedy"].as_str().unwrap_or_default()].concat();
+        assert!(
+            [
+                "schedules",
+                "nightly_batch",
+                "export_expiry",
+                "encryption",
+                "installation",
+                "catalogue",
+                "rights of export_read",
+                "start"
+            ]
+            .iter()
+            .any(|known| other["check"].as_str().unwrap().contains(known)),
+            "beside `{check}`: {named}"
+        );
+    }
+}
+
+fn set(environment: &mut Environment, variables: &[(&str, &str)]) {
+    for (name, text) in variables {
+        environment.insert((*name).to_owned(), (*text).to_owned());
+    }
+}
+
+async fn examine((broken, said): &(Broken, Said)) {
+    let installation = TestInstallation::new().await.unwrap();
+    let mut environment = installation.environment().await.unwrap();
+    match broken {
+        Set(variables) => set(&mut environment, variables),
+        End(variable, end) => {
+            let url = environment[*variable].rsplit_once('/').unwrap().0.to_owned();
+            environment.insert((*variable).to_owned(), format!("{url}/{end}"));
+        }
+        Sql(role, sql) => {
+            let postgres = &stack().await.unwrap().servers().postgres;
+            postgres.run(*role, installation.database.name(), (*sql).to_owned()).await.unwrap();
+        }
+        Object(key, content) => {
+            let s3 = stack().await.unwrap().servers().store.client();
+            let put = s3.put_object().bucket(&installation.names.bucket).key(*key);
+            put.body(content.as_bytes().to_vec().into()).send().await.unwrap();
+        }
+    }
+    check(&doctor(&environment).await, *said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_cause_and_remedy_of_every_broken_set_up() {
+    // A few at a time: each is a process that asks every server.
+    stream::iter(&SET_UPS).for_each_concurrent(4, examine).await;
+    let environment = TestInstallation::new().await.unwrap().environment().await.unwrap();
+    for (variables, said) in BESIDE {
+        let mut environment = environment.clone();
+        set(&mut environment, variables);
+        check(&doctor(&environment).await, said);
+    }
+}
