@@ -415,7 +415,7 @@ impl Command {
             | Self::Catalogue(_)
             | Self::Doctor { .. }
             | Self::Night(Night::Watch) => true,
-            Self::Night(Night::Trigger { wait }) => *wait,
+            Self::Night(Night::Trigger { wait, .. }) => *wait,
             Self::Request(Request::Fulfil { wait, .. }) => *wait,
             Self::Request(Request::Forget { .. }) | Self::Grants { .. } => true,
             _ => false,
