@@ -4,6 +4,7 @@
 //! one beside it, each compressed on its own thread while the database is read. At the end the CSV entries are copied
 //! in as they are, and the manifest closes the archive. What is left is one anonymous file, not yet uploaded anywhere.
 
+mod container;
 mod contents;
 mod lane;
 mod rows;
@@ -16,10 +17,10 @@ use chrono::{DateTime, Utc};
 use crc_fast::CrcAlgorithm;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc};
-use zip::ZipWriter;
 
 pub use self::contents::{ColumnContents, Contents, EntityContents, LeftOut, Omitted};
 use self::{
+    container::Zip,
     lane::{Lane, write_files, write_whole},
     rows::{Work, write_rows},
 };
@@ -30,7 +31,7 @@ use crate::{
     manifest::{CsvCells, EXCEL_ROWS, FORMAT, MANIFEST_NAME, Manifest, Treatment},
     pulse::Pulse,
     serialise::{self, Csv, Files, Row},
-    spool::{Hold, Share, Spool, named},
+    spool::{Hold, Share, Spool, SpoolFile, named},
 };
 
 /// Rows are handed over in batches of about this size: fewer would wake the threads for every row, more would only
@@ -141,14 +142,14 @@ impl<R: Row> ArchiveWriter<R> {
             let (contents, share) = (Arc::clone(&contents), share.clone());
             blocking::run("write the JSON files", move || {
                 let lane = begin_archive(&contents, &share)?;
-                write_files(&contents, lane, &share, &json_text).map(Box::new).map_err(named)
+                write_files(lane, &share, &json_text).map(Box::new).map_err(named)
             })
         };
         let csv = {
             let contents = Arc::clone(&contents);
             blocking::run("write the CSV files", move || {
-                let lane = Lane { zip: ZipWriter::new(share.file()?), files: Vec::new() };
-                write_files(&contents, lane, &share, &csv_text).map(Box::new).map_err(named)
+                let lane = Lane { zip: zip(&contents, &share)?, files: Vec::new() };
+                write_files(lane, &share, &csv_text).map(Box::new).map_err(named)
             })
         };
         Ok(Self {
@@ -230,16 +231,20 @@ fn reason(errors: [Option<anyhow::Error>; 3]) -> anyhow::Error {
     first.unwrap_or_else(|| anyhow!("a thread of the archive ended before its last row"))
 }
 
+/// Begins a zip in the spool: nothing in it depends on the clock, the machine or the user.
+fn zip(contents: &Contents, share: &Share) -> anyhow::Result<Zip<SpoolFile>> {
+    Ok(Zip::new(share.file()?, contents.snapshot_at, contents.deflate_level))
+}
+
 /// Writes the files that stand before the entities.
 fn begin_archive(contents: &Contents, share: &Share) -> anyhow::Result<Lane> {
-    let mut zip = ZipWriter::new(share.file()?);
-    let mut files =
-        vec![write_whole(&mut zip, contents, "README.txt", &texts::readme(contents)).map_err(named)?];
+    let mut zip = zip(contents, share)?;
+    let mut files = vec![write_whole(&mut zip, "README.txt", &texts::readme(contents)).map_err(named)?];
     if let Some(notice) = &contents.notice {
-        files.push(write_whole(&mut zip, contents, "NOTICE.txt", notice).map_err(named)?);
+        files.push(write_whole(&mut zip, "NOTICE.txt", notice).map_err(named)?);
     }
     let dictionary = texts::dictionary(contents)?;
-    files.push(write_whole(&mut zip, contents, "data-dictionary.csv", &dictionary).map_err(named)?);
+    files.push(write_whole(&mut zip, "data-dictionary.csv", &dictionary).map_err(named)?);
     Ok(Lane { zip, files })
 }
 
@@ -253,16 +258,14 @@ fn complete(
 ) -> anyhow::Result<Archive> {
     ensure!(counts.len() == contents.entities.len(), "not every entity was written");
     let Lane { mut zip, mut files } = json;
-    let mut csv_zip = csv.zip.finish_into_readable()?;
-    for index in 0..csv_zip.len() {
-        zip.raw_copy_file(csv_zip.by_index_raw(index)?)?;
-    }
+    let mut csv_zip = csv.zip;
+    zip.append(&mut csv_zip)?;
     drop(csv_zip);
     files.extend(csv.files);
     let manifest = describe(contents, files, counts);
     let mut text = serde_json::to_vec_pretty(&manifest)?;
     text.push(b'\n');
-    write_whole(&mut zip, contents, MANIFEST_NAME, &text)?;
+    write_whole(&mut zip, MANIFEST_NAME, &text)?;
     let (file, hold) = zip.finish()?.into_parts()?;
     let row_counts = manifest.entities.into_iter().map(|entity| (entity.name, entity.rows)).collect();
     let archive = Archive::of_file(file, row_counts, contents.snapshot_at, pulse)?;
@@ -284,6 +287,7 @@ fn describe(contents: &Contents, files: Vec<manifest::File>, counts: &[Csv]) -> 
             csv: if column.column.is_json_class() { CsvCells::Json } else { CsvCells::Value },
             neutralised: counts.neutralised[index],
             cells_over_32767_characters: counts.long_cells[index],
+            cells_with_escaped_halves: column.column.may_have_halves().then_some(counts.escaped[index]),
         });
         manifest::Entity {
             name: entity.name.clone(),

@@ -23,6 +23,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
+    alone::Alone,
     call::call,
     catalogue::Catalogue,
     claim::Owner,
@@ -57,6 +58,8 @@ pub struct ExportSteps {
     pub store: Store,
     /// The identity of this installation, which the bucket must hold.
     pub installation: MarkWatch,
+    /// Which attempts are in flight in this process.
+    pub alone: Alone,
     /// What is exported.
     pub catalogue: Arc<Catalogue>,
     /// Where archives lie until they are uploaded.

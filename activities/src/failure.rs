@@ -9,6 +9,7 @@ pub mod sqlstate;
 
 use std::{error::Error, fmt};
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use export_workflows::contract::FailureReason;
 use uuid::Uuid;
@@ -36,14 +37,14 @@ pub enum Failure {
         relation: String,
     },
     /// A value that no encoder can represent.
-    #[error("cannot read the value in column `{column}` of `{relation}`, row with key `{key}`")]
+    #[error("cannot read the value in column `{column}` of `{relation}`, {row}")]
     UnreadableValue {
         /// The relation.
         relation: String,
         /// The column.
         column: String,
-        /// The row: the text of its key columns, which are identifiers.
-        key: String,
+        /// The row: its number, or its key if that is a number or a uuid. No other value may be told.
+        row: String,
     },
     /// A value that PostgreSQL itself cannot deliver; it does not say which.
     #[error("PostgreSQL cannot deliver a value of {what}, SQLSTATE {sqlstate}")]
@@ -239,9 +240,7 @@ pub fn judge(whole: &anyhow::Error) -> Verdict {
 /// A failure that nobody foresaw: its text may hold a value, so only its kind and its step are named.
 fn judge_unexpected(whole: &anyhow::Error) -> Verdict {
     let is = |known: fn(&(dyn Error + 'static)) -> bool| whole.chain().any(known);
-    let kind = if is(|cause| cause.is::<zip::result::ZipError>()) {
-        "zip"
-    } else if is(|cause| cause.is::<serde_json::Error>()) {
+    let kind = if is(|cause| cause.is::<serde_json::Error>()) {
         "json"
     } else if is(|cause| cause.is::<std::num::TryFromIntError>()) {
         "number"
@@ -315,7 +314,7 @@ impl StoreError {
         error: &aws_sdk_s3::error::SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
     ) -> Self
     where
-        E: ProvideErrorMetadata,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         use aws_sdk_s3::error::SdkError;
         let status = error.raw_response().map(|response| response.status().as_u16());
@@ -325,6 +324,7 @@ impl StoreError {
                 None => "unknown".to_owned(),
             },
             SdkError::TimeoutError(_) => "timeout".to_owned(),
+            _ if lacks_credentials(error) => "credentials".to_owned(),
             SdkError::DispatchFailure(_) => "dispatch".to_owned(),
             SdkError::ResponseError(_) => "response".to_owned(),
             _ => "construction".to_owned(),
@@ -346,6 +346,18 @@ impl StoreError {
     pub fn is_away(&self) -> bool {
         self.status.is_none_or(|status| status >= 500) && self.code != "still_there"
     }
+}
+
+/// Returns whether nothing was sent because there is nobody to sign it: the store itself may be well.
+fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<CredentialsError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 #[cfg(test)]
@@ -371,11 +383,11 @@ mod tests {
     #[test]
     fn what_nobody_foresaw_names_its_step_and_its_kind() {
         let odd = || anyhow::anyhow!("the row of alice@example.org was odd");
-        let zip = anyhow::Error::new(zip::result::ZipError::FileNotFound);
+        let json = anyhow::Error::new(serde_json::from_str::<u8>("alice").unwrap_err());
         for (error, said) in [
             (odd(), "request: unexpected (step none, kind other)"),
             (odd().context(Doing("archive")), "request: unexpected (step archive, kind other)"),
-            (zip.context("x").context(Doing("upload")), "request: unexpected (step upload, kind zip)"),
+            (json.context("x").context(Doing("upload")), "request: unexpected (step upload, kind json)"),
         ] {
             assert_eq!(judge(&error).to_string(), said);
         }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
+    alone::SUSPECT,
     archive::Archive,
     call::call,
     claim::{self, Claim, Claimed, Count, Owner},
@@ -43,6 +44,8 @@ const ENDING: Duration = Duration::from_secs(4);
 const RELEASING: Duration = Duration::from_secs(3);
 /// How long it tries to remove its object; the sweep takes what is left.
 const DISCARDING: Duration = Duration::from_secs(2);
+/// After this time an attempt asks again whether it may begin beside, or without, others of this worker.
+const COME_BACK: Duration = Duration::from_secs(5);
 /// Between two tries to release a claim without its attempt.
 const RELEASE_AGAIN: Duration = Duration::from_secs(5);
 /// Tries for a quarter of an hour; after that the lease has long run out.
@@ -107,9 +110,25 @@ async fn serve(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<O
     {
         return system_failure(steps, attempt, judge(&error));
     }
+    // Before the claim: what does not hold its request is not blamed when the one that runs alone kills the worker.
+    let Some(beside) = steps.alone.beside() else { return come_back(steps, attempt) };
     let claim = match claim(steps, attempt, stop).await? {
         Ok(claim) => claim,
         Err(outcome) => return Ok(outcome),
+    };
+    let _in_flight = if claim.lost < SUSPECT {
+        beside
+    } else {
+        drop(beside);
+        match steps.alone.alone() {
+            Some(alone) => alone,
+            None => {
+                let waits =
+                    format!("waits to be tried alone: {} workers died while they held it", claim.lost);
+                release_later(steps, request_id, claim.token, waits, Count::Nothing);
+                return come_back(steps, attempt);
+            }
+        }
     };
     let trace = Trace { night: attempt.input.night, run_id: attempt.run_id.clone() };
     if claim.lost >= steps.settings.max_lost {
@@ -149,6 +168,14 @@ async fn serve(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<O
         Ok(outcome) => Ok(outcome),
         Err(error) => end(steps, attempt, &claim, &trace, judge(&error)).await,
     }
+}
+
+/// Leaves the worker to others for a while; an attempt that came back too often waits for the second round.
+fn come_back(steps: &ExportSteps, attempt: &Attempt) -> Result<Outcome, Unfinished> {
+    if too_long(steps, attempt) {
+        return Ok(Outcome::Deferred { code: "held".to_owned() });
+    }
+    Err(Unfinished::Held(COME_BACK))
 }
 
 /// Takes the request, or says with which outcome the attempt ends instead. A cancelled attempt waits no longer.

@@ -1,4 +1,5 @@
 //! The steps that take one export request from `pending` to `ready`, and the passes that expire and sweep.
+pub mod alone;
 pub mod archive;
 pub mod blocking;
 pub mod brake;

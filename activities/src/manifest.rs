@@ -91,10 +91,13 @@ pub struct Column {
     pub treatment: Treatment,
     /// What its CSV cells hold.
     pub csv: CsvCells,
-    /// Cells that got a leading `'` in CSV.
+    /// Cells that got a `'` in CSV, in one place or more.
     pub neutralised: u64,
     /// CSV cells that are too long for Excel.
     pub cells_over_32767_characters: u64,
+    /// Cells of both formats in which half characters are escaped, for the columns that may hold any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cells_with_escaped_halves: Option<u64>,
 }
 
 /// What happened to the values of a column.

@@ -6,7 +6,9 @@
 
 mod array;
 mod csv;
+mod half;
 mod json;
+mod mark;
 mod network;
 mod number;
 mod time;
@@ -18,16 +20,15 @@ use sqlx::{Row as _, ValueRef as _, postgres::PgRow, postgres::PgValueFormat};
 
 use self::json::Json;
 pub use self::{
-    csv::{Csv, EXCEL_CELL_CHARACTERS, neutralised, write_text_record},
+    csv::{Csv, ESCAPED_SEMICOLON, EXCEL_CELL_CHARACTERS, write_text_record},
+    half::Halves,
+    mark::Marks,
     value::{Cell, Unreadable, decode},
 };
 use crate::{failure::Failure, pseudonym::Pseudonyms};
 
 /// The scratch buffer is given back above this size, so that one huge value does not stay in memory.
 const SCRATCH_KEPT_BYTES: usize = 1 << 20;
-
-/// A longer key of an unreadable row is cut: it goes into the row's `last_error`.
-const KEY_CHARACTERS: usize = 200;
 
 /// How a value comes over the wire; domains are resolved to their base type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +79,20 @@ impl ValueKind {
         matches!(self, Self::Numeric | Self::Text | Self::Bytea | Self::Json | Self::Jsonb | Self::Array(_))
     }
 
+    /// Returns whether a value may be told where no other value of a user may be: it is an identifier by its type.
+    fn may_be_told(&self) -> bool {
+        matches!(self, Self::Uuid | Self::Int2 | Self::Int4 | Self::Int8)
+    }
+
+    /// Returns whether its values may hold half characters, which JSON writes escaped.
+    pub fn may_have_halves(&self) -> bool {
+        match self {
+            Self::Json => true,
+            Self::Array(element) => element.may_have_halves(),
+            _ => false,
+        }
+    }
+
     /// Tells whether both formats hold the JSON token itself.
     pub fn is_json_class(&self) -> bool {
         matches!(self, Self::Json | Self::Jsonb | Self::Array(_))
@@ -105,11 +120,16 @@ pub struct Column {
 }
 
 impl Column {
-    /// Tells whether cells of this column hold JSON tokens, which CSV never neutralises.
+    /// Tells whether cells of this column hold JSON tokens, which CSV never marks.
     ///
     /// A pseudonymised value is a string whatever its column was.
     pub fn is_json_class(&self) -> bool {
         self.kind.is_json_class() && self.treatment == Treatment::Export
+    }
+
+    /// Returns whether its cells may hold half characters.
+    pub fn may_have_halves(&self) -> bool {
+        self.kind.may_have_halves() && self.treatment == Treatment::Export
     }
 }
 
@@ -159,6 +179,7 @@ pub struct Serialiser {
     columns: Vec<Column>,
     order: Vec<usize>,
     pseudonyms: Pseudonyms,
+    rows: u64,
     json: Json,
     csv: Csv,
     scratch: String,
@@ -177,6 +198,7 @@ impl Serialiser {
             relation: relation.into(),
             order,
             pseudonyms,
+            rows: 0,
             json: Json::new(&columns),
             csv: Csv::new(&columns),
             columns,
@@ -195,6 +217,7 @@ impl Serialiser {
     ///
     /// A value that cannot be represented is [`Failure::UnreadableValue`] and names its row, never itself.
     pub fn row(&mut self, row: &impl Row, files: &mut Files<impl Write>) -> anyhow::Result<()> {
+        self.rows += 1;
         self.json.begin_row(&mut files.json)?;
         for (index, column) in self.columns.iter().enumerate() {
             let scratch = &mut self.scratch;
@@ -224,32 +247,27 @@ impl Serialiser {
         Ok(self.csv)
     }
 
+    /// Names the row that was begun last, by its key as far as that may be told, else by its number.
     fn unreadable(&self, row: &impl Row, column: usize) -> Failure {
-        let mut key = String::new();
-        for &index in &self.order {
-            if !key.is_empty() {
-                key.push_str(", ");
-            }
-            let mut scratch = String::new();
-            let mut pseudonym = String::new();
-            let cell = match (self.columns.get(index), row.value(index)) {
-                (Some(column), Ok(Some(bytes))) => {
-                    decode(&column.kind, bytes, &mut scratch).ok().map(|cell| match column.treatment {
-                        Treatment::Export => cell,
-                        Treatment::Pseudonym => self.pseudonyms.apply(cell, &mut pseudonym),
-                    })
-                }
-                _ => None,
+        let told = self.order.iter().filter_map(|&index| {
+            let column = self.columns.get(index).filter(|column| column.kind.may_be_told())?;
+            let (mut scratch, mut pseudonym) = (String::new(), String::new());
+            let cell = decode(&column.kind, row.value(index).ok()??, &mut scratch).ok()?;
+            let cell = match column.treatment {
+                Treatment::Export => cell,
+                Treatment::Pseudonym => self.pseudonyms.apply(cell, &mut pseudonym),
             };
-            key.push_str(cell.and_then(|cell| cell.text()).unwrap_or("?"));
-        }
-        if let Some((end, _)) = key.char_indices().nth(KEY_CHARACTERS) {
-            key.truncate(end);
-        }
+            cell.text().map(str::to_owned)
+        });
+        let key = told.collect::<Vec<_>>().join(", ");
         Failure::UnreadableValue {
             relation: self.relation.clone(),
             column: self.columns[column].name.clone(),
-            key,
+            row: if key.is_empty() {
+                format!("row number {} of the account", self.rows)
+            } else {
+                format!("row with key `{key}`")
+            },
         }
     }
 }
@@ -359,5 +377,32 @@ mod tests {
             "cannot read the value in column `na\"me` of `public.things`, row with key `7`"
         );
         assert!(matches!(error.downcast_ref(), Some(Failure::UnreadableValue { .. })));
+    }
+
+    #[test]
+    fn an_unreadable_row_is_named_by_its_number_where_its_key_is_no_identifier() {
+        let columns = [
+            column("email", ValueKind::Text, Treatment::Export),
+            column("born", ValueKind::Date, Treatment::Export),
+            column("text", ValueKind::Text, Treatment::Export),
+        ];
+        let row = |text: &[u8]| {
+            let born = 9000i32.to_be_bytes().to_vec();
+            vec![Some(b"alice@example.org".to_vec()), Some(born), Some(text.to_vec())]
+        };
+        let pseudonyms = Pseudonyms::new(b"salt", Uuid::nil()).unwrap();
+        let mut serialiser = Serialiser::new("public.things", columns.to_vec(), vec![0, 1], pseudonyms);
+        let mut files = Files::<Vec<u8>>::default();
+        serialiser.row(&row(b"text"), &mut files).unwrap();
+        let error = serialiser.row(&row(b"secret\xff"), &mut files).unwrap_err();
+        assert_eq!(
+            format!("{error:#} {error:?}")
+                .matches("column `text` of `public.things`, row number 2 of the account")
+                .count(),
+            2
+        );
+        for told in ["alice", "1994", "2024", "secret"] {
+            assert!(!format!("{error:?}").contains(told), "{error:?}");
+        }
     }
 }

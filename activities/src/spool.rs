@@ -1,12 +1,13 @@
 //! The spool: anonymous files on disk, under a quota, in which archives are built.
 //!
-//! A file has no name, so nothing is left of it after `kill -9`, and nothing is ever emptied at start. A
+//! The quota is that of one process, and an archive takes more of it than its size: until it is complete, its CSV part
+//! is there twice. A file has no name, so nothing is left of it after `kill -9`, and nothing is ever emptied at start. A
 //! [`Share`] is what one attempt holds of the spool; when its files are gone, so is its part of the quota.
 
 use std::{
     fs::{DirBuilder, File},
     io::{self, BufWriter, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
@@ -30,10 +31,16 @@ impl Spool {
     /// Opens the spool; the directory is made with mode 0700 if there is none.
     pub fn new(directory: &Path, quota: u64) -> anyhow::Result<Self> {
         make(directory)?;
-        let mode = std::fs::metadata(directory)
-            .with_context(|| format!("failed to read the spool directory `{}`", directory.display()))?
-            .permissions()
-            .mode();
+        let found = std::fs::metadata(directory)
+            .with_context(|| format!("failed to read the spool directory `{}`", directory.display()))?;
+        ensure!(
+            found.uid() == rustix::process::geteuid().as_raw(),
+            "the spool directory `{}` belongs to user {}, not to this one ({}); name one of its own",
+            directory.display(),
+            found.uid(),
+            rustix::process::geteuid().as_raw()
+        );
+        let mode = found.permissions().mode();
         ensure!(
             mode & 0o077 == 0,
             "the spool directory `{}` is open to other users (mode {:o}); give it mode 700, or name one of its own",
@@ -187,8 +194,8 @@ pub fn named(error: anyhow::Error) -> anyhow::Error {
 /// A file of the spool; each write beats the attempt's pulse and ends when it is cancelled. Small writes are gathered: a
 /// zip has a dozen of two or four bytes for each entry.
 ///
-/// After the first refused write all files of the attempt swallow what is written to them: a zip writer that is dropped
-/// still tries to finish its archive, and would print its failure. [`into_parts`](Self::into_parts) does not give such a
+/// After the first refused write all files of the attempt swallow what is written to them: a compressor that is dropped
+/// still tries to finish its entry. [`into_parts`](Self::into_parts) does not give such a
 /// file out.
 #[derive(Debug)]
 pub struct SpoolFile {
@@ -396,6 +403,18 @@ mod tests {
         share.give_up();
         file.write_all(&[0; 101]).unwrap();
         assert!(file.into_parts().is_err());
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_refused() {
+        // Nobody but the superuser can give one away, or has the root directory.
+        let given_away = tempfile::tempdir().unwrap();
+        let directory = match std::os::unix::fs::chown(given_away.path(), Some(65_534), None) {
+            Ok(()) => given_away.path(),
+            Err(_) => Path::new("/"),
+        };
+        let error = Spool::new(directory, 1).unwrap_err();
+        assert!(error.to_string().contains("belongs to user"), "{error}");
     }
 
     #[test]

@@ -473,13 +473,10 @@ async fn odd_names_and_types_are_read() {
     let list = |kind| ValueKind::Array(Box::new(kind));
     for (name, expected) in [
         ("chars", "ab  "),
-        ("lists", "{\"{3,4}\"}"),
         ("label", "c,d"),
         ("small", "z"),
         ("tag", "tag"),
         ("price", "$1,234.50"),
-        ("duo", "(1,\"q\"\"\")"),
-        ("old", "1 2"),
         ("span", "[1,5)"),
         ("bits", "101"),
         ("position", "(1,2)"),
@@ -490,6 +487,12 @@ async fn odd_names_and_types_are_read() {
         assert_eq!(kind, ValueKind::Text, "{name}");
         let text = String::from_utf8(row.value(index).unwrap().unwrap().to_vec()).unwrap();
         assert_eq!(text.trim_start_matches('$'), expected.trim_start_matches('$'), "{name}");
+    }
+    // The server makes these, since `to_json` of them is no string.
+    for (name, expected) in [("lists", "[[3,4]]"), ("duo", "{\"x\":1,\"y\":\"q\\\"\"}"), ("old", "[1,2]")] {
+        let (kind, index) = column(name);
+        assert_eq!(kind, ValueKind::Json, "{name}");
+        assert_eq!(row.value(index).unwrap().unwrap(), expected.as_bytes(), "{name}");
     }
     assert_eq!(column("list").0, list(ValueKind::Int4));
     for name in ["char_list", "labels", "tags", "words"] {

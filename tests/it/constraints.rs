@@ -123,6 +123,20 @@ async fn no_edit_makes_a_row_that_is_half_one_state_and_half_another() {
 }
 
 #[tokio::test]
+async fn export_state_may_change_every_column_but_those_that_never_change() {
+    let refused: Vec<String> = sqlx::query_scalar(
+        "select a.attname::text from pg_catalog.pg_attribute a
+         where a.attrelid = 'public.data_export_requests'::regclass and a.attnum > 0 and not a.attisdropped
+             and not has_column_privilege('export_state', a.attrelid, a.attnum, 'UPDATE')
+         order by 1",
+    )
+    .fetch_all(&database().await)
+    .await
+    .unwrap();
+    assert_eq!(refused, ["id", "requested_at", "retry_of", "updated_at"]);
+}
+
+#[tokio::test]
 async fn the_log_takes_each_kind_once_in_order_and_is_never_rewritten() {
     let pool = database().await;
     let [pending, ready, _] = states(&pool).await;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use export_activities::{
+    alone::Alone,
     catalogue::Catalogue,
     exports::ExportSteps,
     installation::{self, MarkWatch},
@@ -68,6 +69,7 @@ async fn serve_one(environment: &BTreeMap<String, String>, owner: &sqlx::PgPool,
         state,
         source: connect::source(&config).unwrap(),
         replica: None,
+        alone: Alone::default(),
         store,
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
         spool: Spool::new(&folder.path().join("spool"), config.spool_quota).unwrap(),

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use export_activities::{
+    alone::Alone,
     catalogue::Catalogue,
     claim::Owner,
     exports::{ExportSteps, Settings},
@@ -70,6 +71,7 @@ async fn of(database: TestDatabase, config: StoreConfig) -> Given {
         state,
         source: source(&database.url(Role::Read).await.unwrap(), 4),
         replica: None,
+        alone: Alone::default(),
         store,
         installation: MarkWatch::new(id),
         catalogue: Arc::new(Catalogue::builtin().unwrap()),

@@ -57,6 +57,13 @@ async fn a_link_expires_while_every_slot_is_taken_by_an_export_that_does_not_end
     let worker = stack().await.unwrap().start_worker(&name, &["run"], environment.clone()).unwrap();
     let _worker = worker.kill_on_drop();
 
+    // An archive that is recorded before its bucket is marked would keep the worker from starting.
+    wait::until("a marked bucket", SOON, || async {
+        let sql = "select location from public.data_export_installation";
+        Ok(sqlx::query_scalar::<_, Option<String>>(sql).fetch_one(&owner).await?)
+    })
+    .await
+    .unwrap();
     let user = given::user(&owner).await;
     for _ in 0..2 {
         given::request(&owner, given::user(&owner).await).await;

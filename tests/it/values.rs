@@ -62,10 +62,10 @@ async fn a_value_that_is_not_utf8_names_its_row_and_not_itself() {
     let columns = vec![column("id", ValueKind::Int4), column("c", ValueKind::Text)];
     let mut serialiser = Serialiser::new("public.t", columns, vec![0], pseudonyms());
     let error = serialiser.row(&row, &mut Files::<Vec<u8>>::default()).unwrap_err();
-    let Some(Failure::UnreadableValue { relation, column, key }) = error.downcast_ref() else {
+    let Some(Failure::UnreadableValue { relation, column, row }) = error.downcast_ref() else {
         panic!("{error:?}")
     };
-    assert_eq!((relation.as_str(), column.as_str(), key.as_str()), ("public.t", "c", "41"));
+    assert_eq!((relation.as_str(), column.as_str(), row.as_str()), ("public.t", "c", "row with key `41`"));
     assert!(!format!("{error:?}").contains("secret"));
 }
 
@@ -113,7 +113,7 @@ async fn compare(connection: &mut PgConnection, tested: &Type, values: Vec<Optio
     run(make).await;
     let value = if tested.as_text { "c::text" } else { "c" };
     let is_json = tested.kind.is_json_class();
-    let shown = if tested.as_text { "to_json(c::text)" } else { "to_json(c)" };
+    let shown = "to_json(c)";
     let cell = if is_json {
         format!("{shown}::text")
     } else {
@@ -163,14 +163,13 @@ async fn compare(connection: &mut PgConnection, tested: &Type, values: Vec<Optio
             (None, None) => {}
             (Some(cell), Some(expected)) => {
                 let is_string = row.get::<String, _>("json").starts_with('"');
-                let marked = !is_json && is_string && cell.starts_with('\'');
-                assert_eq!(marked, !is_json && is_string && dangerous(&expected), "{name}: {cell:?}");
-                assert_same(
-                    tested,
-                    cell.strip_prefix('\'').filter(|_| marked).unwrap_or(cell),
-                    &expected,
-                    is_json,
-                );
+                if is_json {
+                    assert_same(tested, &cell.replace("\\u003b", ";"), &expected, true);
+                } else if is_string {
+                    assert_eq!(*cell, marked(&expected), "{name}");
+                } else {
+                    assert_same(tested, cell, &expected, false);
+                }
             }
             (cell, expected) => panic!("{name}: {cell:?} is not {expected:?}"),
         }
@@ -206,13 +205,15 @@ fn assert_same(tested: &Type, ours: &str, servers: &str, is_json: bool) {
         };
         assert_eq!(numbers(ours), numbers(servers), "{}", tested.name);
     } else if is_json {
-        assert_eq!(ours, without_white_space(servers), "{}", tested.name);
+        // The one half of a character among the values, which no strict reader takes.
+        let servers = without_white_space(servers).replace("\\ud800", "\\\\ud800");
+        assert_eq!(ours, servers, "{}", tested.name);
     } else {
         assert_eq!(ours, servers, "{}", tested.name);
     }
 }
 
-fn without_white_space(token: &str) -> String {
+pub(crate) fn without_white_space(token: &str) -> String {
     let (mut inside, mut escaped) = (false, false);
     let keep = |c: &char| {
         if inside {
@@ -226,9 +227,18 @@ fn without_white_space(token: &str) -> String {
     token.chars().filter(keep).collect()
 }
 
-/// The rule once more, in other words than the encoder's.
-fn dangerous(text: &str) -> bool {
-    let visible = text.trim_start_matches(|c: char| c.is_whitespace() || c.is_control());
-    visible.starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
-        || text.starts_with(['\'', '\t', '\r', '\n'])
+/// The rule once more, in other words than the encoder's: each part that a spreadsheet may make a cell of.
+fn marked(text: &str) -> String {
+    let parts = text.split_inclusive([';', '\t', '\r', '\n']).map(|part| {
+        let blank = part.trim_start_matches(|c: char| c.is_whitespace() || c.is_control());
+        let mark = if blank
+            .starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', '\''])
+        {
+            "'"
+        } else {
+            ""
+        };
+        format!("{}{mark}{blank}", &part[..part.len() - blank.len()])
+    });
+    parts.collect()
 }

@@ -73,7 +73,10 @@ async fn contents_that_do_not_agree_are_refused_even_with_right_digests() {
         (Box::new(edit("csv/users.csv", "plain", "plain ")), "JSON and CSV differ"),
         (Box::new(edit("csv/users.csv", "plain", "plai")), "JSON and CSV differ"),
         (Box::new(edit("csv/users.csv", "plain", "'plain")), "need not be neutralised"),
-        (Box::new(edit("csv/users.csv", "\"'=1,\"\"2\"\"\"", "\"=1,\"\"2\"\"\"")), "should be neutralised"),
+        (Box::new(edit("csv/users.csv", "\"'=1,", "\"=1,")), "should be neutralised"),
+        (Box::new(edit("csv/users.csv", ";'@3", ";@3")), "should be neutralised"),
+        (Box::new(edit("csv/users.csv", "2,plain", "2,plai;n")), "has to be quoted is not"),
+        (Box::new(edit("csv/users.csv", "2,plain", "2,plai\tn")), "has to be quoted is not"),
         (Box::new(edit("csv/users.csv", "3,\r\n", "3,\"\"\r\n")), "one of JSON and CSV has no value"),
         (Box::new(edit("csv/users.csv", "3,\r\n", "")), "differ in their number of rows after 2"),
         (Box::new(edit("csv/users.csv", "3,\r\n", "3,\r\n4,\r\n")), "differ in their number of rows after 3"),
@@ -194,6 +197,142 @@ async fn strange_zip_structures_are_refused() {
 }
 
 #[tokio::test]
+async fn a_zip64_field_that_is_not_needed_or_doubled_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let bytes = sound(&path).await;
+    let needless = "the entry `README.txt` has a zip64 field that it does not need";
+    // As the zip crate writes an entry that may be large.
+    let large = join_with(parts(&bytes), SimpleFileOptions::default().large_file(true));
+    refused(&path, &large, needless);
+    // The same in the local header alone, then in the central one alone, then an empty field, then two of them.
+    let central = find(&bytes, b"PK\x01\x02");
+    let field = |numbers: &[u64]| {
+        let contents: Vec<u8> = numbers.iter().copied().flat_map(u64::to_le_bytes).collect();
+        [&[1, 0][..], &u16::try_from(contents.len()).unwrap().to_le_bytes(), &contents].concat()
+    };
+    let number = |at: usize| u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()));
+    let (compressed, size) = (number(18), number(22));
+    let with_field =
+        |header: usize, sizes: usize, length: usize, name: usize, field: &[u8], is_marked: bool| {
+            let mut changed = bytes.clone();
+            if is_marked {
+                changed[header + sizes..header + sizes + 8].fill(0xFF);
+            }
+            changed[header + length] = u8::try_from(field.len()).unwrap();
+            let place = header + name + "README.txt".len();
+            changed.splice(place..place, field.iter().copied());
+            changed
+        };
+    let in_local = |field: &[u8], is_marked| {
+        let mut changed = with_field(0, 18, 28, 30, field, is_marked);
+        // Everything behind it lies further on.
+        let end = changed.len() - 22;
+        let mut place = central + field.len();
+        add(&mut changed, end + 16, field.len());
+        let mut is_first = true;
+        while changed[place..place + 4] == *b"PK\x01\x02" {
+            if !std::mem::take(&mut is_first) {
+                add(&mut changed, place + 42, field.len());
+            }
+            place += 46 + usize::from(changed[place + 28]) + usize::from(changed[place + 30]);
+        }
+        changed
+    };
+    let in_central = |field: &[u8], is_marked| {
+        let mut changed = with_field(central, 20, 30, 46, field, is_marked);
+        let end = changed.len() - 22;
+        add(&mut changed, end + 12, field.len());
+        changed
+    };
+    for change in [&in_local as &dyn Fn(&[u8], bool) -> Vec<u8>, &in_central] {
+        refused(&path, &change(&field(&[size, compressed]), true), needless);
+        refused(&path, &change(&field(&[size, compressed]), false), needless);
+        refused(&path, &change(&field(&[]), false), needless);
+        let doubled = field(&[size, compressed]).repeat(2);
+        refused(&path, &change(&doubled, true), "the entry `README.txt` has a second extra field");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_no_strict_reader_takes_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let columns = vec![("id", ValueKind::Int4), ("doc", ValueKind::Json), ("list", ValueKind::Jsonb)];
+    let half = r#"{"a":["\ud800",-1.5e+3,true,{}],"b;":null}"#;
+    let cells = |id: i32, doc: &str| {
+        vec![Some(id.to_be_bytes().to_vec()), Some(doc.as_bytes().to_vec()), Some(b"\x01[]".to_vec())]
+    };
+    let rows = vec![cells(1, half), cells(2, r#""\\ud800""#), cells(3, "0")];
+    write(contents(vec![entity("users", columns)]), vec![rows], &path).await;
+    let bytes = std::fs::read(&path).unwrap();
+    verify(&path, None).unwrap();
+    let json = String::from_utf8(parts(&bytes)[3].1.clone()).unwrap();
+    let written = r#"{"a":["\\ud800",-1.5e+3,true,{}],"b;":null}"#;
+    assert!(json.contains(written), "{json}");
+    // Both files with another token in the first row, so that they agree.
+    let with = |token: &[u8]| {
+        let mut changed = parts(&bytes);
+        let quoted: Vec<u8> =
+            token.iter().flat_map(|&byte| vec![byte; 1 + usize::from(byte == b'"')]).collect();
+        let quoted: Vec<u8> = quoted.split(|&byte| byte == b';').collect::<Vec<_>>().join(&b"\\u003b"[..]);
+        let field = format!("\"{}\"", written.replace('"', "\"\"").replace(';', "\\u003b"));
+        for (index, from, to) in
+            [(3, written.to_owned(), token.to_vec()), (4, field, [b"\"", &quoted[..], b"\""].concat())]
+        {
+            let text = &mut changed[index].1;
+            let place = find(text, from.as_bytes());
+            text.splice(place..place + from.len(), to);
+        }
+        changed
+    };
+    let alone = "half a character stands alone";
+    let unreadable = "the JSON value is not readable";
+    for (token, expected) in [
+        (half, alone),
+        (r#"{"a":"\udc00"}"#, alone),
+        (r#"{"a":"\ud800\u0041"}"#, alone),
+        (r#"{"a":01}"#, "begins with a zero"),
+        (r#"{"a":1.}"#, "lacks digits"),
+        (r#"{"a":-}"#, "lacks digits"),
+        (r#"{"a":1e}"#, "lacks digits"),
+        (r#"{"a":nul}"#, unreadable),
+        (r#"{"a":NaN}"#, unreadable),
+        (r#"{"a"}"#, unreadable),
+        (r#"{a:1}"#, unreadable),
+        (r#"{"a":1,}"#, unreadable),
+        (r#"[1,]"#, unreadable),
+        (r#"[1}"#, unreadable),
+        (r#"[1 ]"#, "white space"),
+        ("\"a\u{1}\"", "control character"),
+        (r#""\x""#, "escape is unknown"),
+        (r#""\u12g4""#, "escape is unknown"),
+    ] {
+        refused(&path, &join(redigested(with(token.as_bytes()))), expected);
+    }
+    refused(&path, &join(redigested(with(b"\"\xffabc\""))), "the JSON string is not UTF-8");
+    // What looks like an escaped half in the file was there before, and is escaped too: two cells.
+    let mut changed = parts(&bytes);
+    let manifest = String::from_utf8(changed.last().unwrap().1.clone()).unwrap();
+    let fewer = manifest.replace("\"cells_with_escaped_halves\": 2", "\"cells_with_escaped_halves\": 1");
+    assert_ne!(manifest, fewer);
+    changed.last_mut().unwrap().1 = fewer.into_bytes();
+    refused(&path, &join(redigested(changed)), "2 cells with escaped halves, the manifest says 1");
+}
+
+#[tokio::test]
+async fn a_name_in_an_error_cannot_write_to_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let mut changed = parts(&sound(&path).await);
+    changed.insert(1, (format!("\u{1b}[2J\u{202e}{}", "x".repeat(5000)), vec![0]));
+    std::fs::write(&path, join(redigested(changed))).unwrap();
+    let error = format!("{:#}", verify(&path, None).unwrap_err());
+    assert!(error.contains(r"the entry `\u{1b}[2J\u{202e}xxx"), "{error}");
+    assert!(!error.contains('\u{1b}') && error.len() < 1000, "{error:?}");
+}
+
+#[tokio::test]
 async fn no_truncation_and_no_flipped_bit_changes_the_contents_unseen() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("export.zip");
@@ -302,7 +441,7 @@ fn an_archive_of_somebody_else_is_refused() {
 async fn sound(path: &Path) -> Vec<u8> {
     let columns = vec![("id", ValueKind::Int4), ("text", ValueKind::Text)];
     let entities = vec![entity("users", columns.clone()), entity("projects", columns)];
-    let users = vec![row(1, Some("=1,\"2\"")), row(2, Some("plain")), row(3, None)];
+    let users = vec![row(1, Some("=1,\"2\";@3")), row(2, Some("plain")), row(3, None)];
     write(contents(entities), vec![users, Vec::new()], path).await;
     std::fs::read(path).unwrap()
 }
@@ -325,10 +464,21 @@ fn parts(bytes: &[u8]) -> Parts {
     parts
 }
 
+/// Adds to a number of 32 bits.
+fn add(bytes: &mut [u8], place: usize, by: usize) {
+    let field = &mut bytes[place..place + 4];
+    let value = u32::from_le_bytes(field.try_into().unwrap()) + u32::try_from(by).unwrap();
+    field.copy_from_slice(&value.to_le_bytes());
+}
+
 fn join(parts: Parts) -> Vec<u8> {
+    join_with(parts, SimpleFileOptions::default())
+}
+
+fn join_with(parts: Parts, options: SimpleFileOptions) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, contents) in parts {
-        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        let options = options.compression_method(CompressionMethod::Deflated);
         zip.start_file(name, options).unwrap();
         zip.write_all(&contents).unwrap();
     }

@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use export_activities::{
+    alone::Alone,
     exports::{ExportSteps, Settings},
     failure::judge,
     installation::{self, MarkWatch},
@@ -107,8 +108,18 @@ pub async fn run(config: &Config) -> Result<()> {
         return Ok(());
     };
     let installation = MarkWatch::new(installation);
-    let steps =
-        ExportSteps { state, source, replica, store, installation, catalogue, spool, settings, metrics };
+    let steps = ExportSteps {
+        state,
+        source,
+        replica,
+        store,
+        installation,
+        alone: Alone::default(),
+        catalogue,
+        spool,
+        settings,
+        metrics,
+    };
     serve(config, &steps, http.as_ref(), &readiness, &stop).await
 }
 

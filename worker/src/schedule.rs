@@ -100,8 +100,7 @@ impl Standing {
         }
         let note = self.note.as_deref().unwrap_or("without a note");
         self.paused.then(|| {
-            let remedy =
-                format!("when it may run again: `temporal schedule toggle --unpause --schedule-id {id}`");
+            let remedy = "when it may run again, `export-worker schedule unpause`";
             Explained::new(format!("schedule `{id}` is paused ({note})"), remedy)
         })
     }

@@ -9,9 +9,14 @@ mod entry;
 mod json;
 mod structure;
 
-use std::{collections::HashMap, fs::File, os::unix::fs::FileExt as _, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use chrono::{DateTime, Utc};
 use export_activities::manifest::{self, FORMAT, MANIFEST_NAME, Manifest};
 use serde::Serialize;
@@ -22,6 +27,9 @@ use self::{compare::compare, entry::Contents, structure::Entry};
 
 /// A manifest is the only thing that is held in memory.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+
+/// An error says no more of what the archive says, such as a name.
+const MAX_SAID_CHARACTERS: usize = 500;
 
 /// The archive is digested in blocks of this size.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -56,7 +64,25 @@ pub struct EntityReport {
 
 /// Verifies an archive; the error names the first difference.
 pub fn verify(path: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Report> {
-    verify_file(path, expected_sha256).with_context(|| format!("`{}` is not a valid export", path.display()))
+    // Whatever the archive says in an error is what its maker wants a terminal to show.
+    let verified =
+        verify_file(path, expected_sha256).map_err(|error| anyhow!(printable(&format!("{error:#}"))));
+    verified.with_context(|| format!("`{}` is not a valid export", path.display()))
+}
+
+/// Escapes what a terminal would not show as it is, and cuts what is too long.
+fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for character in text.chars().take(MAX_SAID_CHARACTERS) {
+        match character {
+            '\'' | '"' | '\\' => shown.push(character),
+            character => shown.extend(character.escape_debug()),
+        }
+    }
+    if text.chars().nth(MAX_SAID_CHARACTERS).is_some() {
+        shown.push_str(" ...");
+    }
+    shown
 }
 
 fn verify_file(path: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Report> {
@@ -125,10 +151,10 @@ fn read_manifest(file: &File, entries: &[Entry]) -> anyhow::Result<Manifest> {
 fn check_names(manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
     let told: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
     let held: Vec<&str> = entries[..entries.len() - 1].iter().map(|entry| entry.name.as_str()).collect();
-    if let Some(name) = held.iter().find(|name| !told.contains(name)) {
+    if let Some(name) = first_not_in(&held, &told) {
         anyhow::bail!("the entry `{name}` is not in the manifest");
     }
-    if let Some(name) = told.iter().find(|name| !held.contains(name)) {
+    if let Some(name) = first_not_in(&told, &held) {
         anyhow::bail!("`{name}` is in the manifest, but not in the archive");
     }
     ensure!(told == held, "the manifest tells the files in another order than the archive, or twice");
@@ -143,14 +169,21 @@ fn check_names(manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
             wanted.push(format!("{folder}/{}.{folder}", entity.name));
         }
     }
-    if let Some(name) = wanted.iter().find(|name| !told.contains(&name.as_str())) {
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    if let Some(name) = first_not_in(&wanted, &told) {
         anyhow::bail!("`{name}` is missing");
     }
-    if let Some(name) = told.iter().find(|name| !wanted.iter().any(|wanted| wanted == *name)) {
+    if let Some(name) = first_not_in(&told, &wanted) {
         anyhow::bail!("`{name}` belongs to no entity of the manifest");
     }
     ensure!(told == wanted, "its files stand in another order than those of an export");
     Ok(())
+}
+
+/// Finds the first name that the other list lacks; there may be tens of thousands of them.
+fn first_not_in<'n>(names: &[&'n str], others: &[&str]) -> Option<&'n str> {
+    let others: HashSet<&str> = others.iter().copied().collect();
+    names.iter().copied().find(|name| !others.contains(name))
 }
 
 /// The catalogue allows only these, so that a name is a file name everywhere.
@@ -194,4 +227,16 @@ fn check_contents(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow
         csv.finish(csv_told)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_shows_no_control_character_and_is_not_endless() {
+        let said = printable("the entry `\u{1b}[2J\u{202e}gpj.\n'ü'` \"is\" odd");
+        assert_eq!(said, "the entry `\\u{1b}[2J\\u{202e}gpj.\\n'ü'` \"is\" odd");
+        assert_eq!(printable(&"x".repeat(70_000)).len(), MAX_SAID_CHARACTERS + 4);
+    }
 }

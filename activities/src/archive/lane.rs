@@ -1,16 +1,15 @@
 //! One format's way into its spool file: text is hashed, compressed and written, on a blocking thread of its own.
 
 use std::{
-    io::{self, Seek, Write},
+    io::{self, Read, Seek, Write},
     sync::mpsc::{self, Receiver, Sender, SyncSender},
 };
 
 use anyhow::anyhow;
 use scopeguard::ScopeGuard;
 use sha2::{Digest as _, Sha256};
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::contents::Contents;
+use super::container::{Writing, Zip};
 use crate::{
     failure::Failure,
     manifest,
@@ -51,18 +50,13 @@ pub(super) struct Queue {
 
 /// What a lane leaves behind.
 pub(super) struct Lane {
-    pub(super) zip: ZipWriter<SpoolFile>,
+    pub(super) zip: Zip<SpoolFile>,
     pub(super) files: Vec<manifest::File>,
 }
 
 /// Writes the files of the entities as they come, each into an entry of its own.
-pub(super) fn write_files(
-    contents: &Contents,
-    mut lane: Lane,
-    share: &Share,
-    queue: &Queue,
-) -> anyhow::Result<Lane> {
-    // Dropped before the lane, whose zip writer would otherwise try to finish a lost archive.
+pub(super) fn write_files(mut lane: Lane, share: &Share, queue: &Queue) -> anyhow::Result<Lane> {
+    // Dropped before the lane, whose compressor would otherwise try to finish a lost entry.
     let unless_done = scopeguard::guard(share, Share::give_up);
     loop {
         let name = match queue.pieces.recv() {
@@ -74,9 +68,7 @@ pub(super) fn write_files(
             Ok(Piece::Text(_) | Piece::End(_)) => return Err(anyhow!("text came outside of a file")),
             Err(_) => return Err(Failure::Interrupted.into()),
         };
-        // Its size is not known beforehand, and may be over 4 GiB.
-        lane.zip.start_file(name.as_str(), options(contents)?.large_file(true))?;
-        let mut out = Digested::new(&mut lane.zip);
+        let mut out = Digested::new(lane.zip.begin(&name)?);
         let rows = loop {
             match queue.pieces.recv() {
                 Ok(Piece::Text(mut text)) => {
@@ -90,7 +82,8 @@ pub(super) fn write_files(
                 Err(_) => return Err(Failure::Interrupted.into()),
             }
         };
-        lane.files.push(out.file(name, Some(rows)));
+        let file = out.end(name, Some(rows))?;
+        lane.files.push(file);
     }
 }
 
@@ -145,64 +138,35 @@ impl Write for ToLane {
 }
 
 /// Writes an entry whose bytes are at hand.
-pub(super) fn write_whole<W: Write + Seek>(
-    zip: &mut ZipWriter<W>,
-    contents: &Contents,
+pub(super) fn write_whole<W: Read + Write + Seek>(
+    zip: &mut Zip<W>,
     name: &str,
     bytes: &[u8],
 ) -> anyhow::Result<manifest::File> {
-    zip.start_file(name, options(contents)?)?;
-    let mut out = Digested::new(zip);
+    let mut out = Digested::new(zip.begin(name)?);
     out.write_all(bytes)?;
-    Ok(out.file(name.to_owned(), None))
+    Ok(out.end(name.to_owned(), None)?)
 }
 
-/// The options of every entry: nothing in them depends on the clock, the machine or the user.
-fn options(contents: &Contents) -> anyhow::Result<SimpleFileOptions> {
-    use chrono::{Datelike as _, Timelike as _};
-    let at = contents.snapshot_at;
-    let byte = |part: u32| u8::try_from(part).unwrap_or_default();
-    // The format knows the years from 1980 to 2107.
-    let time = zip::DateTime::from_date_and_time(
-        u16::try_from(at.year()).unwrap_or_default(),
-        byte(at.month()),
-        byte(at.day()),
-        byte(at.hour()),
-        byte(at.minute()),
-        byte(at.second()),
-    )
-    .unwrap_or_default();
-    // Deflate has no level 0 in a zip: what is not compressed is stored.
-    let (method, level) = match contents.deflate_level {
-        0 => (CompressionMethod::Stored, None),
-        level => (CompressionMethod::Deflated, Some(level.into())),
-    };
-    Ok(SimpleFileOptions::default()
-        .compression_method(method)
-        .compression_level(level)
-        .last_modified_time(time)
-        .unix_permissions(0o644))
-}
-
-/// Counts and hashes what goes through it.
-struct Digested<W> {
-    inner: W,
+/// Counts and hashes what goes into an entry.
+struct Digested<'z, W: Write> {
+    inner: Writing<'z, W>,
     bytes: u64,
     sha256: Sha256,
 }
 
-impl<W: Write> Digested<W> {
-    fn new(inner: W) -> Self {
+impl<'z, W: Read + Write + Seek> Digested<'z, W> {
+    fn new(inner: Writing<'z, W>) -> Self {
         Self { inner, bytes: 0, sha256: Sha256::new() }
     }
 
-    fn file(&self, name: String, rows: Option<u64>) -> manifest::File {
-        let sha256 = hex::encode(self.sha256.clone().finalize());
-        manifest::File { name, rows, bytes: self.bytes, sha256 }
+    fn end(self, name: String, rows: Option<u64>) -> io::Result<manifest::File> {
+        self.inner.end()?;
+        Ok(manifest::File { name, rows, bytes: self.bytes, sha256: hex::encode(self.sha256.finalize()) })
     }
 }
 
-impl<W: Write> Write for Digested<W> {
+impl<W: Write> Write for Digested<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
         self.sha256.update(&bytes[..written]);
@@ -211,7 +175,6 @@ impl<W: Write> Write for Digested<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // Flushing the compressor would end a block early; only the end of the entry does that.
-        Ok(())
+        self.inner.flush()
     }
 }

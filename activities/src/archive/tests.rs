@@ -122,6 +122,30 @@ async fn entries_stand_in_their_order_and_the_manifest_tells_all_of_them() {
     assert_eq!(manifest.entities[0].rows, 2);
 }
 
+#[test]
+fn the_readme_promises_only_what_the_catalogue_does() {
+    let readme =
+        |contents: &Contents| String::from_utf8(texts::readme(contents)).unwrap().replace("\r\n", "\n");
+    let plain = readme(&contents());
+    for word in ["pseudonym", "member-", "half a character", "addresses and the like", "{"] {
+        assert!(!plain.contains(word), "`{word}` in {plain}");
+    }
+    assert!(plain.contains("\n\nOTHER PEOPLE\n\nTexts that other people wrote, such as"), "{plain}");
+    let mut contents = contents();
+    let mut by = contents.entities[1].columns[0].clone();
+    by.column = Column { name: "by".to_owned(), kind: ValueKind::Uuid, treatment: Treat::Pseudonym };
+    let mut odd = by.clone();
+    odd.column = Column {
+        name: "odd".to_owned(),
+        kind: ValueKind::Array(Box::new(ValueKind::Json)),
+        treatment: Treat::Export,
+    };
+    contents.entities[1].columns.extend([by, odd]);
+    let readme = readme(&contents);
+    assert!(readme.contains("replaced by a pseudonym such as member-0123456789abcdef in\nthese columns:\n\n- projects, column by\n\nThe same person"), "{readme}");
+    assert!(readme.contains("half a character, \\ud800 to \\udfff,"), "{readme}");
+}
+
 #[tokio::test]
 async fn the_same_rows_give_the_same_bytes_whatever_the_batches() {
     let (_directory, spool) = spool(8 << 20);
@@ -152,6 +176,20 @@ async fn an_unreadable_value_ends_the_archive_and_names_its_row() {
     assert_eq!(verdict.code, "unreadable_value");
     assert!(verdict.detail.contains("`text` of `public.users`, row with key `1234`"), "{verdict}");
     assert_eq!(spool.used(), 0);
+}
+
+#[tokio::test]
+async fn the_csv_part_takes_of_the_quota_too_until_the_archive_is_complete() {
+    let rows = || (0..500).map(|id| row(id, &noise(2000)));
+    let (_directory, roomy) = spool(64 << 20);
+    let archive = write(&roomy, &Pulse::default(), rows()).await.unwrap();
+    assert_eq!(roomy.used(), archive.bytes);
+    // Half of it is CSV, which is there twice at the end.
+    let (_directory, tight) = spool(archive.bytes + archive.bytes / 4);
+    let error = write(&tight, &Pulse::default(), rows()).await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Failure::SpoolQuotaExceeded { .. })), "{error:?}");
+    let (_directory, enough) = spool(archive.bytes + archive.bytes * 3 / 5);
+    write(&enough, &Pulse::default(), rows()).await.unwrap();
 }
 
 #[tokio::test]

@@ -9,6 +9,28 @@ use crate::serialise::{Treatment, write_text_record};
 
 const README: &str = include_str!("readme.txt");
 
+/// For archives with a column of pseudonyms.
+const PSEUDONYMS: &str = "\
+Ids of other people are replaced by a pseudonym such as member-0123456789abcdef in
+these columns:
+
+{columns}
+
+The same person has the same pseudonym in all files of this archive, and another one
+in every other archive. Your own id is left as it is.
+
+";
+
+/// For archives with a column that may hold half characters.
+const HALVES: &str = "\
+- A JSON value may have held half a character, \\ud800 to \\udfff, which strict readers
+  refuse. It is written as text, \\\\ud800, by doubling the backslashes before it; where
+  that text was there before, its backslashes are doubled too. To get the original
+  back, remove every second of the backslashes (written \\\\) before such letters; the
+  last one of an odd number is the half's own, and is written \\. manifest.json counts
+  these cells, as \"cells_with_escaped_halves\".
+";
+
 /// Gives `README.txt`, with the line ends that every system's editor understands.
 pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     let mut files = Vec::new();
@@ -29,7 +51,21 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     if left_out.is_empty() {
         left_out.push("Nothing.".to_owned());
     }
+    let pseudonyms = contents.entities.iter().flat_map(|entity| {
+        let columns = entity.columns.iter().map(|column| &column.column);
+        let pseudonyms = columns.filter(|column| column.treatment == Treatment::Pseudonym);
+        pseudonyms.map(|column| format!("{}, column {}", entity.name, column.name))
+    });
+    let pseudonyms: Vec<String> = pseudonyms.collect();
+    let pseudonyms = match pseudonyms.as_slice() {
+        [] => String::new(),
+        columns => PSEUDONYMS.replace("{columns}", &list(columns)),
+    };
+    let mut columns = contents.entities.iter().flat_map(|entity| &entity.columns);
+    let halves = if columns.any(|column| column.column.may_have_halves()) { HALVES } else { "" };
     let text = README
+        .replace("{pseudonyms}\n", &pseudonyms)
+        .replace("{halves}\n", halves)
         .replace("{snapshot_at}", &moment(contents.snapshot_at))
         .replace("{requested_at}", &moment(contents.requested_at))
         .replace("{request_id}", &contents.request_id.to_string())

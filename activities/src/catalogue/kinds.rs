@@ -1,4 +1,7 @@
-//! How a PostgreSQL type is read: as it is, cast to the type beneath it, or as text.
+//! How a PostgreSQL type is read: as it is, cast to the type beneath it, as text, or as the server's own `to_json`.
+//!
+//! A value is what `to_json` gives. Where that is a string and there is no encoder, the type is selected as text, which
+//! costs least; where it is an object or an array, the server makes it.
 
 use crate::serialise::ValueKind;
 
@@ -52,7 +55,6 @@ static BASE_TYPES: [BaseType; 23] = [
 ];
 
 const CHAR_OID: i64 = 18;
-const TEXT_CAST: &str = "::pg_catalog.text";
 
 /// A column's type as the system catalogs describe it.
 #[derive(Clone, Debug)]
@@ -61,26 +63,79 @@ pub(super) struct FoundType {
     pub(super) oid: i64,
     /// What is beneath its domains and arrays.
     pub(super) base: i64,
-    /// Whether that is an enum.
-    pub(super) is_enum: bool,
+    /// What `to_json` makes of that.
+    pub(super) form: Form,
     /// How many arrays lie above it (an array of a domain over an array has two).
     pub(super) arrays: i32,
 }
 
-/// Gives the encoder of a type and the cast with which it is selected, empty for none.
-pub(super) fn encoder(found: &FoundType) -> (ValueKind, String) {
-    let element = if found.is_enum {
-        Some((ValueKind::Text, "pg_catalog.text"))
-    } else {
-        BASE_TYPES.iter().find(|base| base.oid == found.base).map(|base| (base.kind(), base.cast))
+/// What `to_json` makes of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The label of an enum.
+    Enum,
+    /// No string: it is a composite type or an old vector, or has a cast to `json` as `hstore` has.
+    Json,
+    /// A string that may differ from its cast to text: it has such a cast of its own, or is `xml`, whose output drops an
+    /// encoding that is no longer true.
+    String,
+    /// What its base type has, or its text.
+    Other,
+}
+
+impl Form {
+    /// Reads what the check of the system catalogs says.
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "enum" => Self::Enum,
+            "json" => Self::Json,
+            "string" => Self::String,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// How a type is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Encoder {
+    /// How it comes over the wire.
+    pub(super) kind: ValueKind,
+    /// What comes before its column in the select list.
+    pub(super) before: &'static str,
+    /// What comes after it.
+    pub(super) after: String,
+}
+
+impl Encoder {
+    fn cast(kind: ValueKind, cast: &str) -> Self {
+        Self { kind, before: "", after: format!("::{cast}") }
+    }
+
+    fn to_json(kind: ValueKind, after: &str) -> Self {
+        Self { kind, before: "pg_catalog.to_json(", after: format!("){after}") }
+    }
+}
+
+/// Returns the encoder of a type, and how its columns are selected.
+pub(super) fn encoder(found: &FoundType) -> Encoder {
+    let base = BASE_TYPES.iter().find(|base| base.oid == found.base);
+    let element = match found.form {
+        Form::Json => return Encoder::to_json(ValueKind::Json, ""),
+        Form::String if found.arrays == 0 => {
+            return Encoder::to_json(ValueKind::Text, " operator(pg_catalog.#>>) '{}'");
+        }
+        Form::String => None,
+        Form::Enum => Some((ValueKind::Text, "pg_catalog.text")),
+        Form::Other => base.map(|base| (base.kind(), base.cast)),
     };
     match (element, found.arrays) {
-        (Some((kind, _)), 0) if found.oid == found.base && found.base != CHAR_OID && !found.is_enum => {
-            (kind, String::new())
+        (Some((kind, _)), 0) if found.oid == found.base && found.base != CHAR_OID && base.is_some() => {
+            Encoder { kind, before: "", after: String::new() }
         }
-        (Some((kind, cast)), 0) => (kind, format!("::{cast}")),
-        (Some((kind, cast)), 1) => (ValueKind::Array(Box::new(kind)), format!("::{cast}[]")),
-        _ => (ValueKind::Text, TEXT_CAST.to_owned()),
+        (Some((kind, cast)), 0) => Encoder::cast(kind, cast),
+        (Some((kind, cast)), 1) => Encoder::cast(ValueKind::Array(Box::new(kind)), &format!("{cast}[]")),
+        (None, 0) => Encoder::cast(ValueKind::Text, "pg_catalog.text"),
+        _ => Encoder::to_json(ValueKind::Json, ""),
     }
 }
 
@@ -94,32 +149,55 @@ mod tests {
     use super::*;
 
     fn found(oid: i64, base: i64, arrays: i32) -> FoundType {
-        FoundType { oid, base, is_enum: false, arrays }
+        FoundType { oid, base, form: Form::Other, arrays }
+    }
+
+    /// The kind, and the column `c` as it is selected.
+    fn selected(found: &FoundType) -> (ValueKind, String) {
+        let Encoder { kind, before, after } = encoder(found);
+        (kind, format!("{before}c{after}"))
     }
 
     #[test]
     fn a_base_type_is_selected_as_it_is() {
-        assert_eq!(encoder(&found(23, 23, 0)), (ValueKind::Int4, String::new()));
+        assert_eq!(selected(&found(23, 23, 0)), (ValueKind::Int4, "c".to_owned()));
     }
 
     #[test]
     fn a_domain_is_cast_to_its_base_type_without_a_length() {
-        assert_eq!(encoder(&found(90_000, 1042, 0)), (ValueKind::Text, "::pg_catalog.bpchar".to_owned()));
+        assert_eq!(selected(&found(90_000, 1042, 0)), (ValueKind::Text, "c::pg_catalog.bpchar".to_owned()));
     }
 
     #[test]
     fn an_enum_and_an_array_of_it_become_text() {
-        let label = FoundType { oid: 90_000, base: 90_000, is_enum: true, arrays: 0 };
-        assert_eq!(encoder(&label), (ValueKind::Text, "::pg_catalog.text".to_owned()));
+        let label = FoundType { oid: 90_000, base: 90_000, form: Form::Enum, arrays: 0 };
+        assert_eq!(selected(&label), (ValueKind::Text, "c::pg_catalog.text".to_owned()));
         let labels = FoundType { oid: 90_001, arrays: 1, ..label };
         let text_array = ValueKind::Array(Box::new(ValueKind::Text));
-        assert_eq!(encoder(&labels), (text_array, "::pg_catalog.text[]".to_owned()));
+        assert_eq!(selected(&labels), (text_array, "c::pg_catalog.text[]".to_owned()));
     }
 
     #[test]
-    fn what_has_no_encoder_is_selected_as_text() {
-        assert_eq!(encoder(&found(3910, 3910, 0)), (ValueKind::Text, TEXT_CAST.to_owned()));
-        assert_eq!(encoder(&found(90_002, 23, 2)), (ValueKind::Text, TEXT_CAST.to_owned()));
-        assert_eq!(encoder(&found(3911, 3910, 1)), (ValueKind::Text, TEXT_CAST.to_owned()));
+    fn what_has_no_encoder_is_selected_as_text_where_to_json_gives_a_string() {
+        assert_eq!(selected(&found(3910, 3910, 0)), (ValueKind::Text, "c::pg_catalog.text".to_owned()));
+        let recast = FoundType { form: Form::String, ..found(142, 142, 0) };
+        let text = "pg_catalog.to_json(c) operator(pg_catalog.#>>) '{}'".to_owned();
+        assert_eq!(selected(&recast), (ValueKind::Text, text));
+    }
+
+    #[test]
+    fn what_has_no_encoder_is_made_by_the_server_where_to_json_gives_no_string() {
+        let made = (ValueKind::Json, "pg_catalog.to_json(c)".to_owned());
+        // An array of a domain over an array, one of ranges, one of xml; a composite type, and an array of it.
+        let (composite, xmls) = (found(90_003, 90_003, 0), found(143, 142, 1));
+        for type_ in [
+            found(90_002, 23, 2),
+            found(3911, 3910, 1),
+            FoundType { form: Form::String, ..xmls },
+            FoundType { form: Form::Json, ..composite.clone() },
+            FoundType { form: Form::Json, arrays: 1, ..composite },
+        ] {
+            assert_eq!(selected(&type_), made, "{type_:?}");
+        }
     }
 }

@@ -99,13 +99,14 @@ pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> a
             outer.extend([comma, Part::Sql("k.c"), Part::Number(index)]);
             base.kind()
         } else {
-            let (kind, cast) = encoders.next().context("a column has no encoder")?;
+            let encoder = encoders.next().context("a column has no encoder")?;
             let comma = Part::Sql(if inner.is_empty() { "" } else { ", " });
             inner.extend([
                 comma,
+                Part::Sql(encoder.before),
                 Part::Sql("t."),
                 Part::Name(&column.name),
-                Part::Trusted(cast),
+                Part::Trusted(&encoder.after),
                 Part::Sql(" as c"),
                 Part::Number(index),
             ]);
@@ -114,7 +115,7 @@ pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> a
                 Part::Sql("t.c"),
                 Part::Number(index),
             ]);
-            kind.clone()
+            encoder.kind.clone()
         };
         columns.push(Column { name: column.name.clone(), kind, treatment });
     }

@@ -1,7 +1,10 @@
 //! Arrays of any dimension, written as nested JSON arrays.
 
+use std::borrow::Cow;
+
 use super::{
     ValueKind,
+    half::escape_halves,
     json::{push_compacted, push_quoted},
     value::{Shape, Unreadable, fixed, jsonb, push, utf8},
 };
@@ -9,9 +12,9 @@ use super::{
 /// PostgreSQL's own limit.
 const MAX_DIMENSIONS: usize = 6;
 
-/// Appends the JSON token of an array.
-pub(super) fn push_array(kind: &ValueKind, bytes: &[u8], out: &mut String) -> Result<(), Unreadable> {
-    let mut input = Input(bytes);
+/// Appends the JSON token of an array; returns whether half characters were escaped in it.
+pub(super) fn push_array(kind: &ValueKind, bytes: &[u8], out: &mut String) -> Result<bool, Unreadable> {
+    let mut input = Input { rest: bytes, has_halves: false };
     let dimensions = usize::try_from(input.int()?).map_err(|_| Unreadable)?;
     let _has_nulls = input.int()?;
     let _element_type = input.int()?;
@@ -29,7 +32,7 @@ pub(super) fn push_array(kind: &ValueKind, bytes: &[u8], out: &mut String) -> Re
     } else {
         push_dimension(kind, lengths, &mut input, out)?;
     }
-    if input.0.is_empty() { Ok(()) } else { Err(Unreadable) }
+    if input.rest.is_empty() { Ok(input.has_halves) } else { Err(Unreadable) }
 }
 
 fn push_dimension(
@@ -56,10 +59,14 @@ fn push_element(kind: &ValueKind, input: &mut Input<'_>, out: &mut String) -> Re
     let bytes = input.take(usize::try_from(length).map_err(|_| Unreadable)?)?;
     match kind {
         ValueKind::Text => push_quoted(utf8(bytes)?, out),
-        ValueKind::Json => push_compacted(utf8(bytes)?, out),
+        ValueKind::Json => {
+            let token = escape_halves(utf8(bytes)?);
+            input.has_halves |= matches!(token, Cow::Owned(_));
+            push_compacted(&token, out);
+        }
         ValueKind::Jsonb => push_compacted(jsonb(bytes)?, out),
         // A domain over an array is an element type like any other.
-        ValueKind::Array(element) => push_array(element, bytes, out)?,
+        ValueKind::Array(element) => input.has_halves |= push_array(element, bytes, out)?,
         ValueKind::Bytea => {
             out.push_str("\"\\");
             push(kind, bytes, out)?;
@@ -77,12 +84,15 @@ fn push_element(kind: &ValueKind, input: &mut Input<'_>, out: &mut String) -> Re
     Ok(())
 }
 
-struct Input<'v>(&'v [u8]);
+struct Input<'v> {
+    rest: &'v [u8],
+    has_halves: bool,
+}
 
 impl<'v> Input<'v> {
     fn take(&mut self, length: usize) -> Result<&'v [u8], Unreadable> {
-        let (head, rest) = self.0.split_at_checked(length).ok_or(Unreadable)?;
-        self.0 = rest;
+        let (head, rest) = self.rest.split_at_checked(length).ok_or(Unreadable)?;
+        self.rest = rest;
         Ok(head)
     }
 
@@ -115,7 +125,7 @@ mod tests {
             }
         }
         let mut out = String::new();
-        push_array(&kind, &bytes, &mut out).map(|()| out)
+        push_array(&kind, &bytes, &mut out).map(|_| out)
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! CSV for spreadsheets: RFC 4180 with a byte order mark, safe to open, and reversible.
 //!
+//! Many spreadsheets separate at `;` or TAB, and then do not see the quotes of a field that a comma precedes. So a text
+//! is marked after these too ([`Marks`](super::Marks)), and a `;` in JSON is written as its escape, which means the same.
 //! NULL is an empty field and the empty string is `""`, as PostgreSQL's own COPY has it; no CSV library
 //! writes that difference, so fields are written here by hand.
 
@@ -8,6 +10,7 @@ use std::io::{Result, Write};
 use super::{
     Cell, Column,
     json::compacted,
+    mark::{is_quoted, only_mark, split_at_marks},
     value::{hex_length, write_hex},
 };
 
@@ -17,6 +20,9 @@ pub const EXCEL_CELL_CHARACTERS: usize = 32_767;
 /// Excel takes a file for UTF-8 only with it.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
+/// What stands for a `;` inside of JSON.
+pub const ESCAPED_SEMICOLON: &str = "\\u003b";
+
 /// Bytes that are looked through for quotes at a time.
 const DOUBLED_BYTES: usize = 512;
 
@@ -24,10 +30,12 @@ const DOUBLED_BYTES: usize = 512;
 #[derive(Debug)]
 pub struct Csv {
     header: Vec<String>,
-    /// Cells that got a leading `'`, by column.
+    /// Cells that got a `'` in one place or more, by column.
     pub neutralised: Vec<u64>,
     /// Cells longer than [`EXCEL_CELL_CHARACTERS`], by column.
     pub long_cells: Vec<u64>,
+    /// Cells of either format with an escaped half character, by column.
+    pub escaped: Vec<u64>,
 }
 
 impl Csv {
@@ -37,6 +45,7 @@ impl Csv {
             header: columns.iter().map(|column| column.name.clone()).collect(),
             neutralised: vec![0; columns.len()],
             long_cells: vec![0; columns.len()],
+            escaped: vec![0; columns.len()],
         }
     }
 
@@ -67,21 +76,31 @@ impl Csv {
                 out.write_all(text.as_bytes())?;
             }
             Cell::Text(text) => {
-                let mark = if neutralised(text) { "'" } else { "" };
-                self.neutralised[column] += mark.len() as u64;
-                self.long_cells[column] += u64::from(is_long(text, mark.len()));
-                write_field(mark, text, out)?;
+                let marks = write_marked(text, out)?;
+                self.neutralised[column] += u64::from(marks > 0);
+                self.long_cells[column] += u64::from(is_long(text, marks));
             }
-            Cell::Token(token) => {
-                self.long_cells[column] += u64::from(is_long(token, 0));
-                write_field("", token, out)?;
+            Cell::Token(token) | Cell::EscapedToken(token) => {
+                self.escaped[column] += u64::from(matches!(cell, Cell::EscapedToken(_)));
+                let semicolons = memchr::memchr_iter(b';', token.as_bytes()).count();
+                let added = semicolons * (ESCAPED_SEMICOLON.len() - 1);
+                self.long_cells[column] += u64::from(is_long(token, added));
+                if semicolons == 0 {
+                    write_field(token, out)?;
+                } else {
+                    out.write_all(b"\"")?;
+                    write_token(token, out)?;
+                    out.write_all(b"\"")?;
+                }
             }
             Cell::LargeToken(token) => {
                 let mut characters = 0;
                 out.write_all(b"\"")?;
                 compacted(token, |piece| {
                     characters += piece.encode_utf16().count();
-                    write_doubled(piece, out)
+                    characters +=
+                        memchr::memchr_iter(b';', piece.as_bytes()).count() * (ESCAPED_SEMICOLON.len() - 1);
+                    write_token(piece, out)
                 })?;
                 self.long_cells[column] += u64::from(characters > EXCEL_CELL_CHARACTERS);
                 out.write_all(b"\"")?;
@@ -101,20 +120,10 @@ impl Csv {
     }
 }
 
-/// Tells whether Excel would cut the cell.
-fn is_long(text: &str, before: usize) -> bool {
+/// Returns whether Excel would cut the cell, which has the given number of characters more than the text.
+fn is_long(text: &str, added: usize) -> bool {
     // A text has at least as many bytes as Excel counts characters.
-    before + text.len() > EXCEL_CELL_CHARACTERS
-        && before + text.encode_utf16().count() > EXCEL_CELL_CHARACTERS
-}
-
-/// Tells whether a spreadsheet could take the text for a formula, or the text begins with the mark itself.
-pub fn neutralised(text: &str) -> bool {
-    if text.starts_with(['\'', '\t', '\r', '\n']) {
-        return true;
-    }
-    let first = text.chars().find(|c| !c.is_whitespace() && !c.is_control());
-    matches!(first, Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠'))
+    added + text.len() > EXCEL_CELL_CHARACTERS && added + text.encode_utf16().count() > EXCEL_CELL_CHARACTERS
 }
 
 /// Writes a record of plain texts, such as a header.
@@ -123,22 +132,66 @@ pub fn write_text_record<S: AsRef<str>>(fields: &[S], out: &mut impl Write) -> R
         if index > 0 {
             out.write_all(b",")?;
         }
-        write_field("", field.as_ref(), out)?;
+        write_field(field.as_ref(), out)?;
     }
     out.write_all(b"\r\n")
 }
 
-fn write_field(mark: &str, text: &str, out: &mut impl Write) -> Result<()> {
-    // Looked at as a whole and without a way out, which the compiler turns into a few wide instructions.
-    let is_special = |any, &byte: &u8| any | matches!(byte, b'"' | b',' | b'\r' | b'\n');
-    if !text.is_empty() && !text.as_bytes().iter().fold(false, is_special) {
-        out.write_all(mark.as_bytes())?;
+fn write_field(text: &str, out: &mut impl Write) -> Result<()> {
+    if !text.is_empty() && !has_quoted(text) {
         return out.write_all(text.as_bytes());
     }
     out.write_all(b"\"")?;
-    out.write_all(mark.as_bytes())?;
     write_doubled(text, out)?;
     out.write_all(b"\"")
+}
+
+/// Writes a field with its marks and returns how many they are.
+fn write_marked(text: &str, out: &mut impl Write) -> Result<usize> {
+    if !text.is_empty() && !has_quoted(text) {
+        // Nothing in it separates.
+        let Some(at) = only_mark(text) else {
+            out.write_all(text.as_bytes())?;
+            return Ok(0);
+        };
+        out.write_all(&text.as_bytes()[..at])?;
+        out.write_all(b"'")?;
+        out.write_all(&text.as_bytes()[at..])?;
+        return Ok(1);
+    }
+    out.write_all(b"\"")?;
+    let mut pieces = 0;
+    split_at_marks(text, |piece| {
+        if pieces > 0 {
+            out.write_all(b"'")?;
+        }
+        pieces += 1;
+        // A text has few quotes or none, unlike JSON.
+        let mut from = 0;
+        for at in memchr::memchr_iter(b'"', piece.as_bytes()) {
+            out.write_all(&piece.as_bytes()[from..=at])?;
+            from = at;
+        }
+        out.write_all(&piece.as_bytes()[from..])
+    })?;
+    out.write_all(b"\"")?;
+    Ok(pieces - 1)
+}
+
+fn has_quoted(text: &str) -> bool {
+    // Looked at as a whole and without a way out, which the compiler turns into a few wide instructions.
+    text.as_bytes().iter().fold(false, |any, &byte| any | is_quoted(byte))
+}
+
+/// Writes a JSON token, or a part of one, with its quotes doubled and each `;` escaped, which stands in a string.
+fn write_token(token: &str, out: &mut impl Write) -> Result<()> {
+    for (index, piece) in token.split(';').enumerate() {
+        if index > 0 {
+            out.write_all(ESCAPED_SEMICOLON.as_bytes())?;
+        }
+        write_doubled(piece, out)?;
+    }
+    Ok(())
 }
 
 /// Writes a text with its quotes doubled; JSON has one every few bytes, too near for a search from one to the next.
@@ -170,31 +223,49 @@ mod tests {
     }
 
     #[test]
-    fn what_a_spreadsheet_could_run_gets_a_quote_in_front() {
-        for text in [
-            "=1",
-            "+1",
-            "-1",
-            "@x",
-            " \u{7}\u{a0}=1",
-            "＝1",
-            "＋",
-            "－",
-            "＠",
-            "'",
-            "'=1",
-            "\tx",
-            "\u{feff}x=1",
+    fn what_a_spreadsheet_could_run_gets_a_mark_before_it() {
+        for (text, expected, cells) in [
+            ("=1", "'=1", 1),
+            (" \u{7}\u{a0}=1", " \u{7}\u{a0}'=1", 1),
+            ("＝1", "'＝1", 1),
+            ("'", "''", 1),
+            ("a;=1;@b", "\"a;'=1;'@b\"", 1),
+            ("a\t-1", "\"a\t'-1\"", 1),
+            ("a\r\n+\"1\"", "\"a\r\n'+\"\"1\"\"\"", 1),
+            ("\rx", "\"\rx\"", 0),
+            ("a=1", "a=1", 0),
+            ("a,=1", "\"a,=1\"", 0),
+            ("日本", "日本", 0),
+            (" ", " ", 0),
+            ("", "\"\"", 0),
         ] {
             let (written, count, _) = cell(Cell::Text(text));
-            let expected = !text.starts_with('\u{feff}');
-            assert_eq!(written.starts_with('\''), expected, "{text:?}");
-            assert_eq!(count, u64::from(expected), "{text:?}");
+            assert_eq!((written.as_str(), count), (expected, cells), "{text:?}");
         }
-        for text in ["a=1", "1-1", "\"=1\"", "a", "日本", " "] {
-            assert_eq!(cell(Cell::Text(text)).1, 0, "{text:?}");
+    }
+
+    #[test]
+    fn fields_that_any_locale_would_split_are_quoted() {
+        for text in ["a;b", "a\tb", "a,b", "a\rb", "a\nb"] {
+            assert_eq!(cell(Cell::Text(text)).0, format!("\"{text}\""));
         }
-        assert_eq!(cell(Cell::Text("\rx")).0, "\"'\rx\"");
+        let mut header = Vec::new();
+        write_text_record(&["a;b", "c"], &mut header).unwrap();
+        assert_eq!(header, b"\"a;b\",c\r\n");
+    }
+
+    #[test]
+    fn a_semicolon_in_json_cannot_begin_a_cell_and_means_the_same() {
+        let token = "{\"a;\":\";=1+1;\"}";
+        for token in [Cell::Token(token), Cell::LargeToken(token)] {
+            let (written, marked, _) = cell(token);
+            assert_eq!(written, "\"{\"\"a\\u003b\"\":\"\"\\u003b=1+1\\u003b\"\"}\"");
+            assert_eq!(marked, 0);
+        }
+        let written = cell(Cell::Token(token)).0;
+        let token_again = written[1..written.len() - 1].replace("\"\"", "\"");
+        let value = |token: &str| serde_json::from_str::<serde_json::Value>(token).unwrap();
+        assert_eq!(value(&token_again), value(token));
     }
 
     #[test]
@@ -220,5 +291,12 @@ mod tests {
         assert_eq!(cell(Cell::LargeToken(&space)).2, 0);
         assert_eq!(cell(Cell::LargeToken(&string)).2, 1);
         assert_eq!(cell(Cell::Token(&string)).2, 1);
+        // Marks and escapes are characters of the cell too.
+        assert_eq!(cell(Cell::Text(&format!("a;={}", "a".repeat(32_764)))).2, 1);
+        assert_eq!(cell(Cell::Text(&format!("a;={}", "a".repeat(32_763)))).2, 0);
+        let semicolons = format!("\"{}\"", ";".repeat(5461));
+        for token in [Cell::Token(&semicolons), Cell::LargeToken(&semicolons)] {
+            assert_eq!(cell(token).2, 1);
+        }
     }
 }

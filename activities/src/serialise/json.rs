@@ -51,7 +51,7 @@ impl Json {
         out.write_all(self.keys[column].as_bytes())?;
         match cell {
             Cell::Null => out.write_all(b"null"),
-            Cell::Bare(text) | Cell::Token(text) => out.write_all(text.as_bytes()),
+            Cell::Bare(text) | Cell::Token(text) | Cell::EscapedToken(text) => out.write_all(text.as_bytes()),
             Cell::Plain(text) => {
                 out.write_all(b"\"")?;
                 out.write_all(text.as_bytes())?;

@@ -1,8 +1,11 @@
 //! Decodes one value from PostgreSQL's binary wire format.
 
+use std::borrow::Cow;
+
 use super::{
     ValueKind,
     array::push_array,
+    half::escape_halves,
     json::push_compacted,
     network::push_inet,
     number::{push_float4, push_float8, push_int, push_numeric},
@@ -26,6 +29,8 @@ pub enum Cell<'v> {
     Text(&'v str),
     /// A JSON token, without white space between its parts.
     Token(&'v str),
+    /// A JSON token as [`Token`](Self::Token), in which half characters were escaped.
+    EscapedToken(&'v str),
     /// A large JSON token; white space between its parts is not yet removed.
     LargeToken(&'v str),
     /// A large `bytea`, whose text is `\\x` and two digits for each byte, none of which needs quoting.
@@ -63,6 +68,7 @@ impl<'v> Cell<'v> {
             | Self::Plain(text)
             | Self::Text(text)
             | Self::Token(text)
+            | Self::EscapedToken(text)
             | Self::LargeToken(text) => Some(text),
         }
     }
@@ -83,11 +89,18 @@ pub fn decode<'v>(
 ) -> Result<Cell<'v>, Unreadable> {
     match kind {
         ValueKind::Text => Ok(Cell::Text(utf8(bytes)?)),
-        ValueKind::Json => Ok(token(utf8(bytes)?, scratch)),
+        ValueKind::Json => match escape_halves(utf8(bytes)?) {
+            Cow::Borrowed(text) => Ok(token(text, scratch)),
+            // There are few of them, so one that is large may be made as a whole.
+            Cow::Owned(text) => {
+                push_compacted(&text, scratch);
+                Ok(Cell::EscapedToken(scratch))
+            }
+        },
         ValueKind::Jsonb => Ok(token(jsonb(bytes)?, scratch)),
         ValueKind::Array(element) => {
-            push_array(element, bytes, scratch)?;
-            Ok(Cell::Token(scratch))
+            let is_escaped = push_array(element, bytes, scratch)?;
+            Ok(if is_escaped { Cell::EscapedToken(scratch) } else { Cell::Token(scratch) })
         }
         ValueKind::Bytea if bytes.len() >= LARGE_VALUE => Ok(Cell::Hex(bytes)),
         _ => match push(kind, bytes, scratch)? {

@@ -4,10 +4,26 @@ import csv
 import io
 import json
 import sys
+import unicodedata
 import zipfile
 
 csv.field_size_limit(1 << 30)
 cells = 0
+
+
+def unmarked(cell):
+    """Gives the text of a cell back, as README.txt says it."""
+    text, at_start = "", True
+    for character in cell:
+        removed = at_start and character == "'"
+        if character in ";\t\r\n":
+            at_start = True
+        elif not (character.isspace() or unicodedata.category(character) == "Cc"):
+            at_start = False
+        text += "" if removed else character
+    return text
+
+
 with zipfile.ZipFile(sys.argv[1]) as archive:
     damaged = archive.testzip()
     assert damaged is None, damaged
@@ -18,6 +34,8 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
         text = archive.read(f"json/{name}.json").decode("utf-8")
         # Numbers stay as they are written.
         rows = json.loads(text, parse_int=str, parse_float=str)
+        # It reads half a character, but cannot write it.
+        json.dumps(rows, ensure_ascii=False).encode()
         table = list(csv.reader(io.StringIO(archive.read(f"csv/{name}.csv").decode("utf-8-sig"), newline="")))
         names = [column["name"] for column in entity["columns"]]
         assert table[0] == names, (name, table[0])
@@ -33,7 +51,8 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
                 elif isinstance(value, bool):
                     assert cell == str(value).lower(), (column, cell)
                 else:
-                    assert cell.removeprefix("'") == value or cell == value, (column, cell)
+                    # A number is not marked, whatever it begins with.
+                    assert unmarked(cell) == value or cell == value, (column, cell)
                     assert not cell.startswith(("=", "@")), (column, cell)
                 cells += 1
 print(f"{cells} cells")

@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use export_activities::{
+    alone::Alone,
     archive::Archive,
     claim::{Claim, Owner},
     collect::{self, Account},
@@ -270,6 +271,7 @@ async fn steps(config: &Config) -> anyhow::Result<ExportSteps> {
     Ok(ExportSteps {
         source: connect::source(config)?,
         replica: None,
+        alone: Alone::default(),
         catalogue: Arc::new(connect::catalogue(config)?),
         spool: Spool::new(&config.spool_dir, config.spool_quota)?,
         settings: run::settings(config)?,

@@ -278,8 +278,9 @@ pub static SPOOL_DIR: Variable = Variable::example(
 pub static SPOOL_QUOTA: Variable = Variable::new(
     "EXPORT_SPOOL_QUOTA",
     "20GiB",
-    "The most that the spool may hold. An archive over the whole quota fails its request in the end; a quota \
-     over the disk's space turns into `spool_full`.",
+    "The most that the spool of one process may hold. An archive takes its size and once more that of its CSV part. One \
+     that needs more than the whole quota fails its request in the end; a quota over the disk's space turns into \
+     `spool_full`.",
 )
 .size(1 << 20, 1 << 50);
 

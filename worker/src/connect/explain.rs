@@ -8,6 +8,8 @@ use export_activities::failure::{Failure, StoreError, judge};
 use serde::Serialize;
 use temporalio_client::errors::ClientConnectError;
 
+use crate::config::ConfigError;
+
 /// A cause and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explained {
@@ -29,6 +31,8 @@ impl fmt::Display for Explained {
         write!(f, "{}: {}", self.cause, self.remedy)
     }
 }
+
+const SOURCE_URL: &str = "EXPORT_SOURCE_URL";
 
 /// Explains an error of the database that `variable` names.
 pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
@@ -62,8 +66,19 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
             );
             return Explained::new(judge(error).detail, remedy);
         }
-        "42P01" | "3F000" => ("our tables are missing", "run `export-worker migrate`".to_owned()),
-        "42703" => ("our tables are older than this program", "run `export-worker migrate`".to_owned()),
+        "42P01" | "3F000" if variable != SOURCE_URL => (
+            "our tables are missing",
+            format!("run `export-worker migrate`, or name the database that has them in {variable}"),
+        ),
+        "42P01" | "3F000" => (
+            "the exported tables are missing",
+            format!(
+                "name the platform's database in {variable}; `export-worker catalogue check` lists what is missing"
+            ),
+        ),
+        "42703" if variable != SOURCE_URL => {
+            ("our tables are older than this program", "run `export-worker migrate`".to_owned())
+        }
         "42501" => (
             "the role lacks a right",
             "run the SQL of `export-worker grants` as the owner of the tables".to_owned(),
@@ -171,6 +186,10 @@ pub fn store(error: &anyhow::Error) -> Explained {
 
 /// Explains an error on the way to Temporal.
 pub fn temporal(error: &anyhow::Error) -> Explained {
+    // Nobody was asked: starting a server does not help.
+    if let Some(ConfigError { problems }) = error.downcast_ref() {
+        return Explained::new(problems.join("; "), "set the variables and files that it names");
+    }
     let remedy =
         "start Temporal, or mend TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and its TLS or API key settings";
     Explained::new(short(&format!("{error:#}")), remedy)

@@ -60,13 +60,12 @@ fn plain_database(variable: &str, url: &SecretString) -> Option<String> {
 }
 
 fn is_plain_address(address: &str) -> bool {
-    Url::parse(address).is_ok_and(|url| {
-        url.scheme() == "http"
-            && !url.host_str().is_some_and(|host| is_this_machine(host.trim_matches(['[', ']'])))
-    })
+    Url::parse(address)
+        .is_ok_and(|url| url.scheme() == "http" && !url.host_str().is_some_and(|host| is_this_machine(host)))
 }
 
 fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
     host == "localhost"
         || host.ends_with(".localhost")
         || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())

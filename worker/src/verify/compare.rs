@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail, ensure};
 use export_activities::{
     manifest::{Column, CsvCells, EXCEL_ROWS, Entity},
-    serialise::EXCEL_CELL_CHARACTERS,
+    serialise::{ESCAPED_SEMICOLON, EXCEL_CELL_CHARACTERS, Halves, Marks},
 };
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
 struct Counts {
     neutralised: u64,
     long_cells: u64,
+    escaped: u64,
 }
 
 /// Compares both files to their ends and gives them back, to be digested.
@@ -62,6 +63,12 @@ fn recount(entity: &Entity, rows: u64, counts: &[Counts]) -> anyhow::Result<()> 
     );
     for (column, counts) in entity.columns.iter().zip(counts) {
         let pairs = [
+            // Other columns may hold by themselves what looks like it.
+            (
+                "cells with escaped halves",
+                counts.escaped,
+                column.cells_with_escaped_halves.unwrap_or(counts.escaped),
+            ),
             ("neutralised cells", counts.neutralised, column.neutralised),
             ("cells too long for Excel", counts.long_cells, column.cells_over_32767_characters),
         ];
@@ -87,38 +94,42 @@ fn cell(
     let start = json.begin_cell(index)?;
     let has_value = csv.begin_field()?;
     ensure!(has_value == (start != Start::Null), "one of JSON and CSV has no value");
-    let mut characters = 0;
-    let mut same = |byte: u8, csv: &mut CsvRows<'_, '_>| -> anyhow::Result<()> {
-        // One for each character, two for one beyond the basic plane, as UTF-16 counts.
-        characters += usize::from(byte & 0xC0 != 0x80) + usize::from(byte >= 0xF0);
-        ensure!(csv.next()? == Some(byte), "JSON and CSV differ");
-        Ok(())
-    };
+    let mut field = Field { csv, characters: 0 };
     match (start, column.csv) {
         (Start::Null, _) => {}
         (Start::String, CsvCells::Value) => {
-            let marked = csv.take_mark()?;
-            let mut rule = Rule::default();
-            json.string(|byte| {
-                rule.see(byte);
-                same(byte, csv)
+            let mut marks = Marks::default();
+            let mut marked = false;
+            json.string(|character| {
+                if marks.before(character) {
+                    marked = true;
+                    field.same(b'\'').context("the CSV cell should be neutralised")?;
+                }
+                let mut utf8 = [0; 4];
+                character.encode_utf8(&mut utf8).bytes().try_for_each(|byte| field.same(byte))
             })?;
-            ensure!(
-                rule.wants_mark() == marked,
-                "the CSV cell {} neutralised",
-                if marked { "need not be" } else { "should be" }
-            );
             counts.neutralised += u64::from(marked);
-            characters += usize::from(marked);
         }
         (Start::Other, CsvCells::Value) => json.token(|byte| {
             if matches!(byte, b'{' | b'[') {
                 bail!("a value that is said to be plain is nested");
             }
-            same(byte, csv)
+            field.same(byte)
         })?,
-        (Start::String | Start::Other, CsvCells::Json) => json.token(|byte| same(byte, csv))?,
+        (Start::String | Start::Other, CsvCells::Json) => {
+            let mut halves = Halves::default();
+            let mut escaped = false;
+            json.token(|byte| {
+                escaped |= halves.ends_with(byte);
+                match byte {
+                    b';' => ESCAPED_SEMICOLON.bytes().try_for_each(|byte| field.same(byte)),
+                    byte => field.same(byte),
+                }
+            })?;
+            counts.escaped += u64::from(escaped);
+        }
     }
+    let Field { csv, characters } = field;
     if has_value {
         ensure!(csv.next()?.is_none(), "JSON and CSV differ");
     }
@@ -127,39 +138,22 @@ fn cell(
     Ok(())
 }
 
-/// Decides again, byte by byte, whether a text has to be neutralised.
-///
-/// It is written apart from the encoder's own rule on purpose.
-#[derive(Default)]
-struct Rule {
-    decided: Option<bool>,
-    is_later: bool,
-    partial: [u8; 4],
-    filled: usize,
+/// A CSV field that is compared byte by byte.
+struct Field<'c, 'a, 'f> {
+    csv: &'c mut CsvRows<'a, 'f>,
+    /// Its characters so far, as UTF-16 counts them.
+    characters: usize,
 }
 
-impl Rule {
-    fn see(&mut self, byte: u8) {
-        if self.decided.is_some() {
-            return;
+impl Field<'_, '_, '_> {
+    #[inline]
+    fn same(&mut self, byte: u8) -> anyhow::Result<()> {
+        // One for each character, two for one beyond the basic plane.
+        self.characters += usize::from(byte & 0xC0 != 0x80) + usize::from(byte >= 0xF0);
+        match self.csv.next()? {
+            Some(found) if found == byte => Ok(()),
+            Some(b'\'') => bail!("JSON and CSV differ: the CSV cell need not be neutralised here"),
+            _ => bail!("JSON and CSV differ"),
         }
-        if self.filled < self.partial.len() {
-            self.partial[self.filled] = byte;
-            self.filled += 1;
-        }
-        let Ok(text) = std::str::from_utf8(&self.partial[..self.filled]) else { return };
-        let Some(character) = text.chars().next() else { return };
-        self.filled = 0;
-        let is_first = !std::mem::replace(&mut self.is_later, true);
-        self.decided = match character {
-            '\'' | '\t' | '\r' | '\n' if is_first => Some(true),
-            '=' | '+' | '-' | '@' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}' => Some(true),
-            c if c.is_whitespace() || c.is_control() => None,
-            _ => Some(false),
-        };
-    }
-
-    fn wants_mark(&self) -> bool {
-        self.decided == Some(true)
     }
 }

@@ -45,15 +45,6 @@ impl<'a, 'f> CsvRows<'a, 'f> {
         Ok(!matches!(self.input.peek()?, None | Some(b',' | b'\r')))
     }
 
-    /// Takes a leading mark, if there is one.
-    pub(super) fn take_mark(&mut self) -> anyhow::Result<bool> {
-        let marked = self.input.peek()? == Some(b'\'');
-        if marked {
-            self.input.next()?;
-        }
-        Ok(marked)
-    }
-
     /// Gives the next byte of the field, or nothing at its end.
     #[inline]
     pub(super) fn next(&mut self) -> anyhow::Result<Option<u8>> {
@@ -75,7 +66,7 @@ impl<'a, 'f> CsvRows<'a, 'f> {
         match self.input.peek()? {
             None => bail!("the CSV ends within a row"),
             Some(b',' | b'\r') => Ok(None),
-            Some(b'"' | b'\n') => bail!("a CSV field that has to be quoted is not"),
+            Some(b'"' | b'\n' | b';' | b'\t') => bail!("a CSV field that has to be quoted is not"),
             Some(_) => self.input.next(),
         }
     }

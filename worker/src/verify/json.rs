@@ -1,8 +1,11 @@
-//! Reads our JSON files cell by cell, in the one layout that they have.
+//! Reads our JSON files cell by cell, in the one layout that they have, as strictly as any reader does.
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 
 use super::entry::Contents;
+
+/// Deeper than PostgreSQL nests values; a claim of more would fill the memory.
+const MAX_DEPTH: usize = 1 << 20;
 
 /// A JSON file being read; keeps nothing of a cell, however long it is.
 pub(super) struct JsonRows<'a, 'f> {
@@ -74,43 +77,54 @@ impl<'a, 'f> JsonRows<'a, 'f> {
         Ok(())
     }
 
-    /// Gives the contents of a string, UTF-8 byte by UTF-8 byte.
-    pub(super) fn string(&mut self, mut each: impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    /// Gives the contents of a string, character by character.
+    pub(super) fn string(&mut self, mut each: impl FnMut(char) -> anyhow::Result<()>) -> anyhow::Result<()> {
         ensure!(self.input.next()? == Some(b'"'), "the JSON value is not a string");
-        loop {
-            match self.input.next()? {
-                Some(b'"') => return Ok(()),
-                Some(b'\\') => {
-                    let mut utf8 = [0; 4];
-                    for byte in self.escape()?.encode_utf8(&mut utf8).bytes() {
-                        each(byte)?;
-                    }
-                }
-                Some(byte) if byte >= b' ' => each(byte)?,
-                _ => bail!("the JSON string is not readable"),
-            }
+        while let Some(character) = self.character(&mut |_| Ok(()))? {
+            each(character)?;
         }
+        Ok(())
     }
 
-    /// Gives the bytes of any value as they stand; it may hold no white space outside of strings.
+    /// Gives the bytes of any value as they are; it may hold no white space outside of strings.
     pub(super) fn token(&mut self, mut each: impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let mut depth = 0u64;
+        let each = &mut each;
+        // The brackets that close what is open.
+        let mut open = Vec::new();
         loop {
-            let Some(byte) = self.input.peek()? else { bail!("the JSON ends within a value") };
-            match byte {
-                b',' if depth == 0 => return Ok(()),
-                b'}' | b']' if depth == 0 => return Ok(()),
-                b'}' | b']' => depth -= 1,
-                b'{' | b'[' => depth += 1,
-                0..=b' ' => bail!("the JSON value holds white space"),
-                b'"' => {
-                    self.string_token(&mut each)?;
-                    continue;
+            let mut is_whole = true;
+            match self.input.peek()? {
+                Some(bracket @ (b'{' | b'[')) => {
+                    self.take_any(each)?;
+                    let close = bracket + 2;
+                    if self.input.peek()? == Some(close) {
+                        self.take_any(each)?;
+                    } else {
+                        ensure!(open.len() < MAX_DEPTH, "the JSON value is nested deeper than {MAX_DEPTH}");
+                        open.push(close);
+                        is_whole = false;
+                    }
                 }
-                _ => {}
+                Some(b'"') => self.string_token(each)?,
+                Some(b'-' | b'0'..=b'9') => self.number(each)?,
+                Some(b't') => self.expect(b"true", each)?,
+                Some(b'f') => self.expect(b"false", each)?,
+                Some(b'n') => self.expect(b"null", each)?,
+                byte => return Err(unexpected(byte)),
             }
-            self.input.next()?;
-            each(byte)?;
+            while is_whole {
+                let Some(&close) = open.last() else { return Ok(()) };
+                match self.input.peek()? {
+                    Some(b',') => is_whole = false,
+                    Some(byte) if byte == close => drop(open.pop()),
+                    byte => return Err(unexpected(byte)),
+                }
+                self.take_any(each)?;
+            }
+            if open.last() == Some(&b'}') {
+                self.string_token(each)?;
+                self.expect(b":", each)?;
+            }
         }
     }
 
@@ -120,56 +134,127 @@ impl<'a, 'f> JsonRows<'a, 'f> {
     }
 
     fn string_token(&mut self, each: &mut impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let mut escaped = false;
-        let mut first = true;
-        loop {
-            let Some(byte) = self.input.next()? else { bail!("the JSON ends within a string") };
-            ensure!(byte >= b' ', "the JSON string is not readable");
-            each(byte)?;
-            if byte == b'"' && !escaped && !first {
-                return Ok(());
+        self.expect(b"\"", each)?;
+        while self.character(each)?.is_some() {}
+        Ok(())
+    }
+
+    fn number(&mut self, each: &mut impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        if self.input.peek()? == Some(b'-') {
+            self.take_any(each)?;
+        }
+        let starts_with_zero = self.input.peek()? == Some(b'0');
+        let digits = self.digits(each)?;
+        ensure!(!starts_with_zero || digits == 1, "the JSON number begins with a zero");
+        if self.input.peek()? == Some(b'.') {
+            self.take_any(each)?;
+            self.digits(each)?;
+        }
+        if matches!(self.input.peek()?, Some(b'e' | b'E')) {
+            self.take_any(each)?;
+            if matches!(self.input.peek()?, Some(b'+' | b'-')) {
+                self.take_any(each)?;
             }
-            escaped = byte == b'\\' && !escaped;
-            first = false;
+            self.digits(each)?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self, each: &mut impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<usize> {
+        let mut digits = 0;
+        while self.input.peek()?.is_some_and(|byte| byte.is_ascii_digit()) {
+            self.take_any(each)?;
+            digits += 1;
+        }
+        ensure!(digits > 0, "the JSON number lacks digits");
+        Ok(digits)
+    }
+
+    /// Takes the next byte, whatever it is.
+    fn take_any(&mut self, each: &mut impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<u8> {
+        let Some(byte) = self.input.next()? else { bail!("the JSON ends within a value") };
+        each(byte)?;
+        Ok(byte)
+    }
+
+    fn expect(
+        &mut self,
+        expected: &[u8],
+        each: &mut impl FnMut(u8) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        for &wanted in expected {
+            let found = self.input.peek()?;
+            if found != Some(wanted) {
+                return Err(unexpected(found));
+            }
+            self.take_any(each)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the next character of a string, or nothing at its end, which is taken too.
+    fn character(&mut self, each: &mut impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<Option<char>> {
+        let (first, length) = match self.take_any(each)? {
+            b'"' => return Ok(None),
+            b'\\' => return self.escape(each).map(Some),
+            0..b' ' => bail!("the JSON string holds a control character"),
+            byte @ b' '..0x80 => return Ok(Some(byte.into())),
+            first @ ..0xE0 => (first, 2),
+            first @ ..0xF0 => (first, 3),
+            first => (first, 4),
+        };
+        let mut utf8 = [first, 0, 0, 0];
+        for byte in &mut utf8[1..length] {
+            *byte = self.take_any(each)?;
+        }
+        match std::str::from_utf8(&utf8[..length]) {
+            Ok(text) => Ok(text.chars().next()),
+            Err(_) => bail!("the JSON string is not UTF-8"),
         }
     }
 
-    fn escape(&mut self) -> anyhow::Result<char> {
-        Ok(match self.input.next()? {
-            Some(byte @ (b'"' | b'\\' | b'/')) => byte.into(),
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => self.unicode()?,
+    fn escape(&mut self, each: &mut impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<char> {
+        Ok(match self.take_any(each)? {
+            byte @ (b'"' | b'\\' | b'/') => byte.into(),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => self.unicode(each)?,
             _ => bail!("the JSON escape is unknown"),
         })
     }
 
-    fn unicode(&mut self) -> anyhow::Result<char> {
-        let unit = self.hex4()?;
+    fn unicode(&mut self, each: &mut impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<char> {
+        let alone = "half a character stands alone";
+        let unit = self.hex4(each)?;
         let code = if (0xD800..0xDC00).contains(&unit) {
-            ensure!(self.input.take(b"\\u")?, "half a character stands alone");
-            let low = self.hex4()?;
-            ensure!((0xDC00..0xE000).contains(&low), "half a character stands alone");
+            self.expect(b"\\u", each).context(alone)?;
+            let low = self.hex4(each)?;
+            ensure!((0xDC00..0xE000).contains(&low), alone);
             0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00)
         } else {
             unit
         };
-        match char::from_u32(code) {
-            Some(character) => Ok(character),
-            None => bail!("half a character stands alone"),
-        }
+        char::from_u32(code).context(alone)
     }
 
-    fn hex4(&mut self) -> anyhow::Result<u32> {
+    fn hex4(&mut self, each: &mut impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<u32> {
         let mut code = 0;
         for _ in 0..4 {
-            let digit = self.input.next()?.and_then(|byte| char::from(byte).to_digit(16));
-            let Some(digit) = digit else { bail!("the JSON escape is unknown") };
-            code = code << 4 | digit;
+            let digit = char::from(self.take_any(each)?).to_digit(16);
+            code = code << 4 | digit.context("the JSON escape is unknown")?;
         }
         Ok(code)
     }
+}
+
+/// Names a byte that a strict reader would not take.
+fn unexpected(byte: Option<u8>) -> anyhow::Error {
+    anyhow!(match byte {
+        None => "the JSON ends within a value",
+        Some(b' ' | b'\t' | b'\r' | b'\n') => "the JSON value holds white space",
+        Some(_) => "the JSON value is not readable",
+    })
 }

@@ -22,7 +22,7 @@ const LOCATOR_64_BYTES: u64 = 20;
 /// Our archives have two entries for each entity and a few more: this is room for tens of thousands.
 const MAX_CENTRAL_BYTES: u64 = 16 << 20;
 
-/// The only extra field that our archives have: sizes and offsets over 4 GiB.
+/// The only extra field that our archives have: sizes and offsets that need more than 32 bits.
 const EXTRA_ZIP64: u16 = 1;
 
 const FLAG_ENCRYPTED: u16 = 1;
@@ -112,6 +112,12 @@ fn read_end(file: &File, length: u64) -> anyhow::Result<End> {
     let is_large = counts[0] == u16::MAX || central_bytes == u32::MAX || central_start == u32::MAX;
     let (end, follows) = if is_large { read_end_64(file, start)? } else { (small, start) };
     ensure!(
+        !is_large
+            || end.entries >= u16::MAX.into()
+            || [end.central_bytes, end.central_start].iter().any(|number| *number >= u32::MAX.into()),
+        "the archive ends as a large one and is none"
+    );
+    ensure!(
         end.central_start.checked_add(end.central_bytes) == Some(follows),
         "the central directory does not end where the archive says"
     );
@@ -163,10 +169,9 @@ fn read_central(bytes: &mut Bytes<'_>) -> anyhow::Result<Header> {
     let _attributes = bytes.take(6)?;
     let offset = bytes.u32()?;
     let name = String::from_utf8(bytes.take(name.into())?.to_vec()).context("a name is not UTF-8")?;
-    let mut large = Bytes(zip64(bytes.take(extra.into())?, &name)?);
+    let extra = bytes.take(extra.into())?;
     ensure!(comment == 0 && disk == 0, "the entry `{name}` has a comment or lies on another disk");
-    let mut resolve = |small: u32| if small == u32::MAX { large.u64() } else { Ok(small.into()) };
-    let (size, compressed, offset) = (resolve(size)?, resolve(compressed)?, resolve(offset)?);
+    let [size, compressed, offset] = resolve(extra, [size, compressed, offset], &name)?;
     Ok(Header { name, flags, method, modified, crc32, compressed, size, offset })
 }
 
@@ -200,9 +205,7 @@ fn check_local(file: &File, header: &Header) -> anyhow::Result<u64> {
     let block = read(file, header.offset + LOCAL_BYTES, variable).with_context(cut_off)?;
     let mut bytes = Bytes(&block);
     let local_name = bytes.take(name_bytes.into())?;
-    let mut large = Bytes(zip64(bytes.0, name)?);
-    let mut resolve = |small: u32| if small == u32::MAX { large.u64() } else { Ok(small.into()) };
-    let (size, compressed) = (resolve(size)?, resolve(compressed)?);
+    let [size, compressed] = resolve(bytes.0, [size, compressed], name)?;
     let local = (local_name, flags, method, modified, crc32, compressed, size);
     let central = (
         name.as_bytes(),
@@ -217,17 +220,28 @@ fn check_local(file: &File, header: &Header) -> anyhow::Result<u64> {
     Ok(header.offset + LOCAL_BYTES + variable)
 }
 
-/// Gives the contents of the first zip64 field: a very large entry that was copied in has it twice.
-fn zip64<'b>(extra: &'b [u8], name: &str) -> anyhow::Result<&'b [u8]> {
+/// Returns the numbers of a header, both sizes first: those that it marks as large are in its zip64 field, which has
+/// no others.
+fn resolve<const N: usize>(extra: &[u8], fields: [u32; N], name: &str) -> anyhow::Result<[u64; N]> {
     let mut bytes = Bytes(extra);
-    let mut found = None;
-    while !bytes.0.is_empty() {
+    let mut large = Bytes(&[]);
+    if !extra.is_empty() {
         let (kind, length) = (bytes.u16()?, bytes.u16()?);
-        let contents = bytes.take(length.into())?;
         ensure!(kind == EXTRA_ZIP64, "the entry `{name}` has the unknown extra field {kind:#06x}");
-        found.get_or_insert(contents);
+        large = Bytes(bytes.take(length.into())?);
+        ensure!(bytes.0.is_empty(), "the entry `{name}` has a second extra field");
     }
-    Ok(found.unwrap_or_default())
+    let mut numbers = [0; N];
+    for (number, field) in numbers.iter_mut().zip(fields) {
+        *number = if field == u32::MAX { large.u64()? } else { field.into() };
+    }
+    // One size that is large brings the other one along.
+    let needs = |number: &u64| *number >= u32::MAX.into();
+    let needed = [numbers[..2].iter().any(needs), numbers[2..].iter().any(needs)];
+    let marked = [fields[..2].contains(&u32::MAX), fields[2..].contains(&u32::MAX)];
+    let is_tight = large.0.is_empty() && (extra.is_empty() || marked.contains(&true));
+    ensure!(is_tight && needed == marked, "the entry `{name}` has a zip64 field that it does not need");
+    Ok(numbers)
 }
 
 fn read(file: &File, at: u64, length: u64) -> anyhow::Result<Vec<u8>> {

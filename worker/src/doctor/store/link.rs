@@ -50,8 +50,9 @@ pub(super) async fn examine(
                        AWS_SECRET_ACCESS_KEY) to a key that may read exports/*";
     let mut direct = config.clone();
     direct.public_endpoint = None;
-    let direct =
-        connect::store(&direct).await.map_err(|error| Line::failed(CHECK, explain::store(&error)))?;
+    let direct = connect::store_for_command(&direct)
+        .await
+        .map_err(|error| Line::failed(CHECK, explain::store(&error)))?;
     let Some(public) =
         config.public_endpoint.as_deref().filter(|_| config.public_endpoint != config.s3_endpoint)
     else {

@@ -1,6 +1,6 @@
 //! The way of an archive through the store: a small one in one put, a large one in two parts; both are deleted at once.
 
-use std::{collections::BTreeMap, io::Write as _};
+use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result};
 use chrono::Utc;
@@ -28,6 +28,8 @@ use crate::{
 const CHECK: &str = "store";
 /// What is stored for a moment; its content does not matter.
 pub(super) const PROBE: &[u8] = b"export-worker doctor stores this and deletes it at once\n";
+/// What a person waits for. A line that is slower makes exports slow, and is no fault of the store.
+const PARTS_WITHIN: Duration = Duration::from_secs(20);
 /// How often it is in the large probe, which is one part and the beginning of a second.
 const REPEATS: usize = PART_BYTES as usize / PROBE.len() + 2;
 
@@ -38,7 +40,13 @@ pub(super) async fn go_through(config: &Config, store: &Store, lines: &mut Vec<L
     let large = ObjectKey::new(Uuid::new_v4(), Uuid::new_v4());
     let linked = one_put(config, store, &small, lines).await;
     let parted = match &linked {
-        Ok(_) => two_parts(config, store, &large).await,
+        Ok(_) => {
+            tokio::time::timeout(PARTS_WITHIN, two_parts(config, store, &large)).await.unwrap_or_else(|_| {
+                let cause = format!("9 MiB were not stored in parts within {} s", PARTS_WITHIN.as_secs());
+                let remedy = "look at the line to the store and at its load: large exports take long";
+                Err(Line::warning(CHECK, Explained::new(cause, remedy)))
+            })
+        }
         Err(_) => Ok(()),
     };
     let deleted = store.delete(&small).await.and(store.delete(&large).await);

@@ -1,0 +1,61 @@
+//! A request that kills its worker each time takes no other along.
+
+use std::time::Duration;
+
+use export_tests::{faulty_store::Fault, wait};
+
+use crate::night_of::{Nights, SOON, kill};
+
+/// Requests of the night; one of them kills.
+const REQUESTS: i32 = 60;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_kills_its_worker_fails_alone_and_the_others_are_ready() {
+    let most: u32 = std::env::var("POISON_MAX_LOST").map_or(4, |text| text.parse().unwrap());
+    let nights = Nights::on_faulty_store().await;
+    let most_lost = most.to_string();
+    let settings = [("EXPORT_MAX_LOST", most_lost.as_str())];
+    let mut worker = nights.worker(&settings).await;
+    wait::until("the mark", SOON, || async { Ok((nights.faulty().calls("PutObject") == 1).then_some(())) })
+        .await
+        .unwrap();
+    // Long enough to be killed in.
+    nights.faulty().fail_all("PutObject", Fault::Delay(Duration::from_millis(400)));
+    nights.requests(REQUESTS).await;
+    let poison = "select id from public.data_export_requests order by requested_at, id offset 4 limit 1";
+    let poison: uuid::Uuid = sqlx::query_scalar(poison).fetch_one(&nights.owner).await.unwrap();
+    nights.begin_night().await;
+    let mut kills = 0;
+    while kills < most {
+        nights
+            .until("the poison to be held", || async {
+                let (status, held): (String, bool) = sqlx::query_as(
+                    "select status, claim_token is not null and lost = $2
+                     from public.data_export_requests where id = $1",
+                )
+                .bind(poison)
+                .bind(i32::try_from(kills).unwrap())
+                .fetch_one(&nights.owner)
+                .await
+                .unwrap();
+                assert_eq!(status, "pending", "after {kills} kills");
+                held.then_some(())
+            })
+            .await;
+        kill(&worker).await;
+        kills += 1;
+        worker = nights.worker(&settings).await;
+    }
+    assert_eq!(nights.ended().await, "COMPLETED");
+    assert_eq!(nights.status(poison).await, ("failed".to_owned(), Some("attempts_exhausted".to_owned())));
+    assert_eq!(nights.ready().await, i64::from(REQUESTS) - 1);
+    let most_blamed: i32 =
+        sqlx::query_scalar("select max(lost) from public.data_export_requests where status = 'ready'")
+            .fetch_one(&nights.owner)
+            .await
+            .unwrap();
+    // The control: the neighbours were killed along with it, and only while it was not yet a suspect.
+    assert!((1..=2).contains(&most_blamed), "a neighbour lost {most_blamed} workers");
+    nights.sweep_everything_unclaimed().await;
+    nights.assert_sound(usize::try_from(REQUESTS).unwrap() - 1).await;
+}
