@@ -30,6 +30,7 @@ use crate::{
         sqlstate::{self, Asked, Fault},
     },
     pulse::Pulse,
+    session,
 };
 
 /// While a query has not answered yet, this often is said that it runs.
@@ -227,7 +228,9 @@ async fn begin(
     let name = format!("export-worker {request}");
     let check = catalogue.check_statement();
     let message = statement(&[
-        Part::Sql("begin isolation level repeatable read read only; set local application_name = "),
+        Part::Sql("begin isolation level repeatable read read only; "),
+        Part::Trusted(session::in_transaction()),
+        Part::Sql("set local application_name = "),
         Part::Literal(&name),
         Part::Sql("; select now(), pg_catalog.current_setting('server_version'); "),
         Part::Trusted(check.as_str()),

@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     alone::Alone,
+    call::call,
     catalogue::Catalogue,
     claim::Owner,
     expire,
@@ -105,7 +106,7 @@ impl ExportSteps {
                 let mut conn = self.source.acquire().await?;
                 self.catalogue.resolve(&mut conn).await?;
             }
-            let mut page = pending::list_pending(&self.state, &input).await?;
+            let mut page = call(pending::list_pending(&self.state, &input)).await?;
             page.search_attributes =
                 input.ask_search_attributes && search_attributes::are_known(&ctx.client()).await;
             Ok(page)

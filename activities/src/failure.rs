@@ -63,6 +63,17 @@ pub enum Failure {
     /// Somebody named requests that do not exist.
     #[error("there is no request {}", list(.0))]
     UnknownRequests(Vec<Uuid>),
+    /// The server refuses a setting on which results or safety depend.
+    #[error("the server refuses the setting `{setting}` with SQLSTATE {sqlstate}")]
+    SessionSetting {
+        /// The setting.
+        setting: String,
+        /// The SQLSTATE.
+        sqlstate: String,
+    },
+    /// A pooler gives each transaction another session of the server.
+    #[error("a pooler gives each transaction another session")]
+    SharedSession,
     /// The disk under the spool directory is full.
     #[error("the disk under the spool directory is full")]
     SpoolFull,
@@ -104,12 +115,18 @@ impl Failure {
             Self::CatalogueDrift(_)
             | Self::RowSecurity(_)
             | Self::UnknownRequests(_)
+            | Self::SessionSetting { .. }
+            | Self::SharedSession
             | Self::SpoolFull
             | Self::StoredObjectDiffers(_)
             | Self::Installation(_)
             | Self::Stalled(_)
             | Self::ClaimLost => Class::System,
         }
+    }
+
+    fn verdict(&self) -> Verdict {
+        Verdict { class: self.class(), code: self.code().to_owned(), detail: self.to_string() }
     }
 
     /// Gives the closed code.
@@ -120,6 +137,8 @@ impl Failure {
             Self::CatalogueDrift(_) => "CatalogueDrift",
             Self::RowSecurity(_) => "RowSecurity",
             Self::UnknownRequests(_) => "InvalidInput",
+            Self::SessionSetting { .. } => "session_setting",
+            Self::SharedSession => "shared_session",
             Self::SpoolFull => "spool_full",
             Self::SpoolQuotaExceeded { .. } => "spool_quota_exceeded",
             Self::StoredObjectDiffers(_) => "stored_object_differs",
@@ -193,11 +212,7 @@ impl fmt::Display for Verdict {
 pub fn judge(whole: &anyhow::Error) -> Verdict {
     for cause in whole.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
-            return Verdict {
-                class: failure.class(),
-                code: failure.code().to_owned(),
-                detail: failure.to_string(),
-            };
+            return failure.verdict();
         }
         if let Some(error) = cause.downcast_ref::<sqlx::Error>() {
             let mut verdict = judge_database(error);
@@ -245,6 +260,11 @@ fn judge_unexpected(whole: &anyhow::Error) -> Verdict {
 /// So is a statement that was cancelled (57014), by a DBA or by its timeout, which look the same: the source was slow, or
 /// lacks an index, and that is no reason to refuse somebody their data. It costs the source a timeout a look at most.
 fn judge_database(error: &sqlx::Error) -> Verdict {
+    if let sqlx::Error::Configuration(inner) = error
+        && let Some(failure) = inner.downcast_ref::<Failure>()
+    {
+        return failure.verdict();
+    }
     let Some(db) = error.as_database_error() else {
         let code = match error {
             sqlx::Error::PoolTimedOut => "pool_timed_out",

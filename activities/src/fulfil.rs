@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     alone::SUSPECT,
     archive::Archive,
+    call::call,
     claim::{self, Claim, Claimed, Count, Owner},
     collect::{self, Account},
     exports::ExportSteps,
@@ -185,7 +186,7 @@ async fn claim(
 ) -> Result<Result<Claim, Outcome>, Unfinished> {
     let (id, token) = (attempt.input.request_id, Uuid::new_v4());
     let claimed = tokio::select! {
-        claimed = claim::claim(&steps.state, id, token, &attempt.owner, steps.settings.lease) => claimed,
+        claimed = call(claim::claim(&steps.state, id, token, &attempt.owner, steps.settings.lease)) => claimed,
         () = stop.cancelled() => Err(Failure::Interrupted.into()),
     };
     let error = match claimed {
@@ -339,7 +340,7 @@ async fn give_up(
     let text = verdict.to_string();
     let (state, id, token) = (&steps.state, claim.request_id, claim.token);
     let brake = if attempt.input.accept.contains(&reason) { Brake::Off } else { Brake::On };
-    match request::mark_failed(state, id, token, reason, &text, counted, trace, brake).await {
+    match call(request::mark_failed(state, id, token, reason, &text, counted, trace, brake)).await {
         Ok(Failed::Done) => {
             tracing::info!(request.id = %id, failure.reason = reason.as_str(), "Request {id} failed: {text}");
             discard_object(steps, claim).await;

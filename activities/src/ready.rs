@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use sqlx::PgPool;
 
 use crate::{
+    call::call,
     claim::Claim,
     failure::judge,
     presign::PresignedUrl,
@@ -45,7 +46,8 @@ pub async fn ready(
         if look > 0 {
             tokio::time::sleep(PAUSE * look).await;
         }
-        match request::mark_ready(state, claim.request_id, claim.token, delivery, url.reveal(), trace).await {
+        let (id, token) = (claim.request_id, claim.token);
+        match call(request::mark_ready(state, id, token, delivery, url.reveal(), trace)).await {
             Ok(true) => return Ok(Race::Won),
             Ok(false) => {}
             Err(error) => {
@@ -56,7 +58,7 @@ pub async fn ready(
                 last = Some(error);
             }
         }
-        match request::standing(state, claim.request_id).await {
+        match call(request::standing(state, claim.request_id)).await {
             Ok(Some(row)) if row.object_key.as_deref() == Some(&delivery.object_key) => return Ok(Race::Won),
             Ok(Some(row)) if row.status == "pending" && row.claim_token == Some(claim.token) => {}
             Ok(_) => return Ok(Race::Lost),

@@ -11,28 +11,13 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-/// The settings that every value and every safety of an export depends on.
-///
-/// - `row_security=off`: a policy is an error instead of an export that silently misses rows.
-/// - `search_path` is empty: names are qualified, and types are always spelt in the same way.
-/// - `client_connection_check_interval`: a connection that is cut ends its query too, even one that computes for hours
-///   before it writes and would notice.
-/// - the rest fixes the text of values, whatever role or database is set to.
-const SETTINGS: [(&str, &str); 10] = [
-    ("row_security", "off"),
-    ("default_transaction_read_only", "on"),
-    ("search_path", ""),
-    ("client_connection_check_interval", "2s"),
-    ("TimeZone", "UTC"),
-    ("DateStyle", "ISO"),
-    ("IntervalStyle", "postgres"),
-    ("bytea_output", "hex"),
-    ("lc_monetary", "C"),
-    ("jit", "off"),
-];
+use crate::session::{self, Kind};
 
 /// A connection that rested longer is asked whether it lives before it is used; a busy one spares the round trip.
 const TRUSTED_IDLE: Duration = Duration::from_secs(30);
+
+/// How long a session may take to answer when it is given back.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A connection that rests longer is closed: under the role's `CONNECTION LIMIT` another worker may wait for it.
 const KEPT_IDLE: Duration = Duration::from_secs(10);
@@ -51,23 +36,36 @@ pub fn pool(
     let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| {
         anyhow!("the URL of the source database is not of the form postgres://user:password@host/database")
     })?;
-    let options = options
-        .options(SETTINGS)
-        .options([("statement_timeout", format!("{}ms", statement_timeout.as_millis()))])
-        .extra_float_digits(1)
-        .application_name("export-worker")
-        .disable_statement_logging();
-    let pool = PgPoolOptions::new()
+    let options = options.application_name("export-worker").disable_statement_logging();
+    Ok(of_sessions(Kind::Reads { statement: statement_timeout })
         .max_connections(most)
         .acquire_timeout(acquire_timeout)
         .idle_timeout(KEPT_IDLE)
+        .connect_lazy_with(session::options(options)))
+}
+
+/// Begins a pool whose sessions have our settings, and in which no session that its server has left keeps its place.
+pub fn of_sessions(kind: Kind) -> PgPoolOptions {
+    let options = PgPoolOptions::new()
         .test_before_acquire(false)
-        .before_acquire(ask_if_rested);
-    Ok(pool.connect_lazy_with(options))
+        .before_acquire(ask_if_rested)
+        .after_connect(move |connection, _| Box::pin(session::begin(connection, kind)));
+    match kind {
+        Kind::Calls { .. } => options.after_release(|connection, _| Box::pin(ask_after_use(connection))),
+        // An export that fails cuts its session by itself.
+        Kind::Reads { .. } => options,
+    }
+}
+
+/// A call that was given up may still be under way: a session that does not answer soon is cut.
+async fn ask_after_use(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let asked = tokio::time::timeout(ANSWERS_WITHIN, connection.ping()).await;
+    asked.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))?;
+    Ok(true)
 }
 
 /// For a pool that does not test each connection before it is used: asks one that has rested whether it lives.
-pub fn ask_if_rested(
+fn ask_if_rested(
     connection: &mut PgConnection,
     meta: PoolConnectionMetadata,
 ) -> BoxFuture<'_, sqlx::Result<bool>> {

@@ -221,7 +221,21 @@ async fn a_read_session_has_every_setting_that_values_and_safety_depend_on() {
     // Settings of role and database, which the session's own must win over; both are gone with the database.
     let name = (*database.source().connect_options()).clone();
     let name = name.get_database().unwrap();
-    for setting in ["jit = on", "statement_timeout = '5min'"] {
+    for setting in [
+        "jit = on",
+        "statement_timeout = '5min'",
+        "quote_all_identifiers = on",
+        "idle_in_transaction_session_timeout = '10min'",
+        "idle_session_timeout = '10min'",
+        "lock_timeout = '10min'",
+        "gin_fuzzy_search_limit = 1",
+        "transform_null_equals = on",
+        "exit_on_error = on",
+        "client_min_messages = debug1",
+        "lc_time = 'C.UTF-8'",
+        "tcp_keepalives_idle = 7200",
+        "standard_conforming_strings = off",
+    ] {
         let sql = format!(
             "alter database {name} set {setting}; alter role export_read in database {name} set {setting}"
         );
@@ -240,6 +254,16 @@ async fn a_read_session_has_every_setting_that_values_and_safety_depend_on() {
         ("lc_monetary", "C"),
         ("jit", "off"),
         ("statement_timeout", "1h"),
+        ("quote_all_identifiers", "off"),
+        ("idle_in_transaction_session_timeout", "1h"),
+        ("idle_session_timeout", "0"),
+        ("lock_timeout", "0"),
+        ("gin_fuzzy_search_limit", "0"),
+        ("transform_null_equals", "off"),
+        ("exit_on_error", "off"),
+        ("client_min_messages", "error"),
+        ("lc_time", "C"),
+        ("tcp_keepalives_idle", "60"),
         ("application_name", "export-worker"),
     ] {
         let set: String =

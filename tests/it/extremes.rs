@@ -13,12 +13,13 @@ use export_activities::{
     installation::{self, MarkWatch},
     metrics::Metrics,
     spool::Spool,
+    store::{KeyPair, Store, StoreConfig},
 };
 use export_tests::{
     checker::{self, Subject},
     postgres::Role,
     shared::{TestInstallation, stack},
-    worker,
+    wait, worker,
 };
 use export_worker::{
     config::{
@@ -31,7 +32,7 @@ use export_workflows::contract::Outcome;
 
 use crate::{
     installation_of::{self as given, attempt, serve},
-    night_of::{NIGHT, Nights},
+    night_of::{NIGHT, Nights, SOON},
 };
 
 /// Every variable with bounds, and its extremes as they are set.
@@ -45,9 +46,26 @@ async fn serve_one(environment: &BTreeMap<String, String>, owner: &sqlx::PgPool,
     let config = Config::from_lookup(&|name| environment.get(name).cloned()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = connect::state(&config).unwrap();
-    let store = connect::store(&config).await.unwrap();
+    // The SDK reads its own variables from this process; the rest is as `connect` has it.
+    let versitygw = &stack().await.unwrap().servers().store;
+    let secret = versitygw.secret_access_key().to_owned().into();
+    let store = StoreConfig {
+        endpoint: config.s3_endpoint.clone(),
+        access: Some(KeyPair::new(versitygw.access_key_id(), secret)),
+        connect_timeout: config.store_connect_timeout,
+        attempt_timeout: config.store_attempt_timeout,
+        operation_timeout: config.store_operation_timeout,
+        put_limit: config.put_limit,
+        parallel_parts: config.parallel_parts,
+        ..StoreConfig::new(config.bucket().unwrap())
+    };
+    let store = Store::connect(&store).await.unwrap();
+    // At the least, a store that takes a moment does not answer.
+    let bucket =
+        wait::until(what, SOON, || async { Ok(installation::open_bucket(&state, &store).await.ok()) });
+    let bucket = bucket.await.unwrap();
     let steps = ExportSteps {
-        installation: MarkWatch::new(installation::open_bucket(&state, &store).await.unwrap()),
+        installation: MarkWatch::new(bucket),
         state,
         source: connect::source(&config).unwrap(),
         replica: None,
@@ -78,6 +96,8 @@ async fn a_request_is_served_at_both_extremes_of_every_variable() {
     for (variable, extremes) in bounded() {
         for text in extremes {
             let mut environment = environment.clone();
+            // What the longest timeouts need to be of use.
+            environment.insert("EXPORT_STALL_TIMEOUT".to_owned(), "12h".to_owned());
             environment.insert(variable.name.to_owned(), text.clone());
             let what = format!("{}={text}", variable.name);
             let outcome = serve_one(&environment, &owner, &what).await;

@@ -32,6 +32,7 @@ mod hostile;
 mod installation;
 mod installation_of;
 mod junk;
+mod locked_row;
 mod meddling;
 mod memory;
 mod night;

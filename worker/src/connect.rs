@@ -11,14 +11,12 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use export_activities::{
     catalogue::Catalogue,
     replica::{self, Fit, Replica},
+    session::{self, Kind},
     source,
     store::{KeyPair, Store, StoreConfig},
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{
-    Connection as _, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _,
     envconfig::LoadClientConfigProfileOptions, grpc::WorkflowService as _,
@@ -43,6 +41,12 @@ const DATABASE_CONNECT: Duration = Duration::from_secs(10);
 /// The longest that one call of a command to the store may take, with all its tries: a person waits for it.
 const STORE_COMMAND: Duration = Duration::from_secs(15);
 
+/// A call of ours locks and changes few rows; one that takes longer waits for somebody, and is tried again.
+const CALLS: Kind = Kind::Calls { statement: Duration::from_secs(20), lock: Duration::from_secs(5) };
+
+/// A look that somebody waits for.
+const GLANCES: Kind = Kind::Calls { statement: Duration::from_secs(2), lock: Duration::from_secs(2) };
+
 /// The longest look at a replica, which nothing waits for.
 const REPLICA_LOOK: Duration = Duration::from_secs(5);
 
@@ -63,20 +67,21 @@ impl std::error::Error for NoNamespace {}
 
 /// Makes the pool of requests and events; nothing is connected yet.
 pub fn state(config: &Config) -> Result<PgPool> {
-    let options = options(config.database_url()?, "EXPORT_DATABASE_URL")?
-        // Our own names are qualified; a search path that anybody may write to must not matter.
-        .options([("search_path", ""), ("TimeZone", "UTC")]);
-    Ok(PgPoolOptions::new()
+    let options = options(config.database_url()?, "EXPORT_DATABASE_URL")?;
+    Ok(source::of_sessions(CALLS)
         .max_connections(config.state_connections)
         .acquire_timeout(config.acquire_timeout)
-        .test_before_acquire(false)
-        .before_acquire(source::ask_if_rested)
-        .connect_lazy_with(options))
+        .connect_lazy_with(session::options(options)))
 }
 
 /// Connects once, beside the pool, which would hide the cause behind its own timeout.
 pub async fn once(pool: &PgPool) -> sqlx::Result<PgConnection> {
-    in_time(PgConnection::connect_with(&pool.connect_options())).await
+    in_time(session::connect(&pool.connect_options(), CALLS)).await
+}
+
+/// Connects as [`once`] does, and makes sure that no pooler changes the session.
+pub async fn probe(pool: &PgPool) -> sqlx::Result<PgConnection> {
+    in_time(session::probe(&pool.connect_options(), CALLS)).await
 }
 
 /// Waits for a call to a database, which fails as a connection that ran out of time.
@@ -87,9 +92,7 @@ async fn in_time<T>(call: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result
 
 /// Connects once for a look that must not last: the server itself ends a statement that takes longer than a moment.
 pub async fn glance(pool: &PgPool) -> sqlx::Result<PgConnection> {
-    let options = pool.connect_options();
-    let options = options.as_ref().clone().options([("statement_timeout", "2s")]);
-    in_time(PgConnection::connect_with(&options)).await
+    in_time(session::connect(&pool.connect_options(), GLANCES)).await
 }
 
 /// Makes the pool that reads the exported tables; nothing is connected yet.

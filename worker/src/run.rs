@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, anyhow};
 use export_activities::{
     alone::Alone,
     exports::{ExportSteps, Settings},
+    failure::judge,
     installation::{self, MarkWatch},
     metrics::Metrics,
     replica::{Fit, Replica},
@@ -139,20 +140,32 @@ pub fn settings(config: &Config) -> Result<Settings> {
 /// Checks that the database answers, is migrated, and may be read by the role.
 async fn check_database(state: &PgPool) -> Result<(), Trouble> {
     let read = async {
-        let mut connection = connect::once(state).await?;
+        let mut connection = connect::probe(state).await?;
         sqlx::query("select location from public.data_export_installation").execute(&mut connection).await?;
         connection.close().await
     };
-    read.await.map_err(|error| Trouble::Wait(explain::database(&error.into(), "EXPORT_DATABASE_URL")))
+    read.await.map_err(|error| trouble(error, "EXPORT_DATABASE_URL", false))
+}
+
+/// A server that is away comes back; a pooler that changes sessions, and a setting that is refused, stay.
+fn trouble(error: sqlx::Error, variable: &str, has_replica: bool) -> Trouble {
+    let error = error.into();
+    let explained = match has_replica {
+        true => explain::source(&error, has_replica),
+        false => explain::database(&error, variable),
+    };
+    match judge(&error).code.as_str() {
+        "session_setting" | "shared_session" => Trouble::Refuse(anyhow!("{variable}: {explained}")),
+        _ => Trouble::Wait(explained),
+    }
 }
 
 /// A replica that is away or behind may come back; one that is no replica of the source never was meant.
 async fn reach(source: &PgPool, replica: Option<&Replica>) -> Result<(), Trouble> {
-    let wait = |error: sqlx::Error| Trouble::Wait(explain::source(&error.into(), replica.is_some()));
-    let Some(replica) = replica else {
-        let reached = async { connect::once(source).await?.close().await };
-        return reached.await.map_err(wait);
-    };
+    let wait = |error| trouble(error, "EXPORT_SOURCE_URL", replica.is_some());
+    let reached = async { connect::probe(source).await?.close().await };
+    reached.await.map_err(wait)?;
+    let Some(replica) = replica else { return Ok(()) };
     match connect::replica_fit(source, replica).await.map_err(wait)? {
         Ok(Fit::Stranger) => Err(Trouble::Refuse(anyhow!("{}", explain::stranger()))),
         Ok(Fit::Reached | Fit::Behind(_) | Fit::Astray) | Err(_) => Ok(()),

@@ -65,6 +65,12 @@ fn database(code: &str) -> &'static str {
 
 fn other(code: &str) -> &'static str {
     match code {
+        "session_setting" => {
+            "the database refuses a setting that exports depend on: run `export-worker doctor`, which names it"
+        }
+        "shared_session" => {
+            "a pooler stands before the database and changes sessions: connect past it, or let it pool by session"
+        }
         "spool_full" => "the disk under EXPORT_SPOOL_DIR is full: free some space, or use fewer slots",
         "spool_quota_exceeded" => "one archive alone is over EXPORT_SPOOL_QUOTA: raise it",
         "stored_object_differs" => {

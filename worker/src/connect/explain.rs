@@ -57,6 +57,16 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
             "there are no connections left",
             "raise the role's CONNECTION LIMIT or lower EXPORT_SLOTS".to_owned(),
         ),
+        "session_setting" => {
+            let remedy = "connect to PostgreSQL 14 or later, past any pooler that forbids settings";
+            return Explained::new(judge(error).detail, remedy);
+        }
+        "shared_session" => {
+            let remedy = format!(
+                "let {variable} name PostgreSQL itself, or a pooler that pools by session (PgBouncer: pool_mode = session)"
+            );
+            return Explained::new(judge(error).detail, remedy);
+        }
         "42P01" | "3F000" if variable != SOURCE_URL => (
             "our tables are missing",
             format!("run `export-worker migrate`, or name the database that has them in {variable}"),
@@ -77,6 +87,10 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
         "25006" => (
             "the server is a standby, which takes no writes",
             format!("set {variable} to the primary, without a load balancer that also leads to standbys"),
+        ),
+        "57P05" => (
+            "the role's idle_session_timeout ended the session before its first message",
+            "raise that setting of the role: the worker sets its own with its first message".to_owned(),
         ),
         "57P01" | "57P02" | "57P03" => {
             ("the server is starting or shutting down", "wait; it comes back by itself".to_owned())

@@ -142,7 +142,7 @@ async fn reach(
 }
 
 async fn version(pool: &PgPool) -> sqlx::Result<String> {
-    let mut connection = connect::once(pool).await?;
+    let mut connection = connect::probe(pool).await?;
     let version = sqlx::query_scalar("select pg_catalog.current_setting('server_version')");
     let version = version.fetch_one(&mut connection).await?;
     connection.close().await?;
