@@ -125,12 +125,13 @@ async fn a_night_whose_temporal_stands_still_in_its_midst_serves_the_rest_by_its
     assert_ended_well(&nights).await;
 }
 
-/// Makes an installation whose worker reaches the store through a proxy, and that worker.
+/// Makes an installation that reaches its store through a proxy, and a worker.
 async fn behind_a_proxy(defer_after: &str) -> (Nights, Process, Proxy) {
-    let nights = Nights::new().await;
+    let mut nights = Nights::new().await;
     let (proxy, endpoint) = proxied(&nights.environment["EXPORT_S3_ENDPOINT"]).await;
+    nights.environment.insert("EXPORT_S3_ENDPOINT".to_owned(), endpoint);
     let mut settings = QUICK.to_vec();
-    settings.extend([("EXPORT_S3_ENDPOINT", endpoint.as_str()), ("EXPORT_DEFER_AFTER", defer_after)]);
+    settings.push(("EXPORT_DEFER_AFTER", defer_after));
     let worker = nights.worker(&settings).await;
     (nights, worker, proxy)
 }

@@ -11,7 +11,7 @@ const REQUESTS: i32 = 60;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_kills_its_worker_fails_alone_and_the_others_are_ready() {
-    let most: u32 = std::env::var("POISON_MAX_LOST").map_or(4, |text| text.parse().unwrap());
+    let most: u32 = std::env::var("POISON_MAX_LOST").map_or(3, |text| text.parse().unwrap());
     let nights = Nights::on_faulty_store().await;
     let most_lost = most.to_string();
     let settings = [("EXPORT_MAX_LOST", most_lost.as_str())];

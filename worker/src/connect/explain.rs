@@ -92,6 +92,10 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
             "the role's idle_session_timeout ended the session before its first message",
             "raise that setting of the role: the worker sets its own with its first message".to_owned(),
         ),
+        "55P03" | "57014" => (
+            "somebody holds our tables in a lock, or the server is too slow",
+            format!("end the transaction that pg_stat_activity of {variable} shows, then try again"),
+        ),
         "57P01" | "57P02" | "57P03" => {
             ("the server is starting or shutting down", "wait; it comes back by itself".to_owned())
         }

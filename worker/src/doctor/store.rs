@@ -46,14 +46,18 @@ pub(super) async fn examine(
     let signing = signing(&store).await;
     let may_sign = signing.is_ok();
     lines.push(signing);
-    let installation = match state {
-        Some(state) => read_installation(state).await.ok().map(|installation| (state, installation)),
-        None => None,
-    };
-    let Some((state, installation)) = installation else {
-        lines.push(Line::skipped("installation", "the database does not tell its id"));
+    let Some(state) = state else {
+        lines.push(Line::skipped("installation", "the database does not answer"));
         lines.push(Line::skipped("store", "it is not known whose bucket it is"));
         return None;
+    };
+    let installation = match read_installation(state).await {
+        Ok(installation) => installation,
+        Err(error) => {
+            lines.push(Line::failed("installation", explain::database(&error, "EXPORT_DATABASE_URL")));
+            lines.push(Line::skipped("store", "it is not known whose bucket it is"));
+            return None;
+        }
     };
     let owned = check_installation(state, &store, &installation, adopt).await;
     let ours = owned.is_ok();
