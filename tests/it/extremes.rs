@@ -100,7 +100,7 @@ async fn a_request_is_served_at_both_extremes_of_every_variable() {
             environment.insert("EXPORT_STALL_TIMEOUT".to_owned(), "12h".to_owned());
             environment.insert(variable.name.to_owned(), text.clone());
             let what = format!("{}={text}", variable.name);
-            let outcome = serve_one(&environment, &owner, &what).await;
+            let outcome = Box::pin(serve_one(&environment, &owner, &what)).await;
             if let Outcome::Fulfilled { archive_bytes, .. } = outcome {
                 sizes.insert(what, archive_bytes);
             }

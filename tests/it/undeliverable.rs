@@ -86,7 +86,7 @@ async fn a_view_that_divides_by_zero_for_one_account_fails_that_one_and_is_named
         "create view public.odd as
          select id, 1 / (case when bio = '{VALUE}' then 0 else 1 end) as v from public.users"
     );
-    fails_only_the_odd_one(with_odd(&view, "integer").await, "22012").await;
+    Box::pin(fails_only_the_odd_one(with_odd(&view, "integer").await, "22012")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +99,7 @@ async fn a_function_that_refuses_one_value_fails_that_account_and_its_message_is
             return $1;
         end $$;
         create view public.odd as select id, public.unbox(bio) as v from public.users";
-    fails_only_the_odd_one(with_odd(view, "text").await, "22P02").await;
+    Box::pin(fails_only_the_odd_one(with_odd(view, "text").await, "22P02")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +131,7 @@ fn raising(sqlstate: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_is_too_large_corrupt_or_of_class_22_fails_its_account_alone() {
     for sqlstate in ["22003", "22P05", "54000", "XX000", "XX001"] {
-        fails_only_the_odd_one(with_odd(&raising(sqlstate), "text").await, sqlstate).await;
+        Box::pin(fails_only_the_odd_one(with_odd(&raising(sqlstate), "text").await, sqlstate)).await;
     }
 }
 

@@ -381,7 +381,7 @@ pub async fn main() -> ExitCode {
     // Ends by itself with 0 after `--help` and with 2 after a mistake.
     let cli = Cli::parse();
     let within = if cli.command.may_take_long() { Duration::MAX } else { ANSWER_WITHIN };
-    let ended = tokio::time::timeout(within, dispatch(cli)).await.unwrap_or_else(|_| {
+    let ended = tokio::time::timeout(within, Box::pin(dispatch(cli))).await.unwrap_or_else(|_| {
         Err(anyhow::anyhow!(
             "no answer within {} s: a server accepts and is silent, or our tables are locked; `export-worker doctor` \
              says which",

@@ -89,7 +89,8 @@ pub struct Nights {
 pub async fn look(config: &Config) -> Result<Status> {
     // A missing variable is the caller's mistake, and no state of anything.
     config.database_url()?;
-    let (requests, temporal) = tokio::join!(in_time(requests(config)), in_time(temporal(config)));
+    // Boxed: the future of all that Temporal is asked is large.
+    let (requests, temporal) = tokio::join!(in_time(requests(config)), in_time(Box::pin(temporal(config))));
     let mut troubles = Vec::new();
     let requests =
         requests.map_err(|error| troubles.push(explain::database(&error, "EXPORT_DATABASE_URL"))).ok();

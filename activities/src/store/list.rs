@@ -168,7 +168,8 @@ where
     F: Future<Output = anyhow::Result<Page<T>>>,
 {
     stream::try_unfold((Some(first), 0_u32), move |(position, walked)| {
-        let asked = position.map(|position| (page(position.clone()), position));
+        // Boxed: the future of a call to the store is large, and every step that lists would hold it.
+        let asked = position.map(|position| (Box::pin(page(position.clone())), position));
         async move {
             let Some((page, position)) = asked else { return Ok(None) };
             let page = page.await?;

@@ -79,7 +79,7 @@ impl Hands {
 
     /// Does one step. What cannot be done as things stand is refused with an error, which is an answer too.
     pub(super) async fn perform(&mut self, step: &Step) -> anyhow::Result<()> {
-        match wait::within("a step of an operator", SOON, self.attempt(step)).await {
+        match wait::within("a step of an operator", SOON, Box::pin(self.attempt(step))).await {
             Ok(answer) => answer,
             Err(_) => {
                 self.wrong.push(format!("{} did not end", step.operation));

@@ -75,7 +75,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo { keep } => until_interrupted(Box::pin(demo::run(keep))).await,
         Command::Scale(size) => until_interrupted(Box::pin(scale::run(size))).await,
         Command::Bench(options) => until_interrupted(Box::pin(bench::run(options))).await,
-        Command::Measured(measured) => bench::measure(measured).await.map(|()| ExitCode::SUCCESS),
+        Command::Measured(measured) => Box::pin(bench::measure(measured)).await.map(|()| ExitCode::SUCCESS),
         Command::Supervise { folder } => serve::serve(&folder).await.map(|()| ExitCode::SUCCESS),
     }
 }

@@ -61,7 +61,7 @@ fn plain_database(variable: &str, url: &SecretString) -> Option<String> {
 
 fn is_plain_address(address: &str) -> bool {
     Url::parse(address)
-        .is_ok_and(|url| url.scheme() == "http" && !url.host_str().is_some_and(|host| is_this_machine(host)))
+        .is_ok_and(|url| url.scheme() == "http" && !url.host_str().is_some_and(is_this_machine))
 }
 
 fn is_this_machine(host: &str) -> bool {
