@@ -169,7 +169,7 @@ impl MarkWatch {
         Self { id, seen: Arc::default() }
     }
 
-    /// Makes sure that the bucket holds our mark; asks the store at most once in [`TRUSTED`].
+    /// Makes sure that the bucket holds our mark; asks the store at most once in 30 s.
     ///
     /// # Errors
     /// [`Failure::Installation`] when it does not.
