@@ -72,7 +72,7 @@ impl Variable {
 /// An export holds three blocking threads while it is read, and tokio has 512 of them.
 const MOST_SLOTS: u64 = 160;
 
-const MOMENT: Duration = Duration::from_millis(100);
+const MOMENT: Duration = Duration::from_secs(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
