@@ -186,8 +186,10 @@ async fn claim(
 ) -> Result<Result<Claim, Outcome>, Unfinished> {
     let (id, token) = (attempt.input.request_id, Uuid::new_v4());
     let claimed = tokio::select! {
-        claimed = call(claim::claim(&steps.state, id, token, &attempt.owner, steps.settings.lease)) => claimed,
+        // First, so that an attempt which is cancelled already claims nothing that it would have to give back.
+        biased;
         () = stop.cancelled() => Err(Failure::Interrupted.into()),
+        claimed = call(claim::claim(&steps.state, id, token, &attempt.owner, steps.settings.lease)) => claimed,
     };
     let error = match claimed {
         Ok(Claimed::Granted(claim)) => return Ok(Ok(claim)),
