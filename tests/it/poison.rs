@@ -24,6 +24,8 @@ async fn a_request_that_kills_its_worker_fails_alone_and_the_others_are_ready() 
     nights.requests(REQUESTS).await;
     let poison = "select id from public.data_export_requests order by requested_at, id offset 4 limit 1";
     let poison: uuid::Uuid = sqlx::query_scalar(poison).fetch_one(&nights.owner).await.unwrap();
+    // The poison never ends an upload: each of its attempts is killed, however slow this machine is.
+    nights.faulty().fail_object("PutObject", &poison.to_string(), Fault::Hang);
     nights.begin_night().await;
     let mut kills = 0;
     while kills < most {

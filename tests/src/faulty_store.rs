@@ -83,6 +83,8 @@ struct Script {
 
 struct Rule {
     operation: &'static str,
+    /// Part of the path of the objects that it is about; empty for all.
+    path: String,
     first: usize,
     last: usize,
     fault: Fault,
@@ -115,18 +117,24 @@ impl FaultyStore {
 
     /// Makes the `nth` call of `operation` from now on fail; 1 is the next one.
     pub fn fail(&self, operation: &'static str, nth: usize, fault: Fault) {
-        self.rule(operation, nth, nth, fault);
+        self.rule(operation, "", nth, nth, fault);
     }
 
     /// Makes every call of `operation` from now on fail.
     pub fn fail_all(&self, operation: &'static str, fault: Fault) {
-        self.rule(operation, 1, usize::MAX, fault);
+        self.rule(operation, "", 1, usize::MAX, fault);
     }
 
-    fn rule(&self, operation: &'static str, first: usize, last: usize, fault: Fault) {
+    /// Makes every call of `operation` on an object with `path` in its path fail from now on.
+    pub fn fail_object(&self, operation: &'static str, path: &str, fault: Fault) {
+        self.rule(operation, path, 1, usize::MAX, fault);
+    }
+
+    fn rule(&self, operation: &'static str, path: &str, first: usize, last: usize, fault: Fault) {
         let mut script = self.shared.script();
         let before = script.calls.get(operation).copied().unwrap_or_default();
-        let rule = Rule { operation, first: before + first, last: last.saturating_add(before), fault };
+        let (first, last) = (before + first, last.saturating_add(before));
+        let rule = Rule { operation, path: path.to_owned(), first, last, fault };
         script.rules.push(rule);
     }
 
@@ -191,7 +199,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> anyhow::Resu
     let operation =
         operation(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
     // Its fault is its own before anybody can see it in flight and send the next call.
-    let fault = shared.script().next(operation);
+    let fault = shared.script().next(operation, request.uri().path());
     let _flight = Flight::begin(&shared, operation);
     match fault {
         None => shared.work(request).await,
@@ -276,11 +284,15 @@ impl Shared {
 
 impl Script {
     /// Counts the call and gives its fault; the youngest rule wins.
-    fn next(&mut self, operation: &'static str) -> Option<Fault> {
+    fn next(&mut self, operation: &'static str, path: &str) -> Option<Fault> {
         let calls = self.calls.entry(operation).or_default();
         *calls += 1;
         let nth = *calls;
-        let applies = |rule: &&Rule| rule.operation == operation && (rule.first..=rule.last).contains(&nth);
+        let applies = |rule: &&Rule| {
+            rule.operation == operation
+                && (rule.first..=rule.last).contains(&nth)
+                && path.contains(rule.path.as_str())
+        };
         self.rules.iter().rev().find(applies).map(|rule| rule.fault.clone())
     }
 }
@@ -341,14 +353,24 @@ mod tests {
     #[test]
     fn a_fault_hits_exactly_its_call() {
         let mut script = Script::default();
-        let rule = |first, last, fault| Rule { operation: "PutObject", first, last, fault };
+        let rule = |first, last, fault| Rule { operation: "PutObject", path: String::new(), first, last, fault };
         script.rules.push(rule(2, 2, Fault::SlowDown));
         script.rules.push(rule(4, usize::MAX, Fault::Hang));
-        assert!(script.next("PutObject").is_none());
-        assert!(script.next("HeadObject").is_none());
-        assert!(matches!(script.next("PutObject"), Some(Fault::SlowDown)));
-        assert!(script.next("PutObject").is_none());
-        assert!(matches!(script.next("PutObject"), Some(Fault::Hang)));
-        assert!(matches!(script.next("PutObject"), Some(Fault::Hang)));
+        assert!(script.next("PutObject", "/bucket/a").is_none());
+        assert!(script.next("HeadObject", "/bucket/a").is_none());
+        assert!(matches!(script.next("PutObject", "/bucket/a"), Some(Fault::SlowDown)));
+        assert!(script.next("PutObject", "/bucket/a").is_none());
+        assert!(matches!(script.next("PutObject", "/bucket/a"), Some(Fault::Hang)));
+        assert!(matches!(script.next("PutObject", "/bucket/a"), Some(Fault::Hang)));
+    }
+
+    #[test]
+    fn a_fault_of_one_object_hits_no_other() {
+        let mut script = Script::default();
+        let path = "poison".to_owned();
+        script.rules.push(Rule { operation: "PutObject", path, first: 1, last: usize::MAX, fault: Fault::Hang });
+        assert!(script.next("PutObject", "/bucket/exports/other.zip").is_none());
+        assert!(matches!(script.next("PutObject", "/bucket/exports/poison.zip"), Some(Fault::Hang)));
+        assert!(script.next("GetObject", "/bucket/exports/poison.zip").is_none());
     }
 }
