@@ -44,7 +44,8 @@ impl Nights {
         Self::of(&installation, settings).await
     }
 
-    async fn of(installation: &TestInstallation, settings: BTreeMap<String, String>) -> Self {
+    /// Takes an installation whose environment differs in these variables.
+    pub(crate) async fn of(installation: &TestInstallation, settings: BTreeMap<String, String>) -> Self {
         let mut environment = installation.environment().await.unwrap();
         environment.extend(settings);
         worker::command(&environment, &["schedule", "apply"]).await.unwrap();

@@ -4,6 +4,7 @@
 //! it runs as the system's user `postgres`, and its data lies where that user can reach it.
 
 mod home;
+pub mod pgbouncer;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

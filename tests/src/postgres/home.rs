@@ -78,7 +78,7 @@ impl Home {
         Ok(())
     }
 
-    fn hand_over(&self, path: &Path) -> anyhow::Result<()> {
+    pub(super) fn hand_over(&self, path: &Path) -> anyhow::Result<()> {
         if let Some((user, group)) = self.user {
             std::os::unix::fs::chown(path, Some(user), Some(group))
                 .with_context(|| format!("failed to give `{}` to PostgreSQL's user", path.display()))?;
