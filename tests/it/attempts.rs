@@ -194,6 +194,53 @@ async fn an_attempt_whose_release_hangs_is_gone_within_ten_seconds_and_beats_mea
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_hangs_delays_no_heartbeat_and_ends_no_attempt() {
+    let (given, faulty, _folder) = given::installation_on_faulty_store().await;
+    let request = given_request(&given).await;
+    faulty.fail_all("PutObject", Fault::Hold);
+    let beats = Arc::new(AtomicUsize::new(0));
+    let (mut steps, counted) = (given.steps.clone(), Arc::clone(&beats));
+    steps.settings.stall_timeout = Duration::from_secs(3600);
+    // An upload that is held may last as long as the test needs.
+    let mut store = given.store.clone();
+    (store.attempt_timeout, store.operation_timeout) = (Duration::from_secs(600), Duration::from_secs(600));
+    steps.store = crate::servers::connect(&store).await;
+    let working = tokio::spawn(async move {
+        let heartbeat: Heartbeat<'_> = &|_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async {}.boxed()
+        };
+        fulfil(&steps, &attempt(request, 1), &Pulse::default(), heartbeat).await
+    });
+    faulty.wait_in_flight("PutObject", 1).await.unwrap();
+    let locked = lock(&given.owner, request).await;
+    let database = given.database.pool(Role::Superuser).await.unwrap();
+    wait::until("a renewal that waits for the lock", SOON, || async {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity
+             where datname = current_database() and usename = 'export_state' and wait_event_type = 'Lock'",
+        )
+        .fetch_one(&database)
+        .await?;
+        Ok((waiting > 0).then_some(()))
+    })
+    .await
+    .unwrap();
+    let before = beats.load(Ordering::Relaxed);
+    wait::until("two heartbeats", SOON, || async {
+        Ok((beats.load(Ordering::Relaxed) >= before + 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert!(!working.is_finished(), "the control: it waits for the store");
+    locked.rollback().await.unwrap();
+    faulty.release();
+    let ended = working.await.unwrap();
+    assert!(matches!(ended, Ok(Outcome::Fulfilled { .. })), "{ended:?}");
+    assert_eq!(lost_and_held(&given.owner, request).await, (0, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_fault_after_a_long_queue_is_tried_again_and_not_deferred() {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&[("EXPORT_SLOTS", "1"), ("EXPORT_DEFER_AFTER", "6s")]).await;
