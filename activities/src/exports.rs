@@ -183,7 +183,7 @@ impl ExportSteps {
         let accounts = Some((&self.source, &*self.catalogue));
         let (pulse, _watch) = pulse_of(&ctx);
         let step = expire::expire(&self.state, accounts, &self.store, &input, &trace, &pulse);
-        let step = with_heartbeat("The expiry pass", &ctx, &pulse, Box::pin(step));
+        let step = self.pass("The expiry pass", &ctx, &pulse, Box::pin(step));
         let passed = step.instrument(span.clone()).await?;
         self.metrics.expired(&passed);
         if input.accounts && input.night.is_some() {
@@ -219,7 +219,7 @@ impl ExportSteps {
         };
         let (pulse, _watch) = pulse_of(&ctx);
         let step = sweep::sweep(&self.state, &self.store, &options, &pulse);
-        let passed = with_heartbeat("The sweep", &ctx, &pulse, Box::pin(step)).instrument(span).await?;
+        let passed = self.pass("The sweep", &ctx, &pulse, Box::pin(step)).instrument(span).await?;
         if !input.dry_run {
             self.metrics.swept(passed.swept);
         }
@@ -228,6 +228,28 @@ impl ExportSteps {
 }
 
 impl ExportSteps {
+    /// Runs a pass with a heartbeat every tick, until it ends or nothing has moved for `EXPORT_STALL_TIMEOUT`: a database
+    /// or a store that has gone without a word keeps neither the pass nor its slot.
+    async fn pass<T>(
+        &self,
+        what: &str,
+        ctx: &ActivityContext,
+        pulse: &Pulse,
+        step: impl Future<Output = anyhow::Result<T>>,
+    ) -> Result<T, ActivityError> {
+        let mut step = std::pin::pin!(caught("a pass", step));
+        let mut stalled = std::pin::pin!(lease::watch(pulse, self.settings.stall_timeout));
+        let mut ticks = tokio::time::interval(lease::TICK);
+        loop {
+            tokio::select! {
+                ended = &mut step => return ended.map_err(|error| failed(what, judge(&error))),
+                why = &mut stalled => return Err(failed(what, judge(&why.into()))),
+                _ = ticks.tick() => beat(ctx, pulse.moved()).await,
+                () = pulse.cancelled() => return Err(interrupted()),
+            }
+        }
+    }
+
     /// Calls a person when a night has held requests back, in the pass that follows its last round.
     async fn report_held_back(&self) {
         let counted = async { held_back::counts(&mut *self.state.acquire().await?).await };
@@ -273,24 +295,6 @@ async fn beat<T: Serialize + Send + Sync + 'static>(ctx: &ActivityContext, detai
     // Numbers always serialise, and a heartbeat that is lost is followed by another.
     if let Err(error) = ctx.record_heartbeat(details).await {
         tracing::warn!(error.chain = %error, "A heartbeat could not be encoded");
-    }
-}
-
-/// Runs a pass with a heartbeat every tick until it ends.
-async fn with_heartbeat<T>(
-    what: &str,
-    ctx: &ActivityContext,
-    pulse: &Pulse,
-    step: impl Future<Output = anyhow::Result<T>>,
-) -> Result<T, ActivityError> {
-    let mut step = std::pin::pin!(caught("a pass", step));
-    let mut ticks = tokio::time::interval(lease::TICK);
-    loop {
-        tokio::select! {
-            ended = &mut step => return ended.map_err(|error| failed(what, judge(&error))),
-            _ = ticks.tick() => beat(ctx, pulse.moved()).await,
-            () = pulse.cancelled() => return Err(interrupted()),
-        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! The expiry pass does not wait behind exports, however long they take.
+//! The expiry pass waits neither behind exports, however long they take, nor for a database that is silent.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use export_tests::{
+    proxy::Mode,
     shared::{TestInstallation, stack},
     tools, wait, worker,
 };
@@ -11,9 +12,11 @@ use sqlx::PgPool;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::installation_of as given;
+use crate::{installation_of as given, night_of::Nights, servers::proxied};
 
 const SOON: Duration = Duration::from_secs(60);
+/// Longer than the least `EXPORT_STALL_TIMEOUT`.
+const STALLED: Duration = Duration::from_secs(120);
 
 async fn start_expiry(environment: &BTreeMap<String, String>) {
     let mut command = Command::new(tools::server("temporal").unwrap());
@@ -86,4 +89,35 @@ async fn a_link_expires_while_every_slot_is_taken_by_an_export_that_does_not_end
     // The slot was full all the while: the other request is still waiting for it.
     assert_eq!(claimed(&owner).await, 1);
     lock.rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_whose_database_is_silent_stalls_and_the_next_attempt_ends_it() {
+    let mut nights = Nights::new().await;
+    let (proxy, url) = proxied(&nights.environment["EXPORT_DATABASE_URL"]).await;
+    nights.environment.insert("EXPORT_DATABASE_URL".to_owned(), url);
+    let settings = [
+        ("EXPORT_STALL_TIMEOUT", "60s"),
+        ("EXPORT_STORE_ATTEMPT_TIMEOUT", "10s"),
+        ("EXPORT_STORE_OPERATION_TIMEOUT", "20s"),
+    ];
+    let worker = nights.worker(&settings).await;
+    // The first pass leaves a connection in the pool, on which the second one waits for an answer.
+    start_expiry(&nights.environment).await;
+    assert_eq!(nights.ended_of(EXPORT_EXPIRY).await, "COMPLETED");
+    let overdue = overdue(&nights.owner, given::user(&nights.owner).await).await;
+    proxy.set(Mode::BlackHole);
+    start_expiry(&nights.environment).await;
+    wait::until("the pass to stall", STALLED, || async {
+        Ok(worker.output().contains("nothing moved for 60 s").then_some(()))
+    })
+    .await
+    .unwrap();
+    proxy.set(Mode::Pass);
+    wait::until("the link has expired", SOON, || async {
+        let sql = "select failure_reason from public.data_export_requests where id = $1";
+        Ok(sqlx::query_scalar::<_, Option<String>>(sql).bind(overdue).fetch_one(&nights.owner).await?)
+    })
+    .await
+    .unwrap();
 }
