@@ -18,7 +18,7 @@ use crc_fast::CrcAlgorithm;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 
-pub use self::contents::{ColumnContents, Contents, EntityContents, LeftOut, Omitted};
+pub use self::contents::{Contents, EntityContents, LeftOut, Omitted};
 use self::{
     container::Zip,
     lane::{Lane, write_files, write_whole},
@@ -171,7 +171,7 @@ impl<R: Row> ArchiveWriter<R> {
     pub async fn row(&mut self, entity: usize, row: R) -> anyhow::Result<()> {
         let columns = self.contents.entities.get(entity).map_or(&[][..], |entity| &entity.columns);
         for (index, contents) in columns.iter().enumerate() {
-            if contents.column.kind.may_be_large() {
+            if contents.kind.may_be_large() {
                 self.batch_bytes += row.value(index)?.map_or(0, <[u8]>::len);
             }
         }
@@ -277,17 +277,17 @@ fn describe(contents: &Contents, files: Vec<manifest::File>, counts: &[Csv]) -> 
         let name = format!("csv/{}.csv", entity.name);
         let rows = files.iter().find(|file| file.name == name).and_then(|file| file.rows).unwrap_or_default();
         let columns = entity.columns.iter().enumerate().map(|(index, column)| manifest::Column {
-            name: column.column.name.clone(),
+            name: column.name.clone(),
             pg_type: column.pg_type.clone(),
             about: column.about.clone(),
-            treatment: match column.column.treatment {
+            treatment: match column.treatment {
                 serialise::Treatment::Export => Treatment::Exported,
                 serialise::Treatment::Pseudonym => Treatment::Pseudonym,
             },
-            csv: if column.column.is_json_class() { CsvCells::Json } else { CsvCells::Value },
+            csv: if column.is_json_class() { CsvCells::Json } else { CsvCells::Value },
             neutralised: counts.neutralised[index],
             cells_over_32767_characters: counts.long_cells[index],
-            cells_with_escaped_halves: column.column.may_have_halves().then_some(counts.escaped[index]),
+            cells_with_escaped_halves: column.may_have_halves().then_some(counts.escaped[index]),
         });
         manifest::Entity {
             name: entity.name.clone(),

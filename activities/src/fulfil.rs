@@ -28,7 +28,7 @@ use crate::{
     pipeline, presign,
     pulse::Pulse,
     ready::{self, Race},
-    replica,
+    replica::{self, Opened},
     request::{self, Brake, Delivery, Failed, Trace},
     upload::{self, Upload},
 };
@@ -113,8 +113,8 @@ async fn serve(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<O
     // Before the claim: what does not hold its request is not blamed when the one that runs alone kills the worker.
     let Some(beside) = steps.alone.beside() else { return come_back(steps, attempt) };
     let claim = match claim(steps, attempt, stop).await? {
-        Ok(claim) => claim,
-        Err(outcome) => return Ok(outcome),
+        Begun::Claimed(claim) => claim,
+        Begun::Ended(outcome) => return Ok(outcome),
     };
     let _in_flight = if claim.lost < SUSPECT {
         beside
@@ -178,12 +178,16 @@ fn come_back(steps: &ExportSteps, attempt: &Attempt) -> Result<Outcome, Unfinish
     Err(Unfinished::Held(COME_BACK))
 }
 
+/// How the claim of a request ended.
+enum Begun {
+    /// The attempt holds the request.
+    Claimed(Claim),
+    /// The attempt is over.
+    Ended(Outcome),
+}
+
 /// Takes the request, or says with which outcome the attempt ends instead. A cancelled attempt waits no longer.
-async fn claim(
-    steps: &ExportSteps,
-    attempt: &Attempt,
-    stop: &Pulse,
-) -> Result<Result<Claim, Outcome>, Unfinished> {
+async fn claim(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<Begun, Unfinished> {
     let (id, token) = (attempt.input.request_id, Uuid::new_v4());
     let claimed = tokio::select! {
         // First, so that an attempt which is cancelled already claims nothing that it would have to give back.
@@ -192,10 +196,10 @@ async fn claim(
         claimed = call(claim::claim(&steps.state, id, token, &attempt.owner, steps.settings.lease)) => claimed,
     };
     let error = match claimed {
-        Ok(Claimed::Granted(claim)) => return Ok(Ok(claim)),
-        Ok(Claimed::NotPending) => return Ok(Err(Outcome::AlreadyDone)),
+        Ok(Claimed::Granted(claim)) => return Ok(Begun::Claimed(claim)),
+        Ok(Claimed::NotPending) => return Ok(Begun::Ended(Outcome::AlreadyDone)),
         Ok(Claimed::Held(_)) if too_long(steps, attempt) => {
-            return Ok(Err(Outcome::Deferred { code: "held".to_owned() }));
+            return Ok(Begun::Ended(Outcome::Deferred { code: "held".to_owned() }));
         }
         Ok(Claimed::Held(rest)) => return Err(Unfinished::Held(rest)),
         Err(error) => judge(&error),
@@ -205,7 +209,7 @@ async fn claim(
     if error.class == Class::Interrupted {
         return Err(Unfinished::Interrupted);
     }
-    system_failure(steps, attempt, error).map(Err)
+    system_failure(steps, attempt, error).map(Begun::Ended)
 }
 
 /// Makes a failure of a panic in `work`; its message, which the SDK would show, is dropped: it may hold a row value.
@@ -266,14 +270,14 @@ async fn read(steps: &ExportSteps, claim: &Claim, pulse: &Pulse) -> Result<Archi
         turn = Some(replica.turn(pulse).await?);
         let opened = replica::open(replica, &steps.source, &steps.catalogue, &account, pulse).await?;
         let passed = match opened {
-            Ok(snapshot) => match pipeline::write_archive(snapshot, claim, steps, pulse).await {
+            Opened::Here(snapshot) => match pipeline::write_archive(snapshot, claim, steps, pulse).await {
                 Err(error) => replica::passed(&error).ok_or(error)?,
                 archive => {
                     steps.metrics.read(None);
                     return archive;
                 }
             },
-            Err(passed) => passed,
+            Opened::Passed(passed) => passed,
         };
         steps.metrics.read(Some(&passed));
         tracing::warn!("Request {} is read on the source: {passed}", claim.request_id);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    archive::{Archive, ArchiveWriter, ColumnContents, Contents, EntityContents, LeftOut, Omitted},
+    archive::{Archive, ArchiveWriter, Contents, EntityContents, LeftOut, Omitted},
     catalogue::{Catalogue, Entity, EntityPlan, Use},
     claim::Claim,
     collect::Snapshot,
@@ -61,20 +61,12 @@ fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps) -> Contents
 }
 
 fn describe_entity(entity: &Entity, plan: &EntityPlan) -> EntityContents {
-    let exported = entity.columns.iter().filter(|column| column.use_ != Use::Omit);
     let omitted = entity.columns.iter().filter(|column| column.use_ == Use::Omit);
     EntityContents {
         name: entity.name.clone(),
         relation: entity.relation.clone(),
         about: entity.about.clone(),
-        columns: exported
-            .zip(&plan.columns)
-            .map(|(column, planned)| ColumnContents {
-                column: planned.clone(),
-                pg_type: column.pg_type.clone(),
-                about: column.about.clone().unwrap_or_default(),
-            })
-            .collect(),
+        columns: plan.columns.clone(),
         omitted: omitted
             .map(|column| Omitted {
                 name: column.name.clone(),

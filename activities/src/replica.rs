@@ -173,6 +173,14 @@ impl Replica {
     }
 }
 
+/// How the opening of a snapshot on the replica ended.
+pub enum Opened {
+    /// The account is read here.
+    Here(Snapshot),
+    /// The account is read on the source.
+    Passed(Passed),
+}
+
 /// Opens the snapshot of an account on the replica, or says why it is to be read on the source.
 ///
 /// The account must have a row on the source.
@@ -182,15 +190,15 @@ pub async fn open(
     catalogue: &Catalogue,
     account: &Account,
     pulse: &Pulse,
-) -> anyhow::Result<Result<Snapshot, Passed>> {
+) -> anyhow::Result<Opened> {
     let position = while_alive(ask(source, catalogue, account.user_id), pulse).await??;
     let connection = match while_alive(reach(replica, &position), pulse).await? {
         Ok(connection) => connection,
-        Err(passed) => return Ok(Err(passed)),
+        Err(passed) => return Ok(Opened::Passed(passed)),
     };
     match collect::open_over(connection, catalogue, account, pulse).await {
-        Ok(snapshot) => Ok(Ok(snapshot)),
-        Err(error) => passed(&error).map_or(Err(error), |passed| Ok(Err(passed))),
+        Ok(snapshot) => Ok(Opened::Here(snapshot)),
+        Err(error) => passed(&error).map(Opened::Passed).ok_or(error),
     }
 }
 

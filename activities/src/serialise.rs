@@ -117,6 +117,10 @@ pub struct Column {
     pub kind: ValueKind,
     /// What happens to its values.
     pub treatment: Treatment,
+    /// Its type, as PostgreSQL writes it.
+    pub pg_type: String,
+    /// What it holds, in words for the person whose data it is.
+    pub about: String,
 }
 
 impl Column {
@@ -279,7 +283,8 @@ mod tests {
     use super::*;
 
     fn column(name: &str, kind: ValueKind, treatment: Treatment) -> Column {
-        Column { name: name.to_owned(), kind, treatment }
+        let (name, pg_type) = (name.to_owned(), "a type".to_owned());
+        Column { name, kind, treatment, pg_type, about: String::new() }
     }
 
     fn write(columns: &[Column], rows: &[Vec<Option<Vec<u8>>>]) -> anyhow::Result<(String, String)> {

@@ -4,7 +4,7 @@ use std::{fs::File, path::Path};
 
 use chrono::DateTime;
 use export_activities::{
-    archive::{Archive, ArchiveWriter, ColumnContents, Contents, EntityContents, LeftOut, Omitted},
+    archive::{Archive, ArchiveWriter, Contents, EntityContents, LeftOut, Omitted},
     pulse::Pulse,
     serialise::{Column, Row, Treatment, ValueKind},
     spool::Spool,
@@ -32,8 +32,10 @@ pub(crate) fn contents(entities: Vec<EntityContents>) -> Contents {
 }
 
 pub(crate) fn entity(name: &str, columns: Vec<(&str, ValueKind)>) -> EntityContents {
-    let column = |(name, kind): (&str, ValueKind)| ColumnContents {
-        column: Column { name: name.to_owned(), kind, treatment: Treatment::Export },
+    let column = |(name, kind): (&str, ValueKind)| Column {
+        name: name.to_owned(),
+        kind,
+        treatment: Treatment::Export,
         pg_type: "a type".to_owned(),
         about: "Something.".to_owned(),
     };

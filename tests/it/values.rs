@@ -93,7 +93,8 @@ fn seed() -> [u8; 32] {
 }
 
 fn column(name: &str, kind: ValueKind) -> Column {
-    Column { name: name.to_owned(), kind, treatment: Treatment::Export }
+    let (name, pg_type) = (name.to_owned(), "a type".to_owned());
+    Column { name, kind, treatment: Treatment::Export, pg_type, about: String::new() }
 }
 
 fn pseudonyms() -> Pseudonyms {

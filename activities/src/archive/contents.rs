@@ -43,27 +43,9 @@ pub struct EntityContents {
     /// What it is.
     pub about: String,
     /// The exported columns, in the order of the statement.
-    pub columns: Vec<ColumnContents>,
+    pub columns: Vec<Column>,
     /// The columns that are not exported.
     pub omitted: Vec<Omitted>,
     /// Indexes of the columns that name a row.
     pub order: Vec<usize>,
-}
-
-/// The description of one exported column.
-#[derive(Clone, Debug)]
-pub struct ColumnContents {
-    /// Name, wire format and treatment.
-    pub column: Column,
-    /// Its type, as PostgreSQL writes it.
-    pub pg_type: String,
-    /// What it holds.
-    pub about: String,
-}
-
-impl EntityContents {
-    /// Gives the columns as the serialiser wants them.
-    pub(super) fn serialised(&self) -> Vec<Column> {
-        self.columns.iter().map(|column| column.column.clone()).collect()
-    }
 }

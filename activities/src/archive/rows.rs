@@ -75,7 +75,7 @@ impl<'c> Writer<'c> {
             self.files.json.send(Piece::Begin(format!("json/{}.json", next.name)))?;
             self.files.csv.send(Piece::Begin(format!("csv/{}.csv", next.name)))?;
             let (relation, order) = (next.relation.clone(), next.order.clone());
-            let serialiser = Serialiser::new(relation, next.serialised(), order, self.pseudonyms.clone());
+            let serialiser = Serialiser::new(relation, next.columns.clone(), order, self.pseudonyms.clone());
             serialiser.begin(&mut self.files)?;
             self.open = Some((serialiser, 0));
         }

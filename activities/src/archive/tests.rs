@@ -13,8 +13,10 @@ use crate::serialise::{Column, Treatment as Treat, ValueKind};
 type Values = Vec<Option<Vec<u8>>>;
 
 fn contents() -> Contents {
-    let column = |name: &str, kind, treatment| ColumnContents {
-        column: Column { name: name.to_owned(), kind, treatment },
+    let column = |name: &str, kind, treatment| Column {
+        name: name.to_owned(),
+        kind,
+        treatment,
         pg_type: "some type".to_owned(),
         about: "something, \"quoted\"".to_owned(),
     };
@@ -133,13 +135,10 @@ fn the_readme_promises_only_what_the_catalogue_does() {
     assert!(plain.contains("\n\nOTHER PEOPLE\n\nTexts that other people wrote, such as"), "{plain}");
     let mut contents = contents();
     let mut by = contents.entities[1].columns[0].clone();
-    by.column = Column { name: "by".to_owned(), kind: ValueKind::Uuid, treatment: Treat::Pseudonym };
+    (by.name, by.kind, by.treatment) = ("by".to_owned(), ValueKind::Uuid, Treat::Pseudonym);
     let mut odd = by.clone();
-    odd.column = Column {
-        name: "odd".to_owned(),
-        kind: ValueKind::Array(Box::new(ValueKind::Json)),
-        treatment: Treat::Export,
-    };
+    (odd.name, odd.treatment) = ("odd".to_owned(), Treat::Export);
+    odd.kind = ValueKind::Array(Box::new(ValueKind::Json));
     contents.entities[1].columns.extend([by, odd]);
     let readme = readme(&contents);
     assert!(readme.contains("replaced by a pseudonym such as member-0123456789abcdef in\nthese columns:\n\n- projects, column by\n\nThe same person"), "{readme}");
@@ -262,7 +261,7 @@ async fn rows_of_many_small_values_fill_the_queue_too() {
     const ROW_BYTES: usize = COLUMNS * (12 + 4 + 8);
     let mut contents = contents();
     let columns = &mut contents.entities[0].columns;
-    columns[0].column.kind = ValueKind::Int8;
+    columns[0].kind = ValueKind::Int8;
     *columns = vec![columns[0].clone(); COLUMNS];
     let (_directory, spool) = spool(64 << 20);
     let mut writer = ArchiveWriter::create(contents, &spool, &Pulse::default()).unwrap();

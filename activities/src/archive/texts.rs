@@ -52,7 +52,7 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
         left_out.push("Nothing.".to_owned());
     }
     let pseudonyms = contents.entities.iter().flat_map(|entity| {
-        let columns = entity.columns.iter().map(|column| &column.column);
+        let columns = entity.columns.iter();
         let pseudonyms = columns.filter(|column| column.treatment == Treatment::Pseudonym);
         pseudonyms.map(|column| format!("{}, column {}", entity.name, column.name))
     });
@@ -62,7 +62,7 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
         columns => PSEUDONYMS.replace("{columns}", &list(columns)),
     };
     let mut columns = contents.entities.iter().flat_map(|entity| &entity.columns);
-    let halves = if columns.any(|column| column.column.may_have_halves()) { HALVES } else { "" };
+    let halves = if columns.any(|column| column.may_have_halves()) { HALVES } else { "" };
     let text = README
         .replace("{pseudonyms}\n", &pseudonyms)
         .replace("{halves}\n", halves)
@@ -80,12 +80,11 @@ pub(super) fn dictionary(contents: &Contents) -> io::Result<Vec<u8>> {
     write_text_record(&["entity", "column", "type", "treatment", "meaning"], &mut out)?;
     for entity in &contents.entities {
         for column in &entity.columns {
-            let treatment = match column.column.treatment {
+            let treatment = match column.treatment {
                 Treatment::Export => "exported",
                 Treatment::Pseudonym => "exported; ids of other people replaced by a pseudonym",
             };
-            let fields =
-                [entity.name.as_str(), &column.column.name, &column.pg_type, treatment, &column.about];
+            let fields = [entity.name.as_str(), &column.name, &column.pg_type, treatment, &column.about];
             write_text_record(&fields, &mut out)?;
         }
         for omitted in &entity.omitted {

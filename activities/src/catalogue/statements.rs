@@ -117,7 +117,13 @@ pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> a
             ]);
             encoder.kind.clone()
         };
-        columns.push(Column { name: column.name.clone(), kind, treatment });
+        columns.push(Column {
+            name: column.name.clone(),
+            kind,
+            treatment,
+            pg_type: column.pg_type.clone(),
+            about: column.about.clone().unwrap_or_default(),
+        });
     }
 
     // The casts of the keys and of what stands beside them, alone: they tell a fault of the keys from one of a row.

@@ -215,7 +215,13 @@ mod tests {
     use crate::serialise::{Treatment, ValueKind};
 
     fn cell(cell: Cell<'_>) -> (String, u64, u64) {
-        let columns = [Column { name: "c".to_owned(), kind: ValueKind::Text, treatment: Treatment::Export }];
+        let columns = [Column {
+            name: "c".to_owned(),
+            kind: ValueKind::Text,
+            treatment: Treatment::Export,
+            pg_type: "text".to_owned(),
+            about: String::new(),
+        }];
         let mut csv = Csv::new(&columns);
         let mut out = Vec::new();
         csv.cell(0, cell, &mut out).unwrap();
