@@ -1,6 +1,6 @@
-//! The states of an export request and every guarded update that may leave `pending`.
+//! The guarded updates by which an attempt moves its request: `pending -> ready` and `pending -> failed`.
 //!
-//! `pending -> ready -> failed`, or `pending -> failed`. Each update here is a compare-and-set: it names the state and
+//! The moves of the passes are in `expire.rs`, those of an operator in `operate.rs`. Each update here is a compare-and-set: it names the state and
 //! the claim that it expects, and zero rows is an answer, never a surprise. A trigger writes the event and notifies
 //! `data_export` in the same transaction, whoever moves the row; an update here only says in whose name. Taking and
 //! renewing the claim is in `claim.rs`.
