@@ -79,6 +79,8 @@ struct Script {
     rules: Vec<Rule>,
     calls: HashMap<&'static str, usize>,
     peaks: HashMap<&'static str, usize>,
+    /// Faults of one object, by the part of its path that names it.
+    hits: HashMap<String, usize>,
 }
 
 struct Rule {
@@ -128,6 +130,11 @@ impl FaultyStore {
     /// Makes every call of `operation` on an object with `path` in its path fail from now on.
     pub fn fail_object(&self, operation: &'static str, path: &str, fault: Fault) {
         self.rule(operation, path, 1, usize::MAX, fault);
+    }
+
+    /// Returns how many calls have met a fault of [`fail_object`](Self::fail_object) with this `path`.
+    pub fn hits(&self, path: &str) -> usize {
+        self.shared.script().hits.get(path).copied().unwrap_or_default()
     }
 
     fn rule(&self, operation: &'static str, path: &str, first: usize, last: usize, fault: Fault) {
@@ -293,7 +300,11 @@ impl Script {
                 && (rule.first..=rule.last).contains(&nth)
                 && path.contains(rule.path.as_str())
         };
-        self.rules.iter().rev().find(applies).map(|rule| rule.fault.clone())
+        let rule = self.rules.iter().rev().find(applies)?;
+        if !rule.path.is_empty() {
+            *self.hits.entry(rule.path.clone()).or_default() += 1;
+        }
+        Some(rule.fault.clone())
     }
 }
 
@@ -377,7 +388,9 @@ mod tests {
             fault: Fault::Hang,
         });
         assert!(script.next("PutObject", "/bucket/exports/other.zip").is_none());
+        assert_eq!(script.hits.get("poison"), None);
         assert!(matches!(script.next("PutObject", "/bucket/exports/poison.zip"), Some(Fault::Hang)));
+        assert_eq!(script.hits["poison"], 1);
         assert!(script.next("GetObject", "/bucket/exports/poison.zip").is_none());
     }
 }
