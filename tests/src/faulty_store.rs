@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use export_activities::store::Checksum;
 use hyper::{
     Method, Request, Response, StatusCode, body::Incoming, header::HeaderValue, service::service_fn,
 };
@@ -30,6 +31,7 @@ use tokio::{
 };
 
 use self::backend::Backend;
+pub use self::backend::Unknown;
 
 /// The access key id that the store knows.
 pub const ACCESS_KEY_ID: &str = "faulty-store";
@@ -136,6 +138,11 @@ impl FaultyStore {
         let (first, last) = (before + first, last.saturating_add(before));
         let rule = Rule { operation, path: path.to_owned(), first, last, fault };
         script.rules.push(rule);
+    }
+
+    /// Lets the store not know a checksum from now on, also of the objects that it has.
+    pub fn forget(&self, checksum: Checksum, unknown: Unknown) {
+        self.shared.backend.forget(checksum, unknown);
     }
 
     /// Takes all faults away; calls that hang already go on hanging.
@@ -353,7 +360,8 @@ mod tests {
     #[test]
     fn a_fault_hits_exactly_its_call() {
         let mut script = Script::default();
-        let rule = |first, last, fault| Rule { operation: "PutObject", path: String::new(), first, last, fault };
+        let rule =
+            |first, last, fault| Rule { operation: "PutObject", path: String::new(), first, last, fault };
         script.rules.push(rule(2, 2, Fault::SlowDown));
         script.rules.push(rule(4, usize::MAX, Fault::Hang));
         assert!(script.next("PutObject", "/bucket/a").is_none());
@@ -368,7 +376,13 @@ mod tests {
     fn a_fault_of_one_object_hits_no_other() {
         let mut script = Script::default();
         let path = "poison".to_owned();
-        script.rules.push(Rule { operation: "PutObject", path, first: 1, last: usize::MAX, fault: Fault::Hang });
+        script.rules.push(Rule {
+            operation: "PutObject",
+            path,
+            first: 1,
+            last: usize::MAX,
+            fault: Fault::Hang,
+        });
         assert!(script.next("PutObject", "/bucket/exports/other.zip").is_none());
         assert!(matches!(script.next("PutObject", "/bucket/exports/poison.zip"), Some(Fault::Hang)));
         assert!(script.next("GetObject", "/bucket/exports/poison.zip").is_none());
