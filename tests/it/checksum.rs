@@ -169,8 +169,6 @@ async fn a_store_that_is_away_or_refuses_the_caller_is_not_taken_for_one_without
             let (faulty, config, _folder) = faulty_store().await;
             let config = StoreConfig { attempts: 1, ..config };
             faulty.fail(operation, 1, fault.clone());
-            // Where it is tried again by the look at the object, that fails too.
-            faulty.fail(operation, 2, fault.clone());
             let error = find(&config).await.unwrap_err();
             let of_store = error.downcast_ref::<StoreError>();
             assert!(of_store.is_some_and(|error| error.operation == operation), "{fault:?}: {error:#}");

@@ -123,6 +123,12 @@ impl Backend {
         s3_error!(NoSuchUpload)
     }
 
+    async fn remove(&self, bucket: String, key: String) -> S3Result<()> {
+        let input = DeleteObjectInput::builder().bucket(bucket).key(key).build();
+        let input = input.map_err(|_| s3_error!(InternalError))?;
+        self.files.delete_object(own_request(input)).await.map(drop)
+    }
+
     /// Sums up the whole object, in the Base64 form of S3.
     async fn sum(&self, bucket: &str, key: &str, checksum: Checksum) -> S3Result<Option<String>> {
         let input = GetObjectInput::builder().bucket(bucket.to_owned()).key(key.to_owned()).build();
@@ -177,7 +183,7 @@ type Answer<T> = S3Result<S3Response<T>>;
 #[async_trait::async_trait]
 impl S3 for Backend {
     async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
-        let key = request.input.key.clone();
+        let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
         let mut known = None;
         for checksum in Checksum::ALL {
             let sum = sum_of!(request.input, checksum);
@@ -192,9 +198,19 @@ impl S3 for Backend {
                 checksum => known = checksum,
             }
         }
-        let response = self.files.put_object(request).await?;
-        self.keep(key, known, false);
-        Ok(response)
+        match self.files.put_object(request).await {
+            Ok(response) => {
+                self.keep(key, known, false);
+                Ok(response)
+            }
+            Err(error) => {
+                // `s3s-fs` compares what it has already written.
+                if matches!(error.code(), S3ErrorCode::BadDigest) {
+                    self.remove(bucket, key).await?;
+                }
+                Err(error)
+            }
+        }
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
@@ -278,9 +294,7 @@ impl S3 for Backend {
         if let Some((checksum, expected)) = expected
             && self.sum(&bucket, &key, checksum).await? != Some(expected)
         {
-            let input = DeleteObjectInput::builder().bucket(bucket).key(key).build();
-            let input = input.map_err(|_| s3_error!(InternalError))?;
-            self.files.delete_object(own_request(input)).await?;
+            self.remove(bucket, key).await?;
             return Err(s3_error!(BadDigest));
         }
         Ok(response)
