@@ -14,7 +14,6 @@ use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt as _, pin::Pin,
 
 use anyhow::{Context as _, anyhow, ensure};
 use chrono::{DateTime, Utc};
-use crc_fast::CrcAlgorithm;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -32,6 +31,7 @@ use crate::{
     pulse::Pulse,
     serialise::{self, Csv, Files, Row},
     spool::{Hold, Share, Spool, SpoolFile, named},
+    store::{self, Checksum, Sum},
 };
 
 /// Rows are handed over in batches of about this size: fewer would wake the threads for every row, more would only
@@ -68,7 +68,7 @@ pub struct Archive {
     /// Its digest.
     pub sha256: [u8; 32],
     /// The checksum that the store will be asked for.
-    pub crc64nvme: u64,
+    pub sum: Sum,
     /// The rows of each entity.
     pub row_counts: BTreeMap<String, u64>,
     /// The moment as of which all rows are.
@@ -82,10 +82,11 @@ impl Archive {
         file: File,
         row_counts: BTreeMap<String, u64>,
         snapshot_at: DateTime<Utc>,
+        checksum: Checksum,
         pulse: &Pulse,
     ) -> anyhow::Result<Self> {
         let mut sha256 = Sha256::new();
-        let mut crc64nvme = crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme);
+        let mut digest = store::Digest::new(checksum);
         let mut block = vec![0; DIGEST_BLOCK_BYTES];
         let mut bytes = 0;
         loop {
@@ -97,12 +98,12 @@ impl Archive {
                 return Err(Failure::Interrupted.into());
             }
             sha256.update(&block[..read]);
-            crc64nvme.update(&block[..read]);
+            digest.update(&block[..read]);
             bytes += read as u64;
             pulse.beat(read as u64);
         }
-        let (sha256, crc64nvme) = (sha256.finalize().into(), crc64nvme.finalize());
-        Ok(Self { file, bytes, sha256, crc64nvme, row_counts, snapshot_at, _hold: None })
+        let (sha256, sum) = (sha256.finalize().into(), digest.finish());
+        Ok(Self { file, bytes, sha256, sum, row_counts, snapshot_at, _hold: None })
     }
 }
 
@@ -268,7 +269,7 @@ fn complete(
     write_whole(&mut zip, MANIFEST_NAME, &text)?;
     let (file, hold) = zip.finish()?.into_parts()?;
     let row_counts = manifest.entities.into_iter().map(|entity| (entity.name, entity.rows)).collect();
-    let archive = Archive::of_file(file, row_counts, contents.snapshot_at, pulse)?;
+    let archive = Archive::of_file(file, row_counts, contents.snapshot_at, contents.checksum, pulse)?;
     Ok(Archive { _hold: Some(hold), ..archive })
 }
 

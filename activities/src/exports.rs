@@ -41,7 +41,7 @@ use crate::{
     request::Trace,
     search_attributes,
     spool::Spool,
-    store::Store,
+    store::{Checksum, Store},
     sweep,
 };
 
@@ -56,6 +56,8 @@ pub struct ExportSteps {
     pub replica: Option<Replica>,
     /// The bucket.
     pub store: Store,
+    /// The checksum of a whole object that the store keeps, by which uploads are compared.
+    pub checksum: Checksum,
     /// The identity of this installation, which the bucket must hold.
     pub installation: MarkWatch,
     /// Which attempts are in flight in this process.

@@ -14,6 +14,8 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use export_workflows::contract::FailureReason;
 use uuid::Uuid;
 
+use crate::store::Checksum;
+
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -86,6 +88,9 @@ pub enum Failure {
     /// The stored object is not the local archive.
     #[error("the stored object differs from the archive: {0}")]
     StoredObjectDiffers(String),
+    /// The store keeps none of the checksums by which an upload could be compared.
+    #[error("the store keeps no checksum of whole objects; tried were {}", Checksum::ALL.map(|checksum| checksum.to_string()).join(", "))]
+    NoChecksum,
     /// The bucket belongs to another installation, or lost its mark.
     #[error("{0}")]
     Installation(String),
@@ -119,6 +124,7 @@ impl Failure {
             | Self::SharedSession
             | Self::SpoolFull
             | Self::StoredObjectDiffers(_)
+            | Self::NoChecksum
             | Self::Installation(_)
             | Self::Stalled(_)
             | Self::ClaimLost => Class::System,
@@ -142,6 +148,7 @@ impl Failure {
             Self::SpoolFull => "spool_full",
             Self::SpoolQuotaExceeded { .. } => "spool_quota_exceeded",
             Self::StoredObjectDiffers(_) => "stored_object_differs",
+            Self::NoChecksum => "no_checksum",
             Self::Installation(_) => "installation",
             Self::Stalled(_) => "stalled",
             Self::Interrupted => "interrupted",
@@ -342,6 +349,19 @@ impl StoreError {
         self.status == Some(501) || self.code == "NotImplemented"
     }
 
+    /// Returns whether the store answers that it does not do what the call asks for, such as a checksum that it does not
+    /// know. Other answers with HTTP 400 are about the credentials, or about a request that came too slowly.
+    pub fn is_refusal(&self) -> bool {
+        const OF_SOMETHING_ELSE: [&str; 5] = [
+            "AuthorizationHeaderMalformed",
+            "ExpiredToken",
+            "InvalidToken",
+            "RequestTimeout",
+            "TokenRefreshRequired",
+        ];
+        matches!(self.status, Some(400 | 501)) && !OF_SOMETHING_ELSE.contains(&self.code.as_str())
+    }
+
     /// Returns whether the store is away, as opposed to one that answers and refuses.
     pub fn is_away(&self) -> bool {
         self.status.is_none_or(|status| status >= 500) && self.code != "still_there"
@@ -408,5 +428,36 @@ mod tests {
             verdict.to_string(),
             "system: store/SlowDown (PutObject was answered with SlowDown, HTTP 503)"
         );
+    }
+    #[test]
+    fn a_store_without_checksums_is_the_systems_fault_and_the_three_are_named() {
+        let verdict = judge(&anyhow::Error::new(Failure::NoChecksum));
+        assert_eq!(
+            verdict.to_string(),
+            "system: no_checksum (the store keeps no checksum of whole objects; tried were CRC-64/NVME, CRC-32C, CRC-32)"
+        );
+    }
+
+    #[test]
+    fn only_an_answer_about_the_call_itself_is_a_refusal() {
+        let error = |code: &str, status| StoreError { operation: "PutObject", code: code.to_owned(), status };
+        for refusal in [
+            error("NotImplemented", Some(501)),
+            error("InvalidRequest", Some(400)),
+            error("BadDigest", Some(400)),
+        ] {
+            assert!(refusal.is_refusal(), "{refusal}");
+        }
+        for other in [
+            error("AccessDenied", Some(403)),
+            error("ExpiredToken", Some(400)),
+            error("RequestTimeout", Some(400)),
+            error("NoSuchBucket", Some(404)),
+            error("InternalError", Some(500)),
+            error("SlowDown", Some(503)),
+            error("timeout", None),
+        ] {
+            assert!(!other.is_refusal(), "{other}");
+        }
     }
 }

@@ -232,7 +232,7 @@ async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Puls
         file: &archive.file,
         bytes: archive.bytes,
         sha256: archive.sha256,
-        crc64nvme: archive.crc64nvme,
+        sum: archive.sum,
         snapshot_at: archive.snapshot_at,
     };
     let timer = steps.metrics.begin(Step::Upload);

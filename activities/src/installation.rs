@@ -13,7 +13,10 @@ use std::{
 
 use anyhow::Context as _;
 use aws_sdk_s3::{
-    config::{Config, retry::RetryConfig, timeout::TimeoutConfig},
+    config::{
+        Builder, Config, RequestChecksumCalculation, ResponseChecksumValidation, retry::RetryConfig,
+        timeout::TimeoutConfig,
+    },
     primitives::ByteStream,
 };
 use bytes::Bytes;
@@ -307,7 +310,8 @@ enum Mark {
 }
 
 async fn read(store: &Store) -> anyhow::Result<Mark> {
-    let answer = store.client().get_object().bucket(store.bucket()).key(INSTALLATION_MARK).send().await;
+    let call = store.client().get_object().bucket(store.bucket()).key(INSTALLATION_MARK);
+    let answer = call.customize().config_override(without_checksum()).send().await;
     let output = match answer {
         Ok(output) => output,
         Err(error) => match StoreError::new("GetObject", &error) {
@@ -328,6 +332,14 @@ async fn read(store: &Store) -> anyhow::Result<Mark> {
     Ok(Uuid::try_parse_ascii(&body.into_bytes()).map_or(Mark::Unreadable, Mark::Of))
 }
 
+/// The mark is read back and compared with the id. A store that refuses checksums must get as far as being told apart
+/// from one that is broken.
+fn without_checksum() -> Builder {
+    Config::builder()
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+}
+
 async fn write(store: &Store, id: Uuid, if_none_match: Option<&str>) -> anyhow::Result<()> {
     store
         .client()
@@ -337,6 +349,8 @@ async fn write(store: &Store, id: Uuid, if_none_match: Option<&str>) -> anyhow::
         .content_type("text/plain")
         .set_if_none_match(if_none_match.map(str::to_owned))
         .body(ByteStream::from(Bytes::from(id.to_string())))
+        .customize()
+        .config_override(without_checksum())
         .send()
         .await
         .map_err(|error| StoreError::new("PutObject", &error))

@@ -51,6 +51,7 @@ fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps) -> Contents
         pseudonym_salt: claim.pseudonym_salt.clone(),
         notice: steps.settings.notice.clone(),
         deflate_level: steps.settings.deflate_level,
+        checksum: steps.checksum,
         entities: entities.map(|(entity, plan)| describe_entity(entity, plan)).collect(),
         left_out: catalogue
             .left_out()

@@ -69,6 +69,12 @@ impl Spool {
         written.with_context(|| format!("failed to write to the spool `{}`", self.directory.display()))
     }
 
+    /// Makes a file without a name that takes nothing of the quota, for what is smaller than a block of the disk.
+    pub(crate) fn scratch(&self) -> anyhow::Result<File> {
+        let made = self.anonymous().map_err(|error| named(error.into()));
+        made.with_context(|| format!("failed to create a file in the spool `{}`", self.directory.display()))
+    }
+
     /// Makes a file without a name. A directory that was removed under the worker, as those below a temporary folder are,
     /// is made again.
     fn anonymous(&self) -> io::Result<File> {
@@ -116,9 +122,7 @@ impl Share {
 
     /// Makes an empty file.
     pub fn file(&self) -> anyhow::Result<SpoolFile> {
-        let file = self.spool.anonymous().map_err(|error| named(error.into())).with_context(|| {
-            format!("failed to create a file in the spool `{}`", self.spool.directory.display())
-        })?;
+        let file = self.spool.scratch()?;
         let hold = Hold { share: self.clone(), bytes: 0 };
         Ok(SpoolFile { file: BufWriter::new(file), position: 0, hold })
     }

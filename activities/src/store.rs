@@ -3,6 +3,7 @@
 //! It knows nothing of requests and rows. Every call has a bound in time, is retried with a jittered backoff by the
 //! SDK, and fails as a [`StoreError`](crate::failure::StoreError), which carries no message text of the SDK.
 
+mod checksum;
 mod credentials;
 mod list;
 mod location;
@@ -23,9 +24,10 @@ use aws_sdk_s3::{
 };
 use aws_smithy_http_client::tls;
 
-pub(crate) use self::object::crc64nvme_to_base64;
+pub(crate) use self::checksum::Digest;
 use self::pace::{Pace, SlowDownSensor};
 pub use self::{
+    checksum::{Checksum, Sum},
     credentials::{KeyPair, TemporaryCredentials},
     list::{ListedObject, ListedUpload},
     location::normalise_endpoint,

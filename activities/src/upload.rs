@@ -5,6 +5,7 @@
 //! Nothing is written to the row here, and no object is deleted: only a row that was read may decide that.
 
 mod multipart;
+mod probe;
 mod source;
 
 use std::fs::File;
@@ -13,13 +14,13 @@ use anyhow::Context as _;
 use aws_sdk_s3::primitives::ByteStream;
 use chrono::{DateTime, Utc};
 
-pub use self::multipart::PART_BYTES;
-use self::source::Source;
+pub use self::probe::{Found, PROBE_TEXT, Probe};
+use self::{multipart::Parts, source::Source};
 use crate::{
     failure::{Failure, StoreError},
     object_key::ObjectKey,
     pulse::Pulse,
-    store::{Head, Store, crc64nvme_to_base64},
+    store::{Head, Store, Sum},
 };
 
 /// An archive that is ready to go up.
@@ -31,8 +32,8 @@ pub struct Upload<'a> {
     pub bytes: u64,
     /// Its SHA-256.
     pub sha256: [u8; 32],
-    /// Its CRC-64/NVME, as it was computed while the archive was written.
-    pub crc64nvme: u64,
+    /// Its checksum, as it was computed when the archive was complete; the store must keep it of the whole object.
+    pub sum: Sum,
     /// When the data was read; the date in the name of the downloaded file.
     pub snapshot_at: DateTime<Utc>,
 }
@@ -48,18 +49,23 @@ pub async fn upload(
 ) -> anyhow::Result<()> {
     let source = Source::new(archive)?;
     if source.bytes <= store.put_limit() {
-        let sent = unless_cancelled(pulse, Box::pin(put(store, key, &source))).await?;
-        settle(store, key, &source, sent, pulse).await?;
-        pulse.beat(source.bytes);
-        Ok(())
+        send_whole(store, key, &source, pulse).await
     } else {
-        Box::pin(multipart::send(store, key, &source, pulse)).await
+        Box::pin(multipart::send(store, key, &source, Parts::of(source.bytes), pulse)).await
     }
+}
+
+/// Sends the archive in one put and reads it back.
+async fn send_whole(store: &Store, key: &ObjectKey, source: &Source, pulse: &Pulse) -> anyhow::Result<()> {
+    let sent = unless_cancelled(pulse, Box::pin(put(store, key, source))).await?;
+    settle(store, key, source, sent, pulse).await?;
+    pulse.beat(source.bytes);
+    Ok(())
 }
 
 async fn put(store: &Store, key: &ObjectKey, source: &Source) -> anyhow::Result<()> {
     let body = source.read(0, source.bytes).await?;
-    store
+    let call = store
         .client()
         .put_object()
         .bucket(store.bucket())
@@ -68,10 +74,12 @@ async fn put(store: &Store, key: &ObjectKey, source: &Source) -> anyhow::Result<
         .content_disposition(&source.disposition)
         .cache_control(CACHE_CONTROL)
         .metadata("sha256", &source.sha256)
-        // The sum of the bytes that were written, not of those just read: the store refuses a file that
-        // changed on the disk in between.
-        .checksum_crc64_nvme(crc64nvme_to_base64(source.crc64nvme))
-        .body(ByteStream::from(body))
+        .body(ByteStream::from(body));
+    // The sum of the bytes that were written, not of those just read: the store refuses a file that changed on the
+    // disk in between.
+    source
+        .sum
+        .of_put(call)
         .send()
         .await
         .map_err(|error| StoreError::new("PutObject", &error))
@@ -117,10 +125,11 @@ impl Source {
         if head.bytes != self.bytes {
             return differs(format!("{} bytes instead of {}", head.bytes, self.bytes));
         }
-        match head.crc64nvme {
-            Some(crc) if crc == self.crc64nvme => Ok(()),
-            Some(crc) => differs(format!("CRC-64/NVME {crc:016x} instead of {:016x}", self.crc64nvme)),
-            None => differs("the store returned no CRC-64/NVME of the whole object".to_owned()),
+        let checksum = self.sum.checksum();
+        match head.sum(checksum) {
+            Some(sum) if sum == self.sum => Ok(()),
+            Some(sum) => differs(format!("{sum} instead of {}", self.sum)),
+            None => differs(format!("the store returned no {checksum} of the whole object")),
         }
     }
 }
@@ -137,40 +146,48 @@ async fn unless_cancelled<T>(pulse: &Pulse, step: impl Future<Output = T>) -> an
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Checksum;
 
-    fn source() -> (tempfile::NamedTempFile, Source) {
+    fn source(sum: Sum) -> (tempfile::NamedTempFile, Source) {
         let file = tempfile::NamedTempFile::new().unwrap();
         let at = "2026-03-01T23:59:59.999Z".parse().unwrap();
-        let archive =
-            Upload { file: file.as_file(), bytes: 7, sha256: [0xab; 32], crc64nvme: 42, snapshot_at: at };
+        let archive = Upload { file: file.as_file(), bytes: 7, sha256: [0xab; 32], sum, snapshot_at: at };
         let source = Source::new(&archive).unwrap();
         (file, source)
     }
 
-    fn head(bytes: u64, crc64nvme: Option<u64>) -> Head {
-        Head { bytes, crc64nvme, sha256: None }
+    fn head(bytes: u64, sums: &[Sum]) -> Head {
+        Head { bytes, sums: sums.to_vec(), sha256: None }
     }
 
     #[test]
     fn the_downloaded_file_is_named_by_the_day_of_the_snapshot_in_utc() {
-        let (_file, source) = source();
+        let (_file, source) = source(Checksum::Crc64Nvme.of(b"archive"));
         assert_eq!(source.disposition, "attachment; filename=\"export-2026-03-01.zip\"");
         assert_eq!(source.sha256, "ab".repeat(32));
     }
 
     #[test]
     fn only_an_object_of_equal_size_and_checksum_is_the_archive() {
-        let (_file, source) = source();
-        source.compare(Some(&head(7, Some(42)))).unwrap();
-        for (found, word) in [
-            (None, "no such object"),
-            (Some(head(6, Some(42))), "6 bytes instead of 7"),
-            (Some(head(7, Some(43))), "CRC-64/NVME"),
-            (Some(head(7, None)), "returned no CRC-64/NVME"),
-        ] {
-            let error = source.compare(found.as_ref()).unwrap_err();
-            assert!(matches!(error.downcast_ref(), Some(Failure::StoredObjectDiffers(_))), "{error:#}");
-            assert!(error.to_string().contains(word), "{error:#}");
+        for checksum in Checksum::ALL {
+            let (ours, theirs) = (checksum.of(b"archive"), checksum.of(b"archivE"));
+            let others = Checksum::ALL.into_iter().filter(|other| *other != checksum);
+            let others: Vec<Sum> = others.map(|other| other.of(b"archive")).collect();
+            let (_file, source) = source(ours);
+            source.compare(Some(&head(7, &[ours]))).unwrap();
+            source.compare(Some(&head(7, &[others.as_slice(), &[ours]].concat()))).unwrap();
+            for (found, word) in [
+                (None, "no such object".to_owned()),
+                (Some(head(6, &[ours])), "6 bytes instead of 7".to_owned()),
+                (Some(head(7, &[theirs])), format!("{theirs} instead of {ours}")),
+                (Some(head(7, &[])), format!("returned no {checksum} of the whole")),
+                // Another checksum says nothing, even if it is right.
+                (Some(head(7, &others)), format!("returned no {checksum} of the whole")),
+            ] {
+                let error = source.compare(found.as_ref()).unwrap_err();
+                assert!(matches!(error.downcast_ref(), Some(Failure::StoredObjectDiffers(_))), "{error:#}");
+                assert!(error.to_string().contains(&word), "{error:#}");
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use export_activities::{
     installation::{self, MarkWatch},
     metrics::Metrics,
     spool::Spool,
-    store::{KeyPair, Store, StoreConfig},
+    store::{Checksum, KeyPair, Store, StoreConfig},
 };
 use export_tests::{
     checker::{self, Subject},
@@ -71,6 +71,7 @@ async fn serve_one(environment: &BTreeMap<String, String>, owner: &sqlx::PgPool,
         replica: None,
         alone: Alone::default(),
         store,
+        checksum: Checksum::Crc64Nvme,
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
         spool: Spool::new(&folder.path().join("spool"), config.spool_quota).unwrap(),
         settings: run::settings(&config).unwrap(),

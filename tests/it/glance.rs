@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     installation_of as given,
-    night_of::{NIGHT, Nights, SOON, kill},
+    night_of::{FIRST_ARCHIVE, NIGHT, Nights, SOON, kill},
 };
 
 /// How a command ended that may end badly.
@@ -197,7 +197,7 @@ async fn a_running_night_is_followed_to_its_end_good_or_bad() {
 
     nights.request(given::user(&nights.owner).await).await;
     nights.request(Uuid::new_v4()).await;
-    nights.faulty().fail("PutObject", 2, Fault::Hold); // the first one marks the bucket
+    nights.faulty().fail("PutObject", FIRST_ARCHIVE, Fault::Hold);
     let _worker = nights.worker(&[]).await;
     nights.begin_night().await;
     let bad = watch(&nights, "0 ready, 1 failed, 1 pending").await;

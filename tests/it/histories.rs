@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     installation_of as given,
-    night_of::{Nights, Run, SOON},
+    night_of::{FIRST_ARCHIVE, Nights, Run, SOON, until_said},
     replay,
 };
 
@@ -194,7 +194,7 @@ async fn a_night_of_more_than_one_page_replays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_that_was_paused_narrowed_and_resumed_replays() {
     let nights = Nights::on_faulty_store().await;
-    nights.faulty().fail("PutObject", 2, Fault::Hold); // the first one marks the bucket
+    nights.faulty().fail("PutObject", FIRST_ARCHIVE, Fault::Hold);
     let _worker = nights.worker(&[]).await;
     for _ in 0..3 {
         nights.request(given::user(&nights.owner).await).await;
@@ -226,9 +226,7 @@ async fn a_night_that_was_paused_narrowed_and_resumed_replays() {
 async fn nights_that_were_cancelled_and_reset_replay() {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&[("EXPORT_LEASE", "15s")]).await;
-    wait::until("the mark", SOON, || async { Ok((nights.faulty().calls("PutObject") == 1).then_some(())) })
-        .await
-        .unwrap();
+    until_said(&worker, "Serves task queue").await;
     nights.faulty().fail_all("PutObject", Fault::Hold);
     let request = nights.request(given::user(&nights.owner).await).await;
     let client = nights.client().await;

@@ -14,7 +14,7 @@ use export_activities::{
     pulse::Pulse,
     source,
     spool::Spool,
-    store::{KeyPair, Store, StoreConfig},
+    store::{Checksum, KeyPair, Store, StoreConfig},
 };
 use export_tests::{
     checker::{self, Invariant, Subject},
@@ -73,6 +73,7 @@ async fn of(database: TestDatabase, config: StoreConfig) -> Given {
         replica: None,
         alone: Alone::default(),
         store,
+        checksum: Checksum::Crc64Nvme,
         installation: MarkWatch::new(id),
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
         spool: Spool::new(&spool.path().join("spool"), 1 << 30).unwrap(),

@@ -11,6 +11,7 @@ mod attempts;
 mod broken;
 mod catalogue;
 mod checker;
+mod checksum;
 mod codec;
 mod collect;
 mod config;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     installation_of as given,
-    night_of::{NIGHT as A_NIGHT, Nights, SOON},
+    night_of::{NIGHT as A_NIGHT, Nights, SOON, until_said},
 };
 
 const NIGHT: &str = "meddled";
@@ -20,9 +20,7 @@ const STOPS_WITHIN: Duration = Duration::from_secs(10);
 async fn held_night() -> (Nights, Process, Uuid) {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&[("EXPORT_LEASE", "15s")]).await;
-    wait::until("the mark", SOON, || async { Ok((nights.faulty().calls("PutObject") == 1).then_some(())) })
-        .await
-        .unwrap();
+    until_said(&worker, "Serves task queue").await;
     nights.faulty().fail_all("PutObject", Fault::Hold);
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.start_night(NIGHT, &json!({})).await;

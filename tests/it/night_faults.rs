@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     installation_of as given,
-    night_of::{NIGHT, Nights, SOON, kill, until_said},
+    night_of::{FIRST_ARCHIVE, NIGHT, Nights, kill, until_said},
     servers::proxied,
 };
 
@@ -35,18 +35,11 @@ async fn until_claimed(nights: &Nights, request: Uuid, claims: i32) {
     .unwrap();
 }
 
-/// Waits until a worker has marked the bucket: from then on each put is an archive.
-async fn until_marked(nights: &Nights) {
-    wait::until("the mark", SOON, || async { Ok((nights.faulty().calls("PutObject") == 1).then_some(())) })
-        .await
-        .unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_request_of_a_worker_killed_in_mid_upload_is_taken_over_the_same_night() {
     let nights = Nights::on_faulty_store().await;
     let request = nights.request(given::user(&nights.owner).await).await;
-    nights.faulty().fail("PutObject", 2, Fault::Hold); // the first one marks the bucket
+    nights.faulty().fail("PutObject", FIRST_ARCHIVE, Fault::Hold);
     let doomed = nights.worker(&[]).await;
     nights.begin_night().await;
     until_claimed(&nights, request, 1).await;
@@ -67,8 +60,8 @@ async fn a_request_that_kills_its_worker_each_time_is_given_up_and_delays_no_oth
     let deadly = nights.request(given::user(&nights.owner).await).await;
     let settings = [("EXPORT_MAX_LOST", "2"), ("EXPORT_SLOTS", "2")];
     let mut worker = nights.worker(&settings).await;
-    until_marked(&nights).await;
-    nights.faulty().fail_all("PutObject", Fault::Hold);
+    until_said(&worker, "Serves task queue").await;
+    nights.faulty().fail_object("PutObject", &deadly.to_string(), Fault::Hold);
     nights.begin_night().await;
     for claims in 1..=2 {
         until_claimed(&nights, deadly, claims).await;
@@ -92,8 +85,8 @@ async fn a_request_that_kills_its_worker_each_time_is_given_up_and_delays_no_oth
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_too_long_defers_and_the_second_look_fulfils() {
     let nights = Nights::on_faulty_store().await;
-    let _worker = nights.worker(&quick(&[("EXPORT_DEFER_AFTER", "4s")])).await;
-    until_marked(&nights).await;
+    let worker = nights.worker(&quick(&[("EXPORT_DEFER_AFTER", "4s")])).await;
+    until_said(&worker, "Serves task queue").await;
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.faulty().fail_all("PutObject", Fault::InternalError);
     nights.begin_night().await;
@@ -149,8 +142,8 @@ async fn a_night_without_its_store_fails_by_its_code_after_the_passes_and_the_ne
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_whose_sweep_fails_says_all_the_same_what_it_has_served() {
     let nights = Nights::on_faulty_store().await;
-    let _worker = nights.worker(&quick(&[])).await;
-    until_marked(&nights).await;
+    let worker = nights.worker(&quick(&[])).await;
+    until_said(&worker, "Serves task queue").await;
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.faulty().fail_all("ListObjectsV2", Fault::InternalError);
     let error = format!("{:#}", nights.try_night().await.unwrap_err());
@@ -177,6 +170,7 @@ fn spool_files(worker: &Process) -> Vec<String> {
 async fn a_cancelled_night_leaves_no_spool_no_upload_and_no_claim() {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&[("EXPORT_PUT_LIMIT", "0")]).await;
+    until_said(&worker, "Serves task queue").await;
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.faulty().fail_all("UploadPart", Fault::Hold);
     nights.begin_night().await;
@@ -202,7 +196,7 @@ async fn a_cancelled_night_leaves_no_spool_no_upload_and_no_claim() {
 async fn a_drained_worker_hands_its_request_to_another_within_a_minute() {
     let nights = Nights::on_faulty_store().await;
     let settings = [("EXPORT_SHUTDOWN_GRACE", "1s")];
-    nights.faulty().fail("PutObject", 2, Fault::Hold); // the first one marks the bucket
+    nights.faulty().fail("PutObject", FIRST_ARCHIVE, Fault::Hold);
     let first = nights.worker(&settings).await;
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.begin_night().await;
@@ -262,7 +256,7 @@ async fn a_worker_whose_servers_are_down_waits_says_so_once_each_and_then_serves
 async fn a_night_that_loses_temporal_and_both_databases_in_its_midst_ends_well_by_itself() {
     let mut nights = Nights::on_faulty_store().await;
     let proxies = behind_proxies(&mut nights).await;
-    nights.faulty().fail("PutObject", 2, Fault::Hold); // the first one marks the bucket
+    nights.faulty().fail("PutObject", FIRST_ARCHIVE, Fault::Hold);
     let worker = nights.worker(&[]).await;
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.begin_night().await;
@@ -284,7 +278,7 @@ async fn a_night_that_loses_temporal_and_both_databases_in_its_midst_ends_well_b
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_a_worker_at_once() {
     let nights = Nights::on_faulty_store().await;
-    nights.faulty().fail("PutObject", 2, Fault::Hold); // the first one marks the bucket
+    nights.faulty().fail("PutObject", FIRST_ARCHIVE, Fault::Hold);
     let worker = nights.worker(&[("EXPORT_SHUTDOWN_GRACE", "10m")]).await;
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.begin_night().await;

@@ -22,6 +22,9 @@ pub(crate) const NIGHT: Duration = Duration::from_secs(180);
 /// How long a state may take to come that does not wait for a timeout of Temporal.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
+/// Which put of a bucket's first worker is that of an archive: one has marked the bucket, one has tried the store.
+pub(crate) const FIRST_ARCHIVE: usize = 3;
+
 /// An installation with its schedules applied; workers are started by the test.
 pub(crate) struct Nights {
     pub(crate) environment: BTreeMap<String, String>,
@@ -85,10 +88,10 @@ impl Nights {
         &self.faulty.as_ref().expect("this installation is on the real store").0
     }
 
-    /// Waits until an archive is on its way to the faulty store; the first put of all marks the bucket.
+    /// Waits until an archive is on its way to the faulty store.
     pub(crate) async fn until_uploading(&self) {
         wait::until("an upload", SOON, || async {
-            Ok((self.faulty().calls("PutObject") >= 2).then_some(()))
+            Ok((self.faulty().calls("PutObject") >= FIRST_ARCHIVE).then_some(()))
         })
         .await
         .unwrap();

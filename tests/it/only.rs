@@ -4,7 +4,10 @@ use export_tests::{faulty_store::Fault, worker};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{installation_of as given, night_of::Nights};
+use crate::{
+    installation_of as given,
+    night_of::{FIRST_ARCHIVE, Nights},
+};
 
 async fn request(nights: &Nights) -> Uuid {
     nights.request(given::user(&nights.owner).await).await
@@ -85,7 +88,7 @@ async fn requests_that_do_not_exist_are_named_and_nobody_is_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_fulfilled_by_command_in_one_run_however_often_it_is_asked_for() {
     let nights = Nights::on_faulty_store().await;
-    nights.faulty().fail("PutObject", 2, Fault::Hold); // the first one marks the bucket
+    nights.faulty().fail("PutObject", FIRST_ARCHIVE, Fault::Hold);
     let _worker = nights.worker(&[]).await;
     let (wanted, other) = (request(&nights).await, request(&nights).await);
     let id = wanted.to_string();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use export_tests::{faulty_store::Fault, wait};
+use export_tests::faulty_store::Fault;
 
-use crate::night_of::{Nights, SOON, kill};
+use crate::night_of::{Nights, kill, until_said};
 
 /// Requests of the night; one of them kills.
 const REQUESTS: i32 = 60;
@@ -16,9 +16,7 @@ async fn a_request_that_kills_its_worker_fails_alone_and_the_others_are_ready() 
     let most_lost = most.to_string();
     let settings = [("EXPORT_MAX_LOST", most_lost.as_str())];
     let mut worker = nights.worker(&settings).await;
-    wait::until("the mark", SOON, || async { Ok((nights.faulty().calls("PutObject") == 1).then_some(())) })
-        .await
-        .unwrap();
+    until_said(&worker, "Serves task queue").await;
     // Long enough to be killed in.
     nights.faulty().fail_all("PutObject", Fault::Delay(Duration::from_millis(400)));
     nights.requests(REQUESTS).await;

@@ -8,6 +8,7 @@ use export_activities::{
     pulse::Pulse,
     serialise::{Column, Row, Treatment, ValueKind},
     spool::Spool,
+    store::Checksum,
 };
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ pub(crate) fn contents(entities: Vec<EntityContents>) -> Contents {
         pseudonym_salt: b"salt".to_vec(),
         notice: Some(b"Notice.\r\n".to_vec()),
         deflate_level: 1,
+        checksum: Checksum::Crc64Nvme,
         entities,
         left_out: vec![LeftOut {
             relation: "public.invoices".to_owned(),

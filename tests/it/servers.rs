@@ -8,7 +8,7 @@ use aws_sdk_s3::{
 };
 use export_activities::{
     object_key::ObjectKey,
-    store::{self, KeyPair, Store, StoreConfig},
+    store::{self, Checksum, KeyPair, Store, StoreConfig, Sum},
     upload::Upload,
 };
 use export_tests::{
@@ -72,16 +72,20 @@ pub(crate) async fn database() -> PgPool {
 pub(crate) struct TestArchive {
     file: File,
     pub(crate) content: Vec<u8>,
-    pub(crate) crc64nvme: u64,
+    pub(crate) sum: Sum,
 }
 
 impl TestArchive {
     pub(crate) fn of_size(bytes: usize) -> Self {
+        Self::with(Checksum::Crc64Nvme, bytes)
+    }
+
+    pub(crate) fn with(checksum: Checksum, bytes: usize) -> Self {
         let content: Vec<u8> = (0..bytes as u64).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 16) as u8).collect();
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(&content, 0).unwrap();
-        let crc64nvme = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &content);
-        Self { file, content, crc64nvme }
+        let sum = checksum.of(&content);
+        Self { file, content, sum }
     }
 
     pub(crate) fn sha256(&self) -> [u8; 32] {
@@ -93,7 +97,7 @@ impl TestArchive {
             file: &self.file,
             bytes: self.content.len() as u64,
             sha256: self.sha256(),
-            crc64nvme: self.crc64nvme,
+            sum: self.sum,
             snapshot_at: "2026-03-01T01:02:03Z".parse().unwrap(),
         }
     }

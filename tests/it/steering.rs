@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     installation_of as given,
-    night_of::{Nights, SOON, kill},
+    night_of::{FIRST_ARCHIVE, Nights, SOON, kill, until_said},
 };
 
 const NIGHT: &str = "steered";
@@ -40,7 +40,7 @@ async fn until(nights: &Nights, what: &str, look: impl Fn(&Value) -> bool) -> Va
 /// A night of three requests that go one after the other; the upload of the first is held.
 async fn held_night() -> (Nights, Process) {
     let nights = Nights::on_faulty_store().await;
-    nights.faulty().fail("PutObject", 2, Fault::Hold); // the first one marks the bucket
+    nights.faulty().fail("PutObject", FIRST_ARCHIVE, Fault::Hold);
     let worker = nights.worker(&[]).await;
     requests(&nights, 3).await;
     nights.start_night(NIGHT, &json!({"steering": {"window": 1}})).await;
@@ -99,9 +99,7 @@ async fn a_pause_and_a_window_outlive_the_run_in_which_they_were_said() {
 async fn a_window_bounds_what_is_in_flight_and_can_be_widened() {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&[("EXPORT_SLOTS", "8")]).await;
-    wait::until("the mark", SOON, || async { Ok((nights.faulty().calls("PutObject") == 1).then_some(())) })
-        .await
-        .unwrap();
+    until_said(&worker, "Serves task queue").await;
     requests(&nights, 6).await;
     nights.faulty().fail_all("PutObject", Fault::Hold);
     nights.start_night(NIGHT, &json!({"steering": {"window": 2}})).await;

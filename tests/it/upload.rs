@@ -6,7 +6,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use export_activities::{
     failure::{Class, Failure, StoreError, judge},
     pulse::Pulse,
-    store::StoreConfig,
+    store::{Checksum, StoreConfig},
     upload::upload,
 };
 use export_tests::faulty_store::Fault;
@@ -54,7 +54,7 @@ async fn a_small_archive_arrives_whole_with_its_headers() {
     assert_headers(&config, &key, archive.sha256()).await;
     assert_eq!(pulse.moved(), 70_001 + CALL);
     let head = store.head(&key).await.unwrap().unwrap();
-    assert_eq!((head.bytes, head.crc64nvme), (70_001, Some(archive.crc64nvme)));
+    assert_eq!((head.bytes, head.sum(Checksum::Crc64Nvme)), (70_001, Some(archive.sum)));
     assert_eq!(head.sha256, Some(hex::encode(archive.sha256())));
 }
 
@@ -69,7 +69,7 @@ async fn a_large_archive_arrives_whole_in_parts() {
     assert_headers(&config, &key, archive.sha256()).await;
     assert_eq!(pulse.moved(), 20 * MIB as u64 + 1 + CALL);
     let head = store.head(&key).await.unwrap().unwrap();
-    assert_eq!(head.crc64nvme, Some(archive.crc64nvme));
+    assert_eq!(head.sum(Checksum::Crc64Nvme), Some(archive.sum));
     assert_eq!(unfinished_uploads(&config).await, Vec::<String>::new());
 }
 
@@ -77,7 +77,7 @@ async fn a_large_archive_arrives_whole_in_parts() {
 async fn a_file_that_changed_since_it_was_written_is_not_accepted() {
     for config in [real_store().await, in_parts(real_store().await)] {
         let (store, key, mut archive) = (connect(&config).await, new_key(), TestArchive::of_size(9 * MIB));
-        archive.crc64nvme ^= 1;
+        archive.sum = Checksum::Crc64Nvme.of(b"as it was written");
         let error = upload(&store, &key, &archive.upload(), &Pulse::default()).await.unwrap_err();
         assert_eq!(judge(&error).class, Class::System, "{error:#}");
         assert_eq!(content(&config, &key).await, None, "{error:#}");

@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use export_activities::store::Checksum;
 use hyper::{
     Method, Request, Response, StatusCode, body::Incoming, header::HeaderValue, service::service_fn,
 };
@@ -30,6 +31,7 @@ use tokio::{
 };
 
 use self::backend::Backend;
+pub use self::backend::Unknown;
 
 /// The access key id that the store knows.
 pub const ACCESS_KEY_ID: &str = "faulty-store";
@@ -143,6 +145,11 @@ impl FaultyStore {
         let (first, last) = (before + first, last.saturating_add(before));
         let rule = Rule { operation, path: path.to_owned(), first, last, fault };
         script.rules.push(rule);
+    }
+
+    /// Lets the store not know a checksum from now on, also of the objects that it has.
+    pub fn forget(&self, checksum: Checksum, unknown: Unknown) {
+        self.shared.backend.forget(checksum, unknown);
     }
 
     /// Takes all faults away; calls that hang already go on hanging.

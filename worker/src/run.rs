@@ -19,12 +19,13 @@ use anyhow::{Context as _, Result, anyhow};
 use export_activities::{
     alone::Alone,
     exports::{ExportSteps, Settings},
-    failure::judge,
+    failure::{Failure, judge},
     installation::{self, MarkWatch},
     metrics::Metrics,
     replica::{Fit, Replica},
     spool::Spool,
-    store::{Store, TemporaryCredentials},
+    store::{Checksum, Store, TemporaryCredentials},
+    upload::{Found, Probe},
 };
 use export_workflows::{contract::passes_queue, export_expiry::ExportExpiry, nightly_batch::NightlyBatch};
 use prometheus::Registry;
@@ -48,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::{
-    outage::{Outage, Trouble, wait_for},
+    outage::{Outage, Trouble, wait_for, wait_for_upload},
     readiness::Readiness,
 };
 use crate::{
@@ -107,12 +108,17 @@ pub async fn run(config: &Config) -> Result<()> {
     let Some(installation) = wait_for("the store", &readiness, &stop, opened).await? else {
         return Ok(());
     };
+    let found = async || find_checksum(&store, &spool).await;
+    let Some(checksum) = wait_for_upload("the store", &readiness, &stop, found).await? else {
+        return Ok(());
+    };
     let installation = MarkWatch::new(installation);
     let steps = ExportSteps {
         state,
         source,
         replica,
         store,
+        checksum,
         installation,
         alone: Alone::default(),
         catalogue,
@@ -182,6 +188,32 @@ async fn open_bucket(state: &PgPool, store: &Store) -> Result<Uuid, Trouble> {
         });
     }
     installation::open_bucket(state, store).await.map_err(wait)
+}
+
+/// Finds the checksum by which uploads are compared, by storing two small objects in the bucket, which is ours by now.
+///
+/// A store that keeps none of them is refused: no upload would ever be confirmed. What cannot be deleted is left to the
+/// sweep, since archives that cannot be deleted are no reason to deliver none.
+async fn find_checksum(store: &Store, spool: &Spool) -> Result<Checksum, Trouble> {
+    let mut probe = Probe::new(store, spool);
+    let found = probe.find().await;
+    if let Err(error) = probe.delete().await {
+        tracing::warn!(
+            error.chain = %judge(&error),
+            "An object that was stored to try the store could not be deleted; it is left to the sweep"
+        );
+    }
+    match found {
+        Ok(Found { checksum, .. }) => {
+            let compared = explain::compared_by(checksum);
+            tracing::info!(store.checksum = %checksum, "In `{}` {compared}", store.location());
+            Ok(checksum)
+        }
+        Err(error) if matches!(error.downcast_ref(), Some(Failure::NoChecksum)) => {
+            Err(Trouble::Refuse(anyhow!("{}", explain::store(&error))))
+        }
+        Err(error) => Err(Trouble::Wait(explain::store(&error))),
+    }
 }
 
 /// Serves the task queue; begins anew after an outage at the start.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use crate::manifest::{LeftOut, Omitted};
-use crate::serialise::Column;
+use crate::{serialise::Column, store::Checksum};
 
 /// The description of one archive. Two archives of equal contents and equal rows have equal bytes.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub struct Contents {
     pub notice: Option<Vec<u8>>,
     /// From 1, fastest, to 9; 0 stores.
     pub deflate_level: u32,
+    /// The checksum of the whole archive that is computed for the store; it does not reach the archive.
+    pub checksum: Checksum,
     /// The entities, in catalogue order.
     pub entities: Vec<EntityContents>,
     /// Tables that are not exported.

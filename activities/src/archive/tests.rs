@@ -8,7 +8,10 @@ use std::{
 use uuid::Uuid;
 
 use super::*;
-use crate::serialise::{Column, Treatment as Treat, ValueKind};
+use crate::{
+    serialise::{Column, Treatment as Treat, ValueKind},
+    store::Checksum,
+};
 
 type Values = Vec<Option<Vec<u8>>>;
 
@@ -45,6 +48,7 @@ fn contents() -> Contents {
         pseudonym_salt: b"salt".to_vec(),
         notice: Some(b"Notice.\r\n".to_vec()),
         deflate_level: 1,
+        checksum: Checksum::Crc64Nvme,
         entities: vec![entity("users"), entity("projects")],
         left_out: vec![LeftOut {
             relation: "public.invoices".to_owned(),
@@ -152,7 +156,7 @@ async fn the_same_rows_give_the_same_bytes_whatever_the_batches() {
     let first = write(&spool, &Pulse::default(), rows()).await.unwrap();
     let second = write(&spool, &Pulse::default(), rows()).await.unwrap();
     assert_eq!(first.sha256, second.sha256);
-    assert_eq!(first.crc64nvme, second.crc64nvme);
+    assert_eq!(first.sum, second.sum);
     let other = write(&spool, &Pulse::default(), rows().skip(1)).await.unwrap();
     assert_ne!(first.sha256, other.sha256);
     assert_eq!(spool.used(), first.bytes + second.bytes + other.bytes);

@@ -74,8 +74,9 @@ fn other(code: &str) -> &'static str {
         "spool_full" => "the disk under EXPORT_SPOOL_DIR is full: free some space, or use fewer slots",
         "spool_quota_exceeded" => "one archive alone is over EXPORT_SPOOL_QUOTA: raise it",
         "stored_object_differs" => {
-            "the store gave back something else than was sent: if this lasts, it does not keep CRC-64/NVME of whole objects"
+            "the store gave back something else than was sent: if this lasts, run `export-worker doctor`, then restart the worker, which tries again which checksum the store keeps"
         }
+        "no_checksum" => "the store keeps no checksum of whole objects: run `export-worker doctor`",
         "installation" => {
             "the bucket is not ours: set the right EXPORT_BUCKET, or run `export-worker doctor`"
         }

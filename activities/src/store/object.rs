@@ -2,9 +2,11 @@
 
 use anyhow::Context as _;
 use aws_sdk_s3::{operation::head_object::HeadObjectOutput, types::ChecksumMode};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use super::Store;
+use super::{
+    Store,
+    checksum::{self, Checksum, Sum},
+};
 use crate::{failure::StoreError, object_key::ObjectKey};
 
 /// Listings and deletions of one key until it is gone: one is enough, unless versioning was suspended on the way.
@@ -17,10 +19,17 @@ const UNVERSIONED: &str = "null";
 pub struct Head {
     /// Its size in bytes.
     pub bytes: u64,
-    /// Its CRC-64/NVME over the whole object, if the store keeps one.
-    pub crc64nvme: Option<u64>,
+    /// Its checksums over the whole object that the store keeps, at most one of each.
+    pub sums: Vec<Sum>,
     /// The metadata `sha256`, as it was given at the upload.
     pub sha256: Option<String>,
+}
+
+impl Head {
+    /// Returns this checksum of the whole object, if the store keeps it.
+    pub fn sum(&self, checksum: Checksum) -> Option<Sum> {
+        self.sums.iter().copied().find(|sum| sum.checksum() == checksum)
+    }
 }
 
 impl Store {
@@ -110,38 +119,7 @@ impl Store {
 fn read_head(output: &HeadObjectOutput) -> Head {
     Head {
         bytes: output.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
-        crc64nvme: output.checksum_crc64_nvme().and_then(crc64nvme_from_base64),
+        sums: checksum::read_all(output),
         sha256: output.metadata().and_then(|metadata| metadata.get("sha256")).cloned(),
-    }
-}
-
-/// S3 writes a checksum as the Base64 of its big-endian bytes.
-pub(crate) fn crc64nvme_to_base64(crc: u64) -> String {
-    BASE64_STANDARD.encode(crc.to_be_bytes())
-}
-
-fn crc64nvme_from_base64(text: &str) -> Option<u64> {
-    let bytes = BASE64_STANDARD.decode(text).ok()?;
-    Some(u64::from_be_bytes(bytes.try_into().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_checksum_is_the_base64_of_its_big_endian_bytes() {
-        // The check value of CRC-64/NVME: the sum of the text 123456789.
-        let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, b"123456789");
-        assert_eq!(crc, 0xae8b_1486_0a79_9888);
-        assert_eq!(crc64nvme_to_base64(crc), "rosUhgp5mIg=");
-        assert_eq!(crc64nvme_from_base64("rosUhgp5mIg="), Some(crc));
-    }
-
-    #[test]
-    fn a_checksum_of_several_parts_is_not_taken_for_one_of_the_whole() {
-        assert_eq!(crc64nvme_from_base64("rosUhgp5mIg=-3"), None);
-        assert_eq!(crc64nvme_from_base64("rosU"), None);
-        assert_eq!(crc64nvme_from_base64(""), None);
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use aws_sdk_s3::{
     config::{Config, timeout::TimeoutConfig},
     primitives::ByteStream,
-    types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart},
+    types::{ChecksumType, CompletedMultipartUpload, CompletedPart},
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
 
@@ -15,12 +15,14 @@ use crate::{
     failure::{Failure, StoreError},
     object_key::ObjectKey,
     pulse::Pulse,
-    store::{Store, crc64nvme_to_base64},
+    store::Store,
 };
 
 const MIB: u64 = 1024 * 1024;
-/// The smallest part. S3 asks for 5 MiB at least; at 8 MiB an archive of up to 78 GiB fits into its parts.
-pub const PART_BYTES: u64 = 8 * MIB;
+/// The smallest part of an archive: at 8 MiB an archive of up to 78 GiB fits into its parts.
+const PART_BYTES: u64 = 8 * MIB;
+/// S3 takes no smaller part but the last one.
+pub(super) const SMALLEST_PART: u64 = 5 * MIB;
 /// S3 takes no more parts than this in one object.
 const MOST_PARTS: u64 = 10_000;
 /// Parts of one archive that may be in memory together, unless a single part is larger.
@@ -33,10 +35,11 @@ pub(super) async fn send(
     store: &Store,
     key: &ObjectKey,
     source: &Source,
+    parts: Parts,
     pulse: &Pulse,
 ) -> anyhow::Result<()> {
     let mut unfinished = Unfinished::new(store, key);
-    let sending = Box::pin(send_all(store, key, source, pulse, &mut unfinished));
+    let sending = Box::pin(send_all(store, key, source, parts, pulse, &mut unfinished));
     let ended = unless_cancelled(pulse, sending).await.flatten();
     match ended {
         Ok(()) => unfinished.completed().await,
@@ -49,13 +52,14 @@ async fn send_all(
     store: &Store,
     key: &ObjectKey,
     source: &Source,
+    parts: Parts,
     pulse: &Pulse,
     unfinished: &mut Unfinished,
 ) -> anyhow::Result<()> {
     let id = create(store, key, source).await?;
     unfinished.id = Some(id.clone());
-    let parts = send_parts(store, key, &id, source, pulse).await?;
-    let completed = complete(store, key, &id, source, parts).await;
+    let sent = send_parts(store, key, &id, source, parts, pulse).await?;
+    let completed = complete(store, key, &id, source, sent).await;
     settle(store, key, source, completed, pulse).await
 }
 
@@ -70,7 +74,7 @@ async fn create(store: &Store, key: &ObjectKey, source: &Source) -> anyhow::Resu
         .cache_control(CACHE_CONTROL)
         .metadata("sha256", &source.sha256)
         // Declared here, on each part and in `CompletedPart`, or stores disagree about the sum of the whole.
-        .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+        .checksum_algorithm(source.sum.checksum().algorithm())
         .checksum_type(ChecksumType::FullObject)
         .send()
         .await
@@ -88,9 +92,9 @@ async fn send_parts(
     key: &ObjectKey,
     id: &str,
     source: &Source,
+    parts: Parts,
     pulse: &Pulse,
 ) -> anyhow::Result<Vec<CompletedPart>> {
-    let parts = Parts::of(source.bytes);
     let mut waiting = parts.iter();
     let mut in_flight = FuturesUnordered::new();
     let mut sent = Vec::new();
@@ -126,18 +130,13 @@ async fn send_part(
         .key(key.as_str())
         .upload_id(id)
         .part_number(part.number)
-        .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+        .checksum_algorithm(source.sum.checksum().algorithm())
         .body(ByteStream::from(body))
         .send()
         .await
         .map_err(|error| StoreError::new("UploadPart", &error))
         .with_context(|| format!("failed to upload part {} of `{key}`", part.number))?;
-    let completed = CompletedPart::builder()
-        .part_number(part.number)
-        .set_e_tag(output.e_tag)
-        .set_checksum_crc64_nvme(output.checksum_crc64_nvme)
-        .build();
-    Ok((completed, part.bytes))
+    Ok((source.sum.checksum().completed_part(part.number, output), part.bytes))
 }
 
 async fn complete(
@@ -152,16 +151,18 @@ async fn complete(
     let patient = Config::builder().timeout_config(
         TimeoutConfig::builder().operation_attempt_timeout(store.operation_timeout()).build(),
     );
-    store
+    let call = store
         .client()
         .complete_multipart_upload()
         .bucket(store.bucket())
         .key(key.as_str())
         .upload_id(id)
         .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
-        // The store compares the sum of what it put together with ours, before the object is to be seen.
-        .checksum_type(ChecksumType::FullObject)
-        .checksum_crc64_nvme(crc64nvme_to_base64(source.crc64nvme))
+        .checksum_type(ChecksumType::FullObject);
+    // The store compares the sum of what it put together with ours, before the object is to be seen.
+    source
+        .sum
+        .of_complete(call)
         .customize()
         .config_override(patient)
         .send()
@@ -229,7 +230,7 @@ async fn tidy_up(store: Store, key: ObjectKey, id: Option<String>) {
 
 /// How an archive is cut.
 #[derive(Clone, Copy, Debug)]
-struct Parts {
+pub(super) struct Parts {
     total: u64,
     size: u64,
 }
@@ -242,9 +243,14 @@ struct Part {
 }
 
 impl Parts {
-    fn of(total: u64) -> Self {
+    pub(super) fn of(total: u64) -> Self {
         let size = total.div_ceil(MOST_PARTS).next_multiple_of(MIB).max(PART_BYTES);
         Self { total, size }
+    }
+
+    /// The smallest parts that S3 takes, for an object that is stored to try the store.
+    pub(super) fn smallest(total: u64) -> Self {
+        Self { total, size: SMALLEST_PART }
     }
 
     fn iter(self) -> impl Iterator<Item = Part> {

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use memmap2::MmapMut;
 
 use super::Upload;
-use crate::blocking;
+use crate::{blocking, store::Sum};
 
 /// The archive as every call of one upload sees it.
 pub(super) struct Source {
     file: Arc<File>,
     pub(super) bytes: u64,
-    pub(super) crc64nvme: u64,
+    pub(super) sum: Sum,
     pub(super) sha256: String,
     pub(super) disposition: String,
 }
@@ -25,7 +25,7 @@ impl Source {
         Ok(Self {
             file: Arc::new(file),
             bytes: archive.bytes,
-            crc64nvme: archive.crc64nvme,
+            sum: archive.sum,
             sha256: hex::encode(archive.sha256),
             disposition: format!(
                 "attachment; filename=\"export-{}.zip\"",

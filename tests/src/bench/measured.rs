@@ -25,6 +25,7 @@ use export_activities::{
     pipeline,
     pulse::Pulse,
     spool::Spool,
+    store::Checksum,
 };
 use export_worker::{config::Config, connect, run};
 use export_workflows::contract::{FulfilInput, Outcome};
@@ -278,6 +279,7 @@ async fn steps(config: &Config) -> anyhow::Result<ExportSteps> {
         metrics: Metrics::new(&prometheus::Registry::new())?,
         state,
         store,
+        checksum: Checksum::Crc64Nvme,
         installation,
     })
 }

@@ -1,5 +1,7 @@
 //! `s3s-fs`, and the parts of S3 that it lacks and an upload relies on: the checksum of a whole multipart
 //! object, compared when it is completed, and the list of unfinished uploads.
+//!
+//! As in S3, an object has the checksum with which it went up and no other. Checksums can be taken from the store.
 
 use std::{
     collections::BTreeMap,
@@ -8,16 +10,17 @@ use std::{
 };
 
 use anyhow::anyhow;
+use export_activities::store::Checksum;
 use futures::TryStreamExt as _;
 use hyper::{HeaderMap, Method, Uri, http::Extensions};
 use s3s::{
     S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
     checksum::ChecksumHasher,
     dto::{
-        AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
-        CompleteMultipartUploadOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
-        DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput, HeadBucketInput,
-        HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListMultipartUploadsInput,
+        AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm, ChecksumType,
+        CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CreateMultipartUploadInput,
+        CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput,
+        HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListMultipartUploadsInput,
         ListMultipartUploadsOutput, ListObjectsV2Input, ListObjectsV2Output, MultipartUpload, PutObjectInput,
         PutObjectOutput, Timestamp, UploadPartInput, UploadPartOutput,
     },
@@ -25,25 +28,89 @@ use s3s::{
 };
 use s3s_fs::FileSystem;
 
+/// The field of a message that holds this checksum.
+macro_rules! sum_of {
+    ($message:expr, $checksum:expr) => {
+        match $checksum {
+            Checksum::Crc64Nvme => &mut $message.checksum_crc64nvme,
+            Checksum::Crc32c => &mut $message.checksum_crc32c,
+            Checksum::Crc32 => &mut $message.checksum_crc32,
+        }
+    };
+}
+
+/// What a store does with a checksum that it does not keep of whole objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// It takes no notice of it.
+    Ignored,
+    /// It answers each call that names it with 501 `NotImplemented`.
+    Refused,
+    /// Of an object that went up in parts it keeps the sum over the sums of the parts, whatever kind is asked for.
+    Composite,
+}
+
 #[derive(Clone)]
 pub(super) struct Backend {
     files: Arc<FileSystem>,
-    /// Key and begin of each unfinished upload, by its id.
-    uploads: Arc<Mutex<BTreeMap<String, (String, Timestamp)>>>,
+    /// The unfinished uploads, by their ids.
+    uploads: Arc<Mutex<BTreeMap<String, Begun>>>,
+    /// The checksum with which each object went up, by its key.
+    kept: Arc<Mutex<BTreeMap<String, Kept>>>,
+    unknown: Arc<Mutex<BTreeMap<Checksum, Unknown>>>,
+}
+
+struct Begun {
+    key: String,
+    at: Timestamp,
+    checksum: Option<Checksum>,
+}
+
+#[derive(Clone, Copy)]
+struct Kept {
+    checksum: Checksum,
+    in_parts: bool,
 }
 
 impl Backend {
     pub(super) fn new(folder: &Path) -> anyhow::Result<Self> {
         let files = FileSystem::new(folder).map_err(|error| anyhow!("s3s-fs does not start: {error:?}"))?;
-        Ok(Self { files: Arc::new(files), uploads: Arc::default() })
+        let (uploads, kept, unknown) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { files: Arc::new(files), uploads, kept, unknown })
     }
 
     pub(super) fn unfinished_uploads(&self) -> Vec<String> {
-        self.uploads().values().map(|(key, _)| key.clone()).collect()
+        self.uploads().values().map(|begun| begun.key.clone()).collect()
     }
 
-    fn uploads(&self) -> MutexGuard<'_, BTreeMap<String, (String, Timestamp)>> {
-        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn forget(&self, checksum: Checksum, unknown: Unknown) {
+        lock(&self.unknown).insert(checksum, unknown);
+    }
+
+    /// Returns the checksum that a call asks for, as far as this store knows it.
+    fn known(&self, asked: Option<Checksum>) -> S3Result<Option<Checksum>> {
+        let Some(checksum) = asked else { return Ok(None) };
+        match lock(&self.unknown).get(&checksum) {
+            None | Some(Unknown::Composite) => Ok(Some(checksum)),
+            Some(Unknown::Ignored) => Ok(None),
+            Some(Unknown::Refused) => Err(s3_error!(NotImplemented)),
+        }
+    }
+
+    fn is_composite(&self, kept: Kept) -> bool {
+        kept.in_parts && lock(&self.unknown).get(&kept.checksum) == Some(&Unknown::Composite)
+    }
+
+    fn keep(&self, key: String, checksum: Option<Checksum>, in_parts: bool) {
+        let mut kept = lock(&self.kept);
+        match checksum {
+            Some(checksum) => kept.insert(key, Kept { checksum, in_parts }),
+            None => kept.remove(&key),
+        };
+    }
+
+    fn uploads(&self) -> MutexGuard<'_, BTreeMap<String, Begun>> {
+        lock(&self.uploads)
     }
 
     /// Names an upload that has ended as S3 does, and forgets it: who asked for its end may have been killed before it
@@ -56,17 +123,43 @@ impl Backend {
         s3_error!(NoSuchUpload)
     }
 
+    async fn remove(&self, bucket: String, key: String) -> S3Result<()> {
+        let input = DeleteObjectInput::builder().bucket(bucket).key(key).build();
+        let input = input.map_err(|_| s3_error!(InternalError))?;
+        self.files.delete_object(own_request(input)).await.map(drop)
+    }
+
     /// Sums up the whole object, in the Base64 form of S3.
-    async fn crc64nvme(&self, bucket: &str, key: &str) -> S3Result<Option<String>> {
+    async fn sum(&self, bucket: &str, key: &str, checksum: Checksum) -> S3Result<Option<String>> {
         let input = GetObjectInput::builder().bucket(bucket.to_owned()).key(key.to_owned()).build();
         let input = input.map_err(|_| s3_error!(InternalError))?;
         let output = self.files.get_object(own_request(input)).await?.output;
-        let mut hasher = ChecksumHasher { crc64nvme: Some(Default::default()), ..Default::default() };
+        let mut hasher = ChecksumHasher::default();
+        match checksum {
+            Checksum::Crc64Nvme => hasher.crc64nvme = Some(Default::default()),
+            Checksum::Crc32c => hasher.crc32c = Some(Default::default()),
+            Checksum::Crc32 => hasher.crc32 = Some(Default::default()),
+        }
         let mut body = output.body.ok_or_else(|| s3_error!(InternalError))?;
         while let Some(bytes) = body.try_next().await.map_err(|_| s3_error!(InternalError))? {
             hasher.update(&bytes);
         }
-        Ok(hasher.finalize().checksum_crc64nvme)
+        let mut sums = hasher.finalize();
+        Ok(sum_of!(sums, checksum).take())
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the algorithm that a call names.
+fn named(algorithm: Option<&ChecksumAlgorithm>) -> Option<Checksum> {
+    match algorithm?.as_str() {
+        ChecksumAlgorithm::CRC64NVME => Some(Checksum::Crc64Nvme),
+        ChecksumAlgorithm::CRC32C => Some(Checksum::Crc32c),
+        ChecksumAlgorithm::CRC32 => Some(Checksum::Crc32),
+        _ => None,
     }
 }
 
@@ -89,8 +182,35 @@ type Answer<T> = S3Result<S3Response<T>>;
 
 #[async_trait::async_trait]
 impl S3 for Backend {
-    async fn put_object(&self, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
-        self.files.put_object(request).await
+    async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
+        let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
+        let mut known = None;
+        for checksum in Checksum::ALL {
+            let sum = sum_of!(request.input, checksum);
+            if sum.is_none() {
+                continue;
+            }
+            match self.known(Some(checksum))? {
+                None => {
+                    *sum = None;
+                    request.input.checksum_algorithm = None;
+                }
+                checksum => known = checksum,
+            }
+        }
+        match self.files.put_object(request).await {
+            Ok(response) => {
+                self.keep(key, known, false);
+                Ok(response)
+            }
+            Err(error) => {
+                // `s3s-fs` compares what it has already written.
+                if matches!(error.code(), S3ErrorCode::BadDigest) {
+                    self.remove(bucket, key).await?;
+                }
+                Err(error)
+            }
+        }
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
@@ -100,8 +220,22 @@ impl S3 for Backend {
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
         let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
         let mut response = self.files.head_object(request).await?;
-        if response.output.checksum_crc64nvme.is_none() {
-            response.output.checksum_crc64nvme = self.crc64nvme(&bucket, &key).await?;
+        let output = &mut response.output;
+        for checksum in Checksum::ALL {
+            *sum_of!(output, checksum) = None;
+        }
+        let kept = lock(&self.kept).get(&key).copied();
+        // What a store refuses it did not take; what it forgot since then it does not return.
+        let kept = kept.filter(|kept| matches!(self.known(Some(kept.checksum)), Ok(Some(_))));
+        if let Some(kept) = kept {
+            let mut sum = self.sum(&bucket, &key, kept.checksum).await?;
+            let mut kind = ChecksumType::FULL_OBJECT;
+            if self.is_composite(kept) {
+                sum = sum.map(|sum| format!("{sum}-2"));
+                kind = ChecksumType::COMPOSITE;
+            }
+            *sum_of!(output, kept.checksum) = sum;
+            output.checksum_type = Some(ChecksumType::from_static(kind));
         }
         Ok(response)
     }
@@ -123,9 +257,11 @@ impl S3 for Backend {
         request: S3Request<CreateMultipartUploadInput>,
     ) -> Answer<CreateMultipartUploadOutput> {
         let key = request.input.key.clone();
+        let checksum = self.known(named(request.input.checksum_algorithm.as_ref()))?;
         let response = self.files.create_multipart_upload(request).await?;
         if let Some(id) = response.output.upload_id.clone() {
-            self.uploads().insert(id, (key, std::time::SystemTime::now().into()));
+            let at = std::time::SystemTime::now().into();
+            self.uploads().insert(id, Begun { key, at, checksum });
         }
         Ok(response)
     }
@@ -137,21 +273,28 @@ impl S3 for Backend {
 
     async fn complete_multipart_upload(
         &self,
-        request: S3Request<CompleteMultipartUploadInput>,
+        mut request: S3Request<CompleteMultipartUploadInput>,
     ) -> Answer<CompleteMultipartUploadOutput> {
         let id = request.input.upload_id.clone();
-        if !self.uploads().contains_key(&id) {
-            return Err(s3_error!(NoSuchUpload));
-        }
+        let checksum = match self.uploads().get(&id) {
+            Some(begun) => begun.checksum,
+            None => return Err(s3_error!(NoSuchUpload)),
+        };
         let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
-        let expected = request.input.checksum_crc64nvme.clone();
+        let expected = match checksum {
+            Some(checksum) if !self.is_composite(Kept { checksum, in_parts: true }) => {
+                sum_of!(request.input, checksum).take().map(|expected| (checksum, expected))
+            }
+            _ => None,
+        };
         let response = self.files.complete_multipart_upload(request).await;
         let response = response.map_err(|error| self.or_gone(&id, error))?;
         self.uploads().remove(&id);
-        if expected.is_some() && self.crc64nvme(&bucket, &key).await? != expected {
-            let input = DeleteObjectInput::builder().bucket(bucket).key(key).build();
-            let input = input.map_err(|_| s3_error!(InternalError))?;
-            self.files.delete_object(own_request(input)).await?;
+        self.keep(key.clone(), checksum, true);
+        if let Some((checksum, expected)) = expected
+            && self.sum(&bucket, &key, checksum).await? != Some(expected)
+        {
+            self.remove(bucket, key).await?;
             return Err(s3_error!(BadDigest));
         }
         Ok(response)
@@ -177,11 +320,11 @@ impl S3 for Backend {
     ) -> Answer<ListMultipartUploadsOutput> {
         let prefix = request.input.prefix.unwrap_or_default();
         let uploads = self.uploads();
-        let matching = uploads.iter().filter(|(_, (key, _))| key.starts_with(&prefix));
-        let uploads = matching.map(|(id, (key, begun))| MultipartUpload {
-            key: Some(key.clone()),
+        let matching = uploads.iter().filter(|(_, begun)| begun.key.starts_with(&prefix));
+        let uploads = matching.map(|(id, begun)| MultipartUpload {
+            key: Some(begun.key.clone()),
             upload_id: Some(id.clone()),
-            initiated: Some(begun.clone()),
+            initiated: Some(begun.at.clone()),
             ..Default::default()
         });
         let output = ListMultipartUploadsOutput {

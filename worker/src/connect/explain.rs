@@ -4,7 +4,10 @@
 
 use std::{error::Error, fmt};
 
-use export_activities::failure::{Failure, StoreError, judge};
+use export_activities::{
+    failure::{Failure, StoreError, judge},
+    store::Checksum,
+};
 use serde::Serialize;
 use temporalio_client::errors::ClientConnectError;
 
@@ -150,6 +153,20 @@ pub fn store(error: &anyhow::Error) -> Explained {
         let (cause, remedy) = sentence.split_once(": ").unwrap_or((sentence, "use a bucket of its own"));
         return Explained::new(cause, remedy);
     }
+    match error.downcast_ref() {
+        Some(failure @ Failure::NoChecksum) => {
+            let remedy = "use a store, or a version of it, that keeps one of them: docs/OPERATIONS.md names stores under \"Stores\"";
+            return Explained::new(failure.to_string(), remedy);
+        }
+        Some(failure @ Failure::StoredObjectDiffers(_)) => {
+            let remedy = "look at the store and at what is between: it did not keep what was sent";
+            return Explained::new(failure.to_string(), remedy);
+        }
+        _ => {}
+    }
+    if matches!(judge(error).code.split('/').next(), Some("spool_full" | "io")) {
+        return Explained::new(format!("{error:#}"), "look at the disk under EXPORT_SPOOL_DIR");
+    }
     if error.chain().any(|cause| cause.is::<sqlx::Error>()) {
         return database(error, "EXPORT_DATABASE_URL");
     }
@@ -187,6 +204,15 @@ pub fn store(error: &anyhow::Error) -> Explained {
         _ => return Explained::new(error.to_string(), "look that code up in the store's manual"),
     };
     Explained::new(format!("{cause} ({error})"), remedy)
+}
+
+/// Words by which checksum uploads are compared, and that the preferred one is missing if it is.
+pub fn compared_by(checksum: Checksum) -> String {
+    let [preferred, ..] = Checksum::ALL;
+    if checksum == preferred {
+        return format!("uploads are compared by {checksum}");
+    }
+    format!("uploads are compared by {checksum}, because the store keeps no {preferred} of whole objects")
 }
 
 /// Explains an error on the way to Temporal.
@@ -298,6 +324,13 @@ mod tests {
             let explained = store(&anyhow::Error::new(error).context("failed to put"));
             assert!(explained.remedy.contains(part), "{code}: {explained}");
         }
+    }
+
+    #[test]
+    fn a_store_without_checksums_is_told_from_one_that_is_away() {
+        let explained = store(&anyhow::Error::new(Failure::NoChecksum).context("failed to try the store"));
+        assert!(explained.cause.contains("CRC-64/NVME, CRC-32C, CRC-32"), "{explained}");
+        assert!(explained.remedy.contains("docs/OPERATIONS.md"), "{explained}");
     }
 
     #[test]

@@ -27,6 +27,9 @@ const PATIENCE: Patience = Patience {
     try_within: Duration::from_secs(30),
 };
 
+/// How long one try may take that stores megabytes: a slow line delays the start and does not prevent it.
+const UPLOAD_WITHIN: Duration = Duration::from_secs(300);
+
 /// Why a try failed.
 #[derive(Debug)]
 pub(crate) enum Trouble {
@@ -44,6 +47,17 @@ pub(crate) async fn wait_for<T>(
     attempt: impl AsyncFnMut() -> Result<T, Trouble>,
 ) -> anyhow::Result<Option<T>> {
     wait_with(PATIENCE, what, readiness, stop, attempt).await
+}
+
+/// As [`wait_for`], for a try that stores megabytes.
+pub(crate) async fn wait_for_upload<T>(
+    what: &str,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+    attempt: impl AsyncFnMut() -> Result<T, Trouble>,
+) -> anyhow::Result<Option<T>> {
+    let patience = Patience { try_within: UPLOAD_WITHIN, ..PATIENCE };
+    wait_with(patience, what, readiness, stop, attempt).await
 }
 
 async fn wait_with<T>(

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use export_activities::{object_key::ObjectKey, presign::presign, store::Store};
+use export_activities::{object_key::ObjectKey, presign::presign, store::Store, upload::PROBE_TEXT};
 use reqwest::{StatusCode, header};
 
-use super::{Clock, probe::PROBE};
+use super::Clock;
 use crate::{
     config::Config,
     connect::{
@@ -105,7 +105,7 @@ async fn read_over(link: &str) -> Result<Option<Clock>, Fault> {
         .and_then(|date| date.to_str().ok())
         .and_then(|date| DateTime::parse_from_rfc2822(date).ok());
     let body = answer.bytes().await.map_err(|_| wrong("the answer broke off"))?;
-    if !PROBE.starts_with(&body) {
+    if !PROBE_TEXT.starts_with(&body) {
         return Err(wrong("it gives other bytes than were stored"));
     }
     if status != StatusCode::PARTIAL_CONTENT || body.len() != 10 {

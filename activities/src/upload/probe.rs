@@ -1,0 +1,150 @@
+//! Finds out which checksum of whole objects a store keeps, by storing objects of its own as archives are stored.
+//!
+//! It leaves nothing behind once it was deleted. Its objects have keys of the archives' form, each its own, of a request
+//! that cannot exist. So the sweep takes what a killed process leaves. It needs a bucket that is known to be ours.
+
+use std::{collections::BTreeMap, os::unix::fs::FileExt as _};
+
+use anyhow::Context as _;
+use chrono::Utc;
+use uuid::Uuid;
+
+use super::{
+    Source, Upload,
+    multipart::{self, Parts, SMALLEST_PART},
+    send_whole,
+};
+use crate::{
+    archive::Archive,
+    failure::{Failure, StoreError},
+    object_key::ObjectKey,
+    pulse::Pulse,
+    spool::Spool,
+    store::{Checksum, Store, Sum},
+};
+
+/// What the objects end with, the small one being nothing else.
+pub const PROBE_TEXT: &[u8] = b"export-worker stores this for a moment to try the store, and deletes it\n";
+
+/// The objects by which a store is tried.
+pub struct Probe<'a> {
+    store: &'a Store,
+    spool: &'a Spool,
+    stored: Vec<ObjectKey>,
+}
+
+/// The checksum that a store keeps, and the objects of which it keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The checksum.
+    pub checksum: Checksum,
+    /// The object that went up in one put.
+    pub small: ObjectKey,
+    /// The object that went up in two parts.
+    pub large: ObjectKey,
+}
+
+/// The two ways in which an archive goes up.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Put,
+    Parts,
+}
+
+impl<'a> Probe<'a> {
+    /// Makes a probe that has stored nothing yet. The spool gives its files, which take a block of the disk each.
+    pub fn new(store: &'a Store, spool: &'a Spool) -> Self {
+        Self { store, spool, stored: Vec::new() }
+    }
+
+    /// Finds the first checksum, in order of preference, that the store keeps of an object whichever way it goes up.
+    ///
+    /// # Errors
+    /// [`Failure::NoChecksum`] when there is none; other errors when the store does not answer, or lacks a right.
+    pub async fn find(&mut self) -> anyhow::Result<Found> {
+        for checksum in Checksum::ALL {
+            let Some(small) = self.attempt(checksum, Way::Put).await? else { continue };
+            let Some(large) = self.attempt(checksum, Way::Parts).await? else { continue };
+            return Ok(Found { checksum, small, large });
+        }
+        Err(Failure::NoChecksum.into())
+    }
+
+    /// Stores a small object, under the first checksum that the store keeps of an object that goes up in one put.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub async fn put(&mut self) -> anyhow::Result<ObjectKey> {
+        for checksum in Checksum::ALL {
+            if let Some(small) = self.attempt(checksum, Way::Put).await? {
+                return Ok(small);
+            }
+        }
+        Err(Failure::NoChecksum.into())
+    }
+
+    /// Deletes every object that was stored.
+    ///
+    /// # Errors
+    /// When an object could not be deleted; the others were tried.
+    pub async fn delete(&mut self) -> anyhow::Result<()> {
+        let mut ended = Ok(());
+        for key in std::mem::take(&mut self.stored) {
+            ended = ended.and(self.store.delete(&key).await);
+        }
+        ended
+    }
+
+    /// Stores an object in this way. Returns its key if the store keeps this checksum of it.
+    async fn attempt(&mut self, checksum: Checksum, way: Way) -> anyhow::Result<Option<ObjectKey>> {
+        let pulse = Pulse::default();
+        let object = self.object(checksum, way, &pulse)?;
+        let archive = Upload {
+            file: &object.file,
+            bytes: object.bytes,
+            sha256: object.sha256,
+            sum: object.sum,
+            snapshot_at: object.snapshot_at,
+        };
+        let source = Source::new(&archive)?;
+        let key = ObjectKey::new(Uuid::nil(), Uuid::new_v4());
+        self.stored.push(key.clone());
+        let sent = match way {
+            Way::Put => send_whole(self.store, &key, &source, &pulse).await,
+            Way::Parts => {
+                let parts = Parts::smallest(source.bytes);
+                Box::pin(multipart::send(self.store, &key, &source, parts, &pulse)).await
+            }
+        };
+        let Err(error) = sent else { return Ok(Some(key)) };
+        if !self.lacks(&key, source.sum, &error).await? {
+            return Err(error);
+        }
+        tracing::info!("The store keeps no {checksum} of whole objects: {error:#}");
+        Ok(None)
+    }
+
+    /// Returns whether an upload failed because the store does not keep this checksum. An object that is gone tells
+    /// nothing: a sweep may have taken it.
+    async fn lacks(&self, key: &ObjectKey, sum: Sum, error: &anyhow::Error) -> anyhow::Result<bool> {
+        match error.downcast_ref::<Failure>() {
+            Some(Failure::StoredObjectDiffers(_)) => {
+                let found = self.store.head(key).await?;
+                Ok(found.is_some_and(|head| head.sum(sum.checksum()) != Some(sum)))
+            }
+            _ => Ok(error.downcast_ref().is_some_and(StoreError::is_refusal)),
+        }
+    }
+
+    /// Makes an object of one part, or of a whole part and the beginning of a second. What stands before the text is a
+    /// hole in the file, which takes no room on the disk.
+    fn object(&self, checksum: Checksum, way: Way, pulse: &Pulse) -> anyhow::Result<Archive> {
+        let before = match way {
+            Way::Put => 0,
+            Way::Parts => SMALLEST_PART,
+        };
+        let file = self.spool.scratch()?;
+        file.write_all_at(PROBE_TEXT, before).context("failed to write to the spool")?;
+        Archive::of_file(file, BTreeMap::new(), Utc::now(), checksum, pulse)
+    }
+}
