@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn head(bytes: u64, sums: &[Sum]) -> Head {
-        Head { bytes, sums: sums.to_vec(), sha256: None }
+        Head { bytes, sums: sums.to_vec() }
     }
 
     #[test]

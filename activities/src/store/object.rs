@@ -21,8 +21,6 @@ pub struct Head {
     pub bytes: u64,
     /// Its checksums over the whole object that the store keeps, at most one of each.
     pub sums: Vec<Sum>,
-    /// The metadata `sha256`, as it was given at the upload.
-    pub sha256: Option<String>,
 }
 
 impl Head {
@@ -120,6 +118,5 @@ fn read_head(output: &HeadObjectOutput) -> Head {
     Head {
         bytes: output.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
         sums: checksum::read_all(output),
-        sha256: output.metadata().and_then(|metadata| metadata.get("sha256")).cloned(),
     }
 }
