@@ -353,7 +353,8 @@ mod tests {
     #[test]
     fn a_fault_hits_exactly_its_call() {
         let mut script = Script::default();
-        let rule = |first, last, fault| Rule { operation: "PutObject", path: String::new(), first, last, fault };
+        let rule =
+            |first, last, fault| Rule { operation: "PutObject", path: String::new(), first, last, fault };
         script.rules.push(rule(2, 2, Fault::SlowDown));
         script.rules.push(rule(4, usize::MAX, Fault::Hang));
         assert!(script.next("PutObject", "/bucket/a").is_none());
@@ -368,7 +369,13 @@ mod tests {
     fn a_fault_of_one_object_hits_no_other() {
         let mut script = Script::default();
         let path = "poison".to_owned();
-        script.rules.push(Rule { operation: "PutObject", path, first: 1, last: usize::MAX, fault: Fault::Hang });
+        script.rules.push(Rule {
+            operation: "PutObject",
+            path,
+            first: 1,
+            last: usize::MAX,
+            fault: Fault::Hang,
+        });
         assert!(script.next("PutObject", "/bucket/exports/other.zip").is_none());
         assert!(matches!(script.next("PutObject", "/bucket/exports/poison.zip"), Some(Fault::Hang)));
         assert!(script.next("GetObject", "/bucket/exports/poison.zip").is_none());
