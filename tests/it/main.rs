@@ -15,6 +15,7 @@ mod codec;
 mod collect;
 mod config;
 mod constraints;
+mod counts;
 mod csv_reader;
 mod cut;
 mod database;
