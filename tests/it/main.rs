@@ -11,6 +11,7 @@ mod attempts;
 mod broken;
 mod catalogue;
 mod checker;
+mod clocks;
 mod codec;
 mod collect;
 mod config;

@@ -189,6 +189,11 @@ pub fn store(error: &anyhow::Error) -> Explained {
     Explained::new(format!("{cause} ({error})"), remedy)
 }
 
+/// Explains a spool directory that cannot be used.
+pub fn spool(error: &anyhow::Error) -> Explained {
+    Explained::new(format!("{error:#}"), "name a directory of the worker's own in EXPORT_SPOOL_DIR")
+}
+
 /// Explains an error on the way to Temporal.
 pub fn temporal(error: &anyhow::Error) -> Explained {
     // Nobody was asked: starting a server does not help.
