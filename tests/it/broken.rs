@@ -14,11 +14,13 @@ use uuid::Uuid;
 use crate::night_of::SOON;
 
 type Environment = BTreeMap<String, String>;
+/// Variables that differ.
+type Variables = &'static [(&'static str, &'static str)];
 
 /// How a set-up is broken.
 enum Broken {
     /// These variables differ; none takes one away.
-    Set(&'static [(&'static str, &'static str)]),
+    Set(Variables),
     /// This SQL was run by a role on the database.
     Sql(Role, &'static str),
     /// The end of a variable is replaced.
@@ -218,7 +220,7 @@ const SET_UPS: [(Broken, Said, Line, Line); 28] = [
 ];
 
 /// The same for what needs no servers of its own; none but Temporal's lines and those of this machine.
-const BESIDE: [(&[(&str, &str)], Said, Line, Line); 8] = [
+const BESIDE: [(Variables, Said, Line, Line); 8] = [
     (
         &[("TEMPORAL_ADDRESS", "127.0.0.1:1")],
         ("Temporal", "failed", "cannot reach Temporal", "TEMPORAL_ADDRESS"),

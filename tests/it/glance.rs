@@ -163,7 +163,8 @@ async fn a_night_that_stands_still_is_a_trouble_until_it_goes_on() {
     let line = "stands still: its workflow task has failed ";
     let cause = nights
         .until("the status to say that the night stands still", || async {
-            troubles(&nights).await.into_iter().find(|trouble| trouble.contains(line))
+            // Boxed: the future of a command and its waiting is large.
+            Box::pin(troubles(&nights)).await.into_iter().find(|trouble| trouble.contains(line))
         })
         .await;
     assert!(cause.starts_with("night `stuck` "), "{cause}");

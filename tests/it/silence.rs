@@ -183,10 +183,10 @@ async fn every_command_of_the_program_is_in_the_table() {
     assert!(all.len() > 30, "{all:?}");
     let (known, others) = (COMMANDS.map(|(line, _)| line), OTHERS);
     for command in &all {
-        let is_known = |line: &&str| {
+        let is_known = |line: &str| {
             line.strip_prefix(command.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         };
-        assert!(known.iter().any(|line| is_known(&line)) || others.contains(&command.as_str()), "{command}");
+        assert!(known.iter().any(|line| is_known(line)) || others.contains(&command.as_str()), "{command}");
     }
     for line in known.iter().chain(&others) {
         assert!(all.iter().any(|command| line.starts_with(command.as_str())), "there is no `{line}`");
