@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Months, NaiveDate, Utc};
+use export_workflows::contract::{Counted, Miscount};
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 /// How the queue stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -154,6 +155,48 @@ pub async fn night(
         }
     }
     Ok(Some(found))
+}
+
+/// Compares what a night has counted with the rows and the log, and returns the counts that they do not confirm.
+///
+/// The log may have more than was counted: a run for a single request writes in the name of the same date, and an
+/// attempt whose answer was lost has counted nothing. It never has less, and no request is pending without a count.
+pub async fn recount(
+    state: &PgPool,
+    night: NaiveDate,
+    counted: &Counted,
+) -> Result<BTreeMap<String, Miscount>> {
+    let rows = sqlx::query!(
+        r#"select case when kind = 'ready' then 'fulfilled' else 'failed/' || reason end as "what!",
+               count(*) as "found!"
+           from public.data_export_events
+           where night = $1 and at >= $2 and (kind = 'ready' or (kind = 'failed' and object_key is null))
+           group by 1
+           union all
+           select 'left', count(*) from public.data_export_requests where status = 'pending' and requested_at <= $2"#,
+        night,
+        counted.since,
+    )
+    .fetch_all(state)
+    .await
+    .context("failed to count what the night did")?;
+    let found: BTreeMap<_, _> =
+        rows.into_iter().map(|row| (row.what, u64::try_from(row.found).unwrap_or(0))).collect();
+    let found = |what: &str| found.get(what).copied().unwrap_or(0);
+    let mut miscounted = BTreeMap::new();
+    let failed =
+        counted.failed.iter().map(|(reason, failed)| (format!("failed/{}", reason.as_str()), *failed));
+    for (what, counted) in failed.chain([("fulfilled".to_owned(), counted.fulfilled)]) {
+        let found = found(&what);
+        if found < counted {
+            miscounted.insert(what, Miscount { counted, found });
+        }
+    }
+    let left = Miscount { counted: counted.left, found: found("left") };
+    if left.found > left.counted {
+        miscounted.insert("left".to_owned(), left);
+    }
+    Ok(miscounted)
 }
 
 /// Counts the requests that were made before a night's first line and pending after its last: those that it left to

@@ -30,21 +30,32 @@ const BATCH: i64 = 500;
 /// Deletions in flight; a store takes many more, but this pass is never in a hurry.
 const DELETIONS: usize = 8;
 /// How long a pass may delete. The next one comes five minutes after this one began, and has to flip in time.
-const DELETE_WITHIN: Duration = Duration::from_secs(3 * 60);
+pub const DELETE_WITHIN: Duration = Duration::from_secs(3 * 60);
+
+/// What a pass works with.
+#[derive(Clone, Copy)]
+pub struct ExpiryPass<'a> {
+    /// Requests and events.
+    pub state: &'a PgPool,
+    /// Where the accounts are, and how they are found; none when nobody asks for them.
+    pub accounts: Option<(&'a PgPool, &'a Catalogue)>,
+    /// The bucket.
+    pub store: &'a Store,
+    /// In whose name it runs.
+    pub trace: &'a Trace,
+    /// Beats while it moves.
+    pub pulse: &'a Pulse,
+    /// How long it may delete: [`DELETE_WITHIN`].
+    pub delete_within: Duration,
+}
 
 /// Runs one pass: flip, revoke (if asked to), delete.
 ///
 /// # Errors
 /// When the database fails, or the bucket is not the one that holds the archives. A store that is away is no error:
 /// `deletions_left` says how much is left.
-pub async fn expire(
-    state: &PgPool,
-    accounts: Option<(&PgPool, &Catalogue)>,
-    store: &Store,
-    input: &ExpireInput,
-    trace: &Trace,
-    pulse: &Pulse,
-) -> Result<ExpireOutput> {
+pub async fn expire(pass: &ExpiryPass<'_>, input: &ExpireInput) -> Result<ExpireOutput> {
+    let ExpiryPass { state, accounts, trace, pulse, .. } = *pass;
     let mut output = ExpireOutput { expired: flip_overdue(state, trace, pulse).await?, ..Default::default() };
     if let (true, Some((source, catalogue))) = (input.accounts, accounts) {
         let gone = find_gone_accounts(state, source, catalogue, pulse).await?;
@@ -64,7 +75,7 @@ pub async fn expire(
             brake::release(state, Pass::AccountsGone).await?;
         }
     }
-    delete_objects(state, store, trace, pulse, &mut output).await?;
+    delete_objects(pass, &mut output).await?;
     Ok(output)
 }
 
@@ -176,18 +187,12 @@ struct Doomed {
 ///
 /// # Errors
 /// When the bucket is not the one that holds them, or the database fails.
-async fn delete_objects(
-    state: &PgPool,
-    store: &Store,
-    trace: &Trace,
-    pulse: &Pulse,
-    output: &mut ExpireOutput,
-) -> Result<()> {
-    if count_left(state).await? == 0 {
+async fn delete_objects(pass: &ExpiryPass<'_>, output: &mut ExpireOutput) -> Result<()> {
+    if count_left(pass.state).await? == 0 {
         return Ok(());
     }
-    let deletion = delete_all(state, store, trace, pulse, &mut output.deleted);
-    match tokio::time::timeout(DELETE_WITHIN, deletion).await {
+    let deletion = delete_all(pass, &mut output.deleted);
+    match tokio::time::timeout(pass.delete_within, deletion).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) if is_away(&error) => tracing::warn!(
             error.chain = %judge(&error),
@@ -196,21 +201,16 @@ async fn delete_objects(
         Ok(Err(error)) => return Err(error),
         Err(_) => tracing::warn!(
             "Deleting archives took longer than {} s; the next pass continues",
-            DELETE_WITHIN.as_secs()
+            pass.delete_within.as_secs()
         ),
     }
-    output.deletions_left = count_left(state).await?;
+    output.deletions_left = count_left(pass.state).await?;
     Ok(())
 }
 
 /// Deletes page by page. An archive that the store refuses to delete is skipped; a store that is away ends the pass.
-async fn delete_all(
-    state: &PgPool,
-    store: &Store,
-    trace: &Trace,
-    pulse: &Pulse,
-    deleted: &mut u64,
-) -> Result<()> {
+async fn delete_all(pass: &ExpiryPass<'_>, deleted: &mut u64) -> Result<()> {
+    let ExpiryPass { state, store, trace, pulse, .. } = *pass;
     let buckets = Buckets::open(state, store).await?;
     // From a random id on and round to it, so that archives which cannot be deleted never keep others from their turn.
     let begin = Uuid::new_v4();

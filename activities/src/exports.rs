@@ -2,12 +2,12 @@
 //!
 //! What the steps need is a field of [`ExportSteps`], built once by the worker.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use chrono::Utc;
+use chrono::{NaiveDate, Utc};
 use export_workflows::contract::{
-    self, ExpireInput, ExpireOutput, FulfilInput, ListPendingInput, Outcome, PendingPage, SweepInput,
-    SweepOutput,
+    self, Counted, ExpireInput, ExpireOutput, FulfilInput, ListPendingInput, Miscount, Outcome, PendingPage,
+    SweepInput, SweepOutput,
 };
 use futures::FutureExt;
 use serde::Serialize;
@@ -26,6 +26,7 @@ use crate::{
     alone::Alone,
     call::call,
     catalogue::Catalogue,
+    census,
     claim::Owner,
     expire,
     failure::{Class, Failure, Verdict, judge},
@@ -182,15 +183,26 @@ impl ExportSteps {
     ) -> Result<ExpireOutput, ActivityError> {
         let span = tracing::info_span!("expire", run.id = ctx.info().workflow_run_id);
         let trace = Trace { night: input.night, run_id: ctx.info().workflow_run_id.clone() };
-        let accounts = Some((&self.source, &*self.catalogue));
         let (pulse, _watch) = pulse_of(&ctx);
-        let step = expire::expire(&self.state, accounts, &self.store, &input, &trace, &pulse);
+        let pass = expire::ExpiryPass {
+            state: &self.state,
+            accounts: Some((&self.source, &*self.catalogue)),
+            store: &self.store,
+            trace: &trace,
+            pulse: &pulse,
+            delete_within: expire::DELETE_WITHIN,
+        };
+        let step = async {
+            let mut passed = expire::expire(&pass, &input).await?;
+            if let Some(night) = input.night.filter(|_| input.accounts) {
+                self.report_held_back().await;
+                passed.miscounted = self.recount(night, input.counted.as_ref()).await;
+            }
+            Ok(passed)
+        };
         let step = self.pass("The expiry pass", &ctx, &pulse, Box::pin(step));
         let passed = step.instrument(span.clone()).await?;
         self.metrics.expired(&passed);
-        if input.accounts && input.night.is_some() {
-            self.report_held_back().instrument(span.clone()).await;
-        }
         if passed != ExpireOutput::default() {
             let ExpireOutput { expired, revoked, deleted, deletions_left, .. } = passed;
             span.in_scope(|| {
@@ -270,6 +282,24 @@ impl ExportSteps {
                 "The requests that are held back could not be counted"
             ),
         }
+    }
+
+    /// Compares what the night has counted with the database, and warns of each difference. A database that does not
+    /// answer fails no pass because of it.
+    async fn recount(&self, night: NaiveDate, counted: Option<&Counted>) -> BTreeMap<String, Miscount> {
+        let Some(counted) = counted else { return BTreeMap::new() };
+        let miscounted = call(census::recount(&self.state, night, counted)).await.unwrap_or_else(|error| {
+            tracing::warn!(error.chain = %judge(&error), "The counts of night {night} could not be compared");
+            BTreeMap::new()
+        });
+        for (what, Miscount { counted, found }) in &miscounted {
+            tracing::warn!(
+                night.counted = counted,
+                night.found = found,
+                "Night {night} counted {counted} requests as {what}, and the database has {found}"
+            );
+        }
+        miscounted
     }
 }
 

@@ -23,10 +23,10 @@ const ORIGIN: &str = "http://temporal.test:8233";
 const PROGRESS: [&str; 6] = ["workflow", "query", "--workflow-id", "rotated", "--type", "progress"];
 
 /// Keys in a file of the test's own.
-struct Keys(tempfile::TempDir);
+pub(crate) struct Keys(tempfile::TempDir);
 
 impl Keys {
-    fn new(ids: &[&str]) -> Self {
+    pub(crate) fn new(ids: &[&str]) -> Self {
         let keys = Self(tempfile::tempdir().unwrap());
         keys.write(ids);
         keys
@@ -38,11 +38,11 @@ impl Keys {
         fs::write(self.path(), ids.iter().map(line).collect::<String>()).unwrap();
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.0.path().join("codec.keys").display().to_string()
     }
 
-    fn set(&self, environment: &mut BTreeMap<String, String>) {
+    pub(crate) fn set(&self, environment: &mut BTreeMap<String, String>) {
         environment.insert("EXPORT_CODEC_KEY_FILE".to_owned(), self.path());
     }
 }

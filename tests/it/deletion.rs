@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use export_activities::{
-    expire::{Deleted, delete_archive, expire},
+    expire::{DELETE_WITHIN, Deleted, ExpiryPass, delete_archive, expire},
     failure::{Class, Failure, judge},
     installation::{check_archives, move_to, open_bucket, read_installation},
     object_key::{INSTALLATION_MARK, ObjectKey},
@@ -47,7 +47,15 @@ async fn answers(link: &str) -> u16 {
 
 async fn pass(given: &Given, store: &Store) -> anyhow::Result<ExpireOutput> {
     let input = ExpireInput::default();
-    expire(&given.steps.state, None, store, &input, &Trace::default(), &Pulse::default()).await
+    let pass = ExpiryPass {
+        state: &given.steps.state,
+        accounts: None,
+        store,
+        trace: &Trace::default(),
+        pulse: &Pulse::default(),
+        delete_within: DELETE_WITHIN,
+    };
+    expire(&pass, &input).await
 }
 
 fn is_wrong_bucket(error: &anyhow::Error) -> bool {

@@ -1,12 +1,22 @@
 //! Expiry is exact in the view, follows in the table, never waits for the store, and takes archives back only from those
 //! who are surely gone.
 
-use export_activities::{brake, expire::expire, pulse::Pulse, request::Trace};
-use export_tests::faulty_store::Fault;
+use std::time::Duration;
+
+use export_activities::{
+    brake,
+    expire::{DELETE_WITHIN, ExpiryPass, expire},
+    pulse::Pulse,
+    request::Trace,
+};
+use export_tests::{faulty_store::Fault, wait};
 use export_workflows::contract::{ExpireInput, ExpireOutput};
 use uuid::Uuid;
 
-use crate::installation_of::{self as given, Given, attempt, serve};
+use crate::{
+    installation_of::{self as given, Given, attempt, serve},
+    servers,
+};
 
 /// Makes a request that is ready.
 async fn ready(given: &Given) -> (Uuid, Uuid) {
@@ -42,10 +52,21 @@ fn dead() -> (String, bool) {
 }
 
 async fn pass(given: &Given, accounts: bool, force: bool) -> ExpireOutput {
+    let input = ExpireInput { accounts, force, ..Default::default() };
+    pass_within(given, &input, DELETE_WITHIN).await
+}
+
+async fn pass_within(given: &Given, input: &ExpireInput, delete_within: Duration) -> ExpireOutput {
     let steps = &given.steps;
-    let input = ExpireInput { accounts, force, night: None };
-    let source = Some((&steps.source, &*steps.catalogue));
-    expire(&steps.state, source, &steps.store, &input, &Trace::default(), &Pulse::default()).await.unwrap()
+    let pass = ExpiryPass {
+        state: &steps.state,
+        accounts: Some((&steps.source, &*steps.catalogue)),
+        store: &steps.store,
+        trace: &Trace::default(),
+        pulse: &Pulse::default(),
+        delete_within,
+    };
+    expire(&pass, input).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,6 +117,41 @@ async fn a_store_that_is_away_keeps_no_dead_link_alive_and_the_next_pass_deletes
         given::events(&given.owner, request).await,
         ["requested", "ready", "failed", "object_deleted"]
     );
+    given.assert_sound(0).await;
+}
+
+/// Longer than any test: a pass that waits for the store does not come back by itself.
+const PATIENT: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_delays_no_flip_and_takes_no_more_than_the_budget_of_a_pass() {
+    let (mut given, faulty, _folder) = given::installation_on_faulty_store().await;
+    let mut config = given.store.clone();
+    (config.attempt_timeout, config.operation_timeout) = (PATIENT, PATIENT);
+    given.steps.store = servers::connect(&config).await;
+    let (_, first) = ready(&given).await;
+    let (_, second) = ready(&given).await;
+    set_expiry(&given, first, "now()").await;
+    faulty.fail_all("DeleteObject", Fault::Hang);
+    let input = ExpireInput::default();
+
+    // The first pass hangs in the store. Its own request is flipped already, and the next pass flips the other one.
+    let hanging = pass_within(&given, &input, PATIENT);
+    let meanwhile = async {
+        faulty.wait_in_flight("DeleteObject", 1).await.unwrap();
+        assert_eq!(shown(&given, first).await, [dead(), dead()]);
+        set_expiry(&given, second, "now()").await;
+        let left = ExpireOutput { expired: 1, deletions_left: 2, ..Default::default() };
+        assert_eq!(pass_within(&given, &input, Duration::from_millis(300)).await, left);
+        assert_eq!(shown(&given, second).await, [dead(), dead()]);
+    };
+    tokio::select! {
+        ended = hanging => panic!("a pass without a budget came back from a store that hangs: {ended:?}"),
+        done = wait::within("the pass with a budget", Duration::from_secs(20), meanwhile) => done.unwrap(),
+    }
+
+    faulty.heal();
+    assert_eq!(pass(&given, false, false).await, ExpireOutput { deleted: 2, ..Default::default() });
     given.assert_sound(0).await;
 }
 

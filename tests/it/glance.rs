@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    codec::Keys,
     installation_of as given,
     night_of::{FIRST_ARCHIVE, NIGHT, Nights, SOON, kill},
 };
@@ -35,7 +36,7 @@ async fn say(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Said
 }
 
 /// Gives the causes that `status` names, and fails unless its exit code fits them and each has a remedy.
-async fn troubles(nights: &Nights) -> Vec<String> {
+pub(crate) async fn troubles(nights: &Nights) -> Vec<String> {
     let said = say(&nights.environment, &["status"]).await;
     let troubles = said.answer["troubles"].as_array().unwrap();
     assert!(troubles.iter().all(|trouble| !trouble["remedy"].as_str().unwrap().is_empty()), "{troubles:?}");
@@ -134,6 +135,123 @@ async fn a_night_that_failed_is_a_trouble_until_one_completes() {
     let well = troubles(&nights).await;
     assert!(!well.iter().any(|trouble| trouble.contains("did not complete")), "{well:?}");
     kill(&worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_that_stands_still_is_a_trouble_until_it_goes_on() {
+    let keys = Keys::new(&["old"]);
+    let mut nights = Nights::new().await;
+    keys.set(&mut nights.environment);
+    let worker = nights.worker(&[]).await;
+    nights.start_night("stuck", &json!({"steering": {"paused": {"by": "ada", "why": "a new key"}}})).await;
+    wait::until("the pause", SOON, || async {
+        let progress = ["workflow", "query", "--workflow-id", "stuck", "--type", "progress"];
+        Ok(nights.try_temporal(&progress).await.is_ok().then_some(()))
+    })
+    .await
+    .unwrap();
+    // From now on its history holds something that only the key can read.
+    worker::command(&nights.environment, &["night", "window", "1"]).await.unwrap();
+    kill(&worker).await;
+    assert!(!troubles(&nights).await.iter().any(|trouble| trouble.contains("stands still")));
+
+    // A worker that lacks the key cannot read its own work.
+    let other = Keys::new(&["new"]);
+    let heir = nights.worker(&[("EXPORT_CODEC_KEY_FILE", &other.path())]).await;
+    let wake = ["workflow", "signal", "--workflow-id", "stuck", "--name", "wake"];
+    nights.try_temporal(&wake).await.unwrap();
+    let line = "stands still: its workflow task has failed ";
+    let cause = nights
+        .until("the status to say that the night stands still", || async {
+            // Boxed: the future of a command and its waiting is large.
+            Box::pin(troubles(&nights)).await.into_iter().find(|trouble| trouble.contains(line))
+        })
+        .await;
+    assert!(cause.starts_with("night `stuck` "), "{cause}");
+    let status = worker::output(&nights.environment, &["status"]).await.unwrap();
+    let said = String::from_utf8(status.stdout).unwrap();
+    assert!(said.contains("-> see \"A night that stands still\" in docs/OPERATIONS.md"), "{said}");
+
+    let resume = ["night", "resume", "--by", "ada"];
+    let refused = worker::command(&nights.environment, &resume).await.unwrap_err().to_string();
+    assert!(refused.contains("\"A night that stands still\" in docs/OPERATIONS.md"), "{refused}");
+
+    kill(&heir).await;
+    let _worker = nights.worker(&[]).await;
+    nights
+        .until("the night to take orders again", || async {
+            worker::command(&nights.environment, &resume).await.ok()
+        })
+        .await;
+    assert_eq!(nights.ended().await, "COMPLETED");
+    assert!(!troubles(&nights).await.iter().any(|trouble| trouble.contains("stands still")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_the_store_keeps_is_a_trouble_until_it_is_deleted() {
+    let nights = Nights::on_faulty_store().await;
+    let worker = nights.worker(&[]).await;
+    let request = nights.request(given::user(&nights.owner).await).await.to_string();
+    nights.night().await;
+    kill(&worker).await;
+    nights.faulty().fail_all("DeleteObject", Fault::AccessDenied);
+    let revoke = ["request", "revoke", &request, "--reason", "legal"];
+    worker::command(&nights.environment, &revoke).await.unwrap_err();
+    let line =
+        "1 archives of failed requests are still in the store, the oldest for 31 min: their links work";
+    assert!(!one_of(&troubles(&nights).await, line), "a pass has half an hour");
+    run(
+        &nights,
+        "alter table public.data_export_requests disable trigger user;
+         update public.data_export_requests set updated_at = now() - interval '31 min';
+         alter table public.data_export_requests enable trigger user",
+    )
+    .await;
+    let now = troubles(&nights).await;
+    assert!(one_of(&now, line), "{now:?}");
+
+    // What the remedy says: the reason, and then the deletion.
+    let refused = worker::command(&nights.environment, &["expire"]).await.unwrap_err().to_string();
+    assert!(refused.contains("AccessDenied"), "{refused}");
+    nights.faulty().heal();
+    worker::command(&nights.environment, &["expire"]).await.unwrap();
+    let now = troubles(&nights).await;
+    assert!(!now.iter().any(|trouble| trouble.contains("still in the store")), "{now:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brake_that_holds_is_a_trouble_until_a_person_has_decided() {
+    let mut nights = Nights::new().await;
+    let worker = nights.worker(&[]).await;
+    nights.requests(10).await;
+    nights.night().await;
+    kill(&worker).await;
+    nights.environment.insert("EXPORT_SWEEP_MIN_AGE".to_owned(), "0s".to_owned());
+    let nights = nights;
+    let held = async |line: &str| one_of(&troubles(&nights).await, line);
+    let refused = async |command: &[&str]| {
+        worker::command(&nights.environment, command).await.unwrap_err();
+    };
+    let done = async |command: &[&str]| worker::command(&nights.environment, command).await.unwrap();
+
+    let accounts = "10 of 10 delivered archives belong to users who seem to be gone, so nothing was revoked";
+    assert!(!held(accounts).await);
+    run(&nights, "delete from public.users").await;
+    refused(&["expire", "--accounts"]).await;
+    assert!(held(accounts).await);
+    done(&["expire", "--accounts", "--force"]).await;
+    assert!(!held(accounts).await);
+
+    let orphans = "12 of 12 stored objects seem orphaned, so nothing was swept";
+    for _ in 0..12 {
+        let key = format!("exports/{}/{}.zip", Uuid::new_v4(), Uuid::new_v4());
+        let put = nights.subject.s3.put_object().bucket(&nights.subject.bucket).key(key);
+        put.body(b"x".to_vec().into()).send().await.unwrap();
+    }
+    refused(&["sweep"]).await;
+    assert!(held(orphans).await);
+    done(&["sweep", "--force"]).await;
+    assert!(!held(orphans).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

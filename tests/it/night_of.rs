@@ -145,7 +145,12 @@ impl Nights {
 
     /// Runs a night to its end and gives its report.
     pub(crate) async fn night(&self) -> serde_json::Value {
-        serde_json::from_str(&self.try_night().await.unwrap()).unwrap()
+        let report: serde_json::Value = serde_json::from_str(&self.try_night().await.unwrap()).unwrap();
+        assert!(
+            report["result"]["miscounted"].is_null(),
+            "a night counted what the rows do not have: {report}"
+        );
+        report
     }
 
     /// Runs a night to its end, which may be a bad one.

@@ -35,7 +35,11 @@ async fn a_request_that_kills_its_worker_fails_alone_and_the_others_are_ready() 
             })
             .await;
         assert_eq!(nights.status(poison).await, ("pending".to_owned(), None), "after {kills} kills");
-        assert_eq!(u32::try_from(nights.counted(poison).await.1).unwrap(), kills, "each killed worker counts");
+        assert_eq!(
+            u32::try_from(nights.counted(poison).await.1).unwrap(),
+            kills,
+            "each killed worker counts"
+        );
         kill(&worker).await;
         worker = nights.worker(&settings).await;
     }

@@ -255,6 +255,42 @@ async fn readiness_says_what_is_waited_for_and_the_process_lives_all_the_while()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_cannot_write_archives_is_not_ready_until_it_can_again() {
+    let nights = Nights::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool");
+    let worker = nights.worker(&[ANYWHERE, ("EXPORT_SPOOL_DIR", spool.to_str().unwrap())]).await;
+    let watched = Watched::of(&worker).await;
+    watched.until_ready(StatusCode::OK, "The worker serves").await;
+
+    // The control: a directory that can be made again is, and the worker stays ready.
+    std::fs::remove_dir(&spool).unwrap();
+    assert_eq!(watched.get("/readyz").await.0, StatusCode::OK);
+    assert!(spool.is_dir());
+
+    std::fs::remove_dir(&spool).unwrap();
+    std::fs::write(&spool, "a file").unwrap();
+    let said = format!("No archive can be written: failed to write to the spool `{}`", spool.display());
+    watched.until_ready(StatusCode::SERVICE_UNAVAILABLE, &said).await;
+    assert_eq!(watched.get("/livez").await.0, StatusCode::OK);
+    let request = nights.request(given::user(&nights.owner).await).await;
+    nights.begin_night().await;
+    nights
+        .until("an attempt without a spool", || async {
+            let sql = "select last_error from public.data_export_requests where id = $1";
+            let error: Option<String> =
+                sqlx::query_scalar(sql).bind(request).fetch_one(&nights.owner).await.unwrap();
+            error.filter(|error| error.starts_with("system: "))
+        })
+        .await;
+
+    std::fs::remove_file(&spool).unwrap();
+    watched.until_ready(StatusCode::OK, "The worker serves").await;
+    nights.until_ready(1).await;
+    assert_eq!(nights.blamed().await, (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_scrapes_are_one_question_and_a_database_that_is_away_leaves_its_gauges_out() {
     let mut nights = Nights::new().await;
     let database = before(&mut nights, "EXPORT_DATABASE_URL", "").await;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits or tries again; `run` does that around it. No sentence carries a password or a key.
 
+pub(crate) mod clock;
 pub mod explain;
 pub mod profile;
 

@@ -17,7 +17,10 @@ use serde::Serialize;
 
 use crate::{
     config::{Config, show_size},
-    connect::{self, explain::Explained},
+    connect::{
+        self,
+        explain::{self, Explained},
+    },
 };
 
 /// How one line stands.
@@ -132,10 +135,7 @@ fn spool(directory: &Path, quota: u64) -> Line {
     const CHECK: &str = "spool";
     match Spool::new(directory, quota) {
         Ok(_) => Line::ok(CHECK, format!("`{}`, at most {}", directory.display(), show_size(quota))),
-        Err(error) => {
-            let remedy = "name a directory of the worker's own in EXPORT_SPOOL_DIR";
-            Line::failed(CHECK, Explained::new(format!("{error:#}"), remedy))
-        }
+        Err(error) => Line::failed(CHECK, explain::spool(&error)),
     }
 }
 

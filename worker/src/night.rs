@@ -5,15 +5,17 @@
 //! with overlap Skip, or under the fixed workflow id: a race has one winner, and the other hears of it.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, Utc};
 use export_workflows::{
-    contract::{FailureReason, NIGHTLY_BATCH, is_request_workflow_id, passes_queue, request_workflow_id},
-    nightly_batch::NightInput,
+    contract::{
+        FailureReason, Miscount, NIGHTLY_BATCH, is_request_workflow_id, passes_queue, request_workflow_id,
+    },
+    nightly_batch::{NightInput, NightReport},
 };
 use futures::TryStreamExt as _;
 use serde::Serialize;
@@ -279,6 +281,8 @@ pub struct Last {
     pub workflow_id: String,
     /// How it goes or ended.
     pub how: How,
+    /// Its counts that the database did not confirm; none while it runs.
+    pub miscounted: BTreeMap<String, Miscount>,
 }
 
 /// How a night goes or ended.
@@ -310,21 +314,35 @@ pub async fn last(client: &Client) -> Result<Option<Last>> {
     let handle = client.get_workflow_handle::<UntypedWorkflow>(&newest);
     let described = handle.describe(Default::default()).await.context("failed to look at the last night")?;
     let status = described.raw().workflow_execution_info.as_ref().map(|info| info.status());
+    let mut report = None;
     let how = if described.close_time().is_none() {
         // A task is tried again at once, then ever less often: three failures are no accident of a restart.
         match described.raw().pending_workflow_task.as_ref().map_or(0, |task| task.attempt) {
             failures @ 4.. => How::StandsStill { failures: failures - 1 },
             _ => How::Well,
         }
-    } else if matches!(status, Some(WorkflowExecutionStatus::Failed | WorkflowExecutionStatus::TimedOut)) {
-        match wait(client, &newest).await? {
-            Ended::NotCompleted(sentence, _) => How::NotCompleted(sentence),
-            Ended::Completed(_) => How::Well,
-        }
     } else {
-        How::Well
+        let failed =
+            matches!(status, Some(WorkflowExecutionStatus::Failed | WorkflowExecutionStatus::TimedOut));
+        match wait(client, &newest).await {
+            Ok(Ended::NotCompleted(sentence, counts)) => {
+                report = counts;
+                if failed { How::NotCompleted(sentence) } else { How::Well }
+            }
+            Ok(Ended::Completed(counts)) => {
+                report = Some(counts);
+                How::Well
+            }
+            Err(error) if failed => return Err(error),
+            // A result that only another key or release can read takes nothing from the rest.
+            Err(error) => {
+                tracing::warn!("The counts of `{newest}` could not be read: {error:#}");
+                How::Well
+            }
+        }
     };
-    Ok(Some(Last { workflow_id: newest, how }))
+    let report = report.and_then(|counts| serde_json::from_value::<NightReport>(counts).ok());
+    Ok(Some(Last { workflow_id: newest, how, miscounted: report.unwrap_or_default().miscounted }))
 }
 
 /// How many polls the server knows of for each of our queues.

@@ -55,7 +55,7 @@ use self::{
 use crate::{
     codec,
     config::{Config, show_time},
-    connect::{self, explain},
+    connect::{self, clock, explain},
     http,
 };
 
@@ -75,7 +75,8 @@ pub async fn run(config: &Config) -> Result<()> {
     config.require_for_run()?;
     config.codec.key_file.iter().for_each(|file| codec::warn_if_exposed(file));
     let catalogue = Arc::new(connect::catalogue(config)?);
-    let spool = Spool::new(&config.spool_dir, config.spool_quota)?;
+    let spool = Spool::new(&config.spool_dir, config.spool_quota)
+        .map_err(|error| anyhow!("{}", explain::spool(&error)))?;
     let settings = settings(config)?;
     let readiness = Readiness::default();
     let stop = stop_on_signals(&readiness)?;
@@ -143,14 +144,28 @@ pub fn settings(config: &Config) -> Result<Settings> {
     })
 }
 
-/// Checks that the database answers, is migrated, and may be read by the role.
+/// Checks that the database answers, is migrated, may be read by the role, and that its clock is right.
 async fn check_database(state: &PgPool) -> Result<(), Trouble> {
     let read = async {
         let mut connection = connect::probe(state).await?;
         sqlx::query("select location from public.data_export_installation").execute(&mut connection).await?;
-        connection.close().await
+        let ahead = clock::ahead(&mut connection).await?;
+        connection.close().await?;
+        Ok(ahead)
     };
-    read.await.map_err(|error| trouble(error, "EXPORT_DATABASE_URL", false))
+    let ahead = read.await.map_err(|error| trouble(error, "EXPORT_DATABASE_URL", false))?;
+    match clock::judge(ahead) {
+        clock::Judged::Agree => Ok(()),
+        clock::Judged::Differ(explained) => {
+            tracing::error!(
+                clock.ahead_seconds = ahead.num_seconds(),
+                "The database serves, but {explained}"
+            );
+            Ok(())
+        }
+        // A clock that is put right needs no restart of the worker.
+        clock::Judged::Unusable(explained) => Err(Trouble::Wait(explained)),
+    }
 }
 
 /// A server that is away comes back; a pooler that changes sessions, and a setting that is refused, stay.

@@ -102,6 +102,7 @@ pub async fn look(config: &Config) -> Result<Status> {
         troubles.extend(schedules.iter().filter_map(Standing::trouble));
         troubles.extend(judge_pollers(config, *pollers));
         troubles.extend(last.as_ref().and_then(judge_night));
+        troubles.extend(last.as_ref().and_then(judge_counts));
     }
     let (schedules, pollers) = temporal.map(|temporal| (temporal.schedules, temporal.pollers)).unzip();
     let night = schedules.iter().flatten().find(|standing| standing.id == NIGHTLY_BATCH);
@@ -167,6 +168,18 @@ fn judge_night(night: &Last) -> Option<Explained> {
         )),
         How::Well => None,
     }
+}
+
+fn judge_counts(night: &Last) -> Option<Explained> {
+    let counts = night.miscounted.iter();
+    let counts: Vec<_> =
+        counts.map(|(what, count)| format!("{what} {}, found {}", count.counted, count.found)).collect();
+    (!counts.is_empty()).then(|| {
+        Explained::new(
+            format!("night `{}` counted what the database does not have: {}", night.workflow_id, counts.join("; ")),
+            "trust the rows (`export-worker night show`), and see \"Counts that differ\" in docs/OPERATIONS.md",
+        )
+    })
 }
 
 fn judge_requests(requests: &Requests) -> Vec<Explained> {
@@ -273,6 +286,7 @@ pub(crate) fn show_age(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use export_workflows::contract::Miscount;
 
     use super::*;
 
@@ -339,6 +353,19 @@ mod tests {
         assert_eq!(troubles.len(), 2, "{troubles:?}");
         assert!(troubles[0].remedy.contains("night trigger --accept account_deleted"), "{troubles:?}");
         assert!(troubles[1].cause.starts_with("1 requests were deferred in two nights"), "{troubles:?}");
+    }
+
+    #[test]
+    fn a_night_whose_counts_the_database_does_not_confirm_needs_a_person() {
+        let mut night =
+            Last { workflow_id: "n".to_owned(), how: night::How::Well, miscounted: BTreeMap::new() };
+        assert_eq!(judge_counts(&night), None);
+        night.miscounted.insert("fulfilled".to_owned(), Miscount { counted: 2, found: 1 });
+        night.miscounted.insert("left".to_owned(), Miscount { counted: 0, found: 3 });
+        assert_eq!(
+            judge_counts(&night).unwrap().cause,
+            "night `n` counted what the database does not have: fulfilled 2, found 1; left 0, found 3"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use export_workflows::nightly_batch::{NightlyBatch, Pause, Resume, SetWindow, Steering};
 use temporalio_client::{Client, UntypedWorkflow, WorkflowCancelOptions, errors::WorkflowUpdateError};
+use tonic::Code;
 
 use crate::{codec::failures, night::encode};
 
@@ -62,6 +63,12 @@ pub async fn give(client: &Client, workflow_id: &str, order: Order) -> Result<An
             Ok(Answer::Refused(failures::message(client, *failure).await))
         }
         Err(WorkflowUpdateError::NotFound(_)) => Ok(Answer::Ended),
+        // What the server answers while the run's workflow task fails.
+        Err(WorkflowUpdateError::Rpc(status)) if status.code() == Code::FailedPrecondition => bail!(
+            "`{workflow_id}` takes nothing in: {}. If it stands still, see \"A night that stands still\" in \
+             docs/OPERATIONS.md",
+            status.message().trim_end_matches('.')
+        ),
         Err(error) => Err(error).with_context(|| format!("failed to reach `{workflow_id}`")),
     }
 }

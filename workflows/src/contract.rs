@@ -5,7 +5,7 @@
 //! identifiers, counts, sizes, digests and closed codes; never a row value, a URL or a credential.
 //! Payloads are named structs whose new fields have a default, so that a running night survives a deploy.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -225,6 +225,32 @@ pub struct ExpireInput {
     pub night: Option<NaiveDate>,
     /// Revoke even when more than a tenth of the accounts seem to be gone.
     pub force: bool,
+    /// What the night has counted, at its end: to be compared with the database. Left out by workers of a release that
+    /// never compares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
+}
+
+/// What a night has counted, from its first page to its last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// When the night began, by the database's clock: its cutoff.
+    pub since: DateTime<Utc>,
+    /// Requests that became `ready`.
+    pub fulfilled: u64,
+    /// Requests that became `failed`, by reason.
+    pub failed: BTreeMap<FailureReason, u64>,
+    /// Maximum number of requests that are still pending: of each the night says why.
+    pub left: u64,
+}
+
+/// A count of a night that the database does not confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Miscount {
+    /// What the night has counted.
+    pub counted: u64,
+    /// What the database has.
+    pub found: u64,
 }
 
 /// What an expiry pass did.
@@ -241,6 +267,9 @@ pub struct ExpireOutput {
     pub deletions_left: u64,
     /// So many accounts seemed gone that nothing was revoked.
     pub too_many_accounts_gone: bool,
+    /// Counts of the night that the database does not confirm: `fulfilled`, `failed/<reason>`, `left`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub miscounted: BTreeMap<String, Miscount>,
 }
 
 /// Input of `sweep_orphans`.

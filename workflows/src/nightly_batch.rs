@@ -35,10 +35,11 @@ pub use self::{
 };
 use crate::{
     contract::{
-        Cursor, EXPORT_FAILED, EXPORT_NIGHT, Expire, ExpireInput, ExpireOutput, FailureReason, Fulfil,
-        FulfilInput, ListPending, ListPendingInput, PendingPage, Sweep, SweepInput, SweepOutput,
+        Counted, Cursor, EXPORT_FAILED, EXPORT_NIGHT, Expire, ExpireInput, ExpireOutput, FailureReason,
+        Fulfil, FulfilInput, ListPending, ListPendingInput, PendingPage, Sweep, SweepInput, SweepOutput,
     },
-    failure, input, policies,
+    failure::{self, Cause},
+    input, policies,
 };
 
 /// Requests in one run: at most 6 events each, so 3,011 of the 4,096 at which the server asks for a new run.
@@ -131,17 +132,17 @@ impl NightlyBatch {
 
         let page = match list(ctx).await {
             Ok(page) => page,
-            Err(error) => {
+            Err(cause) => {
                 stop_if_cancelled(ctx)?;
                 let mut report = ctx.state(|s| s.night.report());
                 // Nothing can be fulfilled, but no dead link may stay alive because of it.
                 if ctx.state(|s| s.night.only.is_none())
-                    && let Ok(pass) = expire(ctx).await
+                    && let Ok(pass) = expire(ctx, None).await
                 {
                     report.expired(pass);
                 }
                 return Err(
-                    failure::of_run(&error, "listing the pending requests failed", Some(report)).into()
+                    failure::of_run(cause, "listing the pending requests failed", Some(report)).into()
                 );
             }
         };
@@ -274,6 +275,17 @@ impl NightInput {
         }
     }
 
+    /// What the database is to confirm at the end.
+    fn counted(&self) -> Option<Counted> {
+        let counters = &self.counters;
+        Some(Counted {
+            since: self.cutoff?,
+            fulfilled: counters.fulfilled,
+            failed: counters.failed.clone(),
+            left: counters.left(),
+        })
+    }
+
     fn begin(&mut self, now: Option<DateTime<Utc>>) {
         self.look = self.look.max(1);
         self.started_at = self.started_at.or(now);
@@ -307,7 +319,7 @@ impl NightlyBatch {
     }
 }
 
-async fn list(ctx: &WorkflowContext<NightlyBatch>) -> Result<PendingPage, ActivityExecutionError> {
+async fn list(ctx: &WorkflowContext<NightlyBatch>) -> Result<PendingPage, Cause> {
     let input = ctx.state(|s| match &s.night.only {
         Some(only) => ListPendingInput {
             limit: PAGE,
@@ -324,7 +336,10 @@ async fn list(ctx: &WorkflowContext<NightlyBatch>) -> Result<PendingPage, Activi
             ask_search_attributes: true,
         },
     });
-    ctx.execute_activity(ListPending, input, policies::list_pending()).await
+    let of_all = input.only.is_none();
+    let page = ctx.execute_activity(ListPending, input, policies::list_pending()).await?;
+    // Every page of the queue has its cutoff: without one, an object of some other kind was read as an empty page.
+    if of_all && page.cutoff.is_none() { Err(Cause::unreadable_result()) } else { Ok(page) }
 }
 
 /// Serves one page under [`LANES`] lanes that share a queue. A lane beyond the window waits until the window lets it or
@@ -348,8 +363,9 @@ async fn serve(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), WorkflowTermin
                 s.pace.ended(now);
                 match &ended {
                     Ok(outcome) => s.night.counters.count(outcome),
-                    // Outcomes are successes; what is left ran out of time, with the code of its last failure.
-                    Err(error) => s.night.counters.defer(&failure::code_of(error)),
+                    // Outcomes are successes. What is left ran out of time, with the code of its last failure, or
+                    // returned something that is no outcome.
+                    Err(error) => s.night.counters.defer(&Cause::from(error).into_code()),
                 }
             });
             show(ctx);
@@ -360,7 +376,7 @@ async fn serve(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), WorkflowTermin
 
 /// The passes at the end of the night, and its verdict.
 async fn finish(ctx: &WorkflowContext<NightlyBatch>) -> WorkflowResult<NightReport> {
-    let expired = expire(ctx).await;
+    let expired = expire(ctx, ctx.state(|s| s.night.counted())).await;
     stop_if_cancelled(ctx)?;
     let options = policies::pass(ctx.task_queue(), "orphans in the bucket");
     let swept: Result<SweepOutput, _> = ctx.execute_activity(Sweep, SweepInput::default(), options).await;
@@ -372,7 +388,7 @@ async fn finish(ctx: &WorkflowContext<NightlyBatch>) -> WorkflowResult<NightRepo
     let report = verdict(report)?;
     for (passed, what) in [(expired, "the expiry pass failed"), (swept, "the sweep failed")] {
         if let Err(error) = passed {
-            return Err(failure::of_run(&error, what, Some(report)).into());
+            return Err(failure::of_run(error.into(), what, Some(report)).into());
         }
     }
     Ok(report)
@@ -411,8 +427,11 @@ fn verdict(report: NightReport) -> WorkflowResult<NightReport> {
     .into())
 }
 
-async fn expire(ctx: &WorkflowContext<NightlyBatch>) -> Result<ExpireOutput, ActivityExecutionError> {
-    let input = ExpireInput { accounts: true, night: ctx.state(|s| s.night.night), force: false };
+async fn expire(
+    ctx: &WorkflowContext<NightlyBatch>,
+    counted: Option<Counted>,
+) -> Result<ExpireOutput, ActivityExecutionError> {
+    let input = ExpireInput { accounts: true, night: ctx.state(|s| s.night.night), force: false, counted };
     let options = policies::pass(ctx.task_queue(), "overdue links, deleted accounts");
     ctx.execute_activity(Expire, input, options).await
 }

@@ -132,6 +132,12 @@ fn counts(report: &NightReport, out: &mut dyn Write) -> io::Result<()> {
     line("revoked", &report.revoked)?;
     line("deletions_left", &report.deletions_left)?;
     line("swept", &report.swept)?;
+    if !report.miscounted.is_empty() {
+        line("miscounted", &report.miscounted.len())?;
+    }
+    for (what, count) in &report.miscounted {
+        line(&format!("  {what}"), &format!("counted {}, found {}", count.counted, count.found))?;
+    }
     if report.too_many_accounts_gone {
         writeln!(out, "So many users seem to be gone that nothing was revoked: is EXPORT_SOURCE_URL right?")?;
     }
@@ -150,6 +156,7 @@ mod tests {
         let result = serde_json::json!({
             "night": "2026-11-21", "fulfilled": 3, "failed": {"account_deleted": 1, "revoked": 1},
             "deferred_code": null, "sweep_refused": true, "held_back": {"unreadable_value": 4},
+            "miscounted": {"fulfilled": {"counted": 3, "found": 2}},
         });
         let mut out = Vec::new();
         counts(&serde_json::from_value(result).unwrap(), &mut out).unwrap();
@@ -160,6 +167,10 @@ mod tests {
         );
         assert!(text.contains("failed                  2\n  account_deleted       1\n"), "{text}");
         assert!(text.contains("held_back               4\n  unreadable_value      4\n"), "{text}");
+        assert!(
+            text.contains("miscounted              1\n  fulfilled             counted 3, found 2\n"),
+            "{text}"
+        );
         assert!(!text.contains("last met") && text.contains("orphaned"), "{text}");
     }
 }

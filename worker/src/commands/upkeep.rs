@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use export_activities::{
-    expire as pass, operate,
+    expire::{self, DELETE_WITHIN, ExpiryPass},
+    operate,
     pulse::Pulse,
     request::Trace,
     sweep::{self as sweeper, SweepOptions},
@@ -19,15 +20,15 @@ pub(super) async fn expire(config: &Config, output: Output, accounts: bool, forc
     let store = connect::store_for_command(config).await?;
     let asked = if accounts { Some((connect::source(config)?, connect::catalogue(config)?)) } else { None };
     let input = ExpireInput { accounts, force, ..ExpireInput::default() };
-    let ended = pass::expire(
-        &state,
-        asked.as_ref().map(|(source, catalogue)| (source, catalogue)),
-        &store,
-        &input,
-        &Trace::default(),
-        &Pulse::default(),
-    )
-    .await?;
+    let pass = ExpiryPass {
+        state: &state,
+        accounts: asked.as_ref().map(|(source, catalogue)| (source, catalogue)),
+        store: &store,
+        trace: &Trace::default(),
+        pulse: &Pulse::default(),
+        delete_within: DELETE_WITHIN,
+    };
+    let ended = expire::expire(&pass, &input).await?;
     output.write(&ended, |ended, out| {
         writeln!(out, "expired {}, revoked {}, archives deleted {}", ended.expired, ended.revoked, ended.deleted)?;
         if ended.deletions_left > 0 {

@@ -215,6 +215,11 @@ pub fn compared_by(checksum: Checksum) -> String {
     format!("uploads are compared by {checksum}, because the store keeps no {preferred} of whole objects")
 }
 
+/// Explains a spool directory that cannot be used.
+pub fn spool(error: &anyhow::Error) -> Explained {
+    Explained::new(format!("{error:#}"), "name a directory of the worker's own in EXPORT_SPOOL_DIR")
+}
+
 /// Explains an error on the way to Temporal.
 pub fn temporal(error: &anyhow::Error) -> Explained {
     // Nobody was asked: starting a server does not help.

@@ -1,15 +1,13 @@
 //! The clocks of database, worker and store: links are signed by the first and judged by the last.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use sqlx::PgPool;
 
 use super::{Line, store::Clock};
-use crate::connect::explain::{self, Explained};
-
-/// More is worth a look.
-const WARN: i64 = 5;
-/// More makes links end early or late enough to be noticed.
-const FAIL: i64 = 60;
+use crate::connect::{
+    clock::{self, FAIL, WARN},
+    explain::{self, Explained},
+};
 
 /// Compares the three.
 pub(super) async fn examine(state: Option<&PgPool>, bucket: Option<Clock>, lines: &mut Vec<Line>) {
@@ -18,12 +16,9 @@ pub(super) async fn examine(state: Option<&PgPool>, bucket: Option<Clock>, lines
         lines.push(Line::skipped(CHECK, "the database does not answer"));
         return;
     };
-    let before = Utc::now();
-    let database =
-        sqlx::query_scalar::<_, DateTime<Utc>>("select pg_catalog.clock_timestamp()").fetch_one(state).await;
-    let here = before + (Utc::now() - before) / 2;
-    let database = match database {
-        Ok(database) => database - here,
+    let database = async { clock::ahead(&mut *state.acquire().await?).await };
+    let database = match database.await {
+        Ok(database) => database,
         Err(error) => {
             lines.push(Line::failed(CHECK, explain::database(&error.into(), "EXPORT_DATABASE_URL")));
             return;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use crate::contract::{ExpireOutput, FailureReason, Outcome, SweepOutput};
+use crate::contract::{ExpireOutput, FailureReason, Miscount, Outcome, SweepOutput};
 
 /// How many requests ended how; the outcomes of `fulfil_export_request`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,12 @@ impl Counters {
         self.deferred_code = Some(code.to_owned());
     }
 
+    /// Returns the maximum number of requests that are still pending. Another attempt that finished a request or took
+    /// it over may have left it so.
+    pub(super) fn left(&self) -> u64 {
+        self.superseded + self.held_back.values().sum::<u64>() + self.given_up_tonight + self.deferred
+    }
+
     pub(super) fn served(&self) -> u64 {
         self.fulfilled
             + self.already_done
@@ -83,6 +89,10 @@ pub struct NightReport {
     pub swept: u64,
     /// So many objects seemed orphaned that nothing was deleted.
     pub sweep_refused: bool,
+    /// Counts above that the database does not confirm: `fulfilled`, `failed/<reason>`, `left`. Left out while there
+    /// are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub miscounted: BTreeMap<String, Miscount>,
 }
 
 impl NightReport {
@@ -91,6 +101,7 @@ impl NightReport {
         self.revoked = pass.revoked;
         self.too_many_accounts_gone = pass.too_many_accounts_gone;
         self.deletions_left = pass.deletions_left;
+        self.miscounted = pass.miscounted;
     }
 
     pub(super) fn swept(&mut self, pass: &SweepOutput) {
