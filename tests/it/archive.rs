@@ -6,7 +6,7 @@ use std::{
 };
 
 use export_activities::serialise::ValueKind;
-use export_worker::verify::verify;
+use export_verify::verify;
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgRow};
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::io::{Cursor, Read as _};
 
 use export_activities::serialise::ValueKind;
-use export_worker::verify::verify;
+use export_verify::verify;
 use zip::ZipArchive;
 
 use crate::sample::{contents, entity, row, write};

@@ -8,7 +8,7 @@ use export_activities::{
     manifest::Manifest,
     serialise::ValueKind,
 };
-use export_worker::verify::verify;
+use export_verify::verify;
 use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, PgPool, Row as _};
 use uuid::Uuid;

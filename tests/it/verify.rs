@@ -6,7 +6,7 @@ use std::{
 };
 
 use export_activities::serialise::ValueKind;
-use export_worker::verify::verify;
+use export_verify::verify;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};

@@ -192,7 +192,7 @@ fn verify(
 ) -> anyhow::Result<()> {
     let file = tempfile::NamedTempFile::new().context("failed to make a file")?;
     std::fs::write(file.path(), archive).context("failed to write an archive")?;
-    let report = export_worker::verify::verify(file.path(), Some(sha256))?;
+    let report = export_verify::verify(file.path(), Some(sha256))?;
     anyhow::ensure!(report.request_id == request, "the archive is of request {}", report.request_id);
     anyhow::ensure!(report.user_id == user, "the archive is of user {}", report.user_id);
     let counts: BTreeMap<_, _> =

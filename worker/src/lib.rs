@@ -15,4 +15,3 @@ pub mod schedule;
 pub mod status;
 pub mod steer;
 pub mod telemetry;
-pub mod verify;

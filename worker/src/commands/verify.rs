@@ -7,7 +7,7 @@ use export_activities::operate;
 use uuid::Uuid;
 
 use super::Verdict;
-use crate::{config::Config, connect, output::Output, verify as verifier};
+use crate::{config::Config, connect, output::Output};
 
 /// Verifies an archive; an error names the first difference.
 pub(super) async fn verify(
@@ -25,7 +25,7 @@ pub(super) async fn verify(
         None => sha256,
     };
     let path = archive.to_owned();
-    let verified = tokio::task::spawn_blocking(move || verifier::verify(&path, expected.as_deref()));
+    let verified = tokio::task::spawn_blocking(move || export_verify::verify(&path, expected.as_deref()));
     // The error of a thread that panicked is dropped: it repeats the panic's message, which may hold a value.
     let report = verified.await.map_err(|_| anyhow!("the verifier was interrupted"))??;
     output.write(&report, |report, out| {

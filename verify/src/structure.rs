@@ -37,15 +37,15 @@ const DEFLATED: u16 = 8;
 
 /// One entry, as its two headers agree on it.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) size: u64,
-    pub(super) data_start: u64,
-    pub(super) compressed: u64,
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) size: u64,
+    pub(crate) data_start: u64,
+    pub(crate) compressed: u64,
 }
 
 /// Gives the entries in the order of the central directory, which must be that of the file.
-pub(super) fn entries(file: &File) -> anyhow::Result<Vec<Entry>> {
+pub(crate) fn entries(file: &File) -> anyhow::Result<Vec<Entry>> {
     let length = file.metadata().context("failed to read the archive")?.len();
     let end = read_end(file, length)?;
     ensure!(

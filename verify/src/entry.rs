@@ -12,14 +12,14 @@ use flate2::{Crc, read::DeflateDecoder};
 use sha2::{Digest as _, Sha256};
 use zip::{CompressionMethod, ZipArchive, read::ZipFile};
 
-use super::structure::Entry;
+use crate::structure::Entry;
 
 /// Large enough that a call for a block costs nothing beside inflating it.
 const BLOCK_BYTES: usize = 64 << 10;
 
 /// A reader with a place of its own: two entries of one file are read side by side.
 #[derive(Clone)]
-pub(super) struct At<'f> {
+pub(crate) struct At<'f> {
     file: &'f File,
     position: u64,
     length: u64,
@@ -46,7 +46,7 @@ impl Seek for At<'_> {
 }
 
 /// Opens the archive for inflating; its structure has been checked before.
-pub(super) fn open(file: &File) -> anyhow::Result<ZipArchive<At<'_>>> {
+pub(crate) fn open(file: &File) -> anyhow::Result<ZipArchive<At<'_>>> {
     let length = file.metadata()?.len();
     ZipArchive::new(At { file, position: 0, length }).context("failed to open the archive")
 }
@@ -59,7 +59,7 @@ enum Data<'a, 'f> {
 }
 
 /// The contents of one entry.
-pub(super) struct Contents<'a, 'f> {
+pub(crate) struct Contents<'a, 'f> {
     name: String,
     data: Data<'a, 'f>,
     compressed: u64,
@@ -75,7 +75,7 @@ pub(super) struct Contents<'a, 'f> {
 
 impl<'a, 'f> Contents<'a, 'f> {
     /// Opens an entry that may inflate to `limit` bytes.
-    pub(super) fn open(
+    pub(crate) fn open(
         zip: &'a mut ZipArchive<At<'f>>,
         index: usize,
         entry: &Entry,
@@ -112,7 +112,7 @@ impl<'a, 'f> Contents<'a, 'f> {
 
     /// Gives the next byte without taking it, or nothing at the end.
     #[inline]
-    pub(super) fn peek(&mut self) -> anyhow::Result<Option<u8>> {
+    pub(crate) fn peek(&mut self) -> anyhow::Result<Option<u8>> {
         if self.at == self.filled && !self.fill()? {
             return Ok(None);
         }
@@ -121,14 +121,14 @@ impl<'a, 'f> Contents<'a, 'f> {
 
     /// Takes the next byte.
     #[inline]
-    pub(super) fn next(&mut self) -> anyhow::Result<Option<u8>> {
+    pub(crate) fn next(&mut self) -> anyhow::Result<Option<u8>> {
         let byte = self.peek()?;
         self.at += usize::from(byte.is_some());
         Ok(byte)
     }
 
     /// Takes these bytes, or says that they are not there.
-    pub(super) fn take(&mut self, expected: &[u8]) -> anyhow::Result<bool> {
+    pub(crate) fn take(&mut self, expected: &[u8]) -> anyhow::Result<bool> {
         for &byte in expected {
             if self.next()? != Some(byte) {
                 return Ok(false);
@@ -138,7 +138,7 @@ impl<'a, 'f> Contents<'a, 'f> {
     }
 
     /// Reads what is left, at most up to the limit.
-    pub(super) fn read_rest(&mut self) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn read_rest(&mut self) -> anyhow::Result<Vec<u8>> {
         let mut rest = Vec::new();
         while self.peek()?.is_some() {
             rest.extend_from_slice(&self.block[self.at..self.filled]);
@@ -148,7 +148,7 @@ impl<'a, 'f> Contents<'a, 'f> {
     }
 
     /// Reads to the end and compares size and digest with the manifest.
-    pub(super) fn finish(mut self, expected: &manifest::File) -> anyhow::Result<()> {
+    pub(crate) fn finish(mut self, expected: &manifest::File) -> anyhow::Result<()> {
         while self.peek()?.is_some() {
             self.at = self.filled;
         }

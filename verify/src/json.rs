@@ -2,13 +2,13 @@
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 
-use super::entry::Contents;
+use crate::entry::Contents;
 
 /// Deeper than PostgreSQL nests values; a claim of more would fill the memory.
 const MAX_DEPTH: usize = 1 << 20;
 
 /// A JSON file being read; keeps nothing of a cell, however long it is.
-pub(super) struct JsonRows<'a, 'f> {
+pub(crate) struct JsonRows<'a, 'f> {
     input: Contents<'a, 'f>,
     /// What stands before the value of each column.
     keys: Vec<Vec<u8>>,
@@ -17,14 +17,14 @@ pub(super) struct JsonRows<'a, 'f> {
 
 /// What a cell begins as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub(crate) enum Start {
     Null,
     String,
     Other,
 }
 
 impl<'a, 'f> JsonRows<'a, 'f> {
-    pub(super) fn begin<'n>(
+    pub(crate) fn begin<'n>(
         mut input: Contents<'a, 'f>,
         columns: impl Iterator<Item = &'n str>,
     ) -> anyhow::Result<Self> {
@@ -37,7 +37,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
     }
 
     /// Goes to the next row; says whether there is one.
-    pub(super) fn next_row(&mut self) -> anyhow::Result<bool> {
+    pub(crate) fn next_row(&mut self) -> anyhow::Result<bool> {
         let first = !std::mem::replace(&mut self.any, true);
         if first && self.input.peek()? == Some(b']') {
             ensure!(self.input.take(b"]\n")? && self.input.peek()?.is_none(), "bytes follow the JSON array");
@@ -58,7 +58,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
     }
 
     /// Goes to the value of a column.
-    pub(super) fn begin_cell(&mut self, column: usize) -> anyhow::Result<Start> {
+    pub(crate) fn begin_cell(&mut self, column: usize) -> anyhow::Result<Start> {
         ensure!(self.input.take(&self.keys[column])?, "the JSON key is another one");
         match self.input.peek()? {
             Some(b'"') => Ok(Start::String),
@@ -72,13 +72,13 @@ impl<'a, 'f> JsonRows<'a, 'f> {
     }
 
     /// Ends a row after its last cell.
-    pub(super) fn end_row(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn end_row(&mut self) -> anyhow::Result<()> {
         ensure!(self.input.take(b"}")?, "the JSON row has more than the columns of the manifest");
         Ok(())
     }
 
     /// Gives the contents of a string, character by character.
-    pub(super) fn string(&mut self, mut each: impl FnMut(char) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub(crate) fn string(&mut self, mut each: impl FnMut(char) -> anyhow::Result<()>) -> anyhow::Result<()> {
         ensure!(self.input.next()? == Some(b'"'), "the JSON value is not a string");
         while let Some(character) = self.character(&mut |_| Ok(()))? {
             each(character)?;
@@ -87,7 +87,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
     }
 
     /// Gives the bytes of any value as they are; it may hold no white space outside of strings.
-    pub(super) fn token(&mut self, mut each: impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub(crate) fn token(&mut self, mut each: impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let each = &mut each;
         // The brackets that close what is open.
         let mut open = Vec::new();
@@ -129,7 +129,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
     }
 
     /// Gives the file back, to be digested to its end.
-    pub(super) fn into_inner(self) -> Contents<'a, 'f> {
+    pub(crate) fn into_inner(self) -> Contents<'a, 'f> {
         self.input
     }
 

@@ -6,7 +6,7 @@ use export_activities::{
     serialise::{ESCAPED_SEMICOLON, EXCEL_CELL_CHARACTERS, Halves, Marks},
 };
 
-use super::{
+use crate::{
     csv::CsvRows,
     entry::Contents,
     json::{JsonRows, Start},
@@ -21,7 +21,7 @@ struct Counts {
 }
 
 /// Compares both files to their ends and gives them back, to be digested.
-pub(super) fn compare<'a, 'f>(
+pub(crate) fn compare<'a, 'f>(
     entity: &Entity,
     json: Contents<'a, 'f>,
     csv: Contents<'a, 'f>,

@@ -2,17 +2,17 @@
 
 use anyhow::{bail, ensure};
 
-use super::entry::Contents;
+use crate::entry::Contents;
 
 /// A CSV file being read; keeps nothing of a field, however long it is.
-pub(super) struct CsvRows<'a, 'f> {
+pub(crate) struct CsvRows<'a, 'f> {
     input: Contents<'a, 'f>,
     quoted: bool,
 }
 
 impl<'a, 'f> CsvRows<'a, 'f> {
     /// Reads the byte order mark and the header, which must name these columns.
-    pub(super) fn begin<'n>(
+    pub(crate) fn begin<'n>(
         input: Contents<'a, 'f>,
         columns: impl ExactSizeIterator<Item = &'n str>,
     ) -> anyhow::Result<Self> {
@@ -31,12 +31,12 @@ impl<'a, 'f> CsvRows<'a, 'f> {
     }
 
     /// Says whether another row follows.
-    pub(super) fn has_row(&mut self) -> anyhow::Result<bool> {
+    pub(crate) fn has_row(&mut self) -> anyhow::Result<bool> {
         Ok(self.input.peek()?.is_some())
     }
 
     /// Goes to the next field; says whether it holds a value, which the empty string is.
-    pub(super) fn begin_field(&mut self) -> anyhow::Result<bool> {
+    pub(crate) fn begin_field(&mut self) -> anyhow::Result<bool> {
         self.quoted = self.input.peek()? == Some(b'"');
         if self.quoted {
             self.input.next()?;
@@ -47,7 +47,7 @@ impl<'a, 'f> CsvRows<'a, 'f> {
 
     /// Gives the next byte of the field, or nothing at its end.
     #[inline]
-    pub(super) fn next(&mut self) -> anyhow::Result<Option<u8>> {
+    pub(crate) fn next(&mut self) -> anyhow::Result<Option<u8>> {
         if self.quoted {
             return match self.input.next()? {
                 Some(b'"') if self.input.peek()? == Some(b'"') => self.input.next(),
@@ -72,12 +72,12 @@ impl<'a, 'f> CsvRows<'a, 'f> {
     }
 
     /// Ends a field whose bytes were all taken; says whether it ends as its place in the row wants.
-    pub(super) fn end_field(&mut self, is_last: bool) -> anyhow::Result<bool> {
+    pub(crate) fn end_field(&mut self, is_last: bool) -> anyhow::Result<bool> {
         self.input.take(if is_last { b"\r\n" } else { b"," })
     }
 
     /// Gives the file back, to be digested to its end.
-    pub(super) fn into_inner(self) -> Contents<'a, 'f> {
+    pub(crate) fn into_inner(self) -> Contents<'a, 'f> {
         self.input
     }
 }
