@@ -84,7 +84,7 @@ pub async fn hold(state: &PgPool, pass: Pass, hit: u64, total: u64) -> Result<()
     Ok(())
 }
 
-/// Forgets a held pass, because it has gone through.
+/// Removes the record of a held pass, because the pass has gone through.
 pub async fn release(state: &PgPool, pass: Pass) -> Result<()> {
     sqlx::query!("delete from public.data_export_brakes where brake = $1", pass.as_str())
         .execute(state)
@@ -93,7 +93,7 @@ pub async fn release(state: &PgPool, pass: Pass) -> Result<()> {
     Ok(())
 }
 
-/// Lists the passes that wait for a person.
+/// Lists the passes that wait for an operator.
 pub async fn held(state: &mut PgConnection) -> Result<Vec<Held>> {
     sqlx::query_as!(Held, "select brake, since, hit, total from public.data_export_brakes order by brake")
         .fetch_all(state)
