@@ -151,7 +151,7 @@ pub async fn renew(state: &PgPool, request_id: Uuid, token: Uuid, lease: Duratio
     Ok(renewed.rows_affected() == 1)
 }
 
-/// What a failed attempt counts on the row of its request.
+/// The effect of a failed attempt on the counters of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
     /// Nothing but the reason: the failure was not the request's.

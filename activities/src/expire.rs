@@ -1,5 +1,5 @@
 //! `ready` -> `failed`: fails requests that are overdue or whose user is gone, then deletes the archives of failed
-//! ones.
+//! requests.
 //!
 //! A pass flips every overdue row before it deletes anything, and deletes within a budget of time. So a store that is
 //! away or hangs never keeps a dead link alive, neither in this pass nor in the next. A deletion is recorded on the

@@ -82,9 +82,9 @@ pub struct Settings {
     pub max_lost: u32,
     /// How long after its first failed attempt an activity with a fault of the system is deferred to the second round.
     pub defer_after: Duration,
-    /// How long an attempt may move nothing before it is stopped.
+    /// How long an attempt may make no progress before it is stopped.
     pub stall_timeout: Duration,
-    /// How long others leave a claimed request alone.
+    /// How long a claim lasts before other attempts may take over.
     pub lease: Duration,
     /// Deflate level of the archive, 0 to 9.
     pub deflate_level: u32,

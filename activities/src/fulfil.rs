@@ -59,7 +59,7 @@ pub struct Attempt {
     pub owner: Owner,
     /// The Temporal run.
     pub run_id: Option<String>,
-    /// What earlier attempts have handed over.
+    /// The state that earlier attempts have handed over.
     pub before: Handover,
 }
 

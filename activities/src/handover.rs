@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Maximum number of killed attempts that are kept: more than the `EXPORT_MAX_LOST` at which a request fails.
 const MOST_KILLED: usize = 1000;
 
-/// What earlier attempts have handed over.
+/// The state that earlier attempts have handed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Handover {

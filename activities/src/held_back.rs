@@ -37,7 +37,7 @@ pub async fn is_one_too_many(
     .await?;
     let hit = u64::try_from(hit).unwrap_or(0) + 1;
     let Some(enough) = brake::least_that_releases(hit) else { return Ok(false) };
-    // The limit keeps the count cheap: more than `enough` changes nothing.
+    // The count stops at `enough`: more rows would not change the answer.
     let ended = sqlx::query_scalar!(
         r#"select count(*) as "count!" from (
                select from public.data_export_events

@@ -265,7 +265,7 @@ async fn reach(replica: &Replica, position: &Position) -> Result<Cut, Passed> {
 
 /// Returns why an error on the replica is a reason to read on the source instead; `None` if it is no reason.
 ///
-/// Replaying would cancel the read again, and a long read the more surely. Other faults during a read are retried
+/// Replaying would cancel the read again, more surely the longer the read takes. Other faults during a read are retried
 /// later: a DBA who stops a read does not want it on the source at once.
 pub fn passed(error: &anyhow::Error) -> Option<Passed> {
     for cause in error.chain() {

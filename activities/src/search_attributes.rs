@@ -65,7 +65,7 @@ pub async fn missing(client: &Client) -> Result<Vec<&'static str>> {
     Ok(missing)
 }
 
-/// Registers the missing ones and returns their names.
+/// Registers the missing attributes and returns their names.
 ///
 /// # Errors
 /// As [`missing`], and when the server refuses: then an operator with the right runs [`COMMAND`].

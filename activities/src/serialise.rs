@@ -79,8 +79,7 @@ impl ValueKind {
         matches!(self, Self::Numeric | Self::Text | Self::Bytea | Self::Json | Self::Jsonb | Self::Array(_))
     }
 
-    /// Returns whether a value may be reported where no other value of a user may be: its type is that of an
-    /// identifier.
+    /// Returns whether a value may be reported where no other value of a user may be: its type is one of identifiers.
     fn may_be_told(&self) -> bool {
         matches!(self, Self::Uuid | Self::Int2 | Self::Int4 | Self::Int8)
     }

@@ -15,7 +15,7 @@ use crate::{
     failure::{Failure, sqlstate},
 };
 
-/// A connection that another program of ours may hold must not outlive its peer by more than about two minutes.
+/// A connection must not outlive its peer by more than about two minutes, whichever of our programs holds it.
 const KEEPALIVE: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "60"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "6")];
 
@@ -166,7 +166,7 @@ pub async fn probe(options: &PgConnectOptions, kind: Kind) -> sqlx::Result<PgCon
                 return Err(sqlx::Error::Configuration(Box::new(Failure::SharedSession)));
             }
         }
-        // No reason for an outage: the role's CONNECTION LIMIT allows no second session now.
+        // Skip the check where the role's CONNECTION LIMIT is reached: a second session is not worth an outage.
         Err(error) if sqlstate::of(&error) == TOO_MANY_CONNECTIONS => {}
         Err(error) => return Err(error),
     }

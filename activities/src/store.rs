@@ -1,7 +1,7 @@
 //! The connection to the object store: one client that reads and writes, one that signs links.
 //!
-//! It knows nothing of requests and rows. Every call has a time limit. The SDK retries it with a jittered backoff. It
-//! fails as a [`StoreError`](crate::failure::StoreError), which carries no message text of the SDK.
+//! It knows nothing of requests and rows. Every call has a time limit. The SDK retries it with a jittered backoff. A
+//! failed call is a [`StoreError`](crate::failure::StoreError), which carries no message text of the SDK.
 
 mod checksum;
 mod credentials;
