@@ -1,9 +1,9 @@
-//! Keeps a request that may kill its worker apart from the others of this worker.
+//! Keeps a request that may kill its worker apart from other requests of this worker.
 //!
-//! When a worker is killed, every request that it held comes back at once, and together. So a request that kills its worker
-//! would take its neighbours along until they all reach `EXPORT_MAX_LOST`. A request that has lost [`SUSPECT`] workers is
-//! therefore tried alone: it waits until nothing else is in flight in this process, and while it runs nothing else begins.
-//! Nothing here waits: an attempt that may not begin comes back later and takes no slot meanwhile.
+//! When a worker is killed, every request that it held comes back at once, and together. So a request that kills its
+//! worker would kill its neighbours too, until they all reach `EXPORT_MAX_LOST`. A request that has lost [`SUSPECT`]
+//! workers is therefore tried alone: it starts when nothing else is in flight in this process, and while it runs
+//! nothing else starts. Nothing here waits: an attempt that may not start comes back later and takes no slot meanwhile.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 /// Workers lost over a request from which it is tried alone. One may be a deploy, or a neighbour's fault.
 pub const SUSPECT: u32 = 2;
 
-/// Who is in flight in this process; every clone is the same.
+/// The attempts in flight in this process; all clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Alone(Arc<RwLock<()>>);
 
@@ -24,12 +24,12 @@ pub struct InFlight(
 );
 
 impl Alone {
-    /// Begins beside others; none while one runs alone.
+    /// Starts an attempt beside others; `None` while one runs alone.
     pub fn beside(&self) -> Option<InFlight> {
         Arc::clone(&self.0).try_read_owned().ok().map(Ok).map(InFlight)
     }
 
-    /// Begins alone; none while anything else is in flight.
+    /// Starts an attempt alone; `None` while anything else is in flight.
     pub fn alone(&self) -> Option<InFlight> {
         Arc::clone(&self.0).try_write_owned().ok().map(Err).map(InFlight)
     }

@@ -7,9 +7,9 @@ use tracing::Span;
 
 use crate::failure::Failure;
 
-/// Starts `work` on a blocking thread at once; the future waits for its end.
+/// Starts `work` on a blocking thread at once. The future waits for its end.
 ///
-/// A thread cannot be cancelled: `work` has to look at its pulse, or end when its queue is closed. A panic becomes
+/// A thread cannot be cancelled: `work` must check its pulse, or end when its queue is closed. A panic becomes
 /// [`Failure::Panic`] with `what`; its message is dropped, because it may hold a row value.
 pub fn run<T, W>(what: &'static str, work: W) -> impl Future<Output = anyhow::Result<T>> + Send + 'static
 where

@@ -1,26 +1,26 @@
 //! One rule for every outcome that cannot be taken back: failing requests, revoking archives, deleting objects.
 //!
-//! A wrong setting hits nearly everything; real life hits a few. The rule is in proportion, so that it protects an
-//! installation of 20 archives as well as one of 20,000, and leaves a platform with three deleted accounts alone.
+//! A wrong setting hits nearly everything; normal events hit a few. The rule is proportional, so that it protects an
+//! installation of 20 archives as well as one of 20,000, and does not stop a platform with three deleted accounts.
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 
-/// Below this number nothing is held, however large its share: a handful of deleted accounts needs no person.
+/// Below this number nothing is held, however large its share: a few deleted accounts need no operator.
 const FEW: u64 = 10;
 /// Above this number one in [`ONE_IN`] is enough.
 const SOME: u64 = 20;
 /// The share above which more than [`SOME`] are held: a tenth.
 const ONE_IN: u64 = 10;
 
-/// Returns whether `hit` of `of` are too many to be true: at least ten and half, or more than 20 and a tenth.
+/// Returns whether `hit` of `of` are too many to be plausible: at least ten and half, or more than 20 and a tenth.
 pub fn holds(hit: u64, of: u64) -> bool {
     (hit >= FEW && hit.saturating_mul(2) >= of) || (hit > SOME && hit.saturating_mul(ONE_IN) > of)
 }
 
-/// Returns how many must have ended at least for `hit` of them not to be held; `None` when any number will do.
+/// Returns the minimum number of ended requests at which `hit` of them are not held; `None` if there is no minimum.
 pub fn least_that_releases(hit: u64) -> Option<u64> {
     let by_half = if hit >= FEW { hit.saturating_mul(2).saturating_add(1) } else { 0 };
     let by_tenth = if hit > SOME { hit.saturating_mul(ONE_IN) } else { 0 };
@@ -47,7 +47,7 @@ impl Pass {
     /// Every pass.
     pub const ALL: [Self; 2] = [Self::AccountsGone, Self::Sweep];
 
-    /// Returns the name under which the database remembers it.
+    /// Returns its name in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AccountsGone => "accounts_gone",
@@ -56,12 +56,12 @@ impl Pass {
     }
 }
 
-/// A pass that waits for a person.
+/// A pass that waits for an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Held {
-    /// Which, as [`Pass::as_str`] names it.
+    /// The pass, as [`Pass::as_str`] names it.
     pub brake: String,
-    /// When it was held first.
+    /// When it was first held.
     pub since: DateTime<Utc>,
     /// How many it would hit.
     pub hit: i64,
@@ -69,7 +69,7 @@ pub struct Held {
     pub total: i64,
 }
 
-/// Remembers that a pass was held, until [`release`].
+/// Records that a pass is held, until [`release`].
 pub async fn hold(state: &PgPool, pass: Pass, hit: u64, total: u64) -> Result<()> {
     sqlx::query!(
         "insert into public.data_export_brakes (brake, hit, total) values ($1, $2, $3)
@@ -84,7 +84,7 @@ pub async fn hold(state: &PgPool, pass: Pass, hit: u64, total: u64) -> Result<()
     Ok(())
 }
 
-/// Forgets a held pass, because it has gone through.
+/// Removes the record of a held pass, because the pass has gone through.
 pub async fn release(state: &PgPool, pass: Pass) -> Result<()> {
     sqlx::query!("delete from public.data_export_brakes where brake = $1", pass.as_str())
         .execute(state)
@@ -93,7 +93,7 @@ pub async fn release(state: &PgPool, pass: Pass) -> Result<()> {
     Ok(())
 }
 
-/// Lists the passes that wait for a person.
+/// Lists the passes that wait for an operator.
 pub async fn held(state: &mut PgConnection) -> Result<Vec<Held>> {
     sqlx::query_as!(Held, "select brake, since, hit, total from public.data_export_brakes order by brake")
         .fetch_all(state)

@@ -1,7 +1,7 @@
 //! Finds the bucket that holds an archive, and makes sure that it is ours before anything in it is deleted.
 //!
-//! Most installations have one bucket. After a move the archives of the days before are still in the former one, and each
-//! row says which. This module never uploads and never marks a bucket.
+//! Most installations have one bucket. After a move, older archives are still in the former bucket, and each row names
+//! its bucket. This module never uploads and never marks a bucket.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ use crate::{
 pub struct Buckets {
     id: Uuid,
     current: Store,
-    /// Former buckets by location; none for one that could not be checked in this pass.
+    /// Former buckets by location; `None` for a bucket that could not be checked in this pass.
     former: Mutex<HashMap<String, Option<Store>>>,
 }
 
@@ -35,8 +35,8 @@ impl Buckets {
         Ok(Self { id: installation.id, current: store.clone(), former: Mutex::default() })
     }
 
-    /// Returns the store for an archive, by the location on its row; none means the bucket in use. A former bucket is
-    /// checked once in a pass.
+    /// Returns the store for an archive, by the location on its row; `None` means the bucket in use. Checks a former
+    /// bucket once a pass.
     pub async fn store(&self, location: Option<&str>) -> Result<Store> {
         let location = match location {
             Some(location) if !self.is_current(Some(location)) => location,
@@ -64,8 +64,8 @@ impl Buckets {
         Ok(store)
     }
 
-    /// Returns the bucket in use and the former ones that still hold archives. One that cannot be checked is left out
-    /// with a warning.
+    /// Returns the bucket in use and the former buckets that still hold archives. Leaves out, with a warning, a bucket
+    /// that cannot be checked.
     pub async fn all(&self, state: &PgPool) -> Result<Vec<Store>> {
         let former = sqlx::query_scalar!(
             r#"select distinct object_location as "location!" from public.data_export_requests

@@ -1,6 +1,7 @@
-//! Bounds each call of an attempt to our own database: nobody waits for a server that has gone without a word.
+//! Limits the time of each call to our own database, so that no attempt waits for a server that vanished silently.
 //!
-//! The server bounds statements and waits for locks by itself (`session.rs`); this is for the one that does not answer.
+//! The server itself limits statements and waits for locks (`session.rs`). This limit is for a server that does not
+//! answer.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use anyhow::Result;
 /// Longer than the usual wait for a connection (`EXPORT_ACQUIRE_TIMEOUT`) and the longest statement together.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Waits for the answer to a call. One that does not come is a fault of the system, as a lost connection is; the session
-/// is cut when it is given back.
+/// Waits for the answer to a call. A missing answer is a fault of the system, like a lost connection. The session is
+/// closed when it returns to the pool.
 pub async fn call<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     within(WITHIN, work).await
 }

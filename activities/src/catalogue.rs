@@ -1,8 +1,8 @@
-//! Knows what is exported: the one source of the statements, the grants, the manifest and the dictionary.
+//! Defines what is exported: the one source of the statements, the grants, the manifest and the dictionary.
 //!
-//! The catalogue is a text file; [`Catalogue::resolve`] compares it with a database and gives the [`Plan`] by
-//! which one export is read. It says which columns; the keys queries say whose rows. Reading them is the business of
-//! [`collect`](crate::collect).
+//! The catalogue is a text file. [`Catalogue::resolve`] compares it with a database and returns the [`Plan`] by which
+//! one export is read. The catalogue names the columns; the keys queries select whose rows. [`collect`](crate::collect)
+//! reads them.
 
 mod check;
 mod document;
@@ -34,7 +34,7 @@ const BUILTIN: &str = include_str!("../catalogue.toml");
 const BUILTIN_QUERIES: [(&str, &str); 1] =
     [("queries/project_keys.sql", include_str!("../queries/project_keys.sql"))];
 
-/// Stands in a new catalogue where a person has to decide.
+/// The placeholder in a new catalogue where a person has to decide.
 const UNDECIDED: &str = "UNDECIDED";
 
 /// What is exported, of whom, and why the rest is not.
@@ -53,11 +53,11 @@ pub struct Catalogue {
 /// One entity of the export: one file in each format.
 #[derive(Clone, Debug)]
 pub struct Entity {
-    /// Its name, which is that of its files.
+    /// Its name, which its files have too.
     pub name: String,
     /// The relation it is read from, `schema.name`.
     pub relation: String,
-    /// The keys that say whose rows.
+    /// The keys that select whose rows.
     pub keys: String,
     /// The column that holds such a key.
     pub by: String,
@@ -76,7 +76,7 @@ pub struct CatalogueColumn {
     pub name: String,
     /// Its type as `format_type()` writes it.
     pub pg_type: String,
-    /// What becomes of it.
+    /// How it is treated.
     pub use_: Use,
     /// What it holds; always there when it is exported.
     pub about: Option<String>,
@@ -86,7 +86,7 @@ pub struct CatalogueColumn {
     pub computed: bool,
 }
 
-/// What becomes of a column.
+/// How a column is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// It is exported as it is.
@@ -106,7 +106,7 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// A query that says whose rows.
+/// A query that selects whose rows.
 #[derive(Clone, Debug)]
 struct Keys {
     name: String,
@@ -137,9 +137,9 @@ pub struct EntityPlan {
     pub statement: SqlStr,
     /// Casts the same parameters and reads nothing.
     pub(crate) cast: SqlStr,
-    /// The columns it gives.
+    /// The columns it returns.
     pub columns: Vec<Column>,
-    /// Indexes in `columns` of those that name a row.
+    /// Indexes in `columns` of the columns that name a row.
     pub order: Vec<usize>,
     /// Index of its keys in the answer to the keys statement.
     pub(crate) keys: usize,
@@ -148,7 +148,7 @@ pub struct EntityPlan {
 }
 
 impl Catalogue {
-    /// Gives the catalogue that is compiled in.
+    /// Returns the catalogue that is compiled in.
     pub fn builtin() -> anyhow::Result<Self> {
         Self::new(FILE, BUILTIN, &mut |name| {
             let query = BUILTIN_QUERIES.iter().find(|(file, _)| *file == name);
@@ -196,37 +196,37 @@ impl Catalogue {
         })
     }
 
-    /// Gives the entities in the order of the file, which is that of the archive.
+    /// Returns the entities in the order of the file, which is also the order of the archive.
     pub fn entities(&self) -> &[Entity] {
         &self.entities
     }
 
-    /// Gives the relations that are left out on purpose.
+    /// Returns the relations that are left out on purpose.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
 
-    /// Gives the entity that holds the account's own row: without that row there is no account.
+    /// Returns the entity that holds the account's own row: without that row there is no account.
     pub fn account(&self) -> &Entity {
         &self.entities[self.account]
     }
 
-    /// Gives the SHA-256 of the file and its queries, in hexadecimal.
+    /// Returns the SHA-256 of the file and its queries, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// Gives the columns that the key queries read beside the entities, by relation.
+    /// Returns the columns that the key queries read beside the entities, by relation.
     pub fn reads(&self) -> impl Iterator<Item = &(String, Vec<String>)> {
         self.keys.iter().flat_map(|keys| &keys.reads)
     }
 
-    /// Gives the SQL that lets `export_read` read exactly what the catalogue needs.
+    /// Returns the SQL that lets `export_read` read exactly what the catalogue needs.
     pub fn grants(&self) -> String {
         grants::read_grants(self)
     }
 
-    /// Compares the catalogue with a database and gives the plan of an export.
+    /// Compares the catalogue with a database and returns the plan of an export.
     ///
     /// A vanished or retyped column is [`Failure::CatalogueDrift`](crate::failure::Failure::CatalogueDrift), row security
     /// on a relation [`Failure::RowSecurity`](crate::failure::Failure::RowSecurity). The connection must be one of
@@ -236,7 +236,7 @@ impl Catalogue {
         self.plan(&rows.context("failed to read the system catalogs")?)
     }
 
-    /// Gives everything in which catalogue and database differ. The connection is as for [`Self::resolve`].
+    /// Returns every difference between catalogue and database. The connection is as for [`Self::resolve`].
     pub async fn report(&self, connection: &mut PgConnection) -> anyhow::Result<Report> {
         report::report(self, connection).await
     }
@@ -246,7 +246,7 @@ impl Catalogue {
         self.check.clone()
     }
 
-    /// Gives the plan by the answer to the check.
+    /// Returns the plan, made from the answer to the check.
     pub(crate) fn plan(&self, rows: &[sqlx::postgres::PgRow]) -> anyhow::Result<Plan> {
         let found = check::read(rows)?;
         let unclassified = check::refuse_drift(check::compare(self, &found))?;
@@ -259,12 +259,12 @@ impl Catalogue {
         self.keys_statement.clone()
     }
 
-    /// The query that tells which of some accounts exist.
+    /// The query that returns which of the given accounts exist.
     pub(crate) fn accounts_statement(&self) -> SqlStr {
         self.accounts_statement.clone()
     }
 
-    /// Names of the keys with the number of their computed columns, as the keys query gives them.
+    /// Returns the names of the keys with the number of their computed columns, in the order of the keys query.
     pub(crate) fn key_sets(&self) -> impl Iterator<Item = (&str, usize)> {
         self.keys.iter().map(|keys| (keys.name.as_str(), keys.computed.len()))
     }

@@ -1,4 +1,4 @@
-//! Counts how the queue and a night stand, for whoever watches. It reads only, and one statement a question.
+//! Counts the queue and the results of a night, for monitoring. It only reads, with one statement a question.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,32 @@ use export_workflows::contract::{Counted, Miscount};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 
-/// How the queue stands.
+/// The state of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Queue {
     /// Requests that wait for a night.
     pub pending: i64,
     /// When the oldest of them was made.
     pub oldest_pending: Option<DateTime<Utc>>,
-    /// Requests whose row says `ready`.
+    /// Requests whose row is `ready`.
     pub ready: i64,
-    /// Since when the oldest of those should have been expired.
+    /// Since when the oldest overdue one should have been expired.
     pub overdue_since: Option<DateTime<Utc>>,
     /// Archives of failed requests that are still in the store.
     pub deletions_left: i64,
-    /// Since when the oldest of those should have been deleted.
+    /// Since when the oldest of these archives should have been deleted.
     pub undeleted_since: Option<DateTime<Utc>>,
-    /// The database's clock, by which all of this is judged.
+    /// The time of the database's clock, for all of these.
     pub now: DateTime<Utc>,
 }
 
 impl Queue {
-    /// Gives how long the oldest pending request has waited; zero when none waits.
+    /// Returns how long the oldest pending request has waited; zero when none waits.
     pub fn oldest_pending_seconds(&self) -> i64 {
         self.since(self.oldest_pending)
     }
 
-    /// Gives how long the oldest overdue request has been overdue; zero when none is.
+    /// Returns how long the oldest overdue request has been overdue; zero when none is.
     pub fn overdue_seconds(&self) -> i64 {
         self.since(self.overdue_since)
     }
@@ -43,7 +43,7 @@ impl Queue {
         self.since(self.undeleted_since)
     }
 
-    /// Gives the whole days that are left until the oldest pending request is a month old, which is what the law allows.
+    /// Returns the whole days until the oldest pending request is a month old, which is the limit of the law.
     pub fn days_left(&self) -> Option<i64> {
         let limit = self.oldest_pending?.checked_add_months(Months::new(1))?;
         Some((limit - self.now).num_days())
@@ -54,7 +54,7 @@ impl Queue {
     }
 }
 
-/// Counts the queue. Each count has a partial index of its own, so it costs what is counted and never the whole table.
+/// Counts the queue. Each count has a separate partial index, so it reads the counted rows and never the whole table.
 pub async fn queue(state: &mut PgConnection) -> Result<Queue> {
     sqlx::query_as!(
         Queue,
@@ -86,28 +86,28 @@ pub async fn failed(state: &mut PgConnection) -> Result<BTreeMap<String, i64>> {
     Ok(rows.into_iter().map(|row| (row.reason, row.count)).collect())
 }
 
-/// What the log says of one night.
+/// One night, as the log records it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Night {
     /// The UTC date on which it began.
     pub night: NaiveDate,
-    /// Those that it made ready.
+    /// Requests that it made ready.
     pub ready: i64,
-    /// Those that it failed, by reason.
+    /// Requests that it failed, by reason.
     pub failed: BTreeMap<String, i64>,
     /// Delivered requests that it ended, by reason: overdue, or their user is gone.
     pub ended: BTreeMap<String, i64>,
-    /// Bytes in the archives of those that are ready.
+    /// Bytes in the archives that it made ready.
     pub bytes: i64,
-    /// Rows in them.
+    /// Rows in these archives.
     pub rows: i64,
     /// The first line that it wrote.
     pub first: Option<DateTime<Utc>>,
-    /// The last.
+    /// The last line that it wrote.
     pub last: Option<DateTime<Utc>>,
 }
 
-/// Gives the last night that wrote a line into the log.
+/// Returns the last night that wrote a line into the log.
 pub async fn last_night(state: &mut PgConnection) -> Result<Option<NaiveDate>> {
     sqlx::query_scalar!("select max(night) from public.data_export_events where night is not null")
         .fetch_one(state)
@@ -159,8 +159,8 @@ pub async fn night(
 
 /// Compares what a night has counted with the rows and the log, and returns the counts that they do not confirm.
 ///
-/// The log may have more than was counted: a run for a single request writes in the name of the same date, and an
-/// attempt whose answer was lost has counted nothing. It never has less, and no request is pending without a count.
+/// The log may have more than was counted: a run for a single request writes under the same date, and an attempt whose
+/// answer was lost has counted nothing. The log never has less, and no request is pending without a count.
 pub async fn recount(
     state: &PgPool,
     night: NaiveDate,
@@ -199,8 +199,8 @@ pub async fn recount(
     Ok(miscounted)
 }
 
-/// Counts the requests that were made before a night's first line and pending after its last: those that it left to
-/// the next. This reads the whole table.
+/// Counts the requests that a night left to the next: made before its first line, and pending after its last. This
+/// reads the whole table.
 pub async fn left(state: &mut PgConnection, first: DateTime<Utc>, last: DateTime<Utc>) -> Result<i64> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from public.data_export_requests r

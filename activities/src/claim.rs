@@ -1,9 +1,9 @@
-//! `pending` -> `pending`, claimed: takes the request for one attempt, keeps it and gives it back.
+//! Claims a request for one attempt, renews the claim and releases it. The row stays `pending`.
 //!
-//! A claim is a random token on the row. It keeps two attempts apart (a zombie after a timeout, the old attempt of
-//! a reset run, a second run started by hand): only the holder of the token can finish the request, and the
-//! token is part of the object's key, so nobody writes over anybody's archive. The lease tells *others* when they may
-//! take over; the holder keeps the row until its token is replaced.
+//! A claim is a random token on the row. It keeps two attempts apart (a zombie after a timeout, the old attempt of a
+//! reset run, a second run started by hand): only the holder of the token can finish the request. The token is part of
+//! the object's key, so no attempt overwrites the archive of another. The lease only says when *others* may take over:
+//! the holder keeps the row until its token is replaced.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
-/// Who asks: one attempt of one activity of one run.
+/// Names one attempt of one activity of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// Workflow id, run id and activity id.
@@ -34,13 +34,13 @@ impl Owner {
     }
 }
 
-/// A granted claim and what the attempt needs to know of the row.
+/// A granted claim, and the columns of the row that the attempt needs.
 pub struct Claim {
     /// The request.
     pub request_id: Uuid,
     /// The token that this attempt holds.
     pub token: Uuid,
-    /// Whose data.
+    /// The user whose data is exported.
     pub user_id: Uuid,
     /// When the user asked.
     pub requested_at: DateTime<Utc>,
@@ -52,33 +52,33 @@ pub struct Claim {
     pub lost: u32,
     /// The bucket of new archives, as the database records it.
     pub location: Option<String>,
-    /// What the database's clock said when it was granted, and when that was heard.
+    /// The database's time at the grant, and the local instant at which it arrived.
     pub granted: (DateTime<Utc>, Instant),
 }
 
 impl Claim {
-    /// Tells the time by the one clock, the database's, without asking it again.
+    /// Returns the time of the database's clock, without another query.
     pub fn now(&self) -> DateTime<Utc> {
         let (at, heard) = self.granted;
         at + heard.elapsed()
     }
 }
 
-/// The answer to asking for a request.
+/// The result of asking for a claim.
 pub enum Claimed {
-    /// It is this attempt's.
+    /// This attempt holds the request.
     Granted(Claim),
     /// It is no longer `pending`, or there is no such request.
     NotPending,
-    /// Somebody else has it for this long at most.
+    /// Another attempt holds it for this long at most.
     Held(Duration),
 }
 
-/// Asks for a request under a new `token`; one statement decides.
+/// Claims a request under a new `token`, in one statement.
 ///
-/// Granted if the row is `pending` and nobody holds it, or the lease has run out, or the same activity holds it with an
-/// older attempt, which Temporal has given up. A claim that is replaced is a lost worker's, unless it is of an attempt
-/// that is known to have ended by itself: then the database was away when it was to be released.
+/// Granted if the row is `pending`, and nobody holds it, or the lease has expired, or an older attempt of the same
+/// activity holds it, which Temporal has given up. A replaced claim counts as a lost worker. The exception is an
+/// attempt that is known to have ended by itself: the database was away when its claim was to be released.
 pub async fn claim(
     state: &PgPool,
     request_id: Uuid,
@@ -129,7 +129,7 @@ pub async fn claim(
     .fetch_optional(state)
     .await
     .with_context(|| format!("failed to read the claim on request `{request_id}`"))?;
-    // Another attempt may have let go between the two statements: then come back at once, not never.
+    // Another attempt may have released the claim between the two statements: the caller then retries after one second.
     Ok(match rest {
         Some(seconds) => Claimed::Held(Duration::from_secs_f64(seconds.clamp(1.0, 3600.0))),
         None => Claimed::NotPending,
@@ -151,12 +151,12 @@ pub async fn renew(state: &PgPool, request_id: Uuid, token: Uuid, lease: Duratio
     Ok(renewed.rows_affected() == 1)
 }
 
-/// What a failed attempt leaves on the row of its request.
+/// The effect of a failed attempt on the counters of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
     /// Nothing but the reason: the failure was not the request's.
     Nothing,
-    /// One of `attempts`: a failure of our own code.
+    /// One more of `attempts`: a failure of our own code.
     Attempt,
     /// The same, and the request rests until the next night.
     AttemptAndRest,
@@ -164,7 +164,7 @@ pub enum Count {
     Deferral(NaiveDate),
 }
 
-/// Gives the request back with the reason. Returns false when it was no longer this attempt's.
+/// Releases the claim and records the reason. Returns false when it was no longer this attempt's.
 ///
 /// After `true` no commit can name the key of this attempt any more, so its object may be deleted.
 pub async fn release(

@@ -1,8 +1,8 @@
-//! Reads one account: step one of an export, `pending` and claimed as it was before.
+//! Reads one account, the first step of an export. The row stays `pending` and claimed.
 //!
-//! One `REPEATABLE READ READ ONLY` transaction covers all entities, so that they fit together. It leaves
-//! nothing behind: a connection whose transaction did not end well is closed and never used again. Which columns and
-//! whose rows is the catalogue's business, what becomes of a row the caller's.
+//! One `REPEATABLE READ READ ONLY` transaction covers all entities, so that they are consistent. It leaves nothing
+//! behind: a connection whose transaction did not end well is closed and never reused. The catalogue decides which
+//! columns and whose rows are read. The caller decides what happens to a row.
 
 use std::{
     collections::HashSet,
@@ -33,16 +33,16 @@ use crate::{
     session,
 };
 
-/// While a query has not answered yet, this often is said that it runs.
+/// How often a query that has not answered yet is counted as movement.
 const STILL_RUNNING: Duration = Duration::from_secs(1);
-/// For so long a query may compute before its first row. After that it no longer counts as running: it waits for a
-/// lock that nobody gives back, or its server vanished without a word, and the attempt stalls.
+/// How long a query may compute before its first row. After that it no longer counts as movement, and the attempt
+/// stalls: the query waits for a lock that nobody releases, or its server vanished silently.
 const LONGEST_COMPUTATION: Duration = Duration::from_secs(30 * 60);
 
-/// So many rows pass between two looks at the cancellation, which costs a lock.
+/// Number of rows between two checks for cancellation. A check costs a lock.
 const ROWS_PER_LOOK: u64 = 256;
 
-/// Whose data, on which request.
+/// The account to read, and the request that asks for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Account {
     /// The request.
@@ -51,20 +51,20 @@ pub struct Account {
     pub user_id: Uuid,
 }
 
-/// One account at one moment, open to be read. Dropped before [`close`](Self::close), its connection is cut.
+/// One account at one moment, open for reading. A drop before [`close`](Self::close) closes the connection.
 pub struct Snapshot {
-    /// The moment as of which all rows are.
+    /// The moment that all rows show.
     pub snapshot_at: DateTime<Utc>,
     /// The server's version.
     pub server_version: String,
-    /// What there is to read.
+    /// The entities to read, and how.
     pub plan: Plan,
     connection: Cut,
     keys: Vec<KeySet>,
     reading: bool,
 }
 
-/// The keys of one kind, sorted, and beside them their computed columns.
+/// The sorted keys of one kind, and their computed columns.
 struct KeySet {
     keys: Vec<String>,
     computed: Vec<Vec<Option<String>>>,
@@ -82,7 +82,7 @@ pub async fn open(
     open_over(connection, catalogue, account, pulse).await
 }
 
-/// As [`open`], over a connection that was chosen before.
+/// Like [`open`], on a connection that the caller has chosen.
 pub(crate) async fn open_over(
     mut connection: Cut,
     catalogue: &Catalogue,
@@ -96,7 +96,7 @@ pub(crate) async fn open_over(
     Ok(Snapshot { snapshot_at, server_version, plan, connection, keys, reading: false })
 }
 
-/// Gives those of the users that still have a row; a soft-deleted one counts.
+/// Returns the users that still have a row. A soft-deleted row counts.
 pub async fn existing_accounts(
     source: &PgPool,
     catalogue: &Catalogue,
@@ -135,8 +135,8 @@ impl Snapshot {
         })
     }
 
-    /// Finds out whether an error that was met while an entity was read is the fault of the account's values, as it
-    /// seems, or of the keys, whose cast every account would fail at. The snapshot is of no further use.
+    /// Finds the cause of an error in the rows of an entity: a value of the account, as it seems, or the keys, whose
+    /// cast would fail for every account. The snapshot cannot be used afterwards.
     pub async fn blame(mut self, entity: usize, error: anyhow::Error, pulse: &Pulse) -> anyhow::Error {
         let undeliverable = matches!(error.downcast_ref(), Some(Failure::UndeliverableValue { .. }));
         let plan = self.plan.entities.get(entity);
@@ -162,7 +162,7 @@ impl Snapshot {
         Failure::CatalogueDrift(vec![what]).into()
     }
 
-    /// Ends the transaction and gives the connection back for the next export.
+    /// Ends the transaction and returns the connection to its pool for the next export.
     pub async fn close(mut self) -> anyhow::Result<()> {
         if self.reading {
             bail!("the rows of an entity were not read to their end");
@@ -185,7 +185,7 @@ pub struct Rows<'s> {
 }
 
 impl Rows<'_> {
-    /// Gives the next row. Waiting for the first one counts as movement, waiting for a later one does not.
+    /// Returns the next row. Waiting for the first row counts as movement; waiting for a later row does not.
     pub async fn next(&mut self) -> anyhow::Result<Option<PgRow>> {
         if self.count.is_multiple_of(ROWS_PER_LOOK) && self.pulse.is_cancelled() {
             return Err(Failure::Interrupted.into());
@@ -213,7 +213,7 @@ impl Rows<'_> {
         }
     }
 
-    /// Gives the number of rows so far.
+    /// Returns the number of rows so far.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -254,7 +254,7 @@ async fn begin(
     Ok((now, version, catalogue.plan(&rows)?))
 }
 
-/// Reads whose rows: each set of keys once, sorted.
+/// Reads the keys of the account: each set once, sorted.
 async fn read_keys(
     connection: &mut PgConnection,
     catalogue: &Catalogue,
@@ -291,7 +291,8 @@ async fn read_keys(
     Ok(sets)
 }
 
-/// A keys query that no longer fits the database is no fault of the account whose turn it is, nor does it heal by itself.
+/// Classifies an error of the keys query. A query that no longer fits the database is not the account's fault, and a
+/// retry does not fix it.
 fn blame_keys_query(error: sqlx::Error) -> anyhow::Error {
     let sqlstate = sqlstate::of(&error);
     match sqlstate::fault(Asked::Keys, &sqlstate) {
@@ -306,9 +307,9 @@ fn blame_keys_query(error: sqlx::Error) -> anyhow::Error {
     }
 }
 
-/// An error in the midst of rows may be about a value that is there: another attempt would meet it again.
+/// Classifies an error among the rows. It may be about a stored value: then another attempt fails at it again.
 ///
-/// Which value, PostgreSQL does not say; all rows before it have arrived.
+/// PostgreSQL does not report which value. All rows before it have arrived.
 fn blame_rows(relation: &str, rows: u64, error: sqlx::Error) -> anyhow::Error {
     let sqlstate = sqlstate::of(&error);
     match sqlstate::fault(Asked::Rows, &sqlstate) {
@@ -320,7 +321,7 @@ fn blame_rows(relation: &str, rows: u64, error: sqlx::Error) -> anyhow::Error {
     }
 }
 
-/// Waits for a query, says that it runs, and stops when the attempt is to stop.
+/// Waits for a query, counts it as movement, and stops when the attempt is cancelled.
 pub(crate) async fn while_alive<T>(work: impl Future<Output = T>, pulse: &Pulse) -> Result<T, Failure> {
     let mut work = std::pin::pin!(work.fuse());
     let mut cancelled = std::pin::pin!(pulse.cancelled());
@@ -339,7 +340,7 @@ pub(crate) async fn while_alive<T>(work: impl Future<Output = T>, pulse: &Pulse)
     }
 }
 
-/// A connection that is cut when it is dropped: a half-read answer or an open transaction must not go back to
+/// A connection that is closed when it is dropped. With a half-read answer or an open transaction it must not return to
 /// the pool, which would first drain it.
 pub(crate) struct Cut(Option<PoolConnection<Postgres>>);
 
@@ -352,7 +353,7 @@ impl Cut {
         self.0.as_deref_mut().context("the read connection is already given back")
     }
 
-    /// Gives the connection back to its pool.
+    /// Returns the connection to its pool.
     pub(crate) fn keep(mut self) {
         drop(self.0.take());
     }
@@ -361,7 +362,7 @@ impl Cut {
 impl Drop for Cut {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
-            // Detached, it is closed with its socket at once, without a word to a server that may not listen.
+            // Detached, it closes its socket at once, without a message to a server that may not respond.
             drop(connection.detach());
         }
     }

@@ -1,9 +1,10 @@
-//! `ready` -> `failed`: ends what is overdue or whose user is gone, then deletes the archives of failed requests.
+//! `ready` -> `failed`: fails requests that are overdue or whose user is gone, then deletes the archives of failed
+//! requests.
 //!
-//! First every overdue row is flipped, only then is anything deleted, and deleting has a budget: a store that is away or
-//! hangs never keeps a dead link alive, neither in this pass nor in the next. A deletion is recorded on the row, and by
-//! the trigger in the log, after the store has said that the object is gone. An archive that could not be deleted is
-//! counted and left to the next pass.
+//! A pass flips every overdue row before it deletes anything, and deletes within a budget of time. So a store that is
+//! away or hangs never keeps a dead link alive, neither in this pass nor in the next. A deletion is recorded on the
+//! row, and by the trigger in the log, after the store has confirmed that the object is gone. An archive that could not
+//! be deleted is counted and left to the next pass.
 
 use std::time::Duration;
 
@@ -25,23 +26,23 @@ use crate::{
     store::Store,
 };
 
-/// Rows of one transaction: short enough never to keep the platform waiting for a lock.
+/// Rows of one transaction: few enough never to keep the platform waiting for a lock.
 const BATCH: i64 = 500;
-/// Deletions in flight; a store takes many more, but this pass is never in a hurry.
+/// Maximum number of deletions in flight. A store takes many more, but this pass is never in a hurry.
 const DELETIONS: usize = 8;
-/// How long a pass may delete. The next one comes five minutes after this one began, and has to flip in time.
+/// How long a pass may delete. The next pass starts five minutes after this one, and has to flip in time.
 pub const DELETE_WITHIN: Duration = Duration::from_secs(3 * 60);
 
-/// What a pass works with.
+/// The dependencies of a pass.
 #[derive(Clone, Copy)]
 pub struct ExpiryPass<'a> {
     /// Requests and events.
     pub state: &'a PgPool,
-    /// Where the accounts are, and how they are found; none when nobody asks for them.
+    /// The source database, and the catalogue that finds accounts in it; `None` if the caller never asks for accounts.
     pub accounts: Option<(&'a PgPool, &'a Catalogue)>,
     /// The bucket.
     pub store: &'a Store,
-    /// In whose name it runs.
+    /// The night and the run that it runs for.
     pub trace: &'a Trace,
     /// Beats while it moves.
     pub pulse: &'a Pulse,
@@ -122,7 +123,7 @@ impl GoneAccounts {
     }
 }
 
-/// Asks the source which users of `ready` requests still have a row; a soft-deleted one counts.
+/// Finds the `ready` requests whose user has no row in the source any more. A soft-deleted row counts as one.
 async fn find_gone_accounts(
     state: &PgPool,
     source: &PgPool,
@@ -212,7 +213,7 @@ async fn delete_objects(pass: &ExpiryPass<'_>, output: &mut ExpireOutput) -> Res
 async fn delete_all(pass: &ExpiryPass<'_>, deleted: &mut u64) -> Result<()> {
     let ExpiryPass { state, store, trace, pulse, .. } = *pass;
     let buckets = Buckets::open(state, store).await?;
-    // From a random id on and round to it, so that archives which cannot be deleted never keep others from their turn.
+    // Starts at a random id and wraps around, so that archives that cannot be deleted never block the others.
     let begin = Uuid::new_v4();
     for (mut after, last) in [(begin, Uuid::max()), (Uuid::nil(), begin)] {
         loop {
@@ -244,7 +245,7 @@ async fn delete_all(pass: &ExpiryPass<'_>, deleted: &mut u64) -> Result<()> {
                 pulse.beat(1);
                 match ended {
                     Ok(()) => *deleted += 1,
-                    // A former bucket may be away for good, and must not keep the others waiting.
+                    // A former bucket may be gone for good, and must not block the others.
                     Err(error) if is_away(&error) && buckets.is_current(row.object_location.as_deref()) => {
                         return Err(error);
                     }
@@ -267,7 +268,7 @@ fn is_away(error: &anyhow::Error) -> bool {
 /// How deleting the archive of one request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    /// It is gone, and the row says so.
+    /// The archive is deleted, and the row records it.
     Done,
     /// There was nothing to delete: no archive, or it was deleted before.
     Nothing,
@@ -276,8 +277,8 @@ pub enum Deleted {
 /// Deletes the archive of one failed request, before any other.
 ///
 /// # Errors
-/// When the bucket is not the one that holds it, or store or database fail: then the archive, and its link, may still be
-/// there.
+/// When the bucket is not the one that holds it, or store or database fail. The archive and its link may then still
+/// exist.
 pub async fn delete_archive(state: &PgPool, store: &Store, request_id: Uuid) -> Result<Deleted> {
     let row = sqlx::query_as!(
         Doomed,

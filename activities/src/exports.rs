@@ -1,6 +1,6 @@
-//! The rim to Temporal: each activity is a span, a call to its step, and the translation of its failure.
+//! The edge to Temporal: each activity opens a span, calls its step and translates its failure.
 //!
-//! What the steps need is a field of [`ExportSteps`], built once by the worker.
+//! The fields of [`ExportSteps`] are the dependencies of the steps. The worker builds it once.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -65,11 +65,11 @@ pub struct ExportSteps {
     pub alone: Alone,
     /// What is exported.
     pub catalogue: Arc<Catalogue>,
-    /// Where archives lie until they are uploaded.
+    /// Holds archives until they are uploaded.
     pub spool: Spool,
     /// Limits and times.
     pub settings: Settings,
-    /// What is counted.
+    /// The metrics of the steps.
     pub metrics: Metrics,
 }
 
@@ -80,11 +80,11 @@ pub struct Settings {
     pub max_attempts: u32,
     /// Workers lost over one request after which it fails for good.
     pub max_lost: u32,
-    /// How long after its first failed attempt an activity that meets a fault of the system is left to the second round.
+    /// How long after its first failed attempt an activity with a fault of the system is deferred to the second round.
     pub defer_after: Duration,
-    /// How long nothing may move before an attempt is stopped.
+    /// How long an attempt may make no progress before it is stopped.
     pub stall_timeout: Duration,
-    /// How long others leave a claimed request alone.
+    /// How long a claim lasts before other attempts may take over.
     pub lease: Duration,
     /// Deflate level of the archive, 0 to 9.
     pub deflate_level: u32,
@@ -118,7 +118,7 @@ impl ExportSteps {
         span.in_scope(|| listed.map_err(|error| failed("Listing the pending requests", judge(&error))))
     }
 
-    /// Takes one request from `pending` to `ready`, or says why not.
+    /// Moves one request from `pending` to `ready`, or reports why not.
     #[activity(definition = contract::Fulfil)]
     pub async fn fulfil(
         self: Arc<Self>,
@@ -134,7 +134,7 @@ impl ExportSteps {
             &info.activity_id,
             info.attempt,
         );
-        // What a release before this one has left there is a number.
+        // An earlier release of the worker left a number there: ignore it.
         let before = ctx.heartbeat_details().deserialize::<Handover>().ok().flatten().unwrap_or_default();
         let before = before.taken_over(owner.attempt);
         owner.killed.clone_from(&before.killed);
@@ -152,7 +152,7 @@ impl ExportSteps {
         span.in_scope(|| told(id, &ended));
         match &ended {
             Ok(outcome) => self.metrics.ended(outcome),
-            // The last heartbeat goes with the failure, whatever the throttle.
+            // The last heartbeat is sent with the failure, even if heartbeats are throttled.
             Err(unfinished) => {
                 let failing = unfinished.is_of_the_system().then(Utc::now);
                 beat(&ctx, attempt.before.ended(attempt.owner.attempt, failing)).await;
@@ -169,12 +169,12 @@ impl ExportSteps {
             .build()
             .into(),
             Unfinished::Interrupted => interrupted(),
-            // Whatever it is: only a night that lists its first page gives up because of drift.
+            // Always, even for drift: only a night that lists its first page gives up because of it.
             Unfinished::Retry(verdict) => failure_of(verdict, Retried::Always),
         })
     }
 
-    /// Ends what is overdue and deletes the archives of failed requests.
+    /// Fails overdue requests and deletes the archives of failed requests.
     #[activity(definition = contract::Expire)]
     pub async fn expire(
         self: Arc<Self>,
@@ -218,7 +218,7 @@ impl ExportSteps {
         Ok(passed)
     }
 
-    /// Deletes what no request points to.
+    /// Deletes the objects and uploads that no request points to.
     #[activity(definition = contract::Sweep)]
     pub async fn sweep(
         self: Arc<Self>,
@@ -242,8 +242,8 @@ impl ExportSteps {
 }
 
 impl ExportSteps {
-    /// Runs a pass with a heartbeat every tick, until it ends or nothing has moved for `EXPORT_STALL_TIMEOUT`: a database
-    /// or a store that has gone without a word keeps neither the pass nor its slot.
+    /// Runs a pass with a heartbeat every tick, until it ends or nothing has moved for `EXPORT_STALL_TIMEOUT`. A silent
+    /// database or store must not hold the pass and its slot.
     async fn pass<T>(
         &self,
         what: &str,
@@ -264,7 +264,8 @@ impl ExportSteps {
         }
     }
 
-    /// Calls a person when a night has held requests back, in the pass that follows its last round.
+    /// Logs an error, so that a person acts, when a night has held requests back. Runs in the pass after its last
+    /// round.
     async fn report_held_back(&self) {
         let counted = async { held_back::counts(&mut *self.state.acquire().await?).await };
         match counted.await {
@@ -284,8 +285,8 @@ impl ExportSteps {
         }
     }
 
-    /// Compares what the night has counted with the database, and warns of each difference. A database that does not
-    /// answer fails no pass because of it.
+    /// Compares the counts of the night with the database, and warns about each difference. An error here does not fail
+    /// the pass.
     async fn recount(&self, night: NaiveDate, counted: Option<&Counted>) -> BTreeMap<String, Miscount> {
         let Some(counted) = counted else { return BTreeMap::new() };
         let miscounted = call(census::recount(&self.state, night, counted)).await.unwrap_or_else(|error| {
@@ -324,14 +325,15 @@ fn pulse_of(ctx: &ActivityContext) -> (Pulse, Watch) {
 }
 
 async fn beat<T: Serialize + Send + Sync + 'static>(ctx: &ActivityContext, details: T) {
-    // Numbers always serialise, and a heartbeat that is lost is followed by another.
+    // These details always serialise, and another heartbeat follows a lost one.
     if let Err(error) = ctx.record_heartbeat(details).await {
         tracing::warn!(error.chain = %error, "A heartbeat could not be encoded");
     }
 }
 
-/// A cancelled token may mean a cancel, a terminate, a drain, or an operator's pause or reset of the activity; the
-/// server refuses "cancelled" for the last two, so every one of them ends as a failure that is retried at once.
+/// Makes the failure of an interrupted attempt. A cancelled token means a cancel, a terminate, a drain, or an
+/// operator's pause or reset of the activity. The server refuses "cancelled" for the last two, so all of them end as a
+/// failure that is retried at once.
 fn interrupted() -> ActivityError {
     ApplicationFailure::builder(anyhow::anyhow!(
         "the attempt was interrupted and let go of its request; nothing is lost, it will be tried again"
@@ -343,7 +345,7 @@ fn interrupted() -> ActivityError {
     .into()
 }
 
-/// Says how an attempt ended, once, whoever finds out.
+/// Logs how an attempt ended, once.
 fn told(id: Uuid, ended: &Result<Outcome, Unfinished>) {
     match ended {
         Ok(Outcome::Fulfilled { archive_bytes, rows }) => {
@@ -362,7 +364,7 @@ fn told(id: Uuid, ended: &Result<Outcome, Unfinished>) {
     }
 }
 
-/// Logs a failure of a step that serves no single request, and makes Temporal's of it.
+/// Logs the failure of a step that serves no single request, and converts it for Temporal.
 fn failed(what: &str, verdict: Verdict) -> ActivityError {
     if verdict.class != Class::Interrupted {
         tracing::warn!(error.chain = %verdict, "{what} failed; Temporal decides whether it is tried again");
@@ -370,7 +372,7 @@ fn failed(what: &str, verdict: Verdict) -> ActivityError {
     failure_of(verdict, Retried::UnlessPermanent)
 }
 
-/// Which failures Temporal tries again.
+/// Which failures Temporal retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retried {
     /// All of them.
@@ -379,8 +381,8 @@ enum Retried {
     UnlessPermanent,
 }
 
-/// Makes the one kind of failure that Temporal shows: a closed code as its type, and as its message a sentence that
-/// says what to do.
+/// Makes the one kind of failure that Temporal shows. Its type is a closed code; its message is a sentence that says
+/// what to do.
 fn failure_of(verdict: Verdict, retried: Retried) -> ActivityError {
     if verdict.class == Class::Interrupted {
         return interrupted();

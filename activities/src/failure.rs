@@ -1,4 +1,4 @@
-//! Decides, in one place, whose fault a failure is and what may be said about it.
+//! Decides, in one place, whose fault a failure is and what may be reported about it.
 //!
 //! The four classes decide what happens to the request (`ARCHITECTURE.md`, "when a step fails"). The code of
 //! a failure is closed and carries no row value, no URL and no credential: a message of PostgreSQL or
@@ -29,7 +29,7 @@ pub enum Class {
     Interrupted,
 }
 
-/// A failure that the step which met it can name.
+/// A failure that the step can name where it occurs.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The account has no row in the platform's database.
@@ -45,10 +45,10 @@ pub enum Failure {
         relation: String,
         /// The column.
         column: String,
-        /// The row: its number, or its key if that is a number or a uuid. No other value may be told.
+        /// The row: its number, or its key if that is a number or a uuid. No other value may be reported.
         row: String,
     },
-    /// A value that PostgreSQL itself cannot deliver; it does not say which.
+    /// A value that PostgreSQL itself cannot deliver. It does not report which value.
     #[error("PostgreSQL cannot deliver a value of {what}, SQLSTATE {sqlstate}")]
     UndeliverableValue {
         /// What was read, and after how many rows.
@@ -62,7 +62,7 @@ pub enum Failure {
     /// A row-level security policy would silently hide rows from the export.
     #[error("row-level security is enabled on {}: an export would silently miss rows; exempt them or leave them out of the catalogue", .0.join(", "))]
     RowSecurity(Vec<String>),
-    /// Somebody named requests that do not exist.
+    /// The input names requests that do not exist.
     #[error("there is no request {}", list(.0))]
     UnknownRequests(Vec<Uuid>),
     /// The server refuses a setting on which results or safety depend.
@@ -97,7 +97,7 @@ pub enum Failure {
     /// No row and no byte moved for too long.
     #[error("nothing moved for {0} s")]
     Stalled(u64),
-    /// The attempt was told to stop.
+    /// The attempt was stopped.
     #[error("the attempt was interrupted")]
     Interrupted,
     /// Another attempt has taken the request over.
@@ -135,7 +135,7 @@ impl Failure {
         Verdict { class: self.class(), code: self.code().to_owned(), detail: self.to_string() }
     }
 
-    /// Gives the closed code.
+    /// Returns the closed code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::AccountDeleted { .. } => "account_deleted",
@@ -158,7 +158,7 @@ impl Failure {
     }
 }
 
-/// Names the first few: a message of Temporal is cut when it is long.
+/// Names the first few: Temporal cuts a long message.
 fn list(requests: &[Uuid]) -> String {
     const FEW: usize = 10;
     let named: Vec<_> = requests.iter().take(FEW).map(Uuid::to_string).collect();
@@ -168,7 +168,8 @@ fn list(requests: &[Uuid]) -> String {
     }
 }
 
-/// What was read when a failure was met, as context of an error: a name of the catalogue, which may be told.
+/// The object that was read when a failure occurred, as context of an error: a name of the catalogue, which may be
+/// reported.
 #[derive(Debug)]
 pub struct Reading(pub String);
 
@@ -178,7 +179,7 @@ impl fmt::Display for Reading {
     }
 }
 
-/// The step of an attempt in which a failure was met, as context of an error.
+/// The step of an attempt in which a failure occurred, as context of an error.
 #[derive(Clone, Copy, Debug)]
 pub struct Doing(pub &'static str);
 
@@ -188,14 +189,14 @@ impl fmt::Display for Doing {
     }
 }
 
-/// What may be said about a failure: its class, its closed code, and a detail free of row values.
+/// What may be reported about a failure: its class, its closed code, and a detail free of row values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Whose fault it is.
     pub class: Class,
     /// A closed code such as `store/SlowDown`, `database/53300`, `panic`.
     pub code: String,
-    /// Object names that the code alone does not tell (relation, column, constraint, key); may be empty.
+    /// Object names that the code does not contain (relation, column, constraint, key); may be empty.
     pub detail: String,
 }
 
@@ -215,7 +216,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Gives the verdict on an error: the first cause in its chain that is known decides.
+/// Returns the verdict on an error. The first known cause in its chain decides.
 pub fn judge(whole: &anyhow::Error) -> Verdict {
     for cause in whole.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
@@ -223,7 +224,7 @@ pub fn judge(whole: &anyhow::Error) -> Verdict {
         }
         if let Some(error) = cause.downcast_ref::<sqlx::Error>() {
             let mut verdict = judge_database(error);
-            // PostgreSQL names the table in its message, which is dropped, and not in a field of its own.
+            // PostgreSQL names the table in its message, which is dropped, and not in a separate field.
             if let (Some(Reading(what)), true) = (whole.downcast_ref::<Reading>(), verdict.detail.is_empty())
             {
                 verdict.detail = format!("reading {what}");
@@ -244,7 +245,7 @@ pub fn judge(whole: &anyhow::Error) -> Verdict {
     judge_unexpected(whole)
 }
 
-/// A failure that nobody foresaw: its text may hold a value, so only its kind and its step are named.
+/// Judges an unexpected failure. Its text may hold a value, so the verdict names only its kind and its step.
 fn judge_unexpected(whole: &anyhow::Error) -> Verdict {
     let is = |known: fn(&(dyn Error + 'static)) -> bool| whole.chain().any(known);
     let kind = if is(|cause| cause.is::<serde_json::Error>()) {
@@ -262,10 +263,12 @@ fn judge_unexpected(whole: &anyhow::Error) -> Verdict {
     }
 }
 
-/// Every error of a database is the system's fault, unless the step that met it knows better: collecting does.
+/// Treats every error of a database as the system's fault, unless the step has classified it before, as collecting
+/// does.
 ///
-/// So is a statement that was cancelled (57014), by a DBA or by its timeout, which look the same: the source was slow, or
-/// lacks an index, and that is no reason to refuse somebody their data. It costs the source a timeout a look at most.
+/// A cancelled statement (57014) is the system's fault too. A cancel by a DBA and a timeout look the same: the source
+/// was slow, or lacks an index, and that is no reason to refuse users their data. A retry costs the source at most one
+/// timeout a round.
 fn judge_database(error: &sqlx::Error) -> Verdict {
     if let sqlx::Error::Configuration(inner) = error
         && let Some(failure) = inner.downcast_ref::<Failure>()
@@ -302,7 +305,7 @@ fn judge_io(error: &std::io::Error) -> Verdict {
     Verdict { class: Class::System, code, detail: String::new() }
 }
 
-/// A failed call to the store, cut down to what may be said: operation, S3 code, HTTP status.
+/// A failed call to the store, reduced to what may be reported: operation, S3 code, HTTP status.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{operation} was answered with {code}{}", .status.map(|status| format!(", HTTP {status}")).unwrap_or_default())]
 pub struct StoreError {
@@ -315,7 +318,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// Cuts an SDK error down; its message text is dropped on purpose.
+    /// Reduces an SDK error, and drops its message text on purpose.
     pub fn new<E>(
         operation: &'static str,
         error: &aws_sdk_s3::error::SdkError<E, aws_sdk_s3::config::http::HttpResponse>,
@@ -339,7 +342,7 @@ impl StoreError {
         Self { operation, code, status }
     }
 
-    /// Tells whether the store says that there is no such object (or upload).
+    /// Returns whether the store answers that there is no such object (or upload).
     pub fn is_not_found(&self) -> bool {
         self.status == Some(404) || matches!(self.code.as_str(), "NoSuchKey" | "NotFound" | "NoSuchUpload")
     }
@@ -349,8 +352,8 @@ impl StoreError {
         self.status == Some(501) || self.code == "NotImplemented"
     }
 
-    /// Returns whether the store answers that it does not do what the call asks for, such as a checksum that it does not
-    /// know. Other answers with HTTP 400 are about the credentials, or about a request that came too slowly.
+    /// Returns whether the store answers that it does not support what the call asks for, such as an unknown checksum.
+    /// Other answers with HTTP 400 are about the credentials, or about a request that arrived too slowly.
     pub fn is_refusal(&self) -> bool {
         const OF_SOMETHING_ELSE: [&str; 5] = [
             "AuthorizationHeaderMalformed",
@@ -362,13 +365,13 @@ impl StoreError {
         matches!(self.status, Some(400 | 501)) && !OF_SOMETHING_ELSE.contains(&self.code.as_str())
     }
 
-    /// Returns whether the store is away, as opposed to one that answers and refuses.
+    /// Returns whether the store is away, and not one that answers and refuses.
     pub fn is_away(&self) -> bool {
         self.status.is_none_or(|status| status >= 500) && self.code != "still_there"
     }
 }
 
-/// Returns whether nothing was sent because there is nobody to sign it: the store itself may be well.
+/// Returns whether nothing was sent because there are no credentials to sign with: the store itself may be healthy.
 fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

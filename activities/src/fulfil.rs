@@ -1,4 +1,4 @@
-//! One request from `pending` to `ready`: the order of the steps, and what becomes of the request when one fails.
+//! Serves one request from `pending` to `ready`: the order of the steps, and the outcome when one fails.
 //!
 //! The order of writes makes every crash harmless: claim, read, upload to the attempt's own key, read back, and only
 //! then `ready`. An object is deleted only after the row was read, or released, and no commit can name it any more.
@@ -35,42 +35,42 @@ use crate::{
 
 /// Failures of our own code after which a request rests until the next night.
 const ATTEMPTS_A_NIGHT: u32 = 5;
-/// The end of a request on which too many attempts, or workers, were spent.
+/// The class of a request that used up its attempts or its workers.
 const EXHAUSTED: Class = Class::Permanent(FailureReason::AttemptsExhausted);
-/// How long a stopped attempt may take to end by itself (abort its upload, close its connection) before it is dropped
-/// where it stands. With the two bounds below, an interrupted attempt is gone within ten seconds.
+/// How long a stopped attempt may take to end by itself (abort its upload, close its connection) before it is dropped.
+/// With the two bounds below, an interrupted attempt ends within ten seconds.
 const ENDING: Duration = Duration::from_secs(4);
-/// How long a failed attempt waits for the release of its claim, which then goes on without it.
+/// How long a failed attempt waits for the release of its claim. The release then continues in the background.
 const RELEASING: Duration = Duration::from_secs(3);
-/// How long it tries to remove its object; the sweep takes what is left.
+/// How long a failed attempt tries to delete its object. After that the object is left to the sweep.
 const DISCARDING: Duration = Duration::from_secs(2);
-/// After this time an attempt asks again whether it may begin beside, or without, others of this worker.
+/// Delay before an attempt asks again whether it may run beside other attempts of this worker, or alone.
 const COME_BACK: Duration = Duration::from_secs(5);
-/// Between two tries to release a claim without its attempt.
+/// Timeout of one try to release a claim in the background, and the delay before the next.
 const RELEASE_AGAIN: Duration = Duration::from_secs(5);
-/// Tries for a quarter of an hour; after that the lease has long run out.
+/// Maximum number of these tries, for a quarter of an hour: by then the lease has long expired.
 const MOST_RELEASES: u32 = 180;
 
 /// One attempt at one request.
 pub struct Attempt {
-    /// The request, and the night in whose name it is served.
+    /// The request, and the night that it is served for.
     pub input: FulfilInput,
     /// Who attempts it.
     pub owner: Owner,
     /// The Temporal run.
     pub run_id: Option<String>,
-    /// What the attempts before have left.
+    /// The state that earlier attempts have handed over.
     pub before: Handover,
 }
 
-/// Why an attempt ended without an outcome: Temporal will try again.
+/// Why an attempt ended without an outcome. Temporal retries it.
 #[derive(Debug)]
 pub enum Unfinished {
     /// Another attempt holds the request for this long at most.
     Held(Duration),
     /// Cancelled, drained, paused or reset.
     Interrupted,
-    /// A failure that another attempt may not meet.
+    /// A failure; another attempt may succeed.
     Retry(Verdict),
 }
 
@@ -85,7 +85,7 @@ impl Unfinished {
     }
 }
 
-/// Serves one request, or says why not yet.
+/// Serves one request, or returns why it is unfinished.
 ///
 /// `heartbeat` is called every two seconds with the rows and bytes moved so far, from the first step to the last.
 pub async fn fulfil(
@@ -104,13 +104,14 @@ pub async fn fulfil(
 
 async fn serve(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<Outcome, Unfinished> {
     let request_id = attempt.input.request_id;
-    // Claiming costs the row a write and a `claims`; not worth it while the store is known to be away.
+    // A claim costs the row a write and one of `claims`. Do not claim while the store does not answer.
     if attempt.owner.attempt > 1
         && let Err(error) = installation::answers(&steps.store).await
     {
         return system_failure(steps, attempt, judge(&error));
     }
-    // Before the claim: what does not hold its request is not blamed when the one that runs alone kills the worker.
+    // Before the claim: an attempt without a claim is not counted as lost when the request that runs alone kills the
+    // worker.
     let Some(beside) = steps.alone.beside() else { return come_back(steps, attempt) };
     let claim = match claim(steps, attempt, stop).await? {
         Begun::Claimed(claim) => claim,
@@ -156,7 +157,7 @@ async fn serve(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<O
             worked = &mut work => worked,
             reason = &mut stopped => {
                 stop.cancel();
-                // What it may have achieved in the meantime counts; how it failed does not.
+                // If it still reached an outcome, return that. Otherwise the error is the reason for the stop.
                 match timeout(ENDING, work).await {
                     Ok(Ok(outcome)) => Ok(outcome),
                     _ => Err(reason.into()),
@@ -170,7 +171,8 @@ async fn serve(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<O
     }
 }
 
-/// Leaves the worker to others for a while; an attempt that came back too often waits for the second round.
+/// Returns the attempt to Temporal, to come back after `COME_BACK`. Defers it to the second round if it has failed for
+/// too long.
 fn come_back(steps: &ExportSteps, attempt: &Attempt) -> Result<Outcome, Unfinished> {
     if too_long(steps, attempt) {
         return Ok(Outcome::Deferred { code: "held".to_owned() });
@@ -186,11 +188,11 @@ enum Begun {
     Ended(Outcome),
 }
 
-/// Takes the request, or says with which outcome the attempt ends instead. A cancelled attempt waits no longer.
+/// Claims the request, or returns the outcome with which the attempt ends. A cancelled attempt stops waiting.
 async fn claim(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<Begun, Unfinished> {
     let (id, token) = (attempt.input.request_id, Uuid::new_v4());
     let claimed = tokio::select! {
-        // First, so that an attempt which is cancelled already claims nothing that it would have to give back.
+        // First: an attempt that is already cancelled must not make a claim that it would have to release.
         biased;
         () = stop.cancelled() => Err(Failure::Interrupted.into()),
         claimed = call(claim::claim(&steps.state, id, token, &attempt.owner, steps.settings.lease)) => claimed,
@@ -204,7 +206,7 @@ async fn claim(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<B
         Ok(Claimed::Held(rest)) => return Err(Unfinished::Held(rest)),
         Err(error) => judge(&error),
     };
-    // The answer may be lost and the claim there.
+    // The claim may have been granted and its answer lost.
     release_later(steps, id, token, error.to_string(), Count::Nothing);
     if error.class == Class::Interrupted {
         return Err(Unfinished::Interrupted);
@@ -212,14 +214,14 @@ async fn claim(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<B
     system_failure(steps, attempt, error).map(Begun::Ended)
 }
 
-/// Makes a failure of a panic in `work`; its message, which the SDK would show, is dropped: it may hold a row value.
+/// Turns a panic in `work` into a failure. Drops its message, which the SDK would show: it may hold a row value.
 pub(crate) async fn caught<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-    // Nothing that a panic may have left half done is looked at again: the attempt starts over.
+    // Safe to unwind: the attempt restarts and reads nothing that the panic left half done.
     let worked = AssertUnwindSafe(work).catch_unwind().await;
     worked.unwrap_or_else(|_| Err(Failure::Panic(what.to_owned()).into()))
 }
 
-/// The steps, in order.
+/// Runs the steps, in order.
 async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Pulse) -> Result<Outcome> {
     installation::require_location(claim.location.as_deref(), &steps.store)?;
     steps.installation.confirm(&steps.store).await?;
@@ -262,7 +264,7 @@ async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Puls
     })
 }
 
-/// Reads the account into an archive, on the replica if there is one that will do, else on the source.
+/// Reads the account into an archive: from the replica if a suitable one is there, else from the source.
 async fn read(steps: &ExportSteps, claim: &Claim, pulse: &Pulse) -> Result<Archive> {
     let account = Account { request_id: claim.request_id, user_id: claim.user_id };
     let mut turn = None;
@@ -288,7 +290,7 @@ async fn read(steps: &ExportSteps, claim: &Claim, pulse: &Pulse) -> Result<Archi
     archive
 }
 
-/// Ends an attempt that failed: by its class, the request fails, rests, or is tried again.
+/// Ends a failed attempt. The class of the failure decides whether the request fails, rests, or is tried again.
 async fn end(
     steps: &ExportSteps,
     attempt: &Attempt,
@@ -333,7 +335,7 @@ async fn end(
     }
 }
 
-/// `pending -> failed`, and the attempt's own object with it.
+/// Moves the request `pending -> failed`, and deletes the attempt's own object.
 async fn give_up(
     steps: &ExportSteps,
     attempt: &Attempt,
@@ -365,7 +367,8 @@ async fn give_up(
             discard_if_not_named(steps, claim).await;
             Ok(Outcome::Superseded)
         }
-        // Whether the commit took place is unknown; the next attempt finds out, as `already_done` or again.
+        // The commit may have taken place. The next attempt finds out: it ends as `already_done`, or fails the request
+        // again.
         Err(error) => {
             let verdict = judge(&error);
             release(steps, claim, &verdict, Count::Nothing).await;
@@ -381,11 +384,11 @@ enum Released {
     Done,
     /// It was no longer this attempt's.
     Taken,
-    /// The database did not answer in time; the release goes on without the attempt.
+    /// The database failed or did not answer in time. The release continues in the background.
     Unknown,
 }
 
-/// Releases the claim; if that updated the row, no commit can name the attempt's key any more, and the object goes.
+/// Releases the claim. If that updated the row, deletes the object: no commit can name the attempt's key any more.
 async fn release(steps: &ExportSteps, claim: &Claim, verdict: &Verdict, count: Count) -> Released {
     let (id, token, text) = (claim.request_id, claim.token, verdict.to_string());
     let released = claim::release(&steps.state, id, token, &text, count);
@@ -409,9 +412,9 @@ async fn release(steps: &ExportSteps, claim: &Claim, verdict: &Verdict, count: C
     Released::Unknown
 }
 
-/// Releases a claim in the background: one that its attempt has left behind would be taken for a killed worker's.
+/// Releases a claim in the background. A claim that an ended attempt leaves on the row would count as a killed worker.
 ///
-/// The first answer is not believed, because the call whose claim is to be released may still be under way then.
+/// Ignores a first answer of `false`: the call that makes the claim may still be under way.
 fn release_later(steps: &ExportSteps, request_id: Uuid, token: Uuid, last_error: String, count: Count) {
     let state = steps.state.clone();
     tokio::spawn(async move {
@@ -426,7 +429,7 @@ fn release_later(steps: &ExportSteps, request_id: Uuid, token: Uuid, last_error:
     });
 }
 
-/// Removes the own object on the strength of a row that was read and does not name it.
+/// Reads the row, and deletes this attempt's object unless the row names it or carries its token.
 async fn discard_if_not_named(steps: &ExportSteps, claim: &Claim) {
     let key = ObjectKey::new(claim.request_id, claim.token);
     let error = match timeout(RELEASING, request::standing(&steps.state, claim.request_id)).await {
@@ -445,7 +448,7 @@ async fn discard_if_not_named(steps: &ExportSteps, claim: &Claim) {
     );
 }
 
-/// Removes the own object and upload; what cannot be removed in time is an orphan that the sweep takes.
+/// Deletes this attempt's object and uploads. Leaves to the sweep what cannot be deleted in time.
 async fn discard_object(steps: &ExportSteps, claim: &Claim) {
     let key = ObjectKey::new(claim.request_id, claim.token);
     let discard = async {
@@ -460,7 +463,8 @@ async fn discard_object(steps: &ExportSteps, claim: &Claim) {
     tracing::warn!(error.chain = %error, "Object `{}` was left to the sweep", key.as_str());
 }
 
-/// A fault of the system is never the request's: it is tried again, and after `defer_after` left to the second round.
+/// Retries a fault of the system, and after `defer_after` defers it to the second round. It never counts against the
+/// request.
 fn system_failure(steps: &ExportSteps, attempt: &Attempt, verdict: Verdict) -> Result<Outcome, Unfinished> {
     if too_long(steps, attempt) {
         return Ok(Outcome::Deferred { code: verdict.code });
@@ -468,8 +472,8 @@ fn system_failure(steps: &ExportSteps, attempt: &Attempt, verdict: Verdict) -> R
     Err(Unfinished::Retry(verdict))
 }
 
-/// Returns whether the attempts at this activity have been failing for longer than `EXPORT_DEFER_AFTER`. How long it
-/// had waited for a slot before the first of them does not matter.
+/// Returns whether the attempts at this activity have failed for `EXPORT_DEFER_AFTER` or longer. The wait for a slot
+/// before the first attempt does not count.
 fn too_long(steps: &ExportSteps, attempt: &Attempt) -> bool {
     let since = attempt.before.failing_since.unwrap_or_else(Utc::now);
     (Utc::now() - since).to_std().unwrap_or_default() >= steps.settings.defer_after

@@ -1,26 +1,26 @@
-//! What one attempt of an activity leaves to the next, in its heartbeats: Temporal keeps the last one for the retry.
+//! Hands state from one attempt of an activity to the next, in heartbeats: Temporal keeps the last one for the retry.
 //!
-//! It survives a database that is away and a change of worker. It holds times and numbers only, and ends with the
-//! activity, so each round of a night begins without one.
+//! It survives an outage of the database and a change of worker. It holds only times and numbers. It ends with the
+//! activity, so each round of a night starts without one.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Numbers of killed attempts that are kept: more than the `EXPORT_MAX_LOST` at which a request fails.
+/// Maximum number of killed attempts that are kept: more than the `EXPORT_MAX_LOST` at which a request fails.
 const MOST_KILLED: usize = 1000;
 
-/// What the attempts before have left.
+/// The state that earlier attempts have handed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Handover {
     /// Rows and bytes that the attempt has moved, for the Web UI.
     pub moved: u64,
-    /// When the first attempt failed by a fault of the system, or found the request held.
+    /// When the first attempt failed because of a fault of the system, or found the request held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<DateTime<Utc>>,
     /// The last attempt that ended by itself.
     pub ended: i32,
-    /// Attempts after which there was another although they had not ended by themselves.
+    /// Attempts that were followed by another although they had not ended by themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub killed: Vec<i32>,
 }
@@ -29,7 +29,7 @@ impl Handover {
     /// Takes over as attempt `number`: each attempt since the last one that ended by itself was killed.
     pub fn taken_over(mut self, number: i32) -> Self {
         if number <= self.ended {
-            // Reset by an operator: the attempts are counted from 1 again.
+            // Reset by an operator: Temporal counts the attempts from 1 again.
             return Self::default();
         }
         let first = self.ended.max(self.killed.last().copied().unwrap_or(0)) + 1;
@@ -38,7 +38,7 @@ impl Handover {
         self
     }
 
-    /// Returns what attempt `number` leaves when it ends by itself.
+    /// Returns what attempt `number` hands over when it ends by itself.
     pub fn ended(&self, number: i32, failing_since: Option<DateTime<Utc>>) -> Self {
         Self { ended: number, failing_since: self.failing_since.or(failing_since), ..self.clone() }
     }

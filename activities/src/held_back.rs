@@ -1,8 +1,8 @@
-//! Holds a request back that would fail, when too many of its night would fail for the same reason.
+//! Holds back a request that would fail, when too many requests of its night would fail for the same reason.
 //!
-//! One wrong setting hits every request alike, and a failed request does not come back. What is held back stays
-//! `pending`; the second round of the night tries it again, when all others have ended and it may be one of few. Then it
-//! waits for a person.
+//! One wrong setting hits every request, and a failed request does not come back. A request that is held back stays
+//! `pending`. The second round of the night tries it again, when all others have ended and it may be one of few. After
+//! that it waits for an operator.
 
 use anyhow::{Context as _, Result};
 use chrono::NaiveDate;
@@ -26,7 +26,7 @@ pub async fn is_one_too_many(
     sqlx::query!("select pg_advisory_xact_lock($1, $2 - date '2000-01-01')", LOCK, night)
         .execute(&mut **tx)
         .await?;
-    // Delivered requests whose user is gone failed long after their archive was made: the expiry pass has its own brake.
+    // Leaves out delivered requests whose user is gone: the expiry pass fails them, and has its own brake.
     let hit = sqlx::query_scalar!(
         r#"select count(*) as "count!" from public.data_export_events
            where kind = 'failed' and night = $1 and reason = $2 and object_key is null"#,
@@ -37,7 +37,7 @@ pub async fn is_one_too_many(
     .await?;
     let hit = u64::try_from(hit).unwrap_or(0) + 1;
     let Some(enough) = brake::least_that_releases(hit) else { return Ok(false) };
-    // However many ended, these are enough to know.
+    // The count stops at `enough`: more rows would not change the answer.
     let ended = sqlx::query_scalar!(
         r#"select count(*) as "count!" from (
                select from public.data_export_events
@@ -85,7 +85,7 @@ pub async fn deferred_twice(state: &mut PgConnection) -> Result<i64> {
     .context("failed to count the requests that were deferred")
 }
 
-/// Requests that wait for a person, by the reason for which they would fail.
+/// Counts the requests that wait for an operator, by the reason for which they would fail.
 pub async fn counts(state: &mut PgConnection) -> Result<Vec<(FailureReason, i64)>> {
     let rows = sqlx::query!(
         r#"select held_back as "reason!", count(*) as "count!" from public.data_export_requests

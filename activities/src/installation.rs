@@ -1,10 +1,10 @@
 //! Keeps two installations from sharing one bucket, and one installation from losing its bucket.
 //!
-//! `exports/.installation` in the bucket holds the id of the installation that owns it; the database holds the location of
-//! the bucket. Both are compared before anything is uploaded or deleted. A bucket with another mark, or with objects and
-//! no mark, is left alone: every archive in it would look like an orphan to the wrong database. A bucket at another
-//! location than the recorded one is left alone, too: an archive would look deleted there while its link works elsewhere.
-//! Only [`adopt`] writes over a mark, and only [`move_to`] changes the location.
+//! `exports/.installation` in the bucket holds the id of the installation that owns it; the database holds the location
+//! of the bucket. Both are compared before anything is uploaded or deleted. A bucket with another mark, or with objects
+//! and no mark, is left alone: every archive in it would look like an orphan to the wrong database. A bucket at another
+//! location than the recorded one is left alone, too: an archive would look deleted there while its link works
+//! elsewhere. Only [`adopt`] overwrites a mark, and only [`move_to`] changes the location.
 
 use std::{
     sync::Arc,
@@ -31,28 +31,28 @@ use crate::{
     store::Store,
 };
 
-/// How long [`answers`] waits: it asks whether the store is there at all, and a slot waits for it.
+/// How long [`answers`] waits: it only asks whether the store answers at all, and a slot waits for it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long a bucket that held our mark is trusted: it is seldom made again, and small requests are many.
+/// How long a bucket that held our mark is trusted: a bucket is seldom made again, and there are many small requests.
 const TRUSTED: Duration = Duration::from_secs(30);
-/// A mark is the text of a UUID; anything longer is not one, whatever it is.
+/// A mark is the text of a UUID; anything of another length is not a mark.
 const MARK_BYTES: i64 = 36;
 
-/// How the bucket stands to this installation.
+/// Whose bucket it is, as seen by this installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// The mark holds our id.
     Ours,
     /// There was no mark and nothing else under `exports/`: the mark was written just now.
     Written,
-    /// There is no mark, but there are objects: nobody knows whose.
+    /// There is no mark, but there are objects: it is unknown whose.
     Missing,
     /// The mark holds another id, or none that can be read.
     Foreign(Option<Uuid>),
 }
 
 impl Standing {
-    /// Turns a bucket that is not ours into a failure that says how to mend it.
+    /// Turns a bucket that is not ours into a failure that says how to fix it.
     pub fn require_ours(self, store: &Store) -> Result<(), Failure> {
         let bucket = store.bucket();
         let remedy = "nothing is uploaded or deleted; give the right bucket in `EXPORT_BUCKET`, or take this one over \
@@ -77,7 +77,7 @@ impl Standing {
 pub struct Installation {
     /// Its id, as the bucket's mark holds it.
     pub id: Uuid,
-    /// The bucket of new archives; none until a worker has found its mark there.
+    /// The bucket of new archives; `None` until a worker has found its mark there.
     pub location: Option<String>,
     /// Whether any archive is recorded that was not deleted yet.
     pub has_archives: bool,
@@ -106,7 +106,7 @@ impl Installation {
     }
 }
 
-/// Refuses a bucket at another location than the recorded one; before one is recorded, the mark alone decides.
+/// Refuses a bucket at another location than the recorded one. Before a location is recorded, the mark alone decides.
 pub fn require_location(recorded: Option<&str>, store: &Store) -> Result<(), Failure> {
     match recorded {
         Some(recorded) if recorded != store.location() => Err(Failure::Installation(format!(
@@ -159,7 +159,7 @@ pub async fn check_mark(store: &Store, id: Uuid) -> anyhow::Result<()> {
     }
 }
 
-/// Watches the mark while a worker runs: a bucket may be emptied, made again or taken over under it. Cheap to clone.
+/// Watches the mark while a worker runs: a bucket may be emptied, made again or taken over meanwhile. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct MarkWatch {
     id: Uuid,
@@ -177,7 +177,7 @@ impl MarkWatch {
     /// # Errors
     /// [`Failure::Installation`] when it does not.
     pub async fn confirm(&self, store: &Store) -> anyhow::Result<()> {
-        // Attempts that begin together wait for one answer.
+        // Attempts that start together wait for one answer.
         let mut seen = self.seen.lock().await;
         if seen.is_none_or(|seen| seen.elapsed() > TRUSTED) {
             check_mark(store, self.id).await?;
@@ -204,11 +204,11 @@ async fn record_location(state: &PgPool, store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Moves the installation to the bucket of `store`, whose mark must be ours or which must be empty. Returns how many
-/// archives were recorded at the location before.
+/// Moves the installation to the bucket of `store`, which must be empty or have our mark. Returns how many archives
+/// were recorded at the previous location.
 ///
-/// Archives stay where they are until they expire; with `same`, the bucket is the same one under another address, and they
-/// are recorded under the new one.
+/// Archives stay where they are until they expire. With `same`, the bucket is the same one under another address, and
+/// the archives are recorded under the new address.
 pub async fn move_to(state: &PgPool, store: &Store, before: &str, same: bool) -> anyhow::Result<u64> {
     let moved = sqlx::query_scalar!(
         r#"select public.data_export_move_location($1, $2, $3) as "stored!""#,
@@ -222,7 +222,7 @@ pub async fn move_to(state: &PgPool, store: &Store, before: &str, same: bool) ->
     Ok(u64::try_from(moved).unwrap_or_default())
 }
 
-/// Makes sure that every archive which is recorded at the location before is in this bucket, with its size.
+/// Makes sure that every archive that is recorded at the previous location is in this bucket, with its size.
 ///
 /// # Errors
 /// [`Failure::Installation`] names the first one that is not.
@@ -249,15 +249,15 @@ pub async fn check_archives(state: &PgPool, store: &Store, before: &str) -> anyh
     Ok(())
 }
 
-/// Looks whose bucket it is, and marks an empty one as ours.
+/// Finds out whose bucket it is, and marks an empty one as ours.
 pub async fn standing(store: &Store, id: Uuid) -> anyhow::Result<Standing> {
     if let Some(standing) = look(store, id).await? {
         return Ok(standing);
     }
     let written = write(store, id, Some("*")).await;
     match (written, look(store, id).await?) {
-        // Read back even after a good answer: a store may ignore the condition, or look and write in two steps, and let
-        // two writers both succeed. The sweep looks again before it deletes anything.
+        // Read back even after a good answer: a store may ignore the condition, or check and write in two steps, and
+        // let two writers both succeed. The sweep checks again before it deletes anything.
         (Ok(()), Some(Standing::Ours)) => Ok(Standing::Written),
         (_, Some(standing)) => Ok(standing),
         (Err(error), None) => Err(error),
@@ -269,7 +269,7 @@ pub async fn standing(store: &Store, id: Uuid) -> anyhow::Result<Standing> {
     }
 }
 
-/// Looks whose bucket it is and writes nothing; none when it has no mark and no objects.
+/// Finds out whose bucket it is, and writes nothing; `None` if it has no mark and no objects.
 pub async fn look(store: &Store, id: Uuid) -> anyhow::Result<Option<Standing>> {
     match read(store).await? {
         Mark::Of(found) if found == id => Ok(Some(Standing::Ours)),
@@ -279,12 +279,12 @@ pub async fn look(store: &Store, id: Uuid) -> anyhow::Result<Option<Standing>> {
     }
 }
 
-/// Takes the bucket over, whatever its mark was; the operator knows what they do.
+/// Takes the bucket over, whatever its mark is: the operator has decided.
 pub async fn adopt(store: &Store, id: Uuid) -> anyhow::Result<()> {
     write(store, id, None).await
 }
 
-/// Fails unless the store answers, quickly, and still shows the mark: asked by a second try before it claims its request.
+/// Fails unless the store answers quickly and still has the mark. A retry calls this before it claims its request.
 pub async fn answers(store: &Store) -> anyhow::Result<()> {
     let once = Config::builder()
         .retry_config(RetryConfig::disabled())
@@ -315,7 +315,7 @@ async fn read(store: &Store) -> anyhow::Result<Mark> {
     let output = match answer {
         Ok(output) => output,
         Err(error) => match StoreError::new("GetObject", &error) {
-            // Any other 404, such as a missing bucket, is no statement about the mark.
+            // Any other 404, such as a missing bucket, says nothing about the mark.
             error if error.code == "NoSuchKey" => return Ok(Mark::None),
             error => return Err(error).with_context(|| format!("failed to read `{INSTALLATION_MARK}`")),
         },
@@ -332,8 +332,8 @@ async fn read(store: &Store) -> anyhow::Result<Mark> {
     Ok(Uuid::try_parse_ascii(&body.into_bytes()).map_or(Mark::Unreadable, Mark::Of))
 }
 
-/// The mark is read back and compared with the id. A store that refuses checksums must get as far as being told apart
-/// from one that is broken.
+/// The mark needs no checksum: it is read back and compared with the id. With a checksum, a store that refuses
+/// checksums could not be distinguished from a broken one.
 fn without_checksum() -> Builder {
     Config::builder()
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

@@ -1,4 +1,4 @@
-//! Keeps a claimed request while its attempt works: heartbeat, lease, and the eye on whether anything moves.
+//! Keeps a claimed request while its attempt works: sends heartbeats, renews the lease, and watches for a stall.
 //!
 //! These are three tasks, so that a database that does not answer delays no heartbeat. They leave nothing behind.
 
@@ -37,8 +37,8 @@ pub async fn beat(pulse: &Pulse, heartbeat: Heartbeat<'_>) -> std::convert::Infa
 
 /// Renews the lease until the request is no longer this attempt's.
 ///
-/// An error is tried again at the next renewal, and so is a call that is not answered until then: the holder keeps the
-/// row until its token is replaced, so an expired lease alone is no reason to stop.
+/// Retries an error or an unanswered call at the next renewal. An expired lease alone is no reason to stop: the holder
+/// keeps the row until its token is replaced.
 pub async fn renew(state: &PgPool, request_id: Uuid, token: Uuid, lease: Duration) -> Failure {
     let mut renewals = every(RENEWAL);
     loop {

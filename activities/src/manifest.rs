@@ -1,4 +1,4 @@
-//! What `manifest.json` says: what is in the archive, how it was treated, and what is not in it and why.
+//! The contents of `manifest.json`: what is in the archive, how it was treated, and what is not in it and why.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub struct Manifest {
     pub user_id: Uuid,
     /// When it was asked for.
     pub requested_at: DateTime<Utc>,
-    /// The moment as of which all entities are.
+    /// The moment that all entities show.
     pub snapshot_at: DateTime<Utc>,
     /// The server's version.
     pub database_version: String,
@@ -60,7 +60,7 @@ pub struct File {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entity {
-    /// Its name, which is that of its files.
+    /// Its name, which its files have too.
     pub name: String,
     /// The relation it was read from.
     pub relation: String,

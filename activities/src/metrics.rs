@@ -1,7 +1,7 @@
-//! Counts what the steps do, for whoever watches the worker from outside.
+//! Counts what the steps do, for monitoring.
 //!
-//! No id, user, link or value stands in a label: each label has a closed set of texts, all of which begin at zero, so
-//! that the first failure of a process is seen as a rise.
+//! No label holds an id, user, link or value: each label has a closed set of texts. All of them start at zero, so that
+//! the first failure of a process is seen as a rise.
 
 use std::time::Instant;
 
@@ -50,7 +50,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes the counters and shows them in `registry`.
+    /// Makes the counters and registers them in `registry`.
     ///
     /// # Errors
     /// When the registry has them already.
@@ -120,7 +120,7 @@ impl Metrics {
         }
     }
 
-    /// Counts an account for which there was a replica, and why it was not read there.
+    /// Counts an account for which there was a replica, by the reason why it was not read there, if any.
     pub fn read(&self, passed: Option<&Passed>) {
         self.reads.with_label_values(&[passed.map_or("used", Passed::as_str)]).inc();
     }
@@ -137,13 +137,13 @@ impl Metrics {
         self.swept.inc_by(objects);
     }
 
-    /// Begins to measure a step.
+    /// Starts to measure a step.
     pub fn begin(&self, step: Step) -> Timer {
         Timer { seconds: self.seconds.with_label_values(&[step.as_str()]), begun: Instant::now() }
     }
 }
 
-/// Measures a step that comes to its end; one that fails is dropped with its timer, and says nothing of how long the
+/// Measures a step that comes to its end. A step that fails drops its timer: its time says nothing about how long the
 /// step takes.
 #[derive(Debug)]
 #[must_use]
@@ -153,13 +153,13 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// The step has come to its end.
+    /// Records the time of a step that has come to its end.
     pub fn end(self) {
         self.seconds.observe(self.begun.elapsed().as_secs_f64());
     }
 }
 
-/// A code such as `store/SlowDown` is cut to its area: what stands behind the stroke may be anything a store says.
+/// Reduces a code such as `store/SlowDown` to its area: the part after the slash may be any text of a store.
 fn labels(outcome: &Outcome) -> [&str; 2] {
     match outcome {
         Outcome::Fulfilled { .. } => ["fulfilled", ""],

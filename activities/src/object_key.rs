@@ -1,15 +1,15 @@
-//! Owns the names of everything in the bucket: where the archive of one attempt lies, and the mark of the installation.
+//! Defines the names of everything in the bucket: the key of an attempt's archive, and the mark of the installation.
 //!
-//! Each attempt has a key of its own, so a late write of an attempt that lost its claim can never
-//! replace the file that a user is downloading. A key holds two random ids and nothing about the person.
+//! Each attempt has a separate key, so a late write of an attempt that lost its claim can never replace the file that a
+//! user is downloading. A key holds two random ids and nothing about the person.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// Everything that this processor stores lies under this prefix.
+/// Everything that this processor stores is under this prefix.
 pub const PREFIX: &str = "exports/";
-/// The object that says to which installation the bucket belongs.
+/// The object that names the installation to which the bucket belongs.
 pub const INSTALLATION_MARK: &str = "exports/.installation";
 
 const SUFFIX: &str = ".zip";
@@ -28,7 +28,7 @@ impl ObjectKey {
         Self { text: format!("{PREFIX}{request_id}/{token}{SUFFIX}"), request_id, token }
     }
 
-    /// Reads a key, if it has exactly the form that [`new`](Self::new) gives: anything else is not ours.
+    /// Reads a key, if it has exactly the form that [`new`](Self::new) makes: anything else is not ours.
     pub fn parse(text: &str) -> Option<Self> {
         let (request_id, token) = text.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('/')?;
         let key = Self::new(Uuid::try_parse(request_id).ok()?, Uuid::try_parse(token).ok()?);
@@ -36,17 +36,17 @@ impl ObjectKey {
         (key.text == text).then_some(key)
     }
 
-    /// Gives the key as the store knows it.
+    /// Returns the key as the store knows it.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Gives the request that the archive answers.
+    /// Returns the request that the archive is for.
     pub fn request_id(&self) -> Uuid {
         self.request_id
     }
 
-    /// Gives the claim under which the archive was made.
+    /// Returns the claim under which the archive was made.
     pub fn token(&self) -> Uuid {
         self.token
     }

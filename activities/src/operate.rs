@@ -1,8 +1,8 @@
-//! What an operator does to requests: create, list, show, revoke, retry, forget; and the pruning of the log.
+//! Runs an operator's commands on requests (create, list, show, revoke, retry, forget), and prunes the log.
 //!
-//! `pending | ready -> failed (revoked)` is the only move here, guarded like every other one. The archive of a
-//! revoked request is deleted by the command at once (`expire::delete_archive`), else by the next expiry pass. Nothing
-//! here touches the store, and no answer carries the link unless it is asked for.
+//! `pending | ready -> failed (revoked)` is the only move here, guarded like every other one. The command deletes the
+//! archive of a revoked request at once (`expire::delete_archive`), else the next expiry pass does. Nothing here
+//! touches the store, and no output carries the link unless it is asked for.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-/// Why an operator takes an export back; noted on the row.
+/// Why an operator revokes an export; recorded on the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevokeReason {
     /// The user asked for it.
@@ -26,7 +26,7 @@ pub enum RevokeReason {
 }
 
 impl RevokeReason {
-    /// Gives the word that is noted.
+    /// Returns the text that is recorded.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UserRequest => "user_request",
@@ -41,7 +41,7 @@ impl RevokeReason {
 pub struct Listed {
     /// The request.
     pub id: Uuid,
-    /// Whose data.
+    /// The user whose data it asks for.
     pub user_id: Uuid,
     /// `pending`, `ready` or `failed`, exact at this moment.
     pub status: String,
@@ -62,7 +62,7 @@ pub struct Listed {
 pub struct Shown {
     /// The request.
     pub id: Uuid,
-    /// Whose data.
+    /// The user whose data it asks for.
     pub user_id: Uuid,
     /// `pending`, `ready` or `failed`, exact at this moment.
     pub status: String,
@@ -70,14 +70,14 @@ pub struct Shown {
     pub requested_at: DateTime<Utc>,
     /// Whether there is a link that works.
     pub has_link: bool,
-    /// The link: whoever has it has the archive. It shows and serialises as nothing.
+    /// The link, which is all that a download needs. It is never shown or serialised.
     #[serde(skip)]
     pub link: Option<Link>,
     /// When the link stops working.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it became ready.
     pub fulfilled_at: Option<DateTime<Utc>>,
-    /// The moment of which the archive is a copy.
+    /// The moment at which the archive's data was read.
     pub snapshot_at: Option<DateTime<Utc>>,
     /// The archive in the bucket.
     pub object_key: Option<String>,
@@ -99,21 +99,21 @@ pub struct Shown {
     pub lost: i32,
     /// Class and code of the last failed attempt.
     pub last_error: Option<String>,
-    /// Who holds it now.
+    /// The activity that holds it now.
     pub claim_owner: Option<String>,
-    /// Until when others leave it alone.
+    /// Until when no other attempt may take it over.
     pub lease_until: Option<DateTime<Utc>>,
     /// The failed request that it repeats.
     pub retry_of: Option<Uuid>,
-    /// What happened to it.
+    /// Its lines of the log.
     pub events: Vec<Event>,
 }
 
-/// A link that neither shows nor serialises.
+/// A link that is never shown or serialised.
 pub struct Link(SecretString);
 
 impl Link {
-    /// Gives the link itself: for the one place that was asked to print it.
+    /// Returns the link itself: for the one place that prints it on request.
     pub fn reveal(&self) -> &str {
         self.0.expose_secret()
     }
@@ -128,24 +128,24 @@ impl fmt::Debug for Link {
 /// One line of the fulfilment log.
 #[derive(Debug, Serialize)]
 pub struct Event {
-    /// When.
+    /// When it was written.
     pub at: DateTime<Utc>,
     /// `requested`, `ready`, `failed` or `object_deleted`.
     pub kind: String,
-    /// Why, with `failed`.
+    /// The reason of `failed`.
     pub reason: Option<String>,
-    /// In the name of which night.
+    /// The night that wrote it, if one did.
     pub night: Option<NaiveDate>,
-    /// By which Temporal run.
+    /// The Temporal run that wrote it, if one did.
     pub run_id: Option<String>,
 }
 
-/// How revoking a request ended.
+/// The result of revoking a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revoked {
-    /// It is failed now; `had_archive` says whether an archive has to be deleted.
+    /// It is failed now.
     Done {
-        /// It was delivered, so its archive is in the bucket.
+        /// It was delivered, so its archive is in the bucket and has to be deleted.
         had_archive: bool,
     },
     /// It had failed before; nothing was changed.
@@ -159,16 +159,16 @@ pub enum Revoked {
     Unknown,
 }
 
-/// How asking for a repetition ended.
+/// The result of retrying a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retried {
     /// This new request waits for the next night.
     Created(Uuid),
-    /// This one repeats it already and is still waiting.
+    /// This request already repeats it and is still pending.
     Waiting(Uuid),
     /// It is pending or ready: there is nothing to repeat.
     NotFailed,
-    /// Its user was forgotten: nobody knows whose data it asked for.
+    /// Its user was forgotten: it is unknown whose data it asked for.
     Forgotten,
     /// There is no such request.
     Unknown,
@@ -184,7 +184,7 @@ pub async fn create(state: &PgPool, user_id: Uuid) -> Result<Uuid> {
 
 /// Lists requests, newest first: all, or those in one state.
 pub async fn list(state: &PgPool, status: Option<&str>, limit: i64) -> Result<Vec<Listed>> {
-    // The state is the one that the platform shows: an overdue ready request is failed.
+    // Uses the state that the platform shows: an overdue ready request is failed.
     sqlx::query_as!(
         Listed,
         r#"select r.id, r.user_id, e.status as "status!", r.requested_at, r.expires_at, e.failure_reason,
@@ -265,7 +265,8 @@ pub async fn delivered_sha256(state: &PgPool, request_id: Uuid) -> Result<Option
     Ok(digest.flatten())
 }
 
-/// `pending | ready -> failed (revoked)`. An attempt that holds the request loses it: its compare-and-set finds no row.
+/// Moves `pending | ready -> failed (revoked)`. An attempt that holds the request loses it: its compare-and-set finds
+/// no row.
 pub async fn revoke(state: &PgPool, request_id: Uuid, reason: RevokeReason) -> Result<Revoked> {
     let context = || format!("failed to revoke request `{request_id}`");
     let moved = sqlx::query!(
@@ -301,13 +302,13 @@ pub async fn revoke(state: &PgPool, request_id: Uuid, reason: RevokeReason) -> R
     })
 }
 
-/// Makes a new pending request that repeats a failed one; asked twice, it is made once.
+/// Makes a new pending request that repeats a failed one. A second call makes no second request.
 pub async fn retry(state: &PgPool, request_id: Uuid) -> Result<Retried> {
     let context = || format!("failed to repeat request `{request_id}`");
     let mut tx = state.begin().await.with_context(context)?;
-    // The lock makes two calls at once one after the other.
+    // The lock serialises concurrent calls.
     let status = sqlx::query!(
-        // Overdue counts as failed, as in the view: the expiry pass is minutes away at most.
+        // Overdue counts as failed, as in the view: the next expiry pass is at most minutes away.
         r#"select user_id, status = 'failed' or (status = 'ready' and expires_at <= clock_timestamp()) as "failed!"
            from public.data_export_requests where id = $1 for update"#,
         request_id,
@@ -357,12 +358,12 @@ pub async fn open_requests(state: &PgPool, user_id: Uuid) -> Result<Vec<Uuid>> {
     .context("failed to list the requests of a user")
 }
 
-/// What is left of a user in the queue.
+/// The result of forgetting a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Forgotten {
     /// Ended requests that named the user until now.
     pub forgotten: i64,
-    /// Requests that still do: they have not ended, or their archive is not deleted yet.
+    /// Requests that still name the user: they have not ended, or their archive is not deleted yet.
     pub left: i64,
 }
 
@@ -380,7 +381,7 @@ pub async fn stored_requests(state: &PgPool, user_id: Uuid) -> Result<Vec<Uuid>>
 
 /// Replaces the user's id by the nil UUID in every request that has ended and whose archive is deleted.
 ///
-/// A trigger refuses it for the others. `last_error` goes too, since it may name a row of the user.
+/// A trigger refuses it for other requests. Clears `last_error` too, because it may name a row of the user.
 pub async fn forget(state: &PgPool, user_id: Uuid) -> Result<Forgotten> {
     const CONTEXT: &str = "failed to forget a user";
     let forgotten = sqlx::query!(
@@ -403,11 +404,12 @@ pub async fn forget(state: &PgPool, user_id: Uuid) -> Result<Forgotten> {
     Ok(Forgotten { forgotten: i64::try_from(forgotten).unwrap_or(i64::MAX), left })
 }
 
-/// Deletes the lines of the log that are older than 24 months, which is how long it is kept. Returns how many.
+/// Deletes the lines of the log that are older than 24 months, its retention. Returns how many.
 ///
-/// A trigger refuses to delete a younger one, whoever asks. Another deletes an ended request with its last line.
+/// A trigger refuses to delete a younger line, whoever asks. Another trigger deletes an ended request with its last
+/// line.
 pub async fn prune_events(state: &PgPool) -> Result<u64> {
-    /// Lines of one transaction: short enough to leave room for a night.
+    /// Lines of one transaction: few enough to leave room for a night.
     const BATCH: i64 = 5_000;
     let mut pruned = 0;
     loop {

@@ -1,6 +1,6 @@
 //! Lists the queue: one page of pending requests, oldest first, up to a cutoff that the first page fixes.
 //!
-//! Pages go by keyset, never by offset, because the queue shrinks while it is worked off. Leaves nothing behind.
+//! Pages by keyset, never by offset, because the queue shrinks during the night. Writes nothing.
 
 use anyhow::{Context, Result};
 use export_workflows::contract::{Cursor, ListPendingInput, PendingPage};
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 
 /// Lists one page. The very first page fixes the cutoff (the database's `now()`) and counts what is pending.
 ///
-/// Look 2 leaves out what was given up since the cutoff.
+/// The second round leaves out the requests that were given up since the cutoff.
 pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<PendingPage> {
     if let Some(only) = &input.only {
         return list_only(state, only).await;
@@ -54,7 +54,7 @@ pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<Pe
     } else {
         None
     };
-    // A full page may be the last one too; then the next is empty and says so.
+    // A full page may be the last one: then the next page is empty.
     let full = rows.len() >= usize::try_from(input.limit).unwrap_or(usize::MAX);
     let next = rows.last().filter(|_| full).map(|row| Cursor { requested_at: row.requested_at, id: row.id });
     Ok(PendingPage {
@@ -66,7 +66,8 @@ pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<Pe
     })
 }
 
-/// Lists the requests that were asked for by name, in their order; what is no longer pending says so in its turn.
+/// Lists the requests that the input names, in their order. It also lists requests that are no longer pending: these
+/// end as `already_done`.
 async fn list_only(state: &PgPool, only: &[Uuid]) -> Result<PendingPage> {
     let rows = sqlx::query!(
         r#"select o.id as "id!", r.status as "status?"

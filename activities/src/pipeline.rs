@@ -1,4 +1,4 @@
-//! Collect, serialise and archive as the one streaming pass that they are: each row is read once.
+//! Collects, serialises and archives in one streaming pass: each row is read once.
 
 use anyhow::Result;
 
@@ -11,7 +11,7 @@ use crate::{
     pulse::Pulse,
 };
 
-/// Reads the account and leaves a finished archive in the spool; the read transaction is over when it returns.
+/// Reads the account into a finished archive in the spool. The read transaction has ended when it returns.
 pub async fn write_archive(
     mut snapshot: Snapshot,
     claim: &Claim,

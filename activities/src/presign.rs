@@ -1,7 +1,7 @@
 //! Signs the download link of one archive.
 //!
-//! The link is a bearer secret: whoever has it has the archive. Its type can be neither printed nor serialised; it is
-//! written to `download_url` and nowhere else. Nothing is stored and the store is not called here.
+//! The link is a bearer secret: it is all that a download needs. Its type can be neither printed nor serialised. The
+//! link is written to `download_url` and nowhere else. This step writes nothing and does not call the store.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{failure::StoreError, object_key::ObjectKey, store::Store};
 
-/// How long a link works: seven days, the most that S3 signs.
+/// How long a link works: seven days, the maximum that S3 signs.
 pub const LINK_LIFE: Duration = Duration::from_secs(604_800);
 
 /// A signed link; without `Debug`, `Display` and `Serialize` on purpose.
@@ -22,12 +22,12 @@ pub struct PresignedUrl {
 }
 
 impl PresignedUrl {
-    /// Gives the link itself: for `download_url`, and for nothing else.
+    /// Returns the link itself: for `download_url`, and for nothing else.
     pub fn reveal(&self) -> &str {
         self.url.expose_secret()
     }
 
-    /// Gives the first moment at which the link no longer works.
+    /// Returns the first moment at which the link no longer works.
     pub fn expires_at(&self) -> DateTime<Utc> {
         self.expires_at
     }
@@ -35,10 +35,10 @@ impl PresignedUrl {
 
 /// Signs a link to `key` that works for [`LINK_LIFE`] from `start`, the database's `now()` cut to the second.
 ///
-/// Temporary credentials are refused as at the start: the SDK would sign with them without an error.
+/// Refuses temporary credentials, like the start of the worker: the SDK would sign with them without an error.
 pub async fn presign(store: &Store, key: &ObjectKey, start: DateTime<Utc>) -> anyhow::Result<PresignedUrl> {
     store.check_signing().await?;
-    // S3 signs whole seconds; a fraction would let the row promise more than the link keeps.
+    // S3 signs whole seconds. With a fraction the row would promise more time than the link has.
     let start = start.trunc_subsecs(0);
     let config = PresigningConfig::builder()
         .start_time(start.into())

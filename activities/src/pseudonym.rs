@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::serialise::Cell;
 
-/// So many bytes of the digest, as hex, make a pseudonym: no two of a million people share one
-/// (chance below one in ten million).
+/// Number of bytes of the digest that, as hex, make a pseudonym: no two of a million people share one (chance below one
+/// in ten million).
 const PSEUDONYM_BYTES: usize = 8;
 
 /// Makes the pseudonyms of one archive; the requester's own id stays as it is.
@@ -30,11 +30,11 @@ impl Pseudonyms {
         Ok(Self { keyed, own: own.to_string() })
     }
 
-    /// Gives the cell as it may be exported; the pseudonym is written to `scratch`.
+    /// Returns the cell as it may be exported. Writes the pseudonym to `scratch`.
     pub fn apply<'v>(&self, cell: Cell<'v>, scratch: &'v mut String) -> Cell<'v> {
         let digits;
         let id = match cell {
-            // No id is that large; but were one, it must not go out.
+            // No id is that large. If there is one, it must not be exported as it is.
             Cell::Hex(bytes) => {
                 digits = format!("\\x{}", hex::encode(bytes));
                 digits.as_str()

@@ -1,4 +1,4 @@
-//! What one attempt shares with its steps: whether to go on, and a sign that something moved.
+//! Shared by an attempt and its steps: the order to stop, and a count of what moved.
 
 use std::sync::{
     Arc,
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 /// The pulse of one attempt: cheap to clone, read by the ticker, beaten by the steps.
 ///
 /// A step calls [`beat`](Self::beat) for each row or block of bytes that moved and stops when
-/// [`is_cancelled`](Self::is_cancelled) says so. It knows nothing of Temporal.
+/// [`is_cancelled`](Self::is_cancelled) returns true. The pulse knows nothing of Temporal.
 #[derive(Clone, Debug, Default)]
 pub struct Pulse {
     cancelled: CancellationToken,
@@ -23,27 +23,27 @@ impl Pulse {
         Self { cancelled, moved: Arc::default() }
     }
 
-    /// Makes a pulse that stops with its parent, or alone, and beats apart from it.
+    /// Makes a pulse that stops with its parent, or alone, and counts separately.
     pub fn child_of(parent: &Self) -> Self {
         Self::new(parent.cancelled.child_token())
     }
 
-    /// Says that `amount` rows or bytes moved; the unit does not matter, only that it changes.
+    /// Reports that `amount` rows or bytes moved. The unit does not matter, only that the count changes.
     pub fn beat(&self, amount: u64) {
         self.moved.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Gives all that has moved so far.
+    /// Returns how much has moved so far.
     pub fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
 
-    /// Tells a blocking thread to stop at its next block.
+    /// Returns whether the attempt is cancelled: a blocking thread then stops at its next block.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
     }
 
-    /// Waits until the attempt is to stop.
+    /// Waits until the attempt is cancelled.
     pub async fn cancelled(&self) {
         self.cancelled.cancelled().await;
     }

@@ -1,6 +1,6 @@
-//! `pending` -> `ready`: records the delivered archive and its link, and finds out how a doubtful COMMIT ended.
+//! `pending` -> `ready`: records the delivered archive and its link, and finds out how an unanswered COMMIT ended.
 //!
-//! Leaves the row `ready` with this attempt's object, or says that somebody else was faster.
+//! Leaves the row `ready` with this attempt's object, or reports that another writer was faster.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::{
     request::{self, Delivery, Trace},
 };
 
-/// How often a doubtful answer is looked into before the attempt ends as a fault of the database; with
-/// the pauses in between a fail-over of a few seconds is survived.
+/// Maximum number of tries before the attempt ends as a fault of the database. With the pauses between them, the tries
+/// survive a fail-over of a few seconds.
 const LOOKS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -25,15 +25,15 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub enum Race {
     /// The row names this attempt's object.
     Won,
-    /// It was read, and it names another object, another claim or another state.
+    /// The row was read, and has another object, another claim or another state.
     Lost,
 }
 
 /// Marks the request `ready`.
 ///
 /// # Errors
-/// Only when the row could not be read back either: then it is not known whether the commit took place, and nothing
-/// may be deleted.
+/// Only when the row could not be read back either. It is then unknown whether the commit took place, and nothing may
+/// be deleted.
 pub async fn ready(
     state: &PgPool,
     claim: &Claim,

@@ -1,8 +1,9 @@
 //! Chooses a replica of the source to read an account from; leaves nothing behind.
 //!
-//! The source, which is the primary, is asked whether the account exists and how far it has written; it alone
-//! decides that an account is gone. The replica will do when it has replayed all that was written until then. Whatever
-//! keeps it from that, the account is read on the source: a replica spares the source and is never waited for long.
+//! The step asks the source, which is the primary, whether the account exists and how far the source has written. The
+//! source alone decides that an account is gone. The replica is suitable when it has replayed everything that was
+//! written until then. Otherwise the account is read on the source, whatever the reason: a replica spares the source,
+//! and no export waits long for it.
 
 use std::{
     fmt,
@@ -25,25 +26,26 @@ use crate::{
     pulse::Pulse,
 };
 
-/// How long an export waits for the replica to come as far as the source.
+/// How long an export waits for the replica to catch up with the source.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// How long it waits when another has just waited in vain: a night of small accounts must not stand still because the
-/// replica does.
+/// How long an export waits when another has just waited without success: a replica that stalls must not stall a night
+/// of small accounts.
 const SHORT_WAIT: Duration = Duration::from_millis(250);
-/// For how long one wait in vain makes the others short.
+/// How long one wait without success makes the others short.
 const IMPATIENCE: Duration = Duration::from_secs(60);
-/// From the first pause between two looks to the longest; each is twice the one before.
+/// The first and the longest pause between two checks. Each pause is twice the one before.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
-/// How far the source has written, and what a server must be to be its replica. The timeline tells a server that
-/// follows the source from one that follows what was the source before a failover.
+/// Reads how far the source has written, and what a replica of it must match. The timeline distinguishes a server that
+/// follows the source from one that follows the former source after a failover.
 const POSITION: &str = "
     select pg_catalog.pg_current_wal_lsn()::pg_catalog.text as reached,
         (select system_identifier from pg_catalog.pg_control_system()) as cluster,
         ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::integer as timeline,
         (select oid::bigint from pg_catalog.pg_database where datname = pg_catalog.current_database()) as database";
 
-/// How a server stands to a position of the source. A replica's own timeline is that of its last restartpoint.
+/// Reads the state of a server relative to a position of the source. A replica reports the timeline of its last
+/// restartpoint.
 const STANDING: &str = "
     select pg_catalog.pg_is_in_recovery() as recovers,
         (select system_identifier from pg_catalog.pg_control_system()) as cluster,
@@ -52,7 +54,7 @@ const STANDING: &str = "
         pg_catalog.pg_wal_lsn_diff($1::pg_catalog.text::pg_catalog.pg_lsn,
             pg_catalog.pg_last_wal_replay_lsn())::bigint as behind";
 
-/// Where the source was when it was asked.
+/// The position of the source when it was asked.
 #[derive(Debug, sqlx::FromRow)]
 pub struct Position {
     reached: String,
@@ -70,23 +72,23 @@ struct Standing {
     behind: Option<i64>,
 }
 
-/// How a server stands to the source.
+/// The state of a server relative to the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
     /// It has replayed everything.
     Reached,
-    /// It has so many bytes to replay.
+    /// It has this number of bytes to replay.
     Behind(i64),
     /// It does not follow the source now.
     Astray,
-    /// It never did: another cluster, or another database.
+    /// It never followed the source: another cluster, or another database.
     Stranger,
 }
 
-/// Why an account is read on the source in spite of a replica.
+/// Why an account is read on the source although there is a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Passed {
-    /// The replica did not come far enough in time.
+    /// The replica did not catch up in time.
     Lag,
     /// It does not answer, or failed before the first row, with this code.
     Away(String),
@@ -104,7 +106,7 @@ impl Passed {
     /// All the texts of [`as_str`](Self::as_str).
     pub const ALL: [&str; 6] = ["lag", "away", "astray", "stranger", "conflict", "account"];
 
-    /// Gives the reason as a label.
+    /// Returns the reason as a label.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Lag => "lag",
@@ -130,7 +132,7 @@ impl fmt::Display for Passed {
     }
 }
 
-/// A replica of the source, and how patient one is with it; cheap to clone.
+/// A replica of the source, and how long exports wait for it; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Replica {
     pool: PgPool,
@@ -140,20 +142,20 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Takes the replica behind `pool`, for which an export waits for `wait` at most.
+    /// Makes the replica behind `pool`. An export waits for it for `wait` at most.
     ///
-    /// `most` exports read at a time, on the replica and on the source together.
+    /// `most` is the maximum number of exports that read at a time, on the replica and on the source together.
     pub fn new(pool: PgPool, wait: Duration, most: u32) -> Self {
         let turns = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX)));
         Self { pool, wait, turns, impatient_until: Arc::default() }
     }
 
-    /// Gives the pool that reads on it.
+    /// Returns the pool that reads on it.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// Waits for a turn to read, here or on the source; it lasts until it is dropped.
+    /// Waits for a turn to read, here or on the source. The turn lasts until it is dropped.
     pub async fn turn(&self, pulse: &Pulse) -> anyhow::Result<OwnedSemaphorePermit> {
         let patience = self.pool.options().get_acquire_timeout();
         let turn = tokio::time::timeout(patience, Arc::clone(&self.turns).acquire_owned());
@@ -173,15 +175,15 @@ impl Replica {
     }
 }
 
-/// How the opening of a snapshot on the replica ended.
+/// The result of opening a snapshot on the replica.
 pub enum Opened {
-    /// The account is read here.
+    /// The account is read on the replica.
     Here(Snapshot),
     /// The account is read on the source.
     Passed(Passed),
 }
 
-/// Opens the snapshot of an account on the replica, or says why it is to be read on the source.
+/// Opens the snapshot of an account on the replica, or returns why it must be read on the source.
 ///
 /// The account must have a row on the source.
 pub async fn open(
@@ -202,8 +204,9 @@ pub async fn open(
     }
 }
 
-/// Asks the source, in this order, whether it has the account and how far it is: what it has then is what the replica
-/// has there. What is committed asynchronously is ahead of that by a moment, which [`Passed::Account`] covers.
+/// Asks the source, in this order, whether it has the account and how far it has written: a replica at that position
+/// has the account too. An asynchronous commit is visible a moment before it is written, which [`Passed::Account`]
+/// covers.
 async fn ask(source: &PgPool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<Position> {
     if collect::existing_accounts(source, catalogue, &[user]).await?.is_empty() {
         return Err(Failure::AccountDeleted { relation: catalogue.account().relation.clone() }.into());
@@ -212,12 +215,12 @@ async fn ask(source: &PgPool, catalogue: &Catalogue, user: Uuid) -> anyhow::Resu
     position(&mut connection).await.context("failed to ask the source database how far it is")
 }
 
-/// Reads where the source is; it must be a primary.
+/// Reads the position of the source, which must be a primary.
 pub async fn position(source: &mut PgConnection) -> sqlx::Result<Position> {
     sqlx::query_as(POSITION).fetch_one(source).await
 }
 
-/// Looks how a server stands to a position of the source.
+/// Reads the state of a server relative to a position of the source.
 pub async fn look(replica: &mut PgConnection, position: &Position) -> sqlx::Result<Fit> {
     let found: Standing = sqlx::query_as(STANDING).bind(&position.reached).fetch_one(replica).await?;
     if (found.cluster, found.database) != (position.cluster, position.database) {
@@ -231,8 +234,8 @@ pub async fn look(replica: &mut PgConnection, position: &Position) -> sqlx::Resu
     Ok(if behind <= 0 { Fit::Reached } else { Fit::Behind(behind) })
 }
 
-/// Connects to the replica and waits until it has come to the position. That is looked at before the transaction: its
-/// snapshot is taken with its first statement, and would be older than what that statement finds.
+/// Connects to the replica and waits until it has reached the position. Checks this before the transaction: the
+/// snapshot is taken with the first statement, and would be older than the position that this statement finds.
 async fn reach(replica: &Replica, position: &Position) -> Result<Cut, Passed> {
     let deadline = Instant::now() + replica.patience();
     let [mut pause, longest] = PAUSES;
@@ -260,10 +263,10 @@ async fn reach(replica: &Replica, position: &Position) -> Result<Cut, Passed> {
     }
 }
 
-/// Tells whether an error that was met on the replica is a reason to read on the source instead.
+/// Returns why an error on the replica is a reason to read on the source instead; `None` if it is no reason.
 ///
-/// What replaying has cancelled it would cancel again, the longer the account is read the surer. Other faults in the
-/// midst of a read are tried again in their time: a DBA who stops a read does not ask for it on the source at once.
+/// Replaying would cancel the read again, more surely the longer the read takes. Other faults during a read are retried
+/// later: a DBA who stops a read does not want it on the source at once.
 pub fn passed(error: &anyhow::Error) -> Option<Passed> {
     for cause in error.chain() {
         if let Some(Failure::AccountDeleted { .. }) = cause.downcast_ref() {

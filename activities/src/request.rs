@@ -1,9 +1,9 @@
 //! The guarded updates by which an attempt moves its request: `pending -> ready` and `pending -> failed`.
 //!
-//! The moves of the passes are in `expire.rs`, those of an operator in `operate.rs`. Each update here is a compare-and-set: it names the state and
-//! the claim that it expects, and zero rows is an answer, never a surprise. A trigger writes the event and notifies
-//! `data_export` in the same transaction, whoever moves the row; an update here only says in whose name. Taking and
-//! renewing the claim is in `claim.rs`.
+//! The moves of the passes are in `expire.rs`, the moves of an operator in `operate.rs`. Each update here is a
+//! compare-and-set: it names the state and the claim that it expects, and zero rows is an answer, not an error. A
+//! trigger writes the event and notifies `data_export` in the same transaction, whoever moves the row. An update here
+//! only adds the night and the run. `claim.rs` takes and renews the claim.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::held_back;
 
-/// In whose name a row moves; noted in its event.
+/// The night and the run that move a row, recorded in its event.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     /// The night (UTC date), if one is running.
@@ -24,7 +24,7 @@ pub struct Trace {
     pub run_id: Option<String>,
 }
 
-/// What a delivered archive is, as the row and its event record it.
+/// A delivered archive, as the row and its event record it.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// Its key in the bucket.
@@ -43,7 +43,7 @@ pub struct Delivery {
     pub expires_at: DateTime<Utc>,
 }
 
-/// The row as an attempt reads it back when it must know how a race ended.
+/// The columns that an attempt reads back to find out how a race ended.
 #[derive(Debug)]
 pub struct Standing {
     /// `pending`, `ready` or `failed`.
@@ -54,10 +54,10 @@ pub struct Standing {
     pub claim_token: Option<Uuid>,
 }
 
-/// Reads how a request stands now; `None` when there is no such row.
+/// Reads the current state of a request; `None` if it has no row.
 ///
-/// With a lock, which a standby refuses: an old row of a standby behind a load balancer would look like a lost race, and
-/// the object of a delivered request would be deleted.
+/// Takes a lock, which a standby refuses. An old row of a standby behind a load balancer would look like a lost race,
+/// and the object of a delivered request would be deleted.
 pub async fn standing(state: &PgPool, request_id: Uuid) -> Result<Option<Standing>> {
     sqlx::query_as!(
         Standing,
@@ -69,7 +69,7 @@ pub async fn standing(state: &PgPool, request_id: Uuid) -> Result<Option<Standin
     .with_context(|| format!("failed to read back request `{request_id}`"))
 }
 
-/// `pending -> ready`, if this attempt still holds the request. Returns whether it did.
+/// Moves `pending -> ready`, if this attempt still holds the request. Returns whether it did.
 ///
 /// An error may hide a COMMIT that took place: the caller reads the row back before it decides.
 pub async fn mark_ready(
@@ -114,7 +114,7 @@ pub async fn mark_ready(
 pub enum Failed {
     /// The row is `failed`.
     Done,
-    /// Too many of the night would fail for this reason: it is `pending`, and free.
+    /// Too many of the night would fail for this reason: the row stays `pending`, and its claim is released.
     HeldBack,
     /// It was no longer this attempt's.
     Taken,
@@ -125,11 +125,12 @@ pub enum Failed {
 pub enum Brake {
     /// They do.
     On,
-    /// A person has looked and accepts the reason.
+    /// An operator accepts the reason.
     Off,
 }
 
-/// `pending -> failed`, if this attempt still holds the request and not too many of its night fail for this reason.
+/// Moves `pending -> failed`, if this attempt still holds the request and not too many of its night fail for this
+/// reason.
 ///
 /// `counted` adds one to `attempts`: only for a failure of our own code.
 #[expect(clippy::too_many_arguments, reason = "the row, the reason, and in whose name")]

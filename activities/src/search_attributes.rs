@@ -1,7 +1,7 @@
-//! The two search attributes by which nights are found: asks the server for them, and registers them.
+//! Asks the server for the two search attributes by which nights are found, and registers them.
 //!
-//! A run may only set what the server knows: an unknown attribute fails its workflow task again and again, and no code
-//! of the workflow can catch that.
+//! A run may only set attributes that the server knows: an unknown one fails its workflow task again and again, and no
+//! code of the workflow can catch that.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use temporalio_common::protos::temporal::api::{
 };
 use tonic::IntoRequest as _;
 
-/// A night without search attributes is better than one that waits for an answer about them.
+/// The longest wait for an answer: a night without search attributes is better than one that waits for them.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// What an operator types where `schedule apply` may not register them.
+/// The command for an operator where `schedule apply` may not register them.
 pub const COMMAND: &str = "temporal operator search-attribute create \
      --name ExportNight --type Keyword --name ExportFailed --type Int";
 
@@ -28,7 +28,7 @@ fn ours() -> [(&'static str, IndexedValueType); 2] {
     ]
 }
 
-/// Tells whether a run may set them. A server that does not answer, or may not be asked, counts as one that does not
+/// Returns whether a run may set them. A server that does not answer, or may not be asked, counts as one that does not
 /// know them.
 pub async fn are_known(client: &Client) -> bool {
     match missing(client).await {
@@ -40,7 +40,7 @@ pub async fn are_known(client: &Client) -> bool {
     }
 }
 
-/// Names those that the server does not know.
+/// Returns the names that the server does not know.
 ///
 /// # Errors
 /// When the server does not answer in time, refuses the question, or has one of them under another type.
@@ -65,10 +65,10 @@ pub async fn missing(client: &Client) -> Result<Vec<&'static str>> {
     Ok(missing)
 }
 
-/// Registers those that are missing, and names them.
+/// Registers the missing attributes and returns their names.
 ///
 /// # Errors
-/// As [`missing`], and when the server refuses; [`COMMAND`] is then for somebody who may.
+/// As [`missing`], and when the server refuses: then an operator with the right runs [`COMMAND`].
 pub async fn register(client: &Client) -> Result<Vec<&'static str>> {
     let missing = missing(client).await?;
     if missing.is_empty() {

@@ -1,8 +1,8 @@
 //! Turns rows as PostgreSQL sends them, in its binary format, into JSON and CSV.
 //!
-//! A value is what `to_json(value)` gives in a read session (time zone UTC, ISO dates, shortest floats),
-//! decoded here, once, so that the server does no text work. Both formats are written from the same [`Cell`],
-//! which is why `verify` can compare them cell by cell. Nothing here knows of archives or queries.
+//! A value equals the result of `to_json(value)` in a read session (time zone UTC, ISO dates, shortest floats). It is
+//! decoded here, once, so that the server does no text work. Both formats are written from the same [`Cell`], so that
+//! `verify` can compare them cell by cell. Nothing here knows of archives or queries.
 
 mod array;
 mod csv;
@@ -27,10 +27,10 @@ pub use self::{
 };
 use crate::{failure::Failure, pseudonym::Pseudonyms};
 
-/// The scratch buffer is given back above this size, so that one huge value does not stay in memory.
+/// The scratch buffer is released above this size, so that one huge value does not stay in memory.
 const SCRATCH_KEPT_BYTES: usize = 1 << 20;
 
-/// How a value comes over the wire; domains are resolved to their base type.
+/// How a value is sent over the wire; domains are resolved to their base type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueKind {
     /// `boolean`
@@ -74,12 +74,12 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
-    /// Tells whether a value may be larger than a few dozen bytes.
+    /// Returns whether a value may be larger than a few dozen bytes.
     pub fn may_be_large(&self) -> bool {
         matches!(self, Self::Numeric | Self::Text | Self::Bytea | Self::Json | Self::Jsonb | Self::Array(_))
     }
 
-    /// Returns whether a value may be told where no other value of a user may be: it is an identifier by its type.
+    /// Returns whether a value may be reported where no other value of a user may be: its type is one of identifiers.
     fn may_be_told(&self) -> bool {
         matches!(self, Self::Uuid | Self::Int2 | Self::Int4 | Self::Int8)
     }
@@ -93,7 +93,7 @@ impl ValueKind {
         }
     }
 
-    /// Tells whether both formats hold the JSON token itself.
+    /// Returns whether both formats hold the JSON token itself.
     pub fn is_json_class(&self) -> bool {
         matches!(self, Self::Json | Self::Jsonb | Self::Array(_))
     }
@@ -113,7 +113,7 @@ pub enum Treatment {
 pub struct Column {
     /// Its name in both formats.
     pub name: String,
-    /// How it comes over the wire.
+    /// How it is sent over the wire.
     pub kind: ValueKind,
     /// What happens to its values.
     pub treatment: Treatment,
@@ -124,7 +124,7 @@ pub struct Column {
 }
 
 impl Column {
-    /// Tells whether cells of this column hold JSON tokens, which CSV never marks.
+    /// Returns whether cells of this column hold JSON tokens, which CSV never marks.
     ///
     /// A pseudonymised value is a string whatever its column was.
     pub fn is_json_class(&self) -> bool {
@@ -139,13 +139,13 @@ impl Column {
 
 /// A row in PostgreSQL's binary format.
 pub trait Row: Send + 'static {
-    /// Gives the bytes of a value, or nothing for NULL.
+    /// Returns the bytes of a value, or `None` for NULL.
     fn value(&self, column: usize) -> anyhow::Result<Option<&[u8]>>;
 }
 
 impl Row for PgRow {
     fn value(&self, column: usize) -> anyhow::Result<Option<&[u8]>> {
-        // Looked at where it was made: to move it out first would wait, at every value, for stores just under way.
+        // Match on the reference: moving the value out first stalls on pending stores, at every value.
         match self.try_get_raw(column) {
             Ok(ref value) if value.is_null() => Ok(None),
             Ok(ref value) => {
@@ -177,7 +177,7 @@ pub struct Files<W> {
     pub csv: W,
 }
 
-/// Writes the rows of one statement in both formats, each value decoded once; reuses its buffers from value to value.
+/// Writes the rows of one statement in both formats. Decodes each value once, and reuses its buffers for all values.
 pub struct Serialiser {
     relation: String,
     columns: Vec<Column>,
@@ -191,7 +191,7 @@ pub struct Serialiser {
 }
 
 impl Serialiser {
-    /// Makes a serialiser; `order` gives the columns that name a row when one of its values is unreadable.
+    /// Makes a serialiser; `order` lists the columns that name a row when one of its values is unreadable.
     pub fn new(
         relation: impl Into<String>,
         columns: Vec<Column>,
@@ -211,7 +211,7 @@ impl Serialiser {
         }
     }
 
-    /// Writes what stands before the first row.
+    /// Writes what comes before the first row.
     pub fn begin(&self, files: &mut Files<impl Write>) -> anyhow::Result<()> {
         self.json.begin(&mut files.json)?;
         Ok(self.csv.begin(&mut files.csv)?)
@@ -219,7 +219,7 @@ impl Serialiser {
 
     /// Writes one row.
     ///
-    /// A value that cannot be represented is [`Failure::UnreadableValue`] and names its row, never itself.
+    /// A value that cannot be represented is [`Failure::UnreadableValue`], which names its row and never the value.
     pub fn row(&mut self, row: &impl Row, files: &mut Files<impl Write>) -> anyhow::Result<()> {
         self.rows += 1;
         self.json.begin_row(&mut files.json)?;
@@ -245,13 +245,13 @@ impl Serialiser {
         Ok(self.csv.end_row(&mut files.csv)?)
     }
 
-    /// Writes what stands after the last row and gives what was counted in the CSV file.
+    /// Writes what comes after the last row, and returns the counts of the CSV file.
     pub fn end(self, files: &mut Files<impl Write>) -> anyhow::Result<Csv> {
         self.json.end(&mut files.json)?;
         Ok(self.csv)
     }
 
-    /// Names the row that was begun last, by its key as far as that may be told, else by its number.
+    /// Names the current row, by its key as far as the key may be reported, else by its number.
     fn unreadable(&self, row: &impl Row, column: usize) -> Failure {
         let told = self.order.iter().filter_map(|&index| {
             let column = self.columns.get(index).filter(|column| column.kind.may_be_told())?;

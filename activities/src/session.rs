@@ -1,8 +1,8 @@
-//! Opens sessions of which we know every setting that results or safety depend on.
+//! Opens sessions with known values of all settings that results or safety depend on.
 //!
-//! A role, a database, a server's configuration and a pooler may each set something else, so they are set in the first
-//! message of each session, and for the read of an account once more in its transaction. Options of the start-up message
-//! are of no use for that: poolers drop them or refuse the session.
+//! A role, a database, a server's configuration and a pooler may each set something else. So the first message of each
+//! session sets them, and the transaction that reads an account sets them again. Options of the start-up message are no
+//! substitute: poolers drop them or refuse the session.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     failure::{Failure, sqlstate},
 };
 
-/// A connection that another program of ours may hold must not outlive its peer by more than about two minutes.
+/// A connection must not outlive its peer by more than about two minutes, whichever of our programs holds it.
 const KEEPALIVE: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "60"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "6")];
 
@@ -27,8 +27,8 @@ const KEEPALIVE: [(&str, &str); 3] =
 /// - `transform_null_equals`, `gin_fuzzy_search_limit`, `array_nulls`: which rows a query of the catalogue finds.
 /// - the text of values: time zone, styles, locales, digits, encodings.
 /// - `client_min_messages`: a notice may hold a value, and would be logged.
-/// - `exit_on_error` and the timeouts: nobody ends a session but by our own bounds.
-/// - `client_connection_check_interval`: a connection that is cut ends its query too, even one that computes for hours
+/// - `exit_on_error` and the timeouts: only our own limits end a session.
+/// - `client_connection_check_interval`: a closed connection ends its query too, even a query that computes for hours
 ///   before it writes and would notice.
 const SETTINGS: [(&str, &str); 25] = [
     ("row_security", "off"),
@@ -63,18 +63,20 @@ const IF_KNOWN: [(&str, &str); 2] = [("transaction_timeout", "0"), ("restrict_no
 
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
-/// How the text of a transaction's settings begins each of them.
+/// The text that sets everything again within a transaction.
 static IN_TRANSACTION: LazyLock<SqlStr> = LazyLock::new(|| set("set local ", &SETTINGS));
 
-/// The statements that set everything again within a transaction, for which a pooler may have chosen another session.
+/// Returns the statements that set everything again within a transaction: a pooler may have chosen another session for
+/// it.
 pub(crate) fn in_transaction() -> &'static str {
     IN_TRANSACTION.as_str()
 }
 
-/// What one kind of session needs beyond the settings of all.
+/// The kinds of sessions, with their limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Requests and events, or a look at any database: a statement and an open transaction end after these.
+    /// Works on requests and events, or inspects any database. A statement and an open transaction end after these
+    /// limits.
     Calls {
         /// The longest statement.
         statement: Duration,
@@ -83,7 +85,7 @@ pub enum Kind {
     },
     /// Reads accounts and never writes.
     Reads {
-        /// The longest statement, and the longest rest between two.
+        /// The longest statement, and the longest pause between two.
         statement: Duration,
     },
 }
@@ -107,7 +109,7 @@ impl Kind {
     }
 }
 
-/// Takes what would be sent at the start and is of no use, because we set it ourselves, out of the options.
+/// Removes from the options what the start-up message would set, because we set it ourselves.
 pub fn options(options: PgConnectOptions) -> PgConnectOptions {
     options.extra_float_digits(None)
 }
@@ -130,7 +132,7 @@ pub async fn begin(connection: &mut PgConnection, kind: Kind) -> sqlx::Result<()
     let Err(error) = sqlx::raw_sql(with_optional(&settings)).execute(&mut *connection).await else {
         return Ok(());
     };
-    // One after the other, to name the one.
+    // One by one, to name the refused setting.
     for setting in settings {
         if let Err(error) = sqlx::raw_sql(set("set ", &[setting])).execute(&mut *connection).await
             && error.as_database_error().is_some()
@@ -142,7 +144,7 @@ pub async fn begin(connection: &mut PgConnection, kind: Kind) -> sqlx::Result<()
     Err(error)
 }
 
-/// Returns whether two sessions that are open at once are one for the server: a pooler gives each transaction another.
+/// Returns whether two open sessions share one session of the server: a pooler may give each transaction another one.
 pub async fn share_a_backend(one: &mut PgConnection, other: &mut PgConnection) -> sqlx::Result<bool> {
     const WHO: &str = "select pg_catalog.pg_backend_pid()";
     let first: i32 = sqlx::raw_sql(WHO).fetch_one(&mut *one).await?.try_get(0)?;
@@ -150,7 +152,7 @@ pub async fn share_a_backend(one: &mut PgConnection, other: &mut PgConnection) -
     Ok(first == second)
 }
 
-/// Opens a session and makes sure that it is one, before anything is set in it.
+/// Opens a session and makes sure that no pooler shares it, before anything is set in it.
 ///
 /// # Errors
 /// Behind a pooler that changes sessions, [`Failure::SharedSession`].
@@ -164,7 +166,7 @@ pub async fn probe(options: &PgConnectOptions, kind: Kind) -> sqlx::Result<PgCon
                 return Err(sqlx::Error::Configuration(Box::new(Failure::SharedSession)));
             }
         }
-        // A second session is not worth an outage where the role's CONNECTION LIMIT is reached.
+        // Skip the check where the role's CONNECTION LIMIT is reached: a second session is not worth an outage.
         Err(error) if sqlstate::of(&error) == TOO_MANY_CONNECTIONS => {}
         Err(error) => return Err(error),
     }

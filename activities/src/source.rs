@@ -13,19 +13,19 @@ use sqlx::{
 
 use crate::session::{self, Kind};
 
-/// A connection that rested longer is asked whether it lives before it is used; a busy one spares the round trip.
+/// A connection that was idle for longer is tested before it is used. A busy one saves the round trip.
 const TRUSTED_IDLE: Duration = Duration::from_secs(30);
 
-/// How long a session may take to answer when it is given back.
+/// How long a session may take to answer when it returns to the pool.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// A connection that rests longer is closed: under the role's `CONNECTION LIMIT` another worker may wait for it.
+/// A connection that is idle for longer is closed: under the role's `CONNECTION LIMIT` another worker may wait for it.
 const KEPT_IDLE: Duration = Duration::from_secs(10);
 
 /// Makes a pool of read connections. It opens none: the database may be down for now.
 ///
-/// `most` is the number of exports at a time, each of which holds one connection; `statement_timeout` is how long one
-/// of its statements may run, whatever is set for role or database.
+/// `most` is the maximum number of exports at a time; each holds one connection. `statement_timeout` limits each of its
+/// statements, whatever is set for role or database.
 pub fn pool(
     url: &SecretString,
     most: u32,
@@ -44,7 +44,7 @@ pub fn pool(
         .connect_lazy_with(session::options(options)))
 }
 
-/// Begins a pool whose sessions have our settings, and in which no session that its server has left keeps its place.
+/// Starts a pool whose sessions have our settings, and which keeps no session whose server has gone.
 pub fn of_sessions(kind: Kind) -> PgPoolOptions {
     let options = PgPoolOptions::new()
         .test_before_acquire(false)
@@ -52,19 +52,19 @@ pub fn of_sessions(kind: Kind) -> PgPoolOptions {
         .after_connect(move |connection, _| Box::pin(session::begin(connection, kind)));
     match kind {
         Kind::Calls { .. } => options.after_release(|connection, _| Box::pin(ask_after_use(connection))),
-        // An export that fails cuts its session by itself.
+        // An export that fails closes its session itself.
         Kind::Reads { .. } => options,
     }
 }
 
-/// A call that was given up may still be under way: a session that does not answer soon is cut.
+/// Closes a session that does not answer soon: a call that was given up may still be under way.
 async fn ask_after_use(connection: &mut PgConnection) -> sqlx::Result<bool> {
     let asked = tokio::time::timeout(ANSWERS_WITHIN, connection.ping()).await;
     asked.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))?;
     Ok(true)
 }
 
-/// For a pool that does not test each connection before it is used: asks one that has rested whether it lives.
+/// Tests a connection that was idle, for a pool that does not test each connection before it is used.
 fn ask_if_rested(
     connection: &mut PgConnection,
     meta: PoolConnectionMetadata,

@@ -1,8 +1,9 @@
 //! The spool: anonymous files on disk, under a quota, in which archives are built.
 //!
-//! The quota is that of one process, and an archive takes more of it than its size: until it is complete, its CSV part
-//! is there twice. A file has no name, so nothing is left of it after `kill -9`, and nothing is ever emptied at start. A
-//! [`Share`] is what one attempt holds of the spool; when its files are gone, so is its part of the quota.
+//! The quota is for one process. An archive takes more of it than its size: until it is complete, its CSV part is there
+//! twice. A file has no name, so nothing is left of it after `kill -9`, and nothing is ever emptied at start. A
+//! [`Share`] is the part of the spool that one attempt holds. When its files are gone, its part of the quota is free
+//! again.
 
 use std::{
     fs::{DirBuilder, File},
@@ -28,7 +29,7 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool; the directory is made with mode 0700 if there is none.
+    /// Opens the spool. Makes the directory with mode 0700 if there is none.
     pub fn new(directory: &Path, quota: u64) -> anyhow::Result<Self> {
         make(directory)?;
         let found = std::fs::metadata(directory)
@@ -50,33 +51,33 @@ impl Spool {
         Ok(Self { directory: directory.to_owned(), quota, used: Arc::default() })
     }
 
-    /// Gives the bytes that all files of the spool take together.
+    /// Returns the bytes that all files of the spool take together.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Gives the bytes that they may take.
+    /// Returns the maximum of these bytes.
     pub fn quota(&self) -> u64 {
         self.quota
     }
 
-    /// Makes sure that archives can be written: for whoever asks whether this worker serves.
+    /// Makes sure that archives can be written, for the check whether this worker can serve.
     ///
     /// # Errors
-    /// When no file can be made in the directory, or not a byte be written to it.
+    /// When no file can be made in the directory, or no byte can be written to it.
     pub fn check(&self) -> anyhow::Result<()> {
         let written = self.anonymous().and_then(|mut file| file.write_all(b" "));
         written.with_context(|| format!("failed to write to the spool `{}`", self.directory.display()))
     }
 
-    /// Makes a file without a name that takes nothing of the quota, for what is smaller than a block of the disk.
+    /// Makes a file without a name that takes nothing of the quota, for data that is smaller than a block of the disk.
     pub(crate) fn scratch(&self) -> anyhow::Result<File> {
         let made = self.anonymous().map_err(|error| named(error.into()));
         made.with_context(|| format!("failed to create a file in the spool `{}`", self.directory.display()))
     }
 
-    /// Makes a file without a name. A directory that was removed under the worker, as those below a temporary folder are,
-    /// is made again.
+    /// Makes a file without a name. Makes the directory again if it was removed under the worker, as happens below a
+    /// temporary folder.
     fn anonymous(&self) -> io::Result<File> {
         match tempfile::tempfile_in(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -91,7 +92,7 @@ impl Spool {
         }
     }
 
-    /// Begins the share of one attempt.
+    /// Starts the share of one attempt.
     pub fn share(&self, pulse: &Pulse) -> Share {
         Share { spool: self.clone(), mine: Arc::default(), pulse: pulse.clone(), refused: Arc::default() }
     }
@@ -105,7 +106,7 @@ fn make(directory: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("failed to create the spool directory `{}`", directory.display()))
 }
 
-/// What one attempt holds of the spool.
+/// The part of the spool that one attempt holds.
 #[derive(Clone, Debug)]
 pub struct Share {
     spool: Spool,
@@ -115,7 +116,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Says that the attempt has failed: its files swallow what is still written to them.
+    /// Marks the attempt as failed: its files discard what is still written to them.
     pub fn give_up(&self) {
         let _ = self.refused.set(Refusal::Interrupted);
     }
@@ -156,7 +157,7 @@ impl Drop for Hold {
     }
 }
 
-/// Why the spool takes no more. It travels inside an [`io::Error`] through the writers above; [`named`] takes it out.
+/// Why the spool takes no more. It passes through the writers above inside an [`io::Error`]; [`named`] takes it out.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the spool takes no more")]
 enum Refusal {
@@ -175,12 +176,12 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// What a writer says whose reader has ended, and said why itself; [`named`] knows it.
+/// Makes the error of a writer whose reader has ended and reports the reason itself. [`named`] recognises it.
 pub fn interrupted() -> io::Error {
     io::Error::other(Refusal::Interrupted)
 }
 
-/// Names the failure behind an error of a writer on top of a [`SpoolFile`], so that its class can be told.
+/// Names the failure behind an error of a writer on top of a [`SpoolFile`], so that its class can be decided.
 pub fn named(error: anyhow::Error) -> anyhow::Error {
     let failure = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|cause| {
         if let Some(refusal) = cause.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
@@ -195,12 +196,11 @@ pub fn named(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// A file of the spool; each write beats the attempt's pulse and ends when it is cancelled. Small writes are gathered: a
-/// zip has a dozen of two or four bytes for each entry.
+/// A file of the spool. Each write beats the attempt's pulse, and fails when it is cancelled. Small writes are
+/// buffered: a zip has a dozen of two or four bytes for each entry.
 ///
-/// After the first refused write all files of the attempt swallow what is written to them: a compressor that is dropped
-/// still tries to finish its entry. [`into_parts`](Self::into_parts) does not give such a
-/// file out.
+/// After the first refused write all files of the attempt discard what is written to them: a compressor that is dropped
+/// still tries to finish its entry. [`into_parts`](Self::into_parts) refuses such a file.
 #[derive(Debug)]
 pub struct SpoolFile {
     file: BufWriter<File>,
@@ -209,7 +209,7 @@ pub struct SpoolFile {
 }
 
 impl SpoolFile {
-    /// Gives the file itself, and what keeps its part of the quota.
+    /// Returns the file itself, and the hold on its part of the quota.
     pub fn into_parts(mut self) -> anyhow::Result<(File, Hold)> {
         self.flush()?;
         if let Some(refusal) = self.refused().get() {
@@ -312,7 +312,7 @@ mod tests {
         let mut file = spool.share(&Pulse::default()).file().unwrap();
         file.write_all(&[1; 60]).unwrap();
         assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
-        // One that cannot be made again is said.
+        // A directory that cannot be made again is reported.
         drop(file);
         std::fs::remove_dir(&folder).unwrap();
         std::fs::write(&folder, "a file").unwrap();
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_directory_of_another_user_is_refused() {
-        // Nobody but the superuser can give one away, or has the root directory.
+        // Only the superuser can give a directory away, or owns the root directory.
         let given_away = tempfile::tempdir().unwrap();
         let directory = match std::os::unix::fs::chown(given_away.path(), Some(65_534), None) {
             Ok(()) => given_away.path(),

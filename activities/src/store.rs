@@ -1,7 +1,7 @@
 //! The connection to the object store: one client that reads and writes, one that signs links.
 //!
-//! It knows nothing of requests and rows. Every call has a bound in time, is retried with a jittered backoff by the
-//! SDK, and fails as a [`StoreError`](crate::failure::StoreError), which carries no message text of the SDK.
+//! It knows nothing of requests and rows. Every call has a time limit. The SDK retries it with a jittered backoff. A
+//! failed call is a [`StoreError`](crate::failure::StoreError), which carries no message text of the SDK.
 
 mod checksum;
 mod credentials;
@@ -36,45 +36,45 @@ pub use self::{
 
 /// One mebibyte.
 const MIB: u64 = 1024 * 1024;
-/// The largest archive that goes up in one put. Most accounts fit, and a put costs one call where
-/// multipart costs three; it is held in memory whole, once for each slot.
+/// The largest archive that is uploaded in one put. Most accounts fit, and a put costs one call where multipart costs
+/// three. A put holds the whole archive in memory, once for each slot.
 pub const DEFAULT_PUT_LIMIT: u64 = 16 * MIB;
-/// Parts of one archive in flight. Four fill an ordinary line; each costs a part's size in memory.
+/// Maximum number of parts of one archive in flight. Four fill an ordinary line; each costs a part's size in memory.
 pub const DEFAULT_PARALLEL_PARTS: usize = 4;
 
-/// What the store needs to know; one field for each variable of the configuration.
+/// The configuration of the store, with one field for each variable.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// The bucket.
     pub bucket: String,
-    /// The region; none: AWS's standard chain, and `us-east-1` when there is an endpoint.
+    /// The region; `None`: AWS's standard chain, and `us-east-1` when there is an endpoint.
     pub region: Option<String>,
-    /// The store's address; none: AWS.
+    /// The store's address; `None`: AWS.
     pub endpoint: Option<String>,
     /// The address under which users reach the store, when it differs: the host is part of a link's signature.
     pub public_endpoint: Option<String>,
-    /// The key pair that reads and writes; none: AWS's standard chain.
+    /// The key pair that reads and writes; `None`: AWS's standard chain.
     pub access: Option<KeyPair>,
-    /// The key pair that signs links; none: the one that reads and writes.
+    /// The key pair that signs links; `None`: the one that reads and writes.
     pub signing: Option<KeyPair>,
     /// The longest wait for a connection. Too short: a busy store looks dead; too long: a dead one holds its slot.
     pub connect_timeout: Duration,
     /// The longest single try of one call. It must allow one part on the slowest line.
     pub attempt_timeout: Duration,
-    /// The longest one call may take with all its tries and pauses.
+    /// The longest time of one call with all its tries and pauses.
     pub operation_timeout: Duration,
-    /// How often one call is tried.
+    /// Maximum number of tries of one call.
     pub attempts: u32,
-    /// The pause before the second try at most; it doubles with each try, with jitter.
+    /// Maximum pause before the second try. It doubles with each try, with jitter.
     pub backoff: Duration,
-    /// The largest archive that goes up in one put, in bytes.
+    /// The largest archive that is uploaded in one put, in bytes.
     pub put_limit: u64,
-    /// Parts of one archive in flight; fewer while the store asks to slow down.
+    /// Maximum number of parts of one archive in flight; fewer while the store asks to slow down.
     pub parallel_parts: usize,
 }
 
 impl StoreConfig {
-    /// Gives the defaults for `bucket`.
+    /// Returns the defaults for `bucket`.
     pub fn new(bucket: impl Into<String>) -> Self {
         Self {
             bucket: bucket.into(),
@@ -112,7 +112,7 @@ struct Shared {
 }
 
 impl Store {
-    /// Makes the clients; the store itself is not called.
+    /// Makes the clients, and does not call the store.
     pub async fn connect(config: &StoreConfig) -> anyhow::Result<Self> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
         if let Some(region) = &config.region {
@@ -169,7 +169,7 @@ impl Store {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Gives the bucket's name.
+    /// Returns the bucket's name.
     pub fn bucket(&self) -> &str {
         &self.shared.bucket
     }
@@ -219,7 +219,7 @@ impl Store {
         self.shared.operation_timeout
     }
 
-    /// How many parts may be in flight now.
+    /// Returns the maximum number of parts in flight now.
     pub(crate) fn parts_in_flight(&self) -> usize {
         self.shared.pace.now()
     }
@@ -234,7 +234,7 @@ fn without_endpoint(mut builder: Builder, endpoint: Option<&str>) -> Builder {
     builder
 }
 
-/// Makes the client that speaks HTTP for the SDK, which brings none without a TLS provider of its own.
+/// Makes the HTTP client for the SDK, which brings none without its own TLS provider.
 pub fn http_client() -> SharedHttpClient {
     let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     aws_smithy_http_client::Builder::new().tls_provider(provider).build_https()
@@ -248,7 +248,7 @@ fn at_endpoint(builder: Builder, endpoint: Option<&str>) -> Builder {
     }
 }
 
-/// The SDK has no bound on an operation by default.
+/// Sets the time limits: by default the SDK has none for an operation.
 fn timeouts(config: &StoreConfig) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(config.connect_timeout)

@@ -1,9 +1,9 @@
-//! Deletes the objects and multipart uploads that no request points to: what killed workers left behind.
+//! Deletes the objects and multipart uploads that no request points to. Killed workers leave them behind.
 //!
-//! An orphan has a key of exactly our form, is older than a minimum age, is named by no row that still has its archive, and
-//! its token is carried by no pending row. The database is asked again, by key, just before each deletion. When orphans
-//! are too many to be true, nothing is deleted: a database restored from yesterday makes today's archives look like
-//! orphans.
+//! An orphan has a key of exactly our form and is older than a minimum age. No row that still has its archive names it,
+//! and no pending row carries its token. The sweep asks the database again, by key, just before each deletion. It
+//! deletes nothing when there are too many orphans to be plausible: a database restored from yesterday makes today's
+//! archives look like orphans.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub struct SweepOptions {
     pub min_age: Duration,
     /// Count only.
     pub dry_run: bool,
-    /// Delete also when the brake holds.
+    /// Delete even if the brake holds.
     pub force: bool,
 }
 
@@ -69,7 +69,7 @@ pub async fn sweep(
             swept += count.orphans + count.uploads;
             continue;
         }
-        // More than was counted may turn up meanwhile, but never more than the brake allows.
+        // More orphans than were counted may appear meanwhile. Never delete more than the brake allows.
         let at_most = if options.force { u64::MAX } else { brake::allowed(count.objects) };
         swept += sweep.delete_objects(at_most).await? + sweep.abort_uploads().await?;
     }
@@ -126,7 +126,7 @@ impl Sweep<'_> {
         Ok(count)
     }
 
-    /// Lists again rather than remember: the list of orphans has no bound, a page has.
+    /// Lists again instead of remembering the orphans: their list has no bound, a page has.
     async fn delete_objects(&self, at_most: u64) -> anyhow::Result<u64> {
         let mut swept = 0;
         let mut pages = std::pin::pin!(self.store.objects());
@@ -187,7 +187,7 @@ impl Sweep<'_> {
         let names: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
         let requests: Vec<Uuid> = keys.iter().map(ObjectKey::request_id).collect();
         let tokens: Vec<Uuid> = keys.iter().map(ObjectKey::token).collect();
-        // The claim is looked for on the request that the key names, since a token is made for one request only.
+        // Looks for the claim only on the request that the key names, because a token belongs to one request.
         let orphans = sqlx::query_scalar!(
             r#"
             select o.key as "key!"

@@ -1,8 +1,8 @@
-//! Puts the archive of one attempt into the bucket, under a key that is this attempt's alone.
+//! Uploads the archive of one attempt, under a key that only this attempt uses.
 //!
-//! It leaves behind either one whole object, whose size and checksum the store has confirmed, or an error and
-//! no multipart upload. A lost answer is normal, so an error on the last call is believed only after a look at the object.
-//! Nothing is written to the row here, and no object is deleted: only a row that was read may decide that.
+//! It leaves either one whole object, whose size and checksum the store has confirmed, or an error and no multipart
+//! upload. A lost answer is normal, so the step reads the object back before it reports an error of the last call. It
+//! never writes to the row and never deletes an object: only a row that was read may decide that.
 
 mod multipart;
 mod probe;
@@ -23,7 +23,7 @@ use crate::{
     store::{Head, Store, Sum},
 };
 
-/// An archive that is ready to go up.
+/// An archive to upload.
 #[derive(Debug)]
 pub struct Upload<'a> {
     /// Its bytes, from position 0; the file's own position does not matter and does not move.
@@ -32,13 +32,13 @@ pub struct Upload<'a> {
     pub bytes: u64,
     /// Its SHA-256.
     pub sha256: [u8; 32],
-    /// Its checksum, as it was computed when the archive was complete; the store must keep it of the whole object.
+    /// Its checksum, computed when the archive was complete. The store must keep the same one for the whole object.
     pub sum: Sum,
     /// When the data was read; the date in the name of the downloaded file.
     pub snapshot_at: DateTime<Utc>,
 }
 
-/// Uploads the archive to `key` and reads back that the store holds exactly it.
+/// Uploads the archive to `key`, and verifies the stored object.
 ///
 /// Ends as [`Failure::Interrupted`] as soon as the pulse is cancelled; the object may then exist or not.
 pub async fn upload(
@@ -75,7 +75,7 @@ async fn put(store: &Store, key: &ObjectKey, source: &Source) -> anyhow::Result<
         .cache_control(CACHE_CONTROL)
         .metadata("sha256", &source.sha256)
         .body(ByteStream::from(body));
-    // The sum of the bytes that were written, not of those just read: the store refuses a file that changed on the
+    // The sum of the bytes that were written, not of the bytes just read: the store refuses a file that changed on the
     // disk in between.
     source
         .sum
@@ -91,7 +91,7 @@ const CONTENT_TYPE: &str = "application/zip";
 /// The archive is one person's: no shared cache may keep it.
 const CACHE_CONTROL: &str = "private, no-store";
 
-/// Decides how the call that makes the object visible has ended: by what the store holds, not by what it answered.
+/// Decides how the call that makes the object visible ended, by the stored object and not by the answer.
 async fn settle(
     store: &Store,
     key: &ObjectKey,
@@ -99,15 +99,15 @@ async fn settle(
     sent: anyhow::Result<()>,
     pulse: &Pulse,
 ) -> anyhow::Result<()> {
-    // The call has ended, within its own bound, and the next one has another: together they may last longer than an
-    // attempt may stand still.
+    // The ended call counts as movement. It and the next call each have a time limit, and together they may take longer
+    // than the stall timeout.
     pulse.beat(1);
     let found = unless_cancelled(pulse, store.head(key)).await?;
     match (sent, found) {
         (Ok(()), Ok(found)) => source.compare(found.as_ref()),
         (Ok(()), Err(error)) => Err(error),
         (Err(error), Ok(Some(head))) => {
-            // Two facts, of which the object is the harder one.
+            // The stored object outweighs the error.
             source.compare(Some(&head)).with_context(|| format!("{error:#}"))?;
             tracing::info!(object_key = %key, "the answer to the upload of `{key}` was lost, the object is whole");
             Ok(())
