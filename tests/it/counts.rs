@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     glance::troubles,
     installation_of as given,
-    night_of::{NIGHT as A_NIGHT, Nights, SOON, until_said},
+    night_of::{NIGHT as A_NIGHT, Nights, until_said},
 };
 
 const NIGHT: &str = "forged";
@@ -72,9 +72,8 @@ async fn a_listing_result_that_is_none_fails_the_night_as_what_it_is() {
 async fn held_night() -> (Nights, Process, Uuid) {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&[("EXPORT_LEASE", "15s")]).await;
-    wait::until("the mark", SOON, || async { Ok((nights.faulty().calls("PutObject") == 1).then_some(())) })
-        .await
-        .unwrap();
+    // Before that it puts the mark and objects of its own.
+    until_said(&worker, "Serves task queue").await;
     nights.faulty().fail_all("PutObject", Fault::Hold);
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.start_night(NIGHT, &json!({})).await;

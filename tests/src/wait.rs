@@ -42,8 +42,8 @@ impl Patience {
     }
 }
 
-/// Returns how many tasks want each core, from 1 on; 1 where the system does not say.
-fn load_for_each_core() -> f64 {
+/// Returns how many tasks want each core, from 1 to 10; 1 where the system does not report it.
+pub fn load_for_each_core() -> f64 {
     let load = std::fs::read_to_string("/proc/loadavg").ok();
     let load: Option<f64> = load.and_then(|text| text.split(' ').next()?.parse().ok());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
