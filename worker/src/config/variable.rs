@@ -1,9 +1,11 @@
 //! Names every environment variable of the worker, its default, and what goes wrong at its extremes.
 //!
-//! `.env.sample` is rendered from this table, and a test keeps the two equal. Temporal's own variables
-//! (`TEMPORAL_*`) and AWS's (`AWS_*`) are read by their SDKs and only named at the end of the sample.
+//! `.env.sample` and `docs/CONFIGURATION.md` are rendered from this table.
 
-use std::{fmt::Write as _, time::Duration};
+#[cfg(test)]
+mod documents;
+
+use std::time::Duration;
 
 use super::value::{show_size, show_time};
 
@@ -418,81 +420,9 @@ pub static GROUPS: [Group; 7] = [
     Group { title: "Watching", variables: &[&HTTP_ADDR, &LOG_FORMAT] },
 ];
 
-/// What `.env.sample` says of the variables that are not ours.
-const FOREIGN: &str = "\
-# --- Temporal (read by its SDK; or a profile of temporal/temporal.toml) ---
-
-# TEMPORAL_ADDRESS=127.0.0.1:7233
-# TEMPORAL_NAMESPACE=default
-# TEMPORAL_CONFIG_FILE=temporal/temporal.toml
-# TEMPORAL_PROFILE=default
-# TEMPORAL_API_KEY=
-# TEMPORAL_TLS_CLIENT_CERT_PATH=
-# TEMPORAL_TLS_CLIENT_KEY_PATH=
-# TEMPORAL_TLS_SERVER_CA_CERT_PATH=
-
-# --- AWS (read by its SDK: environment, profile, web identity, container, instance) ---
-
-# AWS_REGION=eu-central-1
-# AWS_ACCESS_KEY_ID=
-# AWS_SECRET_ACCESS_KEY=
-
-# --- Logs ---
-
-# RUST_LOG=info
-";
-
-/// Renders `.env.sample`.
-pub fn sample() -> String {
-    let mut out = String::from(
-        "# Every variable of export-worker. A line that begins with `# NAME=` shows the default or an example.\n\
-         # Times: 250ms, 30s, 5m, 24h. Sizes: 512KiB, 16MiB, 20GiB.\n",
-    );
-    for group in &GROUPS {
-        let _ = write!(out, "\n# --- {} ---\n", group.title);
-        for variable in group.variables {
-            out.push('\n');
-            let bounds = variable.bounds.show().map(|[least, most]| format!(" From {least} to {most}."));
-            let about = format!("{}{}", variable.about, bounds.unwrap_or_default());
-            for line in wrap(&about, 108) {
-                let _ = writeln!(out, "# {line}");
-            }
-            let value = if variable.default.is_empty() { variable.example } else { variable.default };
-            let _ = writeln!(out, "# {}={value}", variable.name);
-        }
-    }
-    out.push('\n');
-    out.push_str(FOREIGN);
-    out
-}
-
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_sample_file_is_what_the_table_says() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.env.sample");
-        if std::env::var_os("UPDATE_ENV_SAMPLE").is_some() {
-            std::fs::write(path, sample()).unwrap();
-        }
-        let committed = std::fs::read_to_string(path).unwrap();
-        assert!(committed == sample(), "run this test once with UPDATE_ENV_SAMPLE=1");
-    }
 
     #[test]
     fn every_variable_has_our_prefix_and_stands_once() {
