@@ -1,8 +1,8 @@
 //! Turns rows as PostgreSQL sends them, in its binary format, into JSON and CSV.
 //!
-//! A value is what `to_json(value)` gives in a read session (time zone UTC, ISO dates, shortest floats),
-//! decoded here, once, so that the server does no text work. Both formats are written from the same [`Cell`],
-//! which is why `verify` can compare them cell by cell. Nothing here knows of archives or queries.
+//! A value equals `to_json(value)` in a read session (time zone UTC, ISO dates, shortest floats). It is decoded here,
+//! once, so that the server does no text work. Both formats are written from the same [`Cell`], so `verify` can compare
+//! them cell by cell. Nothing here knows of archives or queries.
 
 mod array;
 mod csv;
@@ -27,7 +27,7 @@ pub use self::{
 };
 use crate::{failure::Failure, pseudonym::Pseudonyms};
 
-/// The scratch buffer is given back above this size, so that one huge value does not stay in memory.
+/// The scratch buffer is freed above this size, so that one huge value does not stay in memory.
 const SCRATCH_KEPT_BYTES: usize = 1 << 20;
 
 /// How a value comes over the wire; domains are resolved to their base type.
@@ -74,12 +74,13 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
-    /// Tells whether a value may be larger than a few dozen bytes.
+    /// Returns whether a value may be larger than a few dozen bytes.
     pub fn may_be_large(&self) -> bool {
         matches!(self, Self::Numeric | Self::Text | Self::Bytea | Self::Json | Self::Jsonb | Self::Array(_))
     }
 
-    /// Returns whether a value may be told where no other value of a user may be: it is an identifier by its type.
+    /// Returns whether error messages may show a value: its type is that of an identifier. No other user value may be
+    /// shown.
     fn may_be_told(&self) -> bool {
         matches!(self, Self::Uuid | Self::Int2 | Self::Int4 | Self::Int8)
     }
@@ -93,7 +94,7 @@ impl ValueKind {
         }
     }
 
-    /// Tells whether both formats hold the JSON token itself.
+    /// Returns whether both formats hold the JSON token itself.
     pub fn is_json_class(&self) -> bool {
         matches!(self, Self::Json | Self::Jsonb | Self::Array(_))
     }
@@ -119,14 +120,14 @@ pub struct Column {
     pub treatment: Treatment,
     /// Its type, as PostgreSQL writes it.
     pub pg_type: String,
-    /// What it holds, in words for the person whose data it is.
+    /// A description of its values for the person whose data it is.
     pub about: String,
 }
 
 impl Column {
-    /// Tells whether cells of this column hold JSON tokens, which CSV never marks.
+    /// Returns whether cells of this column hold JSON tokens, which CSV never marks.
     ///
-    /// A pseudonymised value is a string whatever its column was.
+    /// A pseudonymised value is a string, whatever the type of its column.
     pub fn is_json_class(&self) -> bool {
         self.kind.is_json_class() && self.treatment == Treatment::Export
     }
@@ -139,13 +140,13 @@ impl Column {
 
 /// A row in PostgreSQL's binary format.
 pub trait Row: Send + 'static {
-    /// Gives the bytes of a value, or nothing for NULL.
+    /// Returns the bytes of a value, or none for NULL.
     fn value(&self, column: usize) -> anyhow::Result<Option<&[u8]>>;
 }
 
 impl Row for PgRow {
     fn value(&self, column: usize) -> anyhow::Result<Option<&[u8]>> {
-        // Looked at where it was made: to move it out first would wait, at every value, for stores just under way.
+        // Match on the reference: moving the value out first stalls on pending stores, at every value.
         match self.try_get_raw(column) {
             Ok(ref value) if value.is_null() => Ok(None),
             Ok(ref value) => {
@@ -168,7 +169,7 @@ impl Row for Vec<Option<Vec<u8>>> {
     }
 }
 
-/// The files of one entity: where its rows go in each format.
+/// The files of one entity, one in each format.
 #[derive(Debug, Default)]
 pub struct Files<W> {
     /// The JSON file.
@@ -177,7 +178,7 @@ pub struct Files<W> {
     pub csv: W,
 }
 
-/// Writes the rows of one statement in both formats, each value decoded once; reuses its buffers from value to value.
+/// Writes the rows of one statement in both formats. Decodes each value once and reuses its buffers.
 pub struct Serialiser {
     relation: String,
     columns: Vec<Column>,
@@ -191,7 +192,7 @@ pub struct Serialiser {
 }
 
 impl Serialiser {
-    /// Makes a serialiser; `order` gives the columns that name a row when one of its values is unreadable.
+    /// Makes a serialiser. `order` lists the columns that identify a row when one of its values is unreadable.
     pub fn new(
         relation: impl Into<String>,
         columns: Vec<Column>,
@@ -211,7 +212,7 @@ impl Serialiser {
         }
     }
 
-    /// Writes what stands before the first row.
+    /// Writes the text before the first row.
     pub fn begin(&self, files: &mut Files<impl Write>) -> anyhow::Result<()> {
         self.json.begin(&mut files.json)?;
         Ok(self.csv.begin(&mut files.csv)?)
@@ -219,7 +220,7 @@ impl Serialiser {
 
     /// Writes one row.
     ///
-    /// A value that cannot be represented is [`Failure::UnreadableValue`] and names its row, never itself.
+    /// A value that cannot be represented is [`Failure::UnreadableValue`], which names the row and never the value.
     pub fn row(&mut self, row: &impl Row, files: &mut Files<impl Write>) -> anyhow::Result<()> {
         self.rows += 1;
         self.json.begin_row(&mut files.json)?;
@@ -245,13 +246,13 @@ impl Serialiser {
         Ok(self.csv.end_row(&mut files.csv)?)
     }
 
-    /// Writes what stands after the last row and gives what was counted in the CSV file.
+    /// Writes the text after the last row and returns the counts of the CSV file.
     pub fn end(self, files: &mut Files<impl Write>) -> anyhow::Result<Csv> {
         self.json.end(&mut files.json)?;
         Ok(self.csv)
     }
 
-    /// Names the row that was begun last, by its key as far as that may be told, else by its number.
+    /// Names the current row by the parts of its key that may be shown, or by its number.
     fn unreadable(&self, row: &impl Row, column: usize) -> Failure {
         let told = self.order.iter().filter_map(|&index| {
             let column = self.columns.get(index).filter(|column| column.kind.may_be_told())?;
