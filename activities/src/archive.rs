@@ -1,8 +1,8 @@
-//! Builds the archive of one request from its rows. Each row is read once and written to both formats.
+//! Builds the archive of one request from its rows, each of which is read once and written to both formats.
 //!
-//! A first thread turns rows into the text of both formats. JSON goes straight into the archive, CSV into a second one
-//! beside it; each is compressed on its own thread while the database is read. At the end the compressed CSV entries
-//! are copied in, and the manifest closes the archive. The result is one anonymous file, not yet uploaded anywhere.
+//! A first thread turns rows into the text of both formats; JSON then goes straight into the archive, CSV into a second
+//! one beside it, each compressed on its own thread while the database is read. At the end the CSV entries are copied
+//! in as they are, and the manifest closes the archive. What is left is one anonymous file, not yet uploaded anywhere.
 
 mod container;
 mod contents;
@@ -34,34 +34,34 @@ use crate::{
     store::{self, Checksum, Sum},
 };
 
-/// Rows are handed over in batches of about this size. Smaller batches would wake the threads for every row. Larger
-/// batches would only delay the start of the compression.
+/// Rows are handed over in batches of about this size: fewer would wake the threads for every row, more would only
+/// delay the start of the compression.
 const BATCH_BYTES: usize = 64 << 10;
 
-/// Maximum bytes in the queue of rows. It keeps one thread reading while another writes. More than half a megabyte does
-/// not save time and only takes memory.
+/// What may wait in the queue of rows. It has to bridge the moments in which one thread writes and the other
+/// reads; above half a megabyte it makes no difference in time, only in memory.
 const QUEUE_BYTES: usize = 1 << 20;
 
-/// Bounds the queue for rows without bytes too; far above the number that [`QUEUE_BYTES`] allows.
+/// Bounds the queue for rows without bytes too; far above what [`QUEUE_BYTES`] lets in.
 const QUEUE_MESSAGES: usize = 256;
 
-/// From this size on, the memory of a row costs more than the time that reading ahead saves.
+/// From this size on a row costs more memory than reading the next one meanwhile saves time.
 const HUGE_BYTES: usize = 8 << 20;
 
-/// Memory of a row beside its values.
+/// What a row takes beside its values.
 const ROW_OVERHEAD_BYTES: usize = 128;
 
-/// Memory of a value and its place in the row. The bytes of values that may be large are added; others are too small to
-/// measure.
+/// What a value takes with its place in the row, beside the bytes of one that may be large: the others are not worth
+/// looking at.
 const VALUE_BYTES: usize = 32;
 
-/// The finished archive is read back in blocks of this size to hash it; it is still in the page cache.
+/// The finished archive is read back in blocks of this size to be hashed; it is still in the page cache.
 const DIGEST_BLOCK_BYTES: usize = 256 << 10;
 
 /// A finished archive in the spool.
 #[derive(Debug)]
 pub struct Archive {
-    /// The file, without a name. Its position is undefined.
+    /// The file, without a name; its position has no meaning.
     pub file: File,
     /// Its size.
     pub bytes: u64,
@@ -71,7 +71,7 @@ pub struct Archive {
     pub sum: Sum,
     /// The rows of each entity.
     pub row_counts: BTreeMap<String, u64>,
-    /// The time of the snapshot that all rows come from.
+    /// The moment as of which all rows are.
     pub snapshot_at: DateTime<Utc>,
     _hold: Option<Hold>,
 }
@@ -111,7 +111,7 @@ type Running<T> = Pin<Box<dyn Future<Output = anyhow::Result<T>> + Send>>;
 
 /// An archive that is being written.
 ///
-/// Dropping the writer ends its threads at their next batch and leaves nothing behind.
+/// Dropping it ends its threads at their next batch and leaves nothing behind.
 pub struct ArchiveWriter<R> {
     contents: Arc<Contents>,
     rows: Running<Vec<Csv>>,
@@ -126,7 +126,7 @@ pub struct ArchiveWriter<R> {
 }
 
 impl<R: Row> ArchiveWriter<R> {
-    /// Starts an archive and its threads. Call it inside a tokio runtime.
+    /// Begins an archive: its threads run from now on. Call it inside a tokio runtime.
     pub fn create(contents: Contents, spool: &Spool, pulse: &Pulse) -> anyhow::Result<Self> {
         let contents = Arc::new(contents);
         let share = spool.share(pulse);
@@ -166,9 +166,9 @@ impl<R: Row> ArchiveWriter<R> {
         })
     }
 
-    /// Adds a row to the entity with this index. Waits while the queue is full.
+    /// Adds a row to the entity with this index. Waits while the threads have enough to do.
     ///
-    /// Entities come in the order of the contents. An entity without rows has empty files.
+    /// Entities come in the order of the contents; one that gets no row has empty files.
     pub async fn row(&mut self, entity: usize, row: R) -> anyhow::Result<()> {
         let columns = self.contents.entities.get(entity).map_or(&[][..], |entity| &entity.columns);
         for (index, contents) in columns.iter().enumerate() {
@@ -208,13 +208,13 @@ impl<R: Row> ArchiveWriter<R> {
         let rows = std::mem::take(&mut self.batch);
         self.send(Work::Rows(rows, room)).await?;
         if is_huge {
-            // Wait until it is written, so that memory never holds a second huge row.
+            // Written before the next is read, so that memory holds one of them and not a second that waits.
             drop(Arc::clone(&self.room).acquire_many_owned(u32::try_from(QUEUE_BYTES)?).await?);
         }
         Ok(())
     }
 
-    /// Sends work to the first thread. If a thread has ended, returns its error.
+    /// Tells the first thread; if one of them has ended, its error is the reason.
     async fn send(&mut self, work: Work<R>) -> anyhow::Result<()> {
         if self.queue.send(work).await.is_ok() {
             return Ok(());
@@ -224,7 +224,7 @@ impl<R: Row> ArchiveWriter<R> {
     }
 }
 
-/// Finds the error that ended an archive. A thread whose neighbour ended is interrupted, which is never the cause.
+/// Finds the error that ended an archive: a thread whose neighbour is gone is interrupted, which is never the reason.
 fn reason(errors: [Option<anyhow::Error>; 3]) -> anyhow::Error {
     let is_interrupted = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(Failure::Interrupted));
     let (interrupted, reasons): (Vec<_>, Vec<_>) = errors.into_iter().flatten().partition(is_interrupted);
@@ -232,12 +232,12 @@ fn reason(errors: [Option<anyhow::Error>; 3]) -> anyhow::Error {
     first.unwrap_or_else(|| anyhow!("a thread of the archive ended before its last row"))
 }
 
-/// Starts a zip in the spool. Nothing in it depends on the clock, the machine or the user.
+/// Begins a zip in the spool: nothing in it depends on the clock, the machine or the user.
 fn zip(contents: &Contents, share: &Share) -> anyhow::Result<Zip<SpoolFile>> {
     Ok(Zip::new(share.file()?, contents.snapshot_at, contents.deflate_level))
 }
 
-/// Writes the files that come before the entities.
+/// Writes the files that stand before the entities.
 fn begin_archive(contents: &Contents, share: &Share) -> anyhow::Result<Lane> {
     let mut zip = zip(contents, share)?;
     let mut files = vec![write_whole(&mut zip, "README.txt", &texts::readme(contents)).map_err(named)?];
@@ -249,7 +249,7 @@ fn begin_archive(contents: &Contents, share: &Share) -> anyhow::Result<Lane> {
     Ok(Lane { zip, files })
 }
 
-/// Copies the compressed CSV entries in, then adds the manifest.
+/// Copies the CSV entries in as they are, then adds the manifest.
 fn complete(
     contents: &Contents,
     counts: &[Csv],

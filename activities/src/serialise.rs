@@ -1,8 +1,8 @@
 //! Turns rows as PostgreSQL sends them, in its binary format, into JSON and CSV.
 //!
-//! A value equals `to_json(value)` in a read session (time zone UTC, ISO dates, shortest floats). It is decoded here,
-//! once, so that the server does no text work. Both formats are written from the same [`Cell`], so `verify` can compare
-//! them cell by cell. Nothing here knows of archives or queries.
+//! A value is what `to_json(value)` gives in a read session (time zone UTC, ISO dates, shortest floats),
+//! decoded here, once, so that the server does no text work. Both formats are written from the same [`Cell`],
+//! which is why `verify` can compare them cell by cell. Nothing here knows of archives or queries.
 
 mod array;
 mod csv;
@@ -27,7 +27,7 @@ pub use self::{
 };
 use crate::{failure::Failure, pseudonym::Pseudonyms};
 
-/// The scratch buffer is freed above this size, so that one huge value does not stay in memory.
+/// The scratch buffer is given back above this size, so that one huge value does not stay in memory.
 const SCRATCH_KEPT_BYTES: usize = 1 << 20;
 
 /// How a value comes over the wire; domains are resolved to their base type.
@@ -74,13 +74,12 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
-    /// Returns whether a value may be larger than a few dozen bytes.
+    /// Tells whether a value may be larger than a few dozen bytes.
     pub fn may_be_large(&self) -> bool {
         matches!(self, Self::Numeric | Self::Text | Self::Bytea | Self::Json | Self::Jsonb | Self::Array(_))
     }
 
-    /// Returns whether error messages may show a value: its type is that of an identifier. No other user value may be
-    /// shown.
+    /// Returns whether a value may be told where no other value of a user may be: it is an identifier by its type.
     fn may_be_told(&self) -> bool {
         matches!(self, Self::Uuid | Self::Int2 | Self::Int4 | Self::Int8)
     }
@@ -94,7 +93,7 @@ impl ValueKind {
         }
     }
 
-    /// Returns whether both formats hold the JSON token itself.
+    /// Tells whether both formats hold the JSON token itself.
     pub fn is_json_class(&self) -> bool {
         matches!(self, Self::Json | Self::Jsonb | Self::Array(_))
     }
@@ -120,14 +119,14 @@ pub struct Column {
     pub treatment: Treatment,
     /// Its type, as PostgreSQL writes it.
     pub pg_type: String,
-    /// A description of its values for the person whose data it is.
+    /// What it holds, in words for the person whose data it is.
     pub about: String,
 }
 
 impl Column {
-    /// Returns whether cells of this column hold JSON tokens, which CSV never marks.
+    /// Tells whether cells of this column hold JSON tokens, which CSV never marks.
     ///
-    /// A pseudonymised value is a string, whatever the type of its column.
+    /// A pseudonymised value is a string whatever its column was.
     pub fn is_json_class(&self) -> bool {
         self.kind.is_json_class() && self.treatment == Treatment::Export
     }
@@ -140,13 +139,13 @@ impl Column {
 
 /// A row in PostgreSQL's binary format.
 pub trait Row: Send + 'static {
-    /// Returns the bytes of a value, or none for NULL.
+    /// Gives the bytes of a value, or nothing for NULL.
     fn value(&self, column: usize) -> anyhow::Result<Option<&[u8]>>;
 }
 
 impl Row for PgRow {
     fn value(&self, column: usize) -> anyhow::Result<Option<&[u8]>> {
-        // Match on the reference: moving the value out first stalls on pending stores, at every value.
+        // Looked at where it was made: to move it out first would wait, at every value, for stores just under way.
         match self.try_get_raw(column) {
             Ok(ref value) if value.is_null() => Ok(None),
             Ok(ref value) => {
@@ -169,7 +168,7 @@ impl Row for Vec<Option<Vec<u8>>> {
     }
 }
 
-/// The files of one entity, one in each format.
+/// The files of one entity: where its rows go in each format.
 #[derive(Debug, Default)]
 pub struct Files<W> {
     /// The JSON file.
@@ -178,7 +177,7 @@ pub struct Files<W> {
     pub csv: W,
 }
 
-/// Writes the rows of one statement in both formats. Decodes each value once and reuses its buffers.
+/// Writes the rows of one statement in both formats, each value decoded once; reuses its buffers from value to value.
 pub struct Serialiser {
     relation: String,
     columns: Vec<Column>,
@@ -192,7 +191,7 @@ pub struct Serialiser {
 }
 
 impl Serialiser {
-    /// Makes a serialiser. `order` lists the columns that identify a row when one of its values is unreadable.
+    /// Makes a serialiser; `order` gives the columns that name a row when one of its values is unreadable.
     pub fn new(
         relation: impl Into<String>,
         columns: Vec<Column>,
@@ -212,7 +211,7 @@ impl Serialiser {
         }
     }
 
-    /// Writes the text before the first row.
+    /// Writes what stands before the first row.
     pub fn begin(&self, files: &mut Files<impl Write>) -> anyhow::Result<()> {
         self.json.begin(&mut files.json)?;
         Ok(self.csv.begin(&mut files.csv)?)
@@ -220,7 +219,7 @@ impl Serialiser {
 
     /// Writes one row.
     ///
-    /// A value that cannot be represented is [`Failure::UnreadableValue`], which names the row and never the value.
+    /// A value that cannot be represented is [`Failure::UnreadableValue`] and names its row, never itself.
     pub fn row(&mut self, row: &impl Row, files: &mut Files<impl Write>) -> anyhow::Result<()> {
         self.rows += 1;
         self.json.begin_row(&mut files.json)?;
@@ -246,13 +245,13 @@ impl Serialiser {
         Ok(self.csv.end_row(&mut files.csv)?)
     }
 
-    /// Writes the text after the last row and returns the counts of the CSV file.
+    /// Writes what stands after the last row and gives what was counted in the CSV file.
     pub fn end(self, files: &mut Files<impl Write>) -> anyhow::Result<Csv> {
         self.json.end(&mut files.json)?;
         Ok(self.csv)
     }
 
-    /// Names the current row by the parts of its key that may be shown, or by its number.
+    /// Names the row that was begun last, by its key as far as that may be told, else by its number.
     fn unreadable(&self, row: &impl Row, column: usize) -> Failure {
         let told = self.order.iter().filter_map(|&index| {
             let column = self.columns.get(index).filter(|column| column.kind.may_be_told())?;
