@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(cell(Cell::LargeToken(&space)).2, 0);
         assert_eq!(cell(Cell::LargeToken(&string)).2, 1);
         assert_eq!(cell(Cell::Token(&string)).2, 1);
-        // Marks and escapes are characters of the cell too.
+        // Marks and escapes count as characters of the cell too.
         assert_eq!(cell(Cell::Text(&format!("a;={}", "a".repeat(32_764)))).2, 1);
         assert_eq!(cell(Cell::Text(&format!("a;={}", "a".repeat(32_763)))).2, 0);
         let semicolons = format!("\"{}\"", ";".repeat(5461));

@@ -137,7 +137,8 @@ mod tests {
 
     use super::*;
 
-    /// Reads a token back as README.txt says it: of the backslashes before a half, or what looks like one, half go.
+    /// Reads a token back as README.txt describes: removes every second backslash before a half or a text that looks
+    /// like one.
     fn original(escaped: &str) -> String {
         let mut units: Vec<&str> = Vec::new();
         let mut out = String::new();
@@ -151,7 +152,7 @@ mod tests {
                 continue;
             }
             if surrogate(rest.as_bytes()).is_some() {
-                // The half's own backslash is the last of an odd number.
+                // The last backslash of an odd number belongs to the half.
                 let kept = units.len() / 2;
                 out.push_str(&units[..kept].concat());
                 out.push_str(if units.len() % 2 == 1 { "\\" } else { "" });

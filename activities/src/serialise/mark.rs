@@ -102,7 +102,7 @@ mod tests {
         pieces.join("'")
     }
 
-    /// Reads back as README.txt says it.
+    /// Reads a text back as README.txt describes.
     fn unmarked(marked: &str) -> String {
         let mut text = String::new();
         let mut at_start = true;
