@@ -38,7 +38,7 @@ pub const ACCESS_KEY_ID: &str = "faulty-store";
 /// Its secret.
 pub const SECRET_ACCESS_KEY: &str = "faulty-store-secret";
 
-/// What a call does instead of its work, or in addition.
+/// The fault of a call, instead of its work or in addition.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// Answers 500 `InternalError` without doing anything.

@@ -19,7 +19,7 @@ const FEWEST_USERS: u32 = 6;
 /// The amount and kind of data.
 #[derive(Clone, Copy, Debug)]
 pub struct SeedOptions {
-    /// The same seed gives the same rows.
+    /// The same seed makes the same rows.
     pub seed: u64,
     /// Accounts; twice as many projects.
     pub users: u32,

@@ -32,7 +32,7 @@ const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 /// Text of a parameter of the statement that makes a request `ready`. It commits by itself, and only it carries a link.
 const LINK: &[u8] = b"&X-Amz-Signature=";
 
-/// What the proxy does to the connections through it, from the moment it is set.
+/// How the proxy treats its connections, from the moment the mode is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Passes everything on.
@@ -269,7 +269,7 @@ impl CommitFinder {
             found.map(|start| start + mark.len())
         };
         let found = end(COMMIT).max(end(LINK));
-        // The kept bytes are too short for a commit, or begin after the start of the one just found.
+        // The kept bytes are too short for a commit, or begin after the one just found.
         let keep = self.tail.len().saturating_sub(COMMIT.len().max(LINK.len()) - 1);
         self.tail.drain(..keep.max(found.unwrap_or(0)));
         found.is_some()

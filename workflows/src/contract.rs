@@ -1,8 +1,8 @@
 //! Names everything that crosses Temporal: ids, inputs and outputs of the activities, outcomes.
 //!
 //! The workflows call the definitions in this file and the activities implement them, so the compiler keeps both sides
-//! equal. Every operator can read these values in the history. They are identifiers, counts, sizes, digests and closed
-//! codes, and never a row value, a URL or a credential.
+//! equal. Every operator can read these values in the history. They are only identifiers, counts, sizes, digests and
+//! closed codes, never a row value, a URL or a credential.
 //! Payloads are named structs whose new fields have a default, so that a running night survives a deploy.
 
 use std::{collections::BTreeMap, fmt};
@@ -253,7 +253,7 @@ pub struct Miscount {
     pub found: u64,
 }
 
-/// What an expiry pass did.
+/// Output of `expire_stale_exports`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ExpireOutput {
@@ -282,7 +282,7 @@ pub struct SweepInput {
     pub dry_run: bool,
 }
 
-/// What a sweep did.
+/// Output of `sweep_orphans`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SweepOutput {

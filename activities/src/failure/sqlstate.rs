@@ -2,7 +2,7 @@
 //!
 //! Every SQLSTATE that is not in the table is a fault of the system. So is every failure of our own tables.
 
-/// The statement of the source that failed.
+/// The kind of statement that failed in the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The keys of an account, by a query of the catalogue.

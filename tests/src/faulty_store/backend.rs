@@ -39,7 +39,7 @@ macro_rules! sum_of {
     };
 }
 
-/// What a store does with a checksum that it does not keep for whole objects.
+/// How a store handles a checksum that it does not keep for whole objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
     /// It ignores the checksum.

@@ -53,7 +53,7 @@ impl Home {
             && !self.password_file().exists())
     }
 
-    /// Makes an empty folder, for its user only.
+    /// Replaces the folder with an empty one, for its user only.
     pub(super) fn make(&self) -> anyhow::Result<()> {
         if self.path.exists() {
             self.check_owner()?;

@@ -66,7 +66,7 @@ impl Counters {
     }
 }
 
-/// What a night did: the result of the workflow.
+/// The report of a night: the result of the workflow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NightReport {
