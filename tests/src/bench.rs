@@ -1,7 +1,7 @@
-//! `make bench`: what an export costs, beside the database's own `COPY` of the same rows and beside other tools.
+//! `make bench`: the cost of an export, compared with the database's own `COPY` of the same rows and with other tools.
 //!
-//! Every figure is that of a whole process; contenders take turns, and only ratios within one run mean anything. Nothing
-//! here judges but the goals of docs/PERFORMANCE.md, which the summary compares with what was measured.
+//! Every figure is measured for a whole process. Contenders take turns, and only ratios within one run mean anything.
+//! The summary compares the figures with the goals of docs/PERFORMANCE.md. There is no other pass or fail.
 
 mod contender;
 mod goals;
@@ -41,9 +41,9 @@ use crate::{
     tools,
 };
 
-/// A contender that takes longer runs once.
+/// A contender that takes longer runs only once.
 const SLOW_SECONDS: f64 = 30.0;
-/// The same with the heavy account of a million runs.
+/// The same limit for the heavy account with a million runs.
 const SLOW_HEAVY_SECONDS: f64 = 60.0;
 
 /// The levels at which the engine is measured.
@@ -64,24 +64,24 @@ const PEER_LEVEL: u32 = 1;
 /// Small requests, served without Temporal and in a night.
 const SMALL: usize = 2000;
 
-/// So often all of them are asked for in the heavy bench, to see that memory does not grow with their number.
+/// How often the heavy bench requests all of them, to check that memory does not grow with their number.
 const MANY_TIMES: usize = 50;
 
-/// Names of contenders of which a goal speaks.
+/// Names of contenders that a goal uses.
 const ACTIVITY: &str = "activity to the store, level 1";
 const HUNDREDS: &str = "those of about 100 rows";
 const MANY: &str = "each of them fifty times";
 
-/// The runs of the account whose memory is measured, over those of the heavy one.
+/// The enormous account, whose memory is measured, has this many times the runs of the heavy one.
 const ENORMOUS: u8 = 10;
 
-/// What else the enormous account may take on the disk, beside its rows and its archive.
+/// Spare disk for the enormous account, beside its rows and its archive.
 const SPARE_DISK_BYTES: u64 = 5 << 30;
 
-/// How many small ones are served at a time, the default of `EXPORT_SLOTS`.
+/// Number of small requests served at a time, the default of `EXPORT_SLOTS`.
 const SLOTS: usize = 8;
 
-/// How large the bench is.
+/// The size of the bench.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// A heavy account of a million runs instead of a hundred thousand, and one of ten millions for its memory.
@@ -90,12 +90,12 @@ pub struct Options {
     /// Pipeline runs of the heavy account.
     #[arg(long)]
     runs: Option<u32>,
-    /// How often each contender runs.
+    /// Number of runs of each contender.
     #[arg(long)]
     repeats: Option<usize>,
 }
 
-/// Where the bench works, and on what.
+/// The servers, accounts and files of the bench.
 struct Bench {
     stack: Stack,
     owner: PgConnection,
@@ -105,7 +105,7 @@ struct Bench {
     accounts: Accounts,
 }
 
-/// Runs the bench and prints its tables; the summary lies in `target/bench`.
+/// Runs the bench and prints its tables. The summary is in `target/bench`.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let runs = options.runs.unwrap_or(if options.heavy { 1_000_000 } else { 100_000 });
     let mut bench = Box::pin(prepare(&options, runs)).await?;
@@ -147,7 +147,7 @@ async fn prepare(options: &Options, runs: u32) -> anyhow::Result<Bench> {
 }
 
 impl Bench {
-    /// The heavy account: the engine at every level, the activity, the floor and the peers, in turn.
+    /// Measures the heavy account: the engine at every level, the activity, the floor and the peers, in turn.
     async fn heavy(
         &mut self,
         options: &Options,
@@ -222,7 +222,7 @@ impl Bench {
         Ok(table)
     }
 
-    /// Accounts of other sizes, beside the floor.
+    /// Measures accounts of other sizes, compared with the floor.
     async fn sizes(&self) -> anyhow::Result<Vec<Table>> {
         let mut tables = Vec::new();
         let sizes = [
@@ -244,7 +244,7 @@ impl Bench {
         Ok(tables)
     }
 
-    /// Cells of 1 MB and one of 64 MB: the memory that the formula promises.
+    /// Measures cells of 1 MB and one of 64 MB, to check the memory formula.
     async fn cells(&mut self, goals: &mut goals::Goals) -> anyhow::Result<Table> {
         let mut table = Table::new("Memory: the activity at level 1, to the store", "");
         let Accounts { cells, large_cell, heavy, .. } = self.accounts;
@@ -262,7 +262,7 @@ impl Bench {
         Ok(table)
     }
 
-    /// Small accounts: the activity beside its queries alone, and a night of them.
+    /// Measures small accounts: the activity compared with its queries alone, and a night.
     async fn small(&mut self, options: &Options, goals: &mut goals::Goals) -> anyhow::Result<Table> {
         let Accounts { small, small_rows, hundreds, .. } = &self.accounts;
         let (small, rows, hundreds) = (small.clone(), *small_rows, hundreds.clone());
@@ -308,7 +308,7 @@ impl Bench {
                 .collect::<Vec<_>>()
                 .join(", ")
         ));
-        // Last, because a night's sweep would have to look through all their archives.
+        // Last, because the sweep of a night would have to list all their archives.
         if options.heavy {
             for _ in 0..MANY_TIMES {
                 self.request(&small).await?;
@@ -319,14 +319,14 @@ impl Bench {
         Ok(table)
     }
 
-    /// The memory of one export of an account that is ten times as heavy, if the disk has room for it.
+    /// Measures the memory of one export of an account ten times as heavy, if the disk has enough space.
     async fn enormous(&mut self, heavy: &Table, goals: &mut goals::Goals) -> anyhow::Result<Table> {
         let mut table = Table::new("An account with ten times the runs: the activity at level 1", "");
         let relation: i64 = sqlx::query_scalar("select pg_total_relation_size('public.pipeline_runs')")
             .fetch_one(&mut self.owner)
             .await
             .context("failed to size a relation")?;
-        // The CSV files are in the spool twice when the archive is completed, and then it is in the store.
+        // When the archive is completed, the CSV files are in the spool twice. Then the archive is in the store too.
         let archive = 3 * heavy.bytes(ACTIVITY).unwrap_or(0);
         let needed = u64::from(ENORMOUS) * (u64::try_from(relation)? + archive) + SPARE_DISK_BYTES;
         let disk = rustix::fs::statvfs(self.stack.folder()).context("failed to ask for free disk")?;
@@ -348,7 +348,7 @@ impl Bench {
     async fn job(&self, user: Uuid) -> anyhow::Result<Job> {
         let postgres = &self.stack.servers().postgres;
         let mut source = postgres.connect(Role::Read, &installation().database).await?;
-        // So that types are spelt as the catalogue has them.
+        // With an empty path, PostgreSQL writes types as the catalogue does.
         sqlx::raw_sql("set search_path = ''")
             .execute(&mut source)
             .await
@@ -370,7 +370,7 @@ impl Bench {
         contender::run(&self.stack, command).await?.context("a program of the bench is not installed")
     }
 
-    /// Our own code in a process of its own.
+    /// Returns the command that runs our own code in a separate process.
     fn ours(&self, level: u32, arguments: &[&str]) -> Command {
         let mut command = command(std::env::current_exe().unwrap_or_default());
         command
@@ -401,7 +401,7 @@ impl Bench {
     }
 
     fn psql(&self, script: &Path) -> anyhow::Result<Command> {
-        // Not the one on the path: Debian's is a script in another language that looks for the program.
+        // Not `psql` on the path, because Debian's is a script in another language that finds the program.
         let mut command = command(tools::postgresql()?.join("psql"));
         command
             .args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--output", "/dev/null", "--file"])
@@ -440,7 +440,7 @@ impl Bench {
         Ok(paths)
     }
 
-    /// The bytes of `zip -6` of the same files, if it is installed.
+    /// Returns the size of `zip -6` of the same files, if it is installed.
     async fn info_zip(&self, files: &[PathBuf]) -> anyhow::Result<Option<u64>> {
         let Some(program) = tools::on_path("zip") else { return Ok(None) };
         let out = self.folder.join("zip-6.zip");
@@ -454,7 +454,7 @@ impl Bench {
     }
 }
 
-/// The folder in which Cargo has built this program, two above it.
+/// Returns Cargo's target folder of this program, two levels above it.
 fn stack_target() -> anyhow::Result<PathBuf> {
     let program = tools::stack_program()?;
     program.ancestors().nth(2).map(Path::to_owned).context("this program lies in no target folder")

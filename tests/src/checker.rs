@@ -1,8 +1,8 @@
-//! Judges an installation from its database, its bucket and its histories: what every night, fault and operator must
-//! leave true.
+//! Checks an installation by its database, its bucket and its histories: the invariants that must hold after every
+//! night, fault and operator.
 //!
-//! It is told nothing of what happened before. Each invariant counts what it looked at, so that a check of nothing is
-//! seen as such, and says in one sentence what broke it.
+//! It does not know what happened before. Each invariant counts the things that it checked, so that a check of nothing
+//! is visible, and describes each break in one sentence.
 
 mod histories;
 mod leftovers;
@@ -21,31 +21,31 @@ use uuid::Uuid;
 
 pub use self::leftovers::{Resting, check_ended, check_resting, held};
 
-/// What must hold.
+/// The rules that must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
     /// The events of each request are a legal path to the state of its row.
     LegalPath,
-    /// Each `ready` request has its object, which is what the row says and verifies.
+    /// Each `ready` request has its object, which matches the row and verifies.
     ReadyIsDelivered,
     /// Each object, version and unfinished upload is named by a row.
     NothingOrphaned,
-    /// Each live link gives the archive.
+    /// Each live link returns the archive.
     LinkWorks,
     /// No claim is held and no transaction of ours is open.
     NothingHeld,
-    /// What the histories say of a request is what its row says, and none is fulfilled twice.
+    /// The histories agree with the row of each request, and no request is fulfilled twice.
     HistoriesTellTheTruth,
-    /// No workflow task failed by a fault of the workflow.
+    /// No workflow task failed because of the workflow.
     RunsUndisturbed,
-    /// Workers at rest hold nothing, and ended ones leave nothing behind.
+    /// Idle workers hold nothing, and ended workers leave nothing behind.
     NothingLeft,
 }
 
-/// What was looked at, and what was found broken.
+/// The number of checks and the breaks that they found.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// How many things each invariant looked at.
+    /// The number of things that each invariant checked.
     pub checked: BTreeMap<Invariant, usize>,
     /// One sentence for each break.
     pub broken: Vec<(Invariant, String)>,
@@ -65,13 +65,13 @@ impl fmt::Display for Findings {
 }
 
 impl Findings {
-    /// Tells whether exactly these invariants are broken.
+    /// Returns whether exactly these invariants are broken.
     pub fn broke(&self, invariants: &[Invariant]) -> bool {
         let broken: BTreeSet<_> = self.broken.iter().map(|(invariant, _)| *invariant).collect();
         broken == invariants.iter().copied().collect()
     }
 
-    /// Adds what another check has found.
+    /// Adds the findings of another check.
     pub fn extend(&mut self, other: Self) {
         for (invariant, things) in other.checked {
             self.looked(invariant, things);
@@ -88,20 +88,20 @@ impl Findings {
     }
 }
 
-/// What is judged, past our own code.
+/// The installation to check, without our own code in between.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// The database, as a superuser: only they see everybody's transactions.
+    /// The database, as a superuser, because only a superuser sees the transactions of all roles.
     pub database: PgPool,
     /// The store.
     pub s3: Client,
     /// The bucket.
     pub bucket: String,
-    /// The namespace, if nights were run in one.
+    /// The client of the namespace in which nights ran, if there is one.
     pub histories: Option<Temporal>,
 }
 
-/// Checks everything. The installation should be at rest: no night runs, and a sweep has been there after a kill.
+/// Checks everything. The installation must be idle: no night runs, and after a kill a sweep has run.
 pub async fn check(subject: &Subject) -> anyhow::Result<Findings> {
     let mut findings = Findings::default();
     check_paths(subject, &mut findings).await?;
@@ -182,7 +182,7 @@ async fn check_delivered(subject: &Subject, findings: &mut Findings) -> anyhow::
     Ok(())
 }
 
-/// Verifies an archive, and that it is the one that the row tells of.
+/// Verifies an archive, and that it is the archive of the row.
 fn verify(
     archive: &[u8],
     sha256: &str,

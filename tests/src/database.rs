@@ -1,4 +1,4 @@
-//! Makes databases: one with everything in it, and quick copies of it.
+//! Makes a complete database, and quick copies of it.
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
@@ -9,11 +9,11 @@ use crate::{
     postgres::{Postgres, Role},
 };
 
-/// A few dozen users, one of them heavy: what the demo and the development stack start with.
+/// The data of the demo and the development stack: a few dozen users, one of them heavy.
 pub const EXAMPLE: SeedOptions = SeedOptions { seed: 1, users: 36, heavy_runs: 100_000, markers: false };
 
-/// Makes a database with the reference platform's tables and, if asked for, people who use it; nothing happens if it is
-/// there already.
+/// Makes a database with the reference platform's tables and, with `seed`, its users. Does nothing if the database
+/// exists.
 pub async fn make_platform(
     postgres: &Postgres,
     name: &str,
@@ -29,7 +29,7 @@ pub async fn make_platform(
     if there {
         return Ok(());
     }
-    // Under another name until it is complete, so that an interrupted attempt is not taken for the whole.
+    // Use another name until it is complete, so that an interrupted attempt is not taken for a complete database.
     let draft = format!("{name}_draft");
     let create = format!("create database \"{draft}\" owner {}", Role::Owner.name());
     postgres.run(Role::Superuser, "postgres", format!("drop database if exists \"{draft}\"")).await?;
@@ -46,7 +46,7 @@ pub async fn make_platform(
     postgres.run(Role::Superuser, "postgres", rename).await
 }
 
-/// Makes a database with the reference platform's tables, the export's own tables, and what each role may do.
+/// Makes a database with the reference platform's tables, the export's own tables, and the rights of each role.
 ///
 /// `grants` is the SQL that the catalogue generates for `export_state` and `export_read`.
 pub async fn make(postgres: &Postgres, name: &str, grants: &str) -> anyhow::Result<()> {
@@ -55,7 +55,7 @@ pub async fn make(postgres: &Postgres, name: &str, grants: &str) -> anyhow::Resu
     postgres.run(Role::Owner, name, grants.to_owned()).await.context("failed to give the roles their rights")
 }
 
-/// Makes a copy of a database that nobody is connected to.
+/// Makes a copy of a database without open connections.
 pub async fn copy(postgres: &Postgres, template: &str, name: &str) -> anyhow::Result<()> {
     let owner = Role::Owner.name();
     let create = format!("create database \"{name}\" template \"{template}\" owner {owner}");

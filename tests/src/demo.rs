@@ -1,4 +1,4 @@
-//! `make demo`: one real night, from pending rows to a verified download, and nothing left behind.
+//! `make demo`: one real night, from pending rows to a verified download. It leaves nothing behind.
 
 mod download;
 mod summary;
@@ -21,15 +21,15 @@ use crate::{
     tools, worker,
 };
 
-/// How long the night may take on a slow machine.
+/// The longest time of the night on a slow machine.
 const NIGHT_BOUND: Duration = Duration::from_secs(600);
 
-/// Gives the folder of the demo's stack, which is never that of `make up`.
+/// Returns the folder of the demo's stack. It differs from the folder of `make up`.
 pub fn folder() -> PathBuf {
     tools::root().join(".stack-demo")
 }
 
-/// Shows one night. With `keep` all goes on afterwards, until `make down`.
+/// Shows one night. With `keep` everything continues afterwards, until `make down`.
 pub async fn run(keep: bool) -> anyhow::Result<()> {
     stop_kept().await?;
     let output = empty_output()?;
@@ -55,7 +55,7 @@ pub async fn run(keep: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Stops a demo that was kept; one that is being shown elsewhere is left alone.
+/// Stops a kept demo. Fails if another demo is running.
 async fn stop_kept() -> anyhow::Result<()> {
     let owner = record::owner(&folder()).await?;
     if let Some(owner) = owner.filter(|owner| !owner.kept && !owner.is_abandoned()) {
@@ -67,7 +67,7 @@ async fn stop_kept() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives the empty folder that the download goes to.
+/// Returns the empty folder that the download goes to.
 fn empty_output() -> anyhow::Result<PathBuf> {
     let output = tools::root().join("demo-output");
     record::remove(&output)?;
@@ -76,7 +76,7 @@ fn empty_output() -> anyhow::Result<PathBuf> {
     Ok(output)
 }
 
-/// Does what the platform does when its users ask for their data.
+/// Inserts a request for every user, as the platform would.
 pub(crate) async fn request_all(database: &mut PgConnection) -> anyhow::Result<u64> {
     let inserted =
         sqlx::query("insert into public.data_export_requests (user_id) select id from public.users")
@@ -105,7 +105,7 @@ async fn watch_night(
             bar.show(done, message);
             stack.check_alive()?;
             worker.check_alive()?;
-            // It waits a moment for the end of the night before it says "not yet".
+            // This waits up to 200 ms for the end of the night, so the loop needs no sleep.
             if let Ok(ending) = night.ended(Duration::from_millis(200)).await {
                 return Ok::<_, anyhow::Error>(ending);
             }
@@ -138,7 +138,7 @@ async fn counts(database: &mut PgConnection) -> anyhow::Result<(u64, String)> {
     Ok((done, format!("{ready} ready, {failed} failed, {pending} pending")))
 }
 
-/// Has the production binary examine the download, offline.
+/// Runs the production binary's `verify` on the download, offline.
 async fn verify(archive: &download::Archive) -> anyhow::Result<()> {
     let path = archive.path.to_str().context("the path of the archive is not text")?;
     let none = std::collections::BTreeMap::new();

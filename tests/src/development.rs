@@ -23,7 +23,7 @@ fn folder() -> PathBuf {
     tools::root().join(".stack")
 }
 
-/// Gives the names of what the development stack and the demo work on.
+/// Returns the names of the installation of the development stack and the demo.
 pub fn installation() -> Installation {
     Installation {
         database: "platform".to_owned(),
@@ -45,7 +45,7 @@ pub async fn up() -> anyhow::Result<()> {
     show(stack.servers())
 }
 
-/// Starts the servers, the reference platform and the export on it, as far as they are missing.
+/// Starts the servers, and makes the reference platform and the export's objects if they are missing.
 pub async fn start(folder: &Path, lifetime: Lifetime, seed: &SeedOptions) -> anyhow::Result<Stack> {
     let starting = Box::pin(Stack::start(folder, lifetime));
     let stack = step("Starting PostgreSQL, Temporal and the store", starting).await?;
@@ -57,8 +57,8 @@ pub async fn start(folder: &Path, lifetime: Lifetime, seed: &SeedOptions) -> any
     Ok(stack)
 }
 
-/// Makes the export's own tables, the rights of its roles and its bucket. The tables and the rights come from the
-/// production binary, as they would anywhere.
+/// Makes the export's own tables, the rights of its roles and its bucket. Tables and rights come from the production
+/// binary, as in every installation.
 async fn install(servers: &Servers) -> anyhow::Result<()> {
     let Installation { database, bucket, .. } = installation();
     let environment = servers.environment(&installation());
@@ -78,7 +78,7 @@ pub async fn start_worker(stack: &Stack) -> anyhow::Result<Process> {
     Ok(process)
 }
 
-/// Stops the development stack and a demo that was kept; their other data stays.
+/// Stops the development stack and a kept demo. The data of the development stack stays.
 pub async fn down() -> anyhow::Result<()> {
     let mut stopped = false;
     for (name, folder) in [("development", folder()), ("demo", crate::demo::folder())] {
@@ -114,7 +114,7 @@ fn show(servers: &Servers) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says how to look at what runs.
+/// Prints the address of the Web UI and the command for psql.
 pub fn addresses(servers: &Servers) {
     say(format_args!(
         "  Web UI   {}/namespaces/{}/workflows",

@@ -1,7 +1,7 @@
 //! An S3 store inside the test that fails on purpose, at the n-th call of a named operation.
 //!
-//! The store itself is `s3s-fs` on a folder, with what an upload needs and it lacks. The faults lie outside of it, at
-//! HTTP, where those of a real store lie: an answer is replaced, held back, or given after the work was done and then lost.
+//! The store itself is `s3s-fs` on a folder, with the missing parts that an upload needs. The faults are outside of it,
+//! at HTTP, as in a real store: an answer is replaced, delayed, or lost after the work was done.
 
 mod backend;
 
@@ -33,12 +33,12 @@ use tokio::{
 use self::backend::Backend;
 pub use self::backend::Unknown;
 
-/// The access key id that the store knows.
+/// The access key id that the store accepts.
 pub const ACCESS_KEY_ID: &str = "faulty-store";
 /// Its secret.
 pub const SECRET_ACCESS_KEY: &str = "faulty-store-secret";
 
-/// What a call does instead of its work, or beside it.
+/// The fault of a call, instead of its work or in addition.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// Answers 500 `InternalError` without doing anything.
@@ -87,7 +87,7 @@ struct Script {
 
 struct Rule {
     operation: &'static str,
-    /// Part of the path of the objects that it is about; empty for all.
+    /// Part of the path of the affected objects; empty for all.
     path: String,
     first: usize,
     last: usize,
@@ -114,12 +114,12 @@ impl FaultyStore {
         Ok(Self { endpoint, shared, accept })
     }
 
-    /// Gives the address for `EXPORT_S3_ENDPOINT`.
+    /// Returns the address for `EXPORT_S3_ENDPOINT`.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Makes the `nth` call of `operation` from now on fail; 1 is the next one.
+    /// Makes the `nth` call of `operation` from now on fail. The next call is 1.
     pub fn fail(&self, operation: &'static str, nth: usize, fault: Fault) {
         self.rule(operation, "", nth, nth, fault);
     }
@@ -134,7 +134,7 @@ impl FaultyStore {
         self.rule(operation, path, 1, usize::MAX, fault);
     }
 
-    /// Returns how many calls have met a fault of [`fail_object`](Self::fail_object) with this `path`.
+    /// Returns the number of calls that met a fault of [`fail_object`](Self::fail_object) with this `path`.
     pub fn hits(&self, path: &str) -> usize {
         self.shared.script().hits.get(path).copied().unwrap_or_default()
     }
@@ -147,32 +147,32 @@ impl FaultyStore {
         script.rules.push(rule);
     }
 
-    /// Lets the store not know a checksum from now on, also of the objects that it has.
+    /// Removes the support of a checksum from now on, also for existing objects.
     pub fn forget(&self, checksum: Checksum, unknown: Unknown) {
         self.shared.backend.forget(checksum, unknown);
     }
 
-    /// Takes all faults away; calls that hang already go on hanging.
+    /// Removes all faults. Calls that already hang continue to hang.
     pub fn heal(&self) {
         self.shared.script().rules.clear();
     }
 
-    /// Lets all held calls, and those to come, do their work.
+    /// Lets all held and later calls do their work.
     pub fn release(&self) {
         self.shared.released.send_replace(true);
     }
 
-    /// Gives how often `operation` was called, with every try of the client.
+    /// Returns the number of calls of `operation`, with every retry of the client.
     pub fn calls(&self, operation: &str) -> usize {
         self.shared.script().calls.get(operation).copied().unwrap_or_default()
     }
 
-    /// Gives the most calls of `operation` that were ever in flight together.
+    /// Returns the maximum number of calls of `operation` that were in flight together.
     pub fn peak(&self, operation: &str) -> usize {
         self.shared.script().peaks.get(operation).copied().unwrap_or_default()
     }
 
-    /// Waits until so many calls of `operation` are in flight together.
+    /// Waits until the given number of calls of `operation` are in flight together.
     pub async fn wait_in_flight(&self, operation: &'static str, calls: usize) -> anyhow::Result<()> {
         let mut in_flight = self.shared.in_flight.subscribe();
         let enough = in_flight.wait_for(|now| now.get(operation).copied().unwrap_or_default() >= calls);
@@ -183,7 +183,7 @@ impl FaultyStore {
         Ok(())
     }
 
-    /// Gives the keys of the multipart uploads that are neither completed nor aborted.
+    /// Returns the keys of the multipart uploads that are neither completed nor aborted.
     pub fn unfinished_uploads(&self) -> Vec<String> {
         self.shared.backend.unfinished_uploads()
     }
@@ -205,14 +205,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn serve(socket: TcpStream, shared: Arc<Shared>) {
     let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-    // A cut connection is an error here, and what the test asked for.
+    // A cut connection is an error here, but the test asked for it.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> anyhow::Result<Response<Body>> {
     let operation =
         operation(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
-    // Its fault is its own before anybody can see it in flight and send the next call.
+    // Choose the fault before the call is visible in flight, because a test may then send the next call.
     let fault = shared.script().next(operation, request.uri().path());
     let _flight = Flight::begin(&shared, operation);
     match fault {
@@ -247,7 +247,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> anyhow::Resu
     }
 }
 
-/// Reads the body before it refuses: a client that is still sending would see a cut, not the answer.
+/// Reads the body before it refuses. A client that is still sending would see a cut, not the answer.
 async fn refusal(
     request: Request<Incoming>,
     status: StatusCode,
@@ -297,7 +297,7 @@ impl Shared {
 }
 
 impl Script {
-    /// Counts the call and gives its fault; the youngest rule wins.
+    /// Counts the call and returns its fault. The newest rule wins.
     fn next(&mut self, operation: &'static str, path: &str) -> Option<Fault> {
         let calls = self.calls.entry(operation).or_default();
         *calls += 1;
@@ -315,7 +315,7 @@ impl Script {
     }
 }
 
-/// One call on its way; it ends also when the client cuts the connection.
+/// One call in flight. It also ends when the client cuts the connection.
 struct Flight<'a> {
     shared: &'a Shared,
     operation: &'static str,

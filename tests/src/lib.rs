@@ -1,7 +1,7 @@
 //! Starts PostgreSQL, Temporal and the store for the demo, for development and for the tests.
 //!
-//! The production binary knows nothing of this crate. Every server is started by one supervisor process
-//! ([`supervisor`]) that stops them all as soon as whoever asked for them is gone.
+//! The production binary does not use this crate. One supervisor process ([`supervisor`]) starts every server and stops
+//! them all as soon as the process that asked for them is gone.
 
 pub mod bench;
 pub mod checker;

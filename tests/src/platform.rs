@@ -1,4 +1,4 @@
-//! The reference platform of the demo and the tests: its schema, and data that are realistic and hostile.
+//! The reference platform of the demo and the tests: its schema, and realistic and hostile data.
 
 use anyhow::Context as _;
 use sqlx::PgPool;
@@ -13,13 +13,13 @@ const SCHEMA: [&str; 4] = [
 
 const SEED: &str = include_str!("platform/seed.sql");
 
-/// The accounts with a part of their own, and at least two others.
+/// The accounts with a special role, and at least two others.
 const FEWEST_USERS: u32 = 6;
 
-/// How much data, and which.
+/// The amount and kind of data.
 #[derive(Clone, Copy, Debug)]
 pub struct SeedOptions {
-    /// The same seed gives the same rows.
+    /// The same seed makes the same rows.
     pub seed: u64,
     /// Accounts; twice as many projects.
     pub users: u32,
@@ -35,7 +35,7 @@ impl Default for SeedOptions {
     }
 }
 
-/// Who was made.
+/// The accounts that were made.
 #[derive(Clone, Debug)]
 pub struct Seeded {
     /// All accounts, by number.
@@ -58,7 +58,7 @@ pub async fn create(owner: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fills the schema. The rows are made by the server: a hundred thousand take seconds.
+/// Fills the schema. The server makes the rows, so a hundred thousand take seconds.
 pub async fn seed(owner: &PgPool, options: &SeedOptions) -> anyhow::Result<Seeded> {
     let mut transaction = owner.begin().await.context("failed to begin the seeding")?;
     let users = options.users.max(FEWEST_USERS);
@@ -88,7 +88,7 @@ pub async fn seed(owner: &PgPool, options: &SeedOptions) -> anyhow::Result<Seede
         .await
         .context("failed to tidy up")?;
     transaction.commit().await.context("failed to commit the seeding")?;
-    // Without figures the planner believes that the tables are empty.
+    // Without statistics the planner assumes that the tables are empty.
     sqlx::raw_sql("analyze").execute(owner).await.context("failed to analyze the reference schema")?;
     let account = |number: usize| ids.get(number - 1).copied().context("too few accounts were seeded");
     Ok(Seeded {

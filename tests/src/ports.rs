@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::Context as _;
 
-/// How often a server is started again, each time on other ports: between the moment a free port is found and
-/// the moment its server listens on it, another program may take it.
+/// Maximum number of starts of a server, each on other ports. Another program may take a free port before the server
+/// listens on it.
 pub const TRIES: usize = 3;
 
-/// Gives `N` different ports that are free now.
+/// Returns `N` different ports that are free now.
 pub fn free<const N: usize>() -> anyhow::Result<[u16; N]> {
-    // All are held at the same time, so that no two are the same.
+    // Hold all of them at the same time, so that no two are equal.
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {
@@ -21,7 +21,7 @@ pub fn free<const N: usize>() -> anyhow::Result<[u16; N]> {
     Ok(ports)
 }
 
-/// Gives the ports that were used last time if all of them are free, else others.
+/// Returns the ports that were used last time if all of them are free, else others.
 pub fn free_again<const N: usize>(last: Option<[u16; N]>) -> anyhow::Result<[u16; N]> {
     match last {
         Some(ports) if ports.iter().all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()) => {

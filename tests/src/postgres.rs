@@ -1,7 +1,7 @@
 //! A throw-away PostgreSQL cluster, made from the system's own programs, with the roles of the export.
 //!
-//! It listens on 127.0.0.1 only, on a port and with passwords of its own. PostgreSQL refuses to run as root: then
-//! it runs as the system's user `postgres`, and its data lies where that user can reach it.
+//! It listens on 127.0.0.1 only, on a free port and with random passwords. PostgreSQL refuses to run as root. In that
+//! case it runs as the system's user `postgres`, and its data is in a folder that this user can reach.
 
 mod home;
 pub mod pgbouncer;
@@ -23,10 +23,10 @@ use crate::{
     tools, wait,
 };
 
-/// How long a new cluster may take to be made, and a server to answer.
+/// The longest time to make a new cluster, and for a server to answer.
 const START_BOUND: Duration = Duration::from_secs(90);
 
-/// Enough for every test of a run to have its own pools at the same time.
+/// Enough for every test of a run to have separate pools at the same time.
 const CONNECTIONS: u32 = 400;
 
 /// Who connects.
@@ -46,7 +46,7 @@ impl Role {
     /// The roles that every cluster gets.
     const MADE: [Self; 3] = [Self::Owner, Self::State, Self::Read];
 
-    /// Gives the name of the role in the database.
+    /// Returns the name of the role in the database.
     pub fn name(self) -> &'static str {
         match self {
             Self::Superuser => "postgres",
@@ -68,9 +68,9 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts the cluster of `folder`, and makes it first if there is none. `last` is how it was reached before.
+    /// Starts the cluster of `folder`, and makes it first if there is none. `last` has its previous port and passwords.
     ///
-    /// One that lasts keeps what it promised to write; a throw-away one is fast instead.
+    /// A lasting cluster writes durably. A throw-away one is fast instead.
     pub async fn start(
         supervisor: &Arc<Supervisor>,
         folder: &Path,
@@ -85,7 +85,7 @@ impl Postgres {
         postgres.serve(supervisor, &home, lasts).await
     }
 
-    /// Starts a throw-away streaming replica of this cluster in `folder`, which is another one's than the cluster's own.
+    /// Starts a throw-away streaming replica of this cluster in `folder`, which must differ from the cluster's folder.
     pub async fn replicate(
         &self,
         supervisor: &Arc<Supervisor>,
@@ -103,7 +103,7 @@ impl Postgres {
             "--no-sync".to_owned(),
         ];
         let mut copy = home.program("pg_basebackup", arguments.into(), Signal::Terminate)?;
-        // It ends up in the replica's own configuration, in a folder that is its user's alone.
+        // The password is written to the replica's configuration, in a folder that only its user can read.
         copy.environment.insert("PGPASSWORD".to_owned(), self.superuser.clone());
         supervisor.finish(copy, START_BOUND).await.context("failed to copy a PostgreSQL cluster")?;
         Self { port: 0, ..self.clone() }.serve(supervisor, &home, false).await
@@ -131,7 +131,7 @@ impl Postgres {
         bail!("PostgreSQL found its port taken {} times", ports::TRIES)
     }
 
-    /// Gives the folder that holds the data of the cluster of `folder`, which may lie elsewhere.
+    /// Returns the folder with the data of the cluster of `folder`, which may be elsewhere.
     pub fn home(folder: &Path) -> anyhow::Result<std::path::PathBuf> {
         Ok(Home::find(folder)?.path)
     }
@@ -168,14 +168,14 @@ impl Postgres {
         let connections = format!("max_connections={CONNECTIONS}");
         let mut settings = vec![
             "listen_addresses=127.0.0.1",
-            // The path of a socket may not be longer than 107 bytes, and nobody needs one.
+            // The path of a socket may not be longer than 107 bytes, and no test needs a socket.
             "unix_socket_directories=",
             &port,
             &connections,
             "timezone=UTC",
             "log_timezone=UTC",
             "log_min_messages=warning",
-            // A failed statement in the log would carry a link or a row.
+            // A failed statement in the log could show a link or a row.
             "log_min_error_statement=panic",
             "log_parameter_max_length_on_error=0",
         ];
@@ -202,7 +202,7 @@ impl Postgres {
         .await
     }
 
-    /// Makes the roles of the export, which belong to the cluster and not to one database.
+    /// Makes the roles of the export. Roles belong to the cluster, not to one database.
     async fn make_roles(&self, mut connection: PgConnection) -> anyhow::Result<()> {
         for role in Role::MADE {
             let there: bool =
@@ -228,12 +228,12 @@ impl Postgres {
         }
     }
 
-    /// Gives the port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Gives the address of a database for a role.
+    /// Returns the address of a database for a role.
     pub fn url(&self, role: Role, database: &str) -> SecretString {
         let (name, password, port) = (role.name(), self.password(role), self.port);
         format!("postgres://{name}:{password}@127.0.0.1:{port}/{database}").into()
@@ -255,7 +255,7 @@ impl Postgres {
         connection.close().await.context("failed to close a connection")
     }
 
-    /// Gives the variables by which every client made with `libpq`, and most others, find a database.
+    /// Returns the variables by which clients with `libpq`, and most others, find a database.
     pub fn libpq(&self, role: Role, database: &str) -> [(&'static str, String); 5] {
         [
             ("PGHOST", "127.0.0.1".to_owned()),
@@ -266,8 +266,8 @@ impl Postgres {
         ]
     }
 
-    /// Gives the line that opens a database in PostgreSQL's own client. Every user sees a program's arguments, so the
-    /// password is none of them.
+    /// Returns the line that opens a database in PostgreSQL's own client. The password is not an argument, because
+    /// every user sees the arguments of a program.
     pub fn psql(&self, role: Role, database: &str) -> String {
         let psql = tools::on_path("psql").or_else(|| Some(tools::postgresql().ok()?.join("psql")));
         let psql = psql.map_or_else(|| "psql".to_owned(), |path| path.display().to_string());

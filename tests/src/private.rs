@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 
-/// Makes a folder (and its parents) with mode 0700; one that is there already is left as it is.
+/// Makes a folder (and its parents) with mode 0700. An existing folder is not changed.
 pub fn folder(path: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -18,7 +18,7 @@ pub fn folder(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("failed to make the folder `{}`", path.display()))
 }
 
-/// Writes a file with mode 0600, so that a reader sees either the old contents or all of the new.
+/// Writes a file with mode 0600. A reader sees either the old contents or all of the new.
 pub fn write(path: &Path, contents: &[u8]) -> anyhow::Result<()> {
     let draft = path.with_extension("draft");
     let written = || -> std::io::Result<()> {
@@ -30,7 +30,7 @@ pub fn write(path: &Path, contents: &[u8]) -> anyhow::Result<()> {
     written().with_context(|| format!("failed to write `{}`", path.display()))
 }
 
-/// Gives 122 random bits as text.
+/// Returns 122 random bits as text.
 pub fn password() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }

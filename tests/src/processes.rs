@@ -1,14 +1,14 @@
-//! What a process costs: its CPU and its memory, from `/proc`.
+//! The CPU and memory of a process, from `/proc`.
 
 use anyhow::Context as _;
 use procfs::process::Process;
 
-/// CPU seconds, in user mode and in the kernel, of a process, its children and theirs, those included that have ended.
+/// Returns the CPU seconds, in user mode and in the kernel, of a process and all its descendants, also of ended ones.
 pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let mut ticks = 0;
     let mut family = vec![i32::try_from(pid).context("a process id is out of range")?];
     while let Some(pid) = family.pop() {
-        // One that has ended meanwhile is counted by its parent.
+        // The parent counts a process that has ended in the meantime.
         let Ok(process) = Process::new(pid) else { continue };
         let Ok(stat) = process.stat() else { continue };
         let ended = u64::try_from(stat.cutime + stat.cstime).unwrap_or(0);
@@ -24,12 +24,12 @@ pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     Ok(ticks as f64 / procfs::ticks_per_second() as f64)
 }
 
-/// The memory that a process holds now and has held at most, in MiB.
+/// The current and peak memory of a process, in MiB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
     /// Now (`VmRSS`).
     pub now: u64,
-    /// At most (`VmHWM`).
+    /// Peak (`VmHWM`).
     pub peak: u64,
 }
 
@@ -42,7 +42,7 @@ pub fn memory(pid: u32) -> anyhow::Result<Memory> {
     Ok(Memory { now: mebibytes(status.vmrss), peak: mebibytes(status.vmhwm) })
 }
 
-/// Gives the most memory that a process, or one of its descendants, has held, in MiB; 0 when it is gone.
+/// Returns the peak memory of a process or one of its descendants, in MiB; 0 if the process is gone.
 pub fn family_peak(pid: u32) -> u64 {
     let mut peak = 0;
     let mut family = vec![pid];
@@ -60,7 +60,7 @@ pub fn family_peak(pid: u32) -> u64 {
     peak
 }
 
-/// CPU seconds of the children of this process that have ended, and of theirs.
+/// Returns the CPU seconds of the ended children of this process and their descendants.
 pub fn ended_children_cpu_seconds() -> anyhow::Result<f64> {
     let stat =
         Process::myself().and_then(|process| process.stat()).context("failed to look at this process")?;

@@ -1,7 +1,7 @@
 //! A TCP proxy between the processor and one of its servers that misbehaves on purpose.
 //!
-//! It knows bytes, not protocols, with one exception: it recognises what makes PostgreSQL commit, to lose the answer to
-//! it after the server has committed. What it does by chance comes from a seed, so that a failure can be repeated.
+//! It handles bytes, not protocols, with one exception: it recognises the messages that make PostgreSQL commit, to lose
+//! the answer after the commit. Its random choices come from a seed, so that a failure can be repeated.
 
 use std::{
     net::SocketAddr,
@@ -25,28 +25,28 @@ use tokio::{
 
 use crate::random::Random;
 
-/// One read: about what the kernel hands over at once.
+/// Size of one read: about what the kernel returns at once.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// How PostgreSQL's simple query COMMIT looks on the wire: type, length, text, end.
+/// PostgreSQL's simple query COMMIT on the wire: type, length, text, end.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
-/// In a parameter of the statement that makes a request `ready`, which commits by itself: it alone carries a link.
+/// Text of a parameter of the statement that makes a request `ready`. It commits by itself, and only it carries a link.
 const LINK: &[u8] = b"&X-Amz-Signature=";
 
-/// What the proxy does to the connections through it, from the moment it is set.
+/// How the proxy treats its connections, from the moment the mode is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Passes everything on.
     Pass,
     /// Cuts every connection, and every new one at once.
     Cut,
-    /// Passes everything on after a pause of random length up to this, for each piece.
+    /// Passes each piece on after a random pause up to this length.
     Delay(Duration),
-    /// Takes everything and passes nothing on; connections stay open.
+    /// Reads everything and passes nothing on. Connections stay open.
     BlackHole,
-    /// Swallows the server's n-th answer of each connection (1 is the next one), then cuts the connection. An answer is
-    /// what the server says until the client speaks again.
+    /// Drops the server's n-th answer of each connection (1 is the next one), then cuts the connection. An answer is
+    /// everything that the server sends until the client sends again.
     DropAnswer(usize),
-    /// Lets PostgreSQL commit, swallows the answer to COMMIT, or to the statement that makes a request `ready`, then cuts
+    /// Lets PostgreSQL commit, drops the answer to COMMIT, or to the statement that makes a request `ready`, then cuts
     /// the connection.
     DropCommitAnswer,
 }
@@ -82,22 +82,22 @@ impl Proxy {
         Ok(Self { address, mode, counters, accept })
     }
 
-    /// Gives the address to connect to instead of the server's.
+    /// Returns the address to connect to instead of the server's.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Changes what happens to all connections, open ones included.
+    /// Changes the mode of all connections, also of open ones.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 
-    /// Gives how many connections were made so far.
+    /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
         self.counters.connections.load(Ordering::SeqCst)
     }
 
-    /// Gives how many answers were swallowed by [`Mode::DropAnswer`] and [`Mode::DropCommitAnswer`].
+    /// Returns the number of answers dropped by [`Mode::DropAnswer`] and [`Mode::DropCommitAnswer`].
     pub fn dropped_answers(&self) -> usize {
         self.counters.dropped_answers.load(Ordering::SeqCst)
     }
@@ -123,7 +123,7 @@ impl Links {
         while let Ok((client, _)) = listener.accept().await {
             self.counters.connections.fetch_add(1, Ordering::SeqCst);
             let link = self.clone();
-            // A broken connection is what the proxy is for.
+            // Broken connections are the purpose of the proxy.
             links.spawn(async move {
                 let _ = link.join(client).await;
             });
@@ -131,7 +131,7 @@ impl Links {
         }
     }
 
-    /// Joins client and server until one of them, or the mode, ends it; then both see their connection cut.
+    /// Joins client and server until one of them or the mode ends the connection. Then both connections are cut.
     async fn join(self, client: TcpStream) -> anyhow::Result<()> {
         let mut mode = self.mode.subscribe();
         if *mode.borrow_and_update() == Mode::Cut {
@@ -165,7 +165,7 @@ impl Links {
             }
             let mode = self.pause().await;
             turns.client_speaks();
-            // Searched in every mode, since a COMMIT may begin before the mode is set.
+            // Search in every mode, because a COMMIT may begin before the mode is set.
             if commit.found_in(&buffer[..read]) && mode == Mode::DropCommitAnswer {
                 turns.drop_next_answer();
             }
@@ -190,7 +190,7 @@ impl Links {
             let mode = self.pause().await;
             let answer = turns.server_speaks(mode);
             if turns.must_drop() || matches!(mode, Mode::DropAnswer(nth) if answer == nth) {
-                // The server has answered, so its work is done; nobody will hear of it.
+                // The server has answered, so its work is done. The client does not get the answer.
                 self.counters.dropped_answers.fetch_add(1, Ordering::SeqCst);
                 return Ok(());
             }
@@ -209,7 +209,7 @@ impl Links {
     }
 }
 
-/// Whose turn it is to speak, and which answer is the server's present one, counted from the last change of mode.
+/// Which side sends now, and the number of the server's current answer since the last change of mode.
 #[derive(Default)]
 struct Turns {
     state: std::sync::Mutex<TurnState>,
@@ -232,7 +232,7 @@ impl Turns {
         self.state().client_spoke = true;
     }
 
-    /// Gives the number of the answer that is being spoken.
+    /// Returns the number of the answer that the server is sending.
     fn server_speaks(&self, mode: Mode) -> usize {
         let mut state = self.state();
         if state.mode != Some(mode) {
@@ -255,7 +255,7 @@ impl Turns {
     }
 }
 
-/// Finds what commits in a stream that arrives in arbitrary pieces.
+/// Finds commits in a stream that arrives in arbitrary pieces.
 #[derive(Default)]
 struct CommitFinder {
     tail: Vec<u8>,
@@ -269,7 +269,7 @@ impl CommitFinder {
             found.map(|start| start + mark.len())
         };
         let found = end(COMMIT).max(end(LINK));
-        // What is kept is too short to hold one, or begins behind the one that was found.
+        // The kept bytes are too short for a commit, or begin after the one just found.
         let keep = self.tail.len().saturating_sub(COMMIT.len().max(LINK.len()) - 1);
         self.tail.drain(..keep.max(found.unwrap_or(0)));
         found.is_some()

@@ -1,11 +1,11 @@
-//! Chance that can be repeated: a small generator (SplitMix64) whose numbers come from a seed.
+//! Repeatable random numbers: a small generator (SplitMix64) with a seed.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-/// The generator; the same seed gives the same numbers.
+/// The generator. The same seed produces the same numbers.
 #[derive(Debug)]
 pub struct Random {
     state: AtomicU64,
@@ -14,12 +14,12 @@ pub struct Random {
 impl Random {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-    /// Begins the numbers of a seed.
+    /// Makes a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self { state: AtomicU64::new(seed) }
     }
 
-    /// Gives the next number.
+    /// Returns the next number.
     pub fn number(&self) -> u64 {
         let mut z = self.state.fetch_add(Self::STEP, Ordering::SeqCst).wrapping_add(Self::STEP);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,17 +27,17 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Gives a number from 0 to 1.
+    /// Returns a number from 0 to 1.
     pub fn fraction(&self) -> f64 {
         f64::from(u32::try_from(self.number() >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
     }
 
-    /// Gives a time between two.
+    /// Returns a duration between two others.
     pub fn between(&self, least: Duration, most: Duration) -> Duration {
         least + (most - least).mul_f64(self.fraction())
     }
 
-    /// Brings things into another order.
+    /// Shuffles the slice.
     pub fn shuffle<T>(&self, things: &mut [T]) {
         for last in (1..things.len()).rev() {
             things.swap(last, pick(self.number(), last + 1));
@@ -45,7 +45,7 @@ impl Random {
     }
 }
 
-/// Makes a place among `count` out of a number.
+/// Turns a number into an index below `count`.
 pub fn pick(number: u64, count: usize) -> usize {
     usize::try_from(number % (count.max(1) as u64)).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! A TCP proxy that counts round trips: how often the client speaks after the server has spoken.
+//! A TCP proxy that counts round trips: how often the client sends after the server has sent.
 
 use std::sync::{
     Arc,
@@ -12,10 +12,10 @@ use tokio::{
 };
 use url::Url;
 
-/// One read: about what the kernel hands over at once.
+/// Size of one read: about what the kernel returns at once.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Starts it before the server of a URL; gives the URL through it, and the count over all connections.
+/// Starts the proxy in front of a URL's server. Returns the URL through the proxy, and the count over all connections.
 ///
 /// It runs as long as the runtime.
 pub async fn counting_proxy(url: &str) -> anyhow::Result<(String, Arc<AtomicU64>)> {
@@ -35,11 +35,11 @@ pub async fn counting_proxy(url: &str) -> anyhow::Result<(String, Arc<AtomicU64>
         }
     });
     let url = proxied.as_str();
-    // A URL of a host alone gets a slash, which a store's endpoint must not have.
+    // The URL type adds a slash to a host without a path, but a store's endpoint must not have one.
     Ok((url.strip_suffix('/').unwrap_or(url).to_owned(), trips))
 }
 
-/// Ends with either side, which the other one then sees.
+/// Forwards until either side ends. Then both connections close.
 async fn forward(mut client: TcpStream, mut server: TcpStream, trips: Arc<AtomicU64>) {
     let (mut asked, mut answered) = (vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES]);
     let mut server_spoke = true;

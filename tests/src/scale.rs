@@ -1,6 +1,6 @@
-//! `make scale`: one night of many small accounts, and what each request of it costs.
+//! `make scale`: one night of many small accounts, and the cost of each request.
 //!
-//! Nothing here judges: the figures are for docs/SCALE.md, and a person compares them.
+//! There is no pass or fail: the figures are for docs/SCALE.md, and a person compares them.
 
 use std::time::{Duration, Instant};
 
@@ -21,13 +21,13 @@ use crate::{
     tools, worker,
 };
 
-/// How often the state of the night is read: seldom enough to cost nothing beside it.
+/// How often the state of the night is read: rarely enough to cost nothing.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How large the night is.
+/// The size of the night.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Size {
-    /// Pending requests, each of an account of its own.
+    /// Pending requests, each of a separate account.
     #[arg(long, default_value_t = 20_000)]
     pub(crate) requests: u32,
     /// Worker processes.
@@ -44,7 +44,7 @@ pub struct Size {
     pub(crate) unknown: bool,
 }
 
-/// What a night cost.
+/// The cost of a night.
 pub(crate) struct Cost {
     /// Seconds from the trigger to the end.
     pub(crate) seconds: f64,
@@ -83,7 +83,7 @@ pub async fn run(size: Size) -> anyhow::Result<()> {
     stack.stop()
 }
 
-/// Runs a night over what is pending, with workers of its own.
+/// Runs a night over the pending requests, with separate workers.
 pub(crate) async fn night(stack: &Stack, size: &Size, database: &mut PgConnection) -> anyhow::Result<Cost> {
     let workers = step("Starting the workers", start_workers(stack, size)).await?;
     let before = cpu(stack, &workers)?;
@@ -125,7 +125,7 @@ async fn start_workers(stack: &Stack, size: &Size) -> anyhow::Result<Vec<Process
     (1..=size.workers).map(start).collect()
 }
 
-/// Says how far it is at each tenth; gives the workers' memory after 1,000 requests and whether the night ended well.
+/// Prints the progress at each tenth. Returns the workers' memory after 1,000 requests and whether the night succeeded.
 async fn watch(
     stack: &Stack,
     workers: &[Process],
@@ -171,7 +171,7 @@ async fn counts(database: &mut PgConnection) -> anyhow::Result<(i64, i64, i64)> 
     .context("failed to count the requests")
 }
 
-/// Gives the CPU seconds so far of the workers together and of each server.
+/// Returns the CPU seconds so far, of all workers together and of each server.
 fn cpu(stack: &Stack, workers: &[Process]) -> anyhow::Result<Vec<(String, f64)>> {
     let mut all = vec![("workers".to_owned(), 0.0)];
     for worker in workers {
@@ -183,7 +183,7 @@ fn cpu(stack: &Stack, workers: &[Process]) -> anyhow::Result<Vec<(String, f64)>>
     Ok(all)
 }
 
-/// Says how many runs the night had, and how large the largest of them is.
+/// Prints the number of runs of the night and the size of the largest.
 async fn runs(stack: &Stack) -> anyhow::Result<()> {
     let query = ["workflow", "list", "--query", "WorkflowType = 'nightly_batch'", "--output", "json"];
     let mut command = Command::new(tools::server("temporal")?);

@@ -1,4 +1,4 @@
-//! The stack that all tests of one run share, and what each test has to itself on it.
+//! The stack that all tests of one run share, and the separate installation of each test on it.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -18,15 +18,15 @@ use crate::{
     tools,
 };
 
-/// The database that the tests' own are copied from.
+/// The database that each test copies.
 const TEMPLATE: &str = "export_template";
 
-/// Gives the stack of this test run, which the first caller starts.
+/// Returns the stack of this test run, which the first caller starts.
 ///
-/// Nobody stops it: its supervisor does when the test program ends, however it ends.
+/// Its supervisor stops it when the test program ends, however it ends.
 pub async fn stack() -> anyhow::Result<&'static Stack> {
     static STACK: OnceCell<Result<Stack, String>> = OnceCell::const_new();
-    // An error is kept as well, else every test would wait for the same failure again.
+    // Keep an error too; otherwise every test would wait for the same failure again.
     let started = STACK.get_or_init(|| async { start().await.map_err(|error| format!("{error:#}")) }).await;
     started.as_ref().map_err(|error| anyhow!("the test stack did not start: {error}"))
 }
@@ -44,7 +44,7 @@ fn folder() -> PathBuf {
     tools::root().join(".stack-test")
 }
 
-/// Stops and removes what test runs left behind whose supervisor was killed too.
+/// Stops and removes the leftovers of test runs whose supervisor was killed too.
 async fn remove_leftovers() -> anyhow::Result<()> {
     let Ok(listed) = std::fs::read_dir(folder()) else { return Ok(()) };
     for entry in listed {
@@ -57,12 +57,12 @@ async fn remove_leftovers() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives the SQL for the rights of both roles.
+/// Returns the SQL for the rights of both roles.
 pub fn grants() -> anyhow::Result<String> {
     Ok(Catalogue::builtin()?.grants() + catalogue::state_grants())
 }
 
-/// A database of a test's own: the reference platform's tables, empty, and the export's.
+/// A separate database for one test: the empty tables of the reference platform, and the tables of the export.
 #[derive(Debug)]
 pub struct TestDatabase {
     name: String,
@@ -74,18 +74,18 @@ impl TestDatabase {
         let name = format!("test_{}", Uuid::new_v4().simple());
         let postgres = &stack().await?.servers().postgres;
         database::copy(postgres, TEMPLATE, &name).await?;
-        // A copy is an installation of its own: it must not take the bucket of another for its own.
+        // A copy is a separate installation, so it must not own the bucket of another one.
         let renew = "update public.data_export_installation set id = gen_random_uuid()".to_owned();
         postgres.run(Role::Owner, &name, renew).await?;
         Ok(Self { name })
     }
 
-    /// Gives its name.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Gives its address for a role.
+    /// Returns its address for a role.
     pub async fn url(&self, role: Role) -> anyhow::Result<SecretString> {
         Ok(stack().await?.servers().postgres.url(role, &self.name))
     }
@@ -114,7 +114,7 @@ impl TestDatabase {
     }
 }
 
-/// An installation of a test's own: database, bucket, task queue, and a Temporal namespace if it asks for one.
+/// A separate installation for one test: database, bucket, task queue, and a Temporal namespace if needed.
 #[derive(Debug)]
 pub struct TestInstallation {
     /// The database.
@@ -124,7 +124,7 @@ pub struct TestInstallation {
 }
 
 impl TestInstallation {
-    /// Makes a database, a bucket and a task queue; the namespace is the one that all share.
+    /// Makes a database, a bucket and a task queue. The namespace is shared.
     pub async fn new() -> anyhow::Result<Self> {
         let database = TestDatabase::new().await?;
         let own = database.name().replace('_', "-");
@@ -138,7 +138,7 @@ impl TestInstallation {
         Ok(Self { database, names })
     }
 
-    /// Makes an installation with a namespace of its own, in which the fixed schedule and workflow ids are free.
+    /// Makes an installation with a separate namespace, in which the fixed schedule and workflow ids are free.
     pub async fn with_namespace() -> anyhow::Result<Self> {
         let mut installation = Self::new().await?;
         installation.names.namespace.clone_from(&installation.names.bucket);
@@ -146,7 +146,7 @@ impl TestInstallation {
         Ok(installation)
     }
 
-    /// Gives every variable that the production binary needs to work on it.
+    /// Returns every variable that the production binary needs for it.
     pub async fn environment(&self) -> anyhow::Result<BTreeMap<String, String>> {
         Ok(servers().await?.environment(&self.names))
     }

@@ -20,14 +20,14 @@ use crate::{
     versitygw::Versitygw,
 };
 
-/// What becomes of the data.
+/// How long the data lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// It is found again by the next stack in the same folder.
+    /// The next stack in the same folder uses it again.
     Lasting,
-    /// It starts empty and is removed at the end; the logs stay.
+    /// The stack starts empty. The data is removed at the end; the logs stay.
     Demo,
-    /// It starts empty and the whole folder is removed at the end.
+    /// The stack starts empty. The whole folder is removed at the end.
     Test,
 }
 
@@ -38,7 +38,7 @@ pub struct Stack {
     processes: [Process; 3],
 }
 
-/// How the servers are reached: the contents of `stack.json`.
+/// The addresses and credentials of the servers: the contents of `stack.json`.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Servers {
     /// The database.
@@ -65,8 +65,8 @@ pub struct Installation {
 impl Stack {
     /// Starts the servers, each on free ports, and waits until all of them answer.
     ///
-    /// `folder` is theirs alone: this fails when another stack runs there. They stop when this value is dropped, and
-    /// also when this process dies without dropping it.
+    /// No other stack may use `folder`: the start fails if one runs there. The servers stop when this value is dropped,
+    /// and also when this process dies without dropping it.
     pub async fn start(folder: &Path, lifetime: Lifetime) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)
             .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
@@ -104,22 +104,22 @@ impl Stack {
         Ok(Self { supervisor, servers, processes: [p1, p2, p3] })
     }
 
-    /// Gives how the servers are reached.
+    /// Returns the addresses and credentials of the servers.
     pub fn servers(&self) -> &Servers {
         &self.servers
     }
 
-    /// Gives the folder.
+    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         self.supervisor.folder()
     }
 
-    /// Gives the supervisor, which starts further programs and stops them together with the servers.
+    /// Returns the supervisor, which starts further programs and stops them together with the servers.
     pub fn supervisor(&self) -> &Arc<Supervisor> {
         &self.supervisor
     }
 
-    /// Gives the processes of PostgreSQL, Temporal and the store.
+    /// Returns the processes of PostgreSQL, Temporal and the store.
     pub fn processes(&self) -> &[Process] {
         &self.processes
     }
@@ -136,7 +136,7 @@ impl Stack {
         arguments: &[&str],
         mut environment: BTreeMap<String, String>,
     ) -> anyhow::Result<Process> {
-        // The usual place is shared by all users of the machine.
+        // All users of the machine share the default spool.
         let spool = self.folder().join("data").join("spool");
         environment.entry("EXPORT_SPOOL_DIR".to_owned()).or_insert_with(|| spool.display().to_string());
         self.supervisor.run(Program {
@@ -148,12 +148,12 @@ impl Stack {
         })
     }
 
-    /// Lets everything run on after this process, until `export-stack down`.
+    /// Keeps everything running after this process, until `export-stack down`.
     pub fn keep(&self) -> anyhow::Result<()> {
         self.supervisor.keep()
     }
 
-    /// Stops everything and waits for that.
+    /// Stops everything and waits until it has stopped.
     pub fn stop(&self) -> anyhow::Result<()> {
         self.supervisor.stop()
     }
@@ -164,7 +164,7 @@ impl Servers {
         folder.join("stack.json")
     }
 
-    /// Reads how the servers of a folder are, or were, reached.
+    /// Reads the addresses and credentials of a folder's servers, which may have stopped.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let path = Self::path(folder);
         let text = fs::read(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
@@ -176,7 +176,7 @@ impl Servers {
         private::write(&Self::path(folder), &text)
     }
 
-    /// Gives every variable that the production binary needs to work on an installation.
+    /// Returns every variable that the production binary needs for an installation.
     pub fn environment(&self, installation: &Installation) -> BTreeMap<String, String> {
         let database = |role| self.postgres.url(role, &installation.database).expose_secret().to_owned();
         let pairs = [

@@ -1,8 +1,8 @@
 //! The process that starts every server and stops them all when its master is gone.
 //!
-//! Its master (a test run, the demo, `make up`) talks to it over a pipe. The end of the pipe, which comes however
-//! the master dies, is its order to stop: so a master killed with `kill -9` leaves nothing behind. A master that
-//! wants its servers to outlive it says so with [`Supervisor::keep`]; then [`record::stop`] ends them.
+//! Its master (a test run, the demo, `make up`) talks to it over a pipe. The supervisor stops when the pipe closes,
+//! which happens however the master dies. So a master killed with `kill -9` leaves nothing behind. A master that wants
+//! its servers to outlive it calls [`Supervisor::keep`]; then [`record::stop`] ends them.
 
 pub mod protocol;
 pub mod record;
@@ -23,7 +23,7 @@ use anyhow::{Context as _, bail};
 use self::protocol::{Answer, Ending, Order, Program, Signal};
 use crate::{tools, wait};
 
-/// The master's end of the pipe. Dropping it stops everything and waits for that.
+/// The master's end of the pipe. Dropping it stops everything and waits until it has stopped.
 #[derive(Debug)]
 pub struct Supervisor {
     folder: PathBuf,
@@ -39,9 +39,9 @@ struct Pipe {
 }
 
 impl Supervisor {
-    /// Starts a supervisor that owns `folder`; fails when another one does.
+    /// Starts a supervisor that owns `folder`; fails if another one owns it.
     pub fn start(folder: &Path) -> anyhow::Result<Arc<Self>> {
-        // PostgreSQL's own user has to pass through this one; what is secret inside is closed by itself.
+        // PostgreSQL's own user must pass through this folder. Secrets in it have their own permissions.
         fs::create_dir_all(folder)
             .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
         let errors = folder.join("supervisor.log");
@@ -64,12 +64,12 @@ impl Supervisor {
         Ok(Arc::new(Self { folder: folder.to_owned(), pipe: Mutex::new(Some(pipe)) }))
     }
 
-    /// Gives the folder that it owns.
+    /// Returns the folder that the supervisor owns.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Starts a program, which runs until it ends, is told to, or the supervisor stops.
+    /// Starts a program. It runs until it ends, gets a signal, or the supervisor stops.
     pub fn run(self: &Arc<Self>, program: Program) -> anyhow::Result<Process> {
         let name = program.name.clone();
         let log = self.folder.join("logs").join(format!("{name}.log"));
@@ -82,7 +82,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts a program and waits until it has ended well.
+    /// Starts a program and waits until it has succeeded.
     pub async fn finish(self: &Arc<Self>, program: Program, bound: Duration) -> anyhow::Result<()> {
         let process = self.run(program)?;
         let ending = process.ended(bound).await?;
@@ -92,12 +92,12 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Says which folders are to be removed once everything has stopped.
+    /// Sets the folders to remove after everything has stopped.
     pub fn throw_away(&self, paths: Vec<PathBuf>) -> anyhow::Result<()> {
         self.ask(&Order::ThrowAway(paths)).map(drop)
     }
 
-    /// Lets everything run on after this process, until somebody stops it.
+    /// Keeps everything running after this process, until [`record::stop`].
     pub fn keep(&self) -> anyhow::Result<()> {
         self.ask(&Order::Keep)?;
         if let Some(pipe) = self.pipe.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
@@ -106,7 +106,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Stops everything and waits for that; what is kept goes on.
+    /// Stops everything and waits until it has stopped. A kept supervisor continues.
     pub fn stop(&self) -> anyhow::Result<()> {
         let pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Pipe { mut child, orders, answers, kept }) = pipe else { return Ok(()) };
@@ -150,7 +150,7 @@ impl Pipe {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        // Nobody is left to tell; the supervisor stops by itself all the same.
+        // The error has no reader here, and the supervisor stops anyway.
         let _ = self.stop();
     }
 }
@@ -167,29 +167,29 @@ pub struct Process {
 }
 
 impl Process {
-    /// Gives the name that it was started under.
+    /// Returns the name that it was started under.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Gives its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Gives its log file, which holds its standard output and standard error.
+    /// Returns its log file, which holds its standard output and standard error.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// Gives all that this run of the program has written so far.
+    /// Returns the output of this run of the program so far.
     pub fn output(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
         let start = usize::try_from(self.log_start).unwrap_or(0).min(log.len());
         String::from_utf8_lossy(&log[start..]).into_owned()
     }
 
-    /// Says where the log is and what stands at its end, for an error message.
+    /// Returns the path of the log and its last lines, for an error message.
     pub fn last_words(&self) -> String {
         let output = self.output();
         let lines: Vec<_> = output.lines().collect();
@@ -197,14 +197,14 @@ impl Process {
         format!("its log `{}` ends with\n  {tail}", self.log.display())
     }
 
-    /// Has the process killed when this value goes out of scope.
+    /// Makes the drop of this value kill the process.
     #[must_use]
     pub fn kill_on_drop(mut self) -> Self {
         self.kill_on_drop = true;
         self
     }
 
-    /// Tells how it ended; `None` while it runs.
+    /// Returns how it ended; `None` while it runs.
     pub fn ending(&self) -> anyhow::Result<Option<Ending>> {
         match self.supervisor.ask(&Order::Status(self.name.clone()))? {
             Answer::Ended(ending) => Ok(Some(ending)),
@@ -230,7 +230,7 @@ impl Process {
         self.supervisor.ask(&Order::Signal(self.name.clone(), signal)).map(drop)
     }
 
-    /// Asks it to stop, kills it if it does not, and tells how it ended.
+    /// Asks it to stop, kills it if it does not, and returns how it ended.
     pub async fn stop(&self, ask: Signal) -> anyhow::Result<Ending> {
         self.signal(ask)?;
         match self.ended(record::GRACE).await {
@@ -246,7 +246,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.kill_on_drop {
-            // Without a supervisor there is no process either.
+            // Without a supervisor the process is gone too.
             let _ = self.signal(Signal::Kill);
         }
     }

@@ -31,7 +31,7 @@ impl Temporal {
     /// The namespace that the server makes for itself.
     pub const NAMESPACE: &'static str = "default";
 
-    /// Starts the server; one that lasts keeps its histories in `folder`, else they are lost with it.
+    /// Starts the server. A lasting one keeps its histories in `folder`; otherwise they are lost when it stops.
     pub async fn start(
         supervisor: &Arc<Supervisor>,
         folder: &Path,
@@ -77,7 +77,7 @@ impl Temporal {
         })
         .await?;
         wait_for_namespace(&connection, Self::NAMESPACE).await?;
-        // The port may belong to another Temporal that was quicker: then ours has ended.
+        // Another Temporal may have taken the port first; then ours has ended.
         process.check_alive()
     }
 
@@ -88,17 +88,17 @@ impl Temporal {
         Connection::connect(options).await.context("failed to connect to Temporal")
     }
 
-    /// Gives host and port, as `TEMPORAL_ADDRESS` wants them.
+    /// Returns host and port for `TEMPORAL_ADDRESS`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Gives the address of the Web UI.
+    /// Returns the address of the Web UI.
     pub fn web_ui(&self) -> String {
         format!("http://127.0.0.1:{}", self.ui_port)
     }
 
-    /// Makes a namespace, so that a test has the fixed workflow and schedule ids to itself.
+    /// Makes a namespace, in which a test can use the fixed workflow and schedule ids alone.
     pub async fn make_namespace(&self, name: &str) -> anyhow::Result<()> {
         let connection = self.connect().await?;
         let options = RegisterNamespaceOptions::builder().namespace(name).description("").build();
@@ -112,7 +112,7 @@ impl Temporal {
     }
 }
 
-/// The server notices a new namespace a moment after it was made.
+/// Waits for a new namespace, because the server notices it with a delay.
 async fn wait_for_namespace(connection: &Connection, name: &str) -> anyhow::Result<()> {
     wait::until(&format!("Temporal knows the namespace `{name}`"), START_BOUND, || async {
         let request = DescribeNamespaceRequest { namespace: name.to_owned(), ..Default::default() };

@@ -1,4 +1,4 @@
-//! What the commands of the stack say to whoever typed them.
+//! The output of the stack's commands.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -7,9 +7,9 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Says a line on the standard output.
+/// Prints a line on the standard output.
 pub fn say(line: impl std::fmt::Display) {
-    // A terminal that is gone must not keep a command from stopping what it started.
+    // If the terminal is gone, the command must still stop the processes that it started.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
@@ -26,7 +26,7 @@ pub fn grouped(number: i64) -> String {
     text
 }
 
-/// Runs one step of a command and says how long it took.
+/// Runs one step of a command and prints its duration.
 pub async fn step<T>(what: &str, doing: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let started = Instant::now();
     let spinner =
@@ -41,7 +41,7 @@ pub async fn step<T>(what: &str, doing: impl Future<Output = anyhow::Result<T>>)
     done
 }
 
-/// A bar that shows how many of a number of things are done; plain lines where there is no terminal.
+/// A progress bar; plain lines without a terminal.
 #[derive(Debug)]
 pub struct Bar {
     bar: ProgressBar,
@@ -59,7 +59,7 @@ impl Bar {
         Self { bar, total, said: 0 }
     }
 
-    /// Shows how many are done now.
+    /// Shows the number of things that are done now.
     pub fn show(&mut self, done: u64, message: String) {
         if self.bar.is_hidden() && done > self.said && (done - self.said) * 5 >= self.total {
             say(format_args!("  {done} of {}  {message}", self.total));

@@ -1,5 +1,5 @@
-//! Certificates, and a proxy that speaks TLS before a server which does not: it demands a certificate of the client, as
-//! a production's Temporal does.
+//! Certificates, and a proxy that adds TLS to a server without it. The proxy requires a client certificate, as a
+//! production Temporal does.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -21,10 +21,10 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// The name under which servers are certified, beside 127.0.0.1.
+/// The name in server certificates, beside 127.0.0.1.
 pub const SERVER_NAME: &str = "temporal.test";
 
-/// Who certifies.
+/// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key.
@@ -34,7 +34,7 @@ pub struct Signed {
 }
 
 impl Authority {
-    /// Makes one that nobody trusts unless told so.
+    /// Makes an authority that no client trusts by default.
     pub fn new(name: &str) -> anyhow::Result<Self> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -42,12 +42,12 @@ impl Authority {
         Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
     }
 
-    /// Gives its certificate for those who are to trust it.
+    /// Returns its certificate, for clients and servers that must trust it.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// Certifies a server on this machine, or a client.
+    /// Signs a certificate for a server on this machine, or for a client.
     pub fn sign(&self) -> anyhow::Result<Signed> {
         let mut params = CertificateParams::new([SERVER_NAME.to_owned()])?;
         params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
@@ -57,13 +57,13 @@ impl Authority {
 }
 
 impl Signed {
-    /// Gives certificate and key as files hold them.
+    /// Returns certificate and key in the format of files.
     pub fn pem(&self) -> (String, String) {
         (self.certificate.pem(), self.key.serialize_pem())
     }
 }
 
-/// Makes what accepts TLS for HTTP/2 alone; with `clients`, only from those whom that authority has certified.
+/// Makes an acceptor of TLS for HTTP/2 only. With `clients`, it accepts only certificates that this authority signed.
 pub fn acceptor(server: &Signed, clients: Option<&Authority>) -> anyhow::Result<TlsAcceptor> {
     let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
     let config =
@@ -83,14 +83,14 @@ pub fn acceptor(server: &Signed, clients: Option<&Authority>) -> anyhow::Result<
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// The proxy; it takes no further connection once it is dropped.
+/// The proxy. It accepts no further connections after it is dropped.
 pub struct TlsProxy {
     address: SocketAddr,
     accept: AbortHandle,
 }
 
 impl TlsProxy {
-    /// Listens on a free port and passes what is inside of TLS on to `upstream`.
+    /// Listens on a free port and passes the contents of TLS on to `upstream`.
     pub async fn start(upstream: SocketAddr, acceptor: TlsAcceptor) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("failed to listen")?;
         let address = listener.local_addr()?;
@@ -98,7 +98,7 @@ impl TlsProxy {
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // A client that is refused hears it by TLS; a connection that breaks is both ends' own matter.
+                    // TLS reports a refusal to the client, and both ends see a broken connection.
                     let mut outer = acceptor.accept(stream).await?;
                     let mut inner = TcpStream::connect(upstream).await?;
                     copy_bidirectional(&mut outer, &mut inner).await
@@ -108,7 +108,7 @@ impl TlsProxy {
         Ok(Self { address, accept: accept.abort_handle() })
     }
 
-    /// Gives where it listens.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,45 +1,44 @@
-//! Where the programs are that the stack is made of, and the environment that they get.
+//! The paths of the stack's programs, and their environment.
 //!
-//! `tools/setup` finds or installs the servers and leaves links to them in `.tools`: this is the only place where
-//! they are looked for here.
+//! `tools/setup` finds or installs the servers and makes links to them in `.tools`. The stack finds them only there.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-/// Gives the root of the repository in which this crate was built.
+/// Returns the root of the repository in which this crate was built.
 pub fn root() -> &'static Path {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().unwrap_or(tests)
 }
 
-/// Gives one of the servers that were built or found by `tools/setup`.
+/// Returns one of the servers that were built or found by `tools/setup`.
 pub fn server(name: &str) -> anyhow::Result<PathBuf> {
     found(&root().join(".tools/bin").join(name))
 }
 
-/// Gives the folder with PostgreSQL's server programs.
+/// Returns the folder with PostgreSQL's server programs.
 pub fn postgresql() -> anyhow::Result<PathBuf> {
     found(&root().join(".tools/postgresql"))
 }
 
 fn found(link: &Path) -> anyhow::Result<PathBuf> {
-    // The link may stand in a folder that PostgreSQL's own user may not enter.
+    // The link may be in a folder that PostgreSQL's own user may not enter.
     link.canonicalize().with_context(|| format!("`{}` is missing: run `make tools`", link.display()))
 }
 
-/// Gives this crate's own program, `export-stack`.
+/// Returns this crate's own program, `export-stack`.
 pub fn stack_program() -> anyhow::Result<PathBuf> {
     sibling("export-stack")
 }
 
-/// Gives the production binary, built beside this program.
+/// Returns the production binary, built in the same folder as this program.
 pub fn worker_program() -> anyhow::Result<PathBuf> {
     sibling("export-worker")
 }
 
-/// Fails if a source is younger than the production binary: `cargo test` alone does not build it, and a stale one would
-/// prove nothing.
+/// Fails if a source is newer than the production binary. `cargo test` alone does not build it, and a stale binary
+/// proves nothing.
 pub fn check_worker_is_fresh() -> anyhow::Result<()> {
     let program = worker_program()?;
     let sources = program.with_extension("d");
@@ -51,7 +50,7 @@ pub fn check_worker_is_fresh() -> anyhow::Result<()> {
     };
     let built = age(&program)?;
     let (_, sources) = text.split_once(": ").context("Cargo's list of sources has another form")?;
-    // A space within a path stands behind a backslash.
+    // A space in a path follows a backslash.
     for source in sources.replace("\\ ", "\0").split_ascii_whitespace() {
         let source = source.replace('\0', " ");
         if age(Path::new(&source))? > built {
@@ -61,7 +60,8 @@ pub fn check_worker_is_fresh() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Looks beside the running program, and above it: Cargo puts test programs one folder deeper.
+/// Finds a program in the folder of the running program or one above it, because Cargo puts test programs one folder
+/// deeper.
 fn sibling(name: &str) -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe().context("failed to find the running program")?;
     for folder in me.ancestors().skip(1).take(2) {
@@ -73,13 +73,13 @@ fn sibling(name: &str) -> anyhow::Result<PathBuf> {
     bail!("`{name}` was not built beside `{}`: run `cargo build --workspace`", me.display())
 }
 
-/// Gives the first executable of this name on the PATH.
+/// Returns the first executable of this name on the PATH.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// Names every variable of this process that would change what a server or the worker does.
+/// Calls `remove` for every variable of this process that would change the behaviour of a server or the worker.
 ///
 /// A developer's own AWS profile or PostgreSQL settings must not leak into a throw-away stack.
 pub fn clean_environment(mut remove: impl FnMut(&str)) {

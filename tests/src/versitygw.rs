@@ -41,7 +41,7 @@ impl Versitygw {
         Self::start_as(supervisor, folder, last, "versitygw").await
     }
 
-    /// Starts one more store under a name of its own, for a test that stops and starts it.
+    /// Starts one more store under a separate name, for a test that stops and starts it.
     pub async fn start_as(
         supervisor: &Arc<Supervisor>,
         folder: &Path,
@@ -112,22 +112,22 @@ impl Versitygw {
         process.check_alive()
     }
 
-    /// Gives the address, as `EXPORT_S3_ENDPOINT` wants it.
+    /// Returns the address for `EXPORT_S3_ENDPOINT`.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Gives the id of the access key.
+    /// Returns the id of the access key.
     pub fn access_key_id(&self) -> &str {
         &self.access_key_id
     }
 
-    /// Gives the secret of the access key.
+    /// Returns the secret of the access key.
     pub fn secret_access_key(&self) -> &str {
         &self.secret_access_key
     }
 
-    /// Gives a client that may do everything.
+    /// Returns a client that may do everything.
     pub fn client(&self) -> aws_sdk_s3::Client {
         let credentials = Credentials::new(
             &self.access_key_id,
@@ -147,7 +147,7 @@ impl Versitygw {
         aws_sdk_s3::Client::from_conf(config)
     }
 
-    /// Makes a bucket, unless it is there already.
+    /// Makes a bucket, unless it already exists.
     pub async fn make_bucket(&self, name: &str) -> anyhow::Result<()> {
         match self.client().create_bucket().bucket(name).send().await {
             Err(error)
@@ -160,10 +160,10 @@ impl Versitygw {
     }
 }
 
-/// Gives a plain HTTP client, which follows no redirects.
+/// Returns a plain HTTP client, which follows no redirects.
 pub fn http() -> anyhow::Result<reqwest::Client> {
     static PROVIDER: Once = Once::new();
-    // Of the two providers that are compiled in, rustls cannot choose by itself.
+    // Two providers are compiled in, and rustls cannot choose by itself.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
     client.build().context("failed to make an HTTP client")

@@ -1,19 +1,19 @@
-//! Waits on a state, with a bound: the one place where anything here lets time pass.
+//! Waits on a state, with a bound. No other file of this crate waits for time to pass.
 //!
-//! A bound is time that the machine had for us. Beside other work each second counts for less, in proportion to the load,
-//! so that a test which is right on an idle machine is right on a busy one, and one that hangs still ends.
+//! A bound is in seconds of an idle machine. On a busy machine each second counts for less, in proportion to the load.
+//! So a test that passes on an idle machine passes on a busy one, and a test that hangs still ends.
 
 use std::{future::Future, time::Duration};
 
 use anyhow::bail;
 use tokio::time::Instant;
 
-/// How long to let a state settle before looking again.
+/// The pause before a state is read again.
 const INTERVAL: Duration = Duration::from_millis(40);
-/// The most that a bound is stretched, so that every test ends.
+/// The maximum factor by which load extends a bound, so that every test ends.
 const MOST_LOAD: f64 = 10.0;
 
-/// The time that has passed, each second weighed by the load of the machine.
+/// The time that has passed, weighted by the load of the machine.
 struct Patience {
     bound: Duration,
     used: Duration,
@@ -29,7 +29,7 @@ impl Patience {
         self.used = Duration::ZERO;
     }
 
-    /// Lets time pass, unless the bound is used up. Returns whether it was.
+    /// Waits one interval, unless the bound is used up. Returns whether it was used up.
     async fn is_over(&mut self) -> bool {
         if self.used >= self.bound {
             return true;
@@ -42,7 +42,7 @@ impl Patience {
     }
 }
 
-/// Returns how many tasks want each core, from 1 to 10; 1 where the system does not report it.
+/// Returns the number of tasks per core, from 1 to 10; 1 if the system does not report it.
 pub fn load_for_each_core() -> f64 {
     let load = std::fs::read_to_string("/proc/loadavg").ok();
     let load: Option<f64> = load.and_then(|text| text.split(' ').next()?.parse().ok());
@@ -50,9 +50,9 @@ pub fn load_for_each_core() -> f64 {
     (load.unwrap_or(0.0) / cores as f64).clamp(1.0, MOST_LOAD)
 }
 
-/// Waits until `look` gives a value.
+/// Waits until `look` returns a value.
 ///
-/// `look` gives `Ok(None)` for "not yet" and an error for "never": that one ends the wait at once.
+/// `look` returns `Ok(None)` for "not yet". An error ends the wait at once.
 pub async fn until<T, F>(what: &str, bound: Duration, mut look: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<Option<T>>>,
@@ -68,7 +68,7 @@ where
     }
 }
 
-/// Waits for the end of `work`, as long as something moves: gives up when `position` has returned the same for `quiet`.
+/// Waits for the end of `work` as long as it progresses. Fails when `position` has returned the same value for `quiet`.
 pub async fn while_moving<T, P, F>(
     what: &str,
     quiet: Duration,
@@ -134,7 +134,7 @@ mod tests {
         let mut done = Some(done);
         let position = || {
             looks += 1;
-            // Longer than the bound, were it not renewed.
+            // Longer than the bound, if progress did not renew it.
             if looks == 20
                 && let Some(done) = done.take()
             {

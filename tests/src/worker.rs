@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::tools;
 
-/// Runs one command of `export-worker` to its end, whatever that is.
+/// Runs one command of `export-worker` to its end, with or without success.
 ///
 /// The command is killed when the caller stops waiting for it.
 pub async fn output(environment: &BTreeMap<String, String>, arguments: &[&str]) -> anyhow::Result<Output> {
@@ -23,7 +23,7 @@ pub async fn output(environment: &BTreeMap<String, String>, arguments: &[&str]) 
     command.output().await.with_context(|| format!("failed to run `export-worker {}`", arguments.join(" ")))
 }
 
-/// As [`output`], for a command that must succeed, and gives what it printed.
+/// Runs a command that must succeed, as [`output`] does, and returns the text that it printed.
 pub async fn command(environment: &BTreeMap<String, String>, arguments: &[&str]) -> anyhow::Result<String> {
     let output = output(environment, arguments).await?;
     let line = format!("export-worker {}", arguments.join(" "));

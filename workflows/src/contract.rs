@@ -1,8 +1,8 @@
 //! Names everything that crosses Temporal: ids, inputs and outputs of the activities, outcomes.
 //!
-//! The workflows call the definitions in this file and the activities implement them, so the compiler
-//! keeps both sides equal. What stands here ends in the history that every operator can read:
-//! identifiers, counts, sizes, digests and closed codes; never a row value, a URL or a credential.
+//! The workflows call the definitions in this file and the activities implement them, so the compiler keeps both sides
+//! equal. Every operator can read these values in the history. They are only identifiers, counts, sizes, digests and
+//! closed codes, never a row value, a URL or a credential.
 //! Payloads are named structs whose new fields have a default, so that a running night survives a deploy.
 
 use std::{collections::BTreeMap, fmt};
@@ -20,7 +20,7 @@ pub const NIGHTLY_BATCH: &str = "nightly_batch";
 /// Workflow type, schedule id and workflow id of the expiry pass between two nights.
 pub const EXPORT_EXPIRY: &str = "export_expiry";
 
-/// Search attribute of a run: the night (UTC date) in whose name it serves.
+/// Search attribute of a run: the night (UTC date) that it belongs to.
 pub const EXPORT_NIGHT: SearchAttributeKey<String> = SearchAttributeKey::keyword("ExportNight");
 /// Search attribute of a run: how many requests have become `failed` in the night so far.
 pub const EXPORT_FAILED: SearchAttributeKey<i64> = SearchAttributeKey::int("ExportFailed");
@@ -28,18 +28,18 @@ pub const EXPORT_FAILED: SearchAttributeKey<i64> = SearchAttributeKey::int("Expo
 /// The task queue that workers poll when `EXPORT_TASK_QUEUE` does not say otherwise.
 pub const DEFAULT_TASK_QUEUE: &str = "exports";
 
-/// Names the task queue of the passes (expiry, sweep), apart from that of the exports, behind whose hours they would
-/// wait for a slot.
+/// Names the task queue of the passes (expiry, sweep). It is separate, because on the queue of the exports the passes
+/// would wait hours for a slot.
 pub fn passes_queue(task_queue: &str) -> String {
     format!("{task_queue}-passes")
 }
 
-/// Names the run that fulfils one request beside the night: asked for twice at once it is one run.
+/// Names the run that fulfils one request beside the night. Two starts at the same time share one run.
 pub fn request_workflow_id(request_id: Uuid) -> String {
     format!("{REQUEST_WORKFLOW_ID}{request_id}")
 }
 
-/// Tells whether a workflow id is that of a run for one request, which is no night.
+/// Returns whether a workflow id names a run for one request, which is not a night.
 pub fn is_request_workflow_id(workflow_id: &str) -> bool {
     workflow_id.strip_prefix(REQUEST_WORKFLOW_ID).is_some_and(|id| Uuid::try_parse(id).is_ok())
 }
@@ -58,7 +58,7 @@ impl ExportSteps {
         unimplemented!()
     }
 
-    /// Takes one request from `pending` to `ready`, or says why not.
+    /// Takes one request from `pending` to `ready`, or returns why it did not.
     #[activity(name = "fulfil_export_request")]
     pub fn fulfil(_: FulfilInput) -> Result<Outcome, ActivityError> {
         unimplemented!()
@@ -77,7 +77,7 @@ impl ExportSteps {
     }
 }
 
-/// Where the next page of pending requests begins: after this request, in the order of the queue.
+/// The next page of pending requests begins after this request, in the order of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// `requested_at` of the last request of the page before.
@@ -90,19 +90,19 @@ pub struct Cursor {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ListPendingInput {
-    /// The end of the page before; none for the first page of a look.
+    /// The end of the previous page; none for the first page of a round.
     pub cursor: Option<Cursor>,
-    /// Requests made after this moment wait for the next night; none on the very first page, which fixes it.
+    /// Requests made after this moment wait for the next night. None on the very first page, which sets it.
     pub cutoff: Option<DateTime<Utc>>,
-    /// 1 for the first walk through the queue, 2 for the second, which leaves out what was given up tonight.
+    /// 1 for the first round through the queue, 2 for the second, which leaves out requests given up tonight.
     pub look: u8,
-    /// The most requests that the page may hold.
+    /// Maximum number of requests in the page.
     pub limit: u32,
-    /// These requests and no others, whatever their state; the rest of the input has no meaning then.
+    /// These requests and no others, in any state. The rest of the input is then ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub only: Option<Vec<Uuid>>,
-    /// Also ask the server for our search attributes. Left out by workers of a release that never sets them, whose
-    /// runs must replay here without.
+    /// Also ask the server for our search attributes. Workers of releases that never set them leave this out, and
+    /// their runs must replay here without search attributes.
     pub ask_search_attributes: bool,
 }
 
@@ -112,13 +112,13 @@ pub struct ListPendingInput {
 pub struct PendingPage {
     /// The requests, oldest first.
     pub requests: Vec<Uuid>,
-    /// Where the next page begins; none when this was the last.
+    /// Where the next page begins; none when this page is the last.
     pub next: Option<Cursor>,
-    /// The database's `now()` at the very first page; handed through on every other.
+    /// The database's `now()` at the very first page; later pages return the cutoff of their input.
     pub cutoff: Option<DateTime<Utc>>,
-    /// How many requests were pending at the cutoff; counted on the very first page only.
+    /// The number of requests pending at the cutoff; counted on the very first page only.
     pub pending_at_start: Option<u64>,
-    /// The server knows our search attributes; setting one that it does not know would stop the run for good.
+    /// The server knows our search attributes. Setting an unknown attribute would stop the run for good.
     pub search_attributes: bool,
 }
 
@@ -127,10 +127,10 @@ pub struct PendingPage {
 pub struct FulfilInput {
     /// The request.
     pub request_id: Uuid,
-    /// The night in whose name it is fulfilled (UTC date), noted in its events.
+    /// The night that serves it (UTC date), noted in its events.
     #[serde(default)]
     pub night: Option<NaiveDate>,
-    /// Reasons for which requests fail however many they are: a person has looked.
+    /// Reasons for which any number of requests may fail, because a person has checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accept: Vec<FailureReason>,
 }
@@ -146,7 +146,7 @@ pub enum Outcome {
         /// Rows in all entities.
         rows: u64,
     },
-    /// Somebody had already taken it out of `pending`.
+    /// The request had already left `pending`.
     AlreadyDone,
     /// Another attempt won the race; this one removed its own object.
     Superseded,
@@ -155,14 +155,14 @@ pub enum Outcome {
         /// Why, as on the row.
         reason: FailureReason,
     },
-    /// So many requests of the night would fail for this reason that the rest waits for a person.
+    /// Too many requests of the night would fail for this reason; the request waits for a person.
     HeldBack {
         /// The reason.
         reason: FailureReason,
     },
     /// Our own code failed five times tonight; the request stays `pending` for the next night.
     GivenUpTonight,
-    /// A fault of the system lasted too long; the request stays `pending` for the second look.
+    /// A system fault lasted too long; the request stays `pending` for the second round.
     Deferred {
         /// The closed code of the fault.
         code: String,
@@ -195,7 +195,7 @@ pub enum FailureReason {
     Revoked,
     /// A value in the user's rows cannot be read.
     UnreadableValue,
-    /// Every attempt that it may have failed in our own code, or killed its worker.
+    /// All its attempts are used up: they failed in our own code or killed their worker.
     AttemptsExhausted,
 }
 
@@ -203,7 +203,7 @@ impl FailureReason {
     /// The reasons for which an attempt fails its request, and which a person may accept for a whole night.
     pub const OF_ATTEMPTS: [Self; 3] = [Self::AccountDeleted, Self::UnreadableValue, Self::AttemptsExhausted];
 
-    /// Gives the text that stands in the database.
+    /// Returns the text that the database stores.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
@@ -219,19 +219,19 @@ impl FailureReason {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ExpireInput {
-    /// Also revoke the archives of users who have no row any more.
+    /// Also revoke the archives of users whose row is gone.
     pub accounts: bool,
-    /// The night (UTC date) in whose name the pass runs, noted in its events.
+    /// The night (UTC date) that the pass belongs to, noted in its events.
     pub night: Option<NaiveDate>,
     /// Revoke even when more than a tenth of the accounts seem to be gone.
     pub force: bool,
-    /// What the night has counted, at its end: to be compared with the database. Left out by workers of a release that
-    /// never compares.
+    /// The counts of a night at its end, to compare with the database. Workers of releases that never compare leave it
+    /// out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counted: Option<Counted>,
 }
 
-/// What a night has counted, from its first page to its last.
+/// The counts of a night, from its first page to its last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// When the night began, by the database's clock: its cutoff.
@@ -240,20 +240,20 @@ pub struct Counted {
     pub fulfilled: u64,
     /// Requests that became `failed`, by reason.
     pub failed: BTreeMap<FailureReason, u64>,
-    /// Maximum number of requests that are still pending: of each the night says why.
+    /// Maximum number of requests that are still pending; the night reports why for each.
     pub left: u64,
 }
 
 /// A count of a night that the database does not confirm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Miscount {
-    /// What the night has counted.
+    /// The count of the night.
     pub counted: u64,
-    /// What the database has.
+    /// The count of the database.
     pub found: u64,
 }
 
-/// What an expiry pass did.
+/// Output of `expire_stale_exports`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ExpireOutput {
@@ -265,7 +265,7 @@ pub struct ExpireOutput {
     pub deleted: u64,
     /// Archives of failed requests that are still in the store, because it did not answer.
     pub deletions_left: u64,
-    /// So many accounts seemed gone that nothing was revoked.
+    /// Too many accounts seemed gone, so nothing was revoked.
     pub too_many_accounts_gone: bool,
     /// Counts of the night that the database does not confirm: `fulfilled`, `failed/<reason>`, `left`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -282,12 +282,12 @@ pub struct SweepInput {
     pub dry_run: bool,
 }
 
-/// What a sweep did.
+/// Output of `sweep_orphans`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SweepOutput {
-    /// Orphaned objects and multipart uploads that were deleted (with `dry_run`: that would be).
+    /// Orphaned objects and multipart uploads that were deleted, or with `dry_run` would be deleted.
     pub swept: u64,
-    /// So many objects seemed orphaned that nothing was deleted.
+    /// Too many objects seemed orphaned, so nothing was deleted.
     pub refused: bool,
 }

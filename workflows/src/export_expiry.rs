@@ -1,4 +1,4 @@
-//! The expiry pass between two nights, every five minutes: no link is shown as alive for long after its end.
+//! The expiry pass between two nights, every five minutes, so that an expired link is not shown as alive for long.
 
 use temporalio_common::data_converters::RawValue;
 use temporalio_macros::{workflow, workflow_methods};
@@ -16,7 +16,7 @@ pub struct ExportExpiry;
 
 #[workflow_methods]
 impl ExportExpiry {
-    /// Flips what is overdue and deletes its archives; users are left to the nightly pass.
+    /// Flips overdue requests and deletes their archives. The nightly pass checks for deleted users.
     #[run(name = "export_expiry")]
     pub async fn run(ctx: &mut WorkflowContext<Self>, input: RawValue) -> WorkflowResult<ExpireOutput> {
         let _: NoInput = input::decode(&input).map_err(|failure| *failure)?;
@@ -29,7 +29,7 @@ impl ExportExpiry {
     }
 }
 
-/// It takes no input; anything but nothing is refused with its name.
+/// The workflow takes no input. A field is refused by its name.
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NoInput {}

@@ -1,4 +1,4 @@
-//! Turns a failed activity into the failure of its run: the same code, and a sentence.
+//! Turns a failed activity into the failure of its run, with the same code and a sentence.
 
 use temporalio_common::{
     error::ApplicationFailure,
@@ -16,9 +16,9 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    /// The activity has ended well, and its result is not what such an activity returns.
+    /// The activity succeeded, but its result has the wrong type.
     ///
-    /// The SDK's own text is left out, because it may repeat the result.
+    /// The text of the SDK is left out, because it may repeat the result.
     pub(crate) fn unreadable_result() -> Self {
         Self::new(
             "unreadable_result",
@@ -35,8 +35,8 @@ impl Cause {
         Self { code: code.to_owned(), message: message.to_owned() }
     }
 
-    /// Reads the innermost failure that has a type: below a timeout lies the failure of the last attempt, below an
-    /// activity's failure its own. Without a type, the innermost failure says what it was.
+    /// Reads the innermost failure that has a type. The cause of a timeout is the failure of the last attempt. If no
+    /// failure has a type, the kind of the innermost one is the code.
     fn of(failure: &Failure) -> Self {
         let chain = std::iter::successors(Some(failure), |failure| failure.cause.as_deref());
         let typed = chain.clone().filter_map(|failure| match &failure.failure_info {
@@ -70,8 +70,8 @@ impl From<ActivityExecutionError> for Cause {
     }
 }
 
-/// Makes the failure that ends a run because one of its activities failed for good. What a night had counted until
-/// then goes with it as its details, which take the place of the result.
+/// Returns the failure that ends a run because one of its activities failed for good. Its details hold the counts of
+/// the night so far, in place of the result.
 pub(crate) fn of_run(cause: Cause, what: &str, counted: Option<NightReport>) -> ApplicationFailure {
     let Cause { code, message } = cause;
     ApplicationFailure::builder(anyhow::anyhow!("{what}: {message}"))

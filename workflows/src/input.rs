@@ -1,17 +1,17 @@
 //! Decodes the input of a workflow or an update by hand: nothing, `null`, `{}` and a full input all work.
 //!
-//! The Web UI starts a workflow without a payload, on which a typed argument hangs the run for ever; and a wrong
-//! type must end the run with the field's name instead of failing its workflow task again and again.
+//! The Web UI starts a workflow without a payload, and a typed argument would then hang the run for ever. A wrong type
+//! must end the run with the field's name instead of failing its workflow task again and again.
 
 use serde::de::DeserializeOwned;
 use temporalio_common::{data_converters::RawValue, error::ApplicationFailure};
 
-/// Decodes the input, or makes the non-retryable failure `InvalidInput` that names the field.
+/// Decodes the input, or returns the non-retryable failure `InvalidInput` that names the field.
 pub(crate) fn decode<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, Box<ApplicationFailure>> {
     read(raw).map_err(invalid)
 }
 
-/// Decodes the input of a workflow or an update, or names the field that is wrong.
+/// Decodes the input of a workflow or an update, or returns a text that names the wrong field.
 pub(crate) fn read<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, String> {
     let data = match raw.payloads.as_slice() {
         [] => return Ok(T::default()),
@@ -19,7 +19,7 @@ pub(crate) fn read<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, S
         [payload] => payload.data.as_slice(),
         more => return Err(format!("one input is expected, {} were given", more.len())),
     };
-    // A struct is also read from a list of its fields, which nobody means.
+    // Serde also reads a struct from a list of its fields; such an input is a mistake.
     if data.trim_ascii_start().starts_with(b"[") {
         return Err("a list was given, and an object is expected".to_owned());
     }
@@ -32,7 +32,7 @@ pub(crate) fn read<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, S
     }
 }
 
-/// Makes that failure.
+/// Returns the failure `InvalidInput`.
 pub(crate) fn invalid(what: String) -> Box<ApplicationFailure> {
     let failure = ApplicationFailure::builder(anyhow::anyhow!(
         "the input is invalid: {what}; start the workflow without input, or see `ARCHITECTURE.md`"

@@ -1,9 +1,9 @@
 //! The night: page by page through the queue, one activity per pending request, then expiry and sweep.
 //!
-//! Each run of the chain works off one page under fifty lanes and continues as new with the cursor, so no history
-//! grows with the number of requests. After the last page one second look takes what a fault of the system deferred.
-//! A bad request never fails the night; a fault that let nothing through does, after the passes. Operators steer it by
-//! updates and watch it by the query `progress`; their word is handed from run to run.
+//! Each run of the chain serves one page in fifty lanes and continues as new with the cursor, so no history grows with
+//! the number of requests. After the last page a second round takes the requests that a system fault deferred.
+//! A bad request never fails the night. A fault that let no request succeed does, after the passes. Operators steer the
+//! night by updates and watch it by the query `progress`; each run hands their settings to the next.
 
 mod progress;
 mod report;
@@ -42,43 +42,43 @@ use crate::{
     input, policies,
 };
 
-/// Requests in one run: at most 6 events each, so 3,011 of the 4,096 at which the server asks for a new run.
+/// Requests in one run. Each adds at most 6 events, 3,011 in all; the server asks for a new run at 4,096.
 const PAGE: u32 = 500;
-/// Activities in flight. More than 50 completions within one workflow task would trip the server's limit on
+/// Activities in flight. More than 50 completions within one workflow task would exceed the server's limit on
 /// buffered events.
 const LANES: usize = 50;
-/// Years that a night or a request can be of.
+/// Possible years of a night or a request.
 const POSSIBLE_YEARS: std::ops::RangeInclusive<i32> = 2020..=2200;
-/// The second look is the last: what it defers waits for the next night.
+/// The second round is the last: requests that it defers wait for the next night.
 const LAST_LOOK: u8 = 2;
 
-/// What one run hands to the next; nothing else survives it. A start by hand gives none of it.
+/// The state that one run hands to the next; nothing else survives the run. A manual start may leave all of it out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NightInput {
     /// The night's name: the UTC date on which its first run began.
     pub night: Option<NaiveDate>,
-    /// 1 while the queue is walked through for the first time, 2 for the second look (0 is taken as 1).
+    /// 1 for the first round through the queue, 2 for the second; 0 means 1.
     pub look: u8,
-    /// Which page of this look comes next, from 0.
+    /// The next page of this round, from 0.
     pub page: u32,
-    /// Requests made later wait for the next night: the database's clock at the first page.
+    /// The database's time at the first page. Requests made later wait for the next night.
     pub cutoff: Option<DateTime<Utc>>,
-    /// The last request of the page before.
+    /// The last request of the previous page.
     pub cursor: Option<Cursor>,
-    /// What was counted so far.
+    /// The counts so far.
     pub counters: Counters,
     /// When the first run began.
     pub started_at: Option<DateTime<Utc>>,
-    /// How many requests were pending then.
+    /// The number of requests that were pending then.
     pub pending_at_start: Option<u64>,
-    /// What operators have said. Left out until one does: a worker of the release before knows no such field.
+    /// The operators' settings. Left out until one is changed: workers of the previous release do not know the field.
     #[serde(skip_serializing_if = "Steering::is_default")]
     pub steering: Steering,
-    /// These requests and no others, 500 at most: no cutoff, no second look, no passes.
+    /// These requests and no others, at most 500: no cutoff, no second round, no passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub only: Option<Vec<Uuid>>,
-    /// Reasons for which requests fail however many they are: a person has looked.
+    /// Reasons for which any number of requests may fail, because a person has checked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accept: Vec<FailureReason>,
 }
@@ -89,7 +89,7 @@ pub struct NightlyBatch {
     night: NightInput,
     /// Why the input was refused.
     invalid: Option<Box<ApplicationFailure>>,
-    /// What is left of the page.
+    /// The requests of the page that no lane has taken yet.
     queue: VecDeque<Uuid>,
     in_flight: usize,
     pace: Pace,
@@ -99,8 +99,8 @@ pub struct NightlyBatch {
 
 #[workflow_methods]
 impl NightlyBatch {
-    /// Reads the input before anything else: an update may come before the run begins, and must find what the run
-    /// before has handed on.
+    /// Reads the input first. An update may come before the run begins, and must see the state that the previous run
+    /// handed on.
     #[init]
     fn new(_: &WorkflowContextView, input: RawValue) -> Self {
         let (night, invalid) = match input::decode(&input).and_then(NightInput::checked) {
@@ -117,7 +117,7 @@ impl NightlyBatch {
         }
     }
 
-    /// Works off one page, then continues as new or ends the night.
+    /// Serves one page, then continues as new or ends the night.
     #[run(name = "nightly_batch")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<NightReport> {
         if let Some(failure) = ctx.state_mut(|s| s.invalid.take()) {
@@ -135,7 +135,7 @@ impl NightlyBatch {
             Err(cause) => {
                 stop_if_cancelled(ctx)?;
                 let mut report = ctx.state(|s| s.night.report());
-                // Nothing can be fulfilled, but no dead link may stay alive because of it.
+                // Nothing can be fulfilled, but overdue links must still expire.
                 if ctx.state(|s| s.night.only.is_none())
                     && let Ok(pass) = expire(ctx, None).await
                 {
@@ -169,7 +169,7 @@ impl NightlyBatch {
         finish(ctx).await
     }
 
-    /// Begins no further request and asks for no further page; what is in flight ends. Takes a [`Pause`].
+    /// Starts no further request and lists no further page. Requests in flight finish. Takes a [`Pause`].
     #[update]
     pub fn pause(
         &mut self,
@@ -185,7 +185,7 @@ impl NightlyBatch {
         Pause::read(order).map(drop).map_err(Refusal::from)
     }
 
-    /// Goes on after a pause. Takes a [`Resume`].
+    /// Continues after a pause. Takes a [`Resume`].
     #[update]
     pub fn resume(
         &mut self,
@@ -202,7 +202,7 @@ impl NightlyBatch {
         Resume::read(order).map(drop).map_err(Refusal::from)
     }
 
-    /// Sets how many requests are in flight together at most; what is in flight beyond it ends. Takes a [`SetWindow`].
+    /// Sets the maximum number of requests in flight. Requests already beyond it finish. Takes a [`SetWindow`].
     #[update]
     pub fn set_window(
         &mut self,
@@ -218,7 +218,7 @@ impl NightlyBatch {
         SetWindow::read(order).map(drop).map_err(Refusal::from)
     }
 
-    /// Tells how far the night is.
+    /// Returns the progress of the night.
     #[query]
     pub fn progress(&self, _: &WorkflowContextView) -> Progress {
         progress::progress(&self.night, self.in_flight, &self.pace)
@@ -233,7 +233,7 @@ impl NightInput {
         if self.look > LAST_LOOK {
             return Err(input::invalid(format!("field `look`: it is {}, more than {LAST_LOOK}", self.look)));
         }
-        // A date that no night can have: a slip of the hand, and the log would keep it.
+        // An impossible date is a typing error, and the log would keep it.
         let is_possible = |year: i32| POSSIBLE_YEARS.contains(&year);
         if let Some(night) = self.night.filter(|night| !is_possible(night.year())) {
             return Err(input::invalid(format!("field `night`: no night is of {night}")));
@@ -241,7 +241,7 @@ impl NightInput {
         if let Some(cutoff) = self.cutoff.filter(|cutoff| !is_possible(cutoff.year())) {
             return Err(input::invalid(format!("field `cutoff`: no request is of {cutoff}")));
         }
-        // A window of nothing would never end.
+        // A night with a window of 0 would never end.
         if let Some(lanes) = self.steering.window {
             let checked = SetWindow { lanes }.check();
             checked.map_err(|what| input::invalid(format!("field `steering.window`: {what}")))?;
@@ -260,7 +260,7 @@ impl NightInput {
             let what = format!("field `only`: it names {} requests, more than {PAGE}", only.len());
             return Err(input::invalid(what));
         }
-        // Two activities for one request would have one id.
+        // Two activities for one request would have the same id.
         let mut seen = HashSet::new();
         only.retain(|request| seen.insert(*request));
         Ok(self)
@@ -275,7 +275,7 @@ impl NightInput {
         }
     }
 
-    /// What the database is to confirm at the end.
+    /// Returns the counts that the database must confirm at the end.
     fn counted(&self) -> Option<Counted> {
         let counters = &self.counters;
         Some(Counted {
@@ -292,8 +292,8 @@ impl NightInput {
         self.night = self.night.or(self.started_at.map(|at| at.date_naive()));
     }
 
-    /// What was deferred gets its second look, and what was held back: among all the requests that have ended since, it
-    /// may be few.
+    /// Starts the second round, for deferred and held-back requests. The held-back ones may be few among all requests
+    /// that have ended by then.
     fn second_look(mut self) -> Self {
         (self.counters.deferred, self.counters.deferred_code) = (0, None);
         self.counters.held_back.clear();
@@ -338,12 +338,12 @@ async fn list(ctx: &WorkflowContext<NightlyBatch>) -> Result<PendingPage, Cause>
     });
     let of_all = input.only.is_none();
     let page = ctx.execute_activity(ListPending, input, policies::list_pending()).await?;
-    // Every page of the queue has its cutoff: without one, an object of some other kind was read as an empty page.
+    // Every page of the queue has a cutoff. Without one, the result is some other object that decoded as an empty page.
     if of_all && page.cutoff.is_none() { Err(Cause::unreadable_result()) } else { Ok(page) }
 }
 
-/// Serves one page under [`LANES`] lanes that share a queue. A lane beyond the window waits until the window lets it or
-/// the queue is empty, so that all of them end.
+/// Serves one page in [`LANES`] lanes that share a queue. A lane beyond the window waits until the window grows or the
+/// queue is empty, so that every lane ends.
 async fn serve(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), WorkflowTermination> {
     let (night, accept) = ctx.state(|s| (s.night.night, s.night.accept.clone()));
     let accept = &accept;
@@ -363,8 +363,8 @@ async fn serve(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), WorkflowTermin
                 s.pace.ended(now);
                 match &ended {
                     Ok(outcome) => s.night.counters.count(outcome),
-                    // Outcomes are successes. What is left ran out of time, with the code of its last failure, or
-                    // returned something that is no outcome.
+                    // Every outcome is a success. An error is a timeout, with the code of the last failure, or a result
+                    // that is not an outcome.
                     Err(error) => s.night.counters.defer(&Cause::from(error).into_code()),
                 }
             });
@@ -374,7 +374,7 @@ async fn serve(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), WorkflowTermin
     join_all(lanes).await.into_iter().collect::<Result<(), WorkflowTermination>>()
 }
 
-/// The passes at the end of the night, and its verdict.
+/// Runs the passes at the end of the night and returns its verdict.
 async fn finish(ctx: &WorkflowContext<NightlyBatch>) -> WorkflowResult<NightReport> {
     let expired = expire(ctx, ctx.state(|s| s.night.counted())).await;
     stop_if_cancelled(ctx)?;
@@ -394,10 +394,10 @@ async fn finish(ctx: &WorkflowContext<NightlyBatch>) -> WorkflowResult<NightRepo
     Ok(report)
 }
 
-/// Requests that wait for a person fail the night, and so does a fault that let nothing through.
+/// Fails the night if requests wait for a person, or if a fault let no request succeed.
 fn verdict(report: NightReport) -> WorkflowResult<NightReport> {
     let counters = &report.requests;
-    // The reason that holds most of them gives its name.
+    // The reason with most held-back requests becomes the code.
     if let Some((reason, count)) = counters.held_back.iter().max_by_key(|(_, count)| **count) {
         let (reason, count) = (reason.as_str(), *count);
         let failed =
@@ -440,7 +440,7 @@ async fn go_on(
     ctx: &WorkflowContext<NightlyBatch>,
     next: impl FnOnce(NightInput) -> NightInput,
 ) -> WorkflowResult<NightReport> {
-    // The word of an operator which is being taken in must be in what is handed on.
+    // Wait for running update handlers, so that their changes reach the next run.
     if ctx.wait_condition(|_| ctx.all_handlers_finished()).await.is_err() {
         return Err(cancelled(ctx));
     }
@@ -454,7 +454,7 @@ async fn go_on(
     match ctx.continue_as_new(RawValue::new(payloads), ContinueAsNewOptions::default())? {}
 }
 
-/// A cancelled night ends Cancelled, whatever its activities answered, with its counts as details.
+/// A cancelled night ends as Cancelled with its counts as details, whatever its activities returned.
 fn stop_if_cancelled(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), WorkflowTermination> {
     if ctx.cancellation_token().is_cancelled() { Err(cancelled(ctx)) } else { Ok(()) }
 }
@@ -463,7 +463,7 @@ fn cancelled(ctx: &WorkflowContext<NightlyBatch>) -> WorkflowTermination {
     WorkflowTermination::cancelled_with_details(ctx.state(|s| s.night.report()))
 }
 
-/// Makes the run findable by its night and its failures. The runs of a night inherit what the first one has set.
+/// Makes the run findable by its night and its failures. Later runs of a night inherit the attributes of the first.
 fn set_search_attributes(ctx: &WorkflowContext<NightlyBatch>) {
     let (Some(night), failed) = ctx.state(|s| (s.night.night, s.night.counters.failed.values().sum::<u64>()))
     else {

@@ -1,4 +1,4 @@
-//! How long each activity may take and how it is tried again; every number with its reason.
+//! How long each activity may take and how it is retried; every number with its reason.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use uuid::Uuid;
 
 use crate::contract::passes_queue;
 
-/// A worker that died is noticed after this long; a live one beats every few seconds.
+/// Temporal notices a dead worker after this time; a live one beats every few seconds.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// A listing that fails for this long gives the night up, after its expiry pass.
+/// When listing fails for this long, the night fails after its expiry pass.
 const LISTING: Duration = Duration::from_secs(30 * 60);
 const ONE_PAGE: Duration = Duration::from_secs(2 * 60);
-/// The heaviest account takes minutes; a day is only the bound that keeps a run from hanging for ever.
+/// The largest account takes minutes. A day is only a bound, so that a run does not hang for ever.
 const ONE_EXPORT: Duration = Duration::from_secs(24 * 3600);
 const ONE_PASS: Duration = Duration::from_secs(2 * 3600);
 /// A pass that failed three times is left to the next one, minutes or a night later.
 const PASS_ATTEMPTS: u32 = 3;
 
-/// 5 s, 10 s, 20 s ... at most 5 min between attempts; `maximum_attempts` 0 is without end.
+/// Waits 5 s, 10 s, 20 s, up to 5 min between attempts. `maximum_attempts` 0 means no limit.
 fn retry(maximum_attempts: u32) -> RetryPolicy {
     RetryPolicy::builder()
         .initial_interval(Duration::from_secs(5))
@@ -29,7 +29,7 @@ fn retry(maximum_attempts: u32) -> RetryPolicy {
         .build()
 }
 
-/// Listing a page: tried for half an hour.
+/// Listing a page: retried for half an hour.
 pub(crate) fn list_pending() -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         schedule_to_close: LISTING,
@@ -39,24 +39,24 @@ pub(crate) fn list_pending() -> ActivityOptions {
     .build()
 }
 
-/// One request: tried until it has an outcome; the activity itself defers when a fault lasts.
+/// One request: retried until it has an outcome. The activity itself defers when a fault lasts.
 pub(crate) fn fulfil(request_id: Uuid) -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         schedule_to_close: ONE_EXPORT,
         start_to_close: ONE_EXPORT,
     })
     .heartbeat_timeout(HEARTBEAT)
-    // Both are shown to every operator and never encrypted: the opaque id and nothing else.
+    // Every operator sees both, and neither is ever encrypted: they hold only the opaque id.
     .activity_id(request_id.to_string())
     .summary(format!("request {request_id}"))
-    // A cancelled night ends only when each attempt has let go of its request.
+    // A cancelled night ends only after each attempt has released its request.
     .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
     .retry_policy(retry(0))
     .do_not_eagerly_execute(true)
     .build()
 }
 
-/// Expiry and sweep, of a run on this task queue.
+/// Expiry and sweep, for a run on this task queue.
 pub(crate) fn pass(task_queue: &str, summary: &str) -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::StartToClose(ONE_PASS))
         .task_queue(passes_queue(task_queue))

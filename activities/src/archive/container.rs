@@ -1,17 +1,17 @@
-//! The zip file: entries one after the other, each with the smallest headers that hold its numbers.
+//! The zip file: entries one after the other, each with the smallest headers that can hold its numbers.
 //!
-//! The size of an entry is known when it was written, so its local header is written last, into the room that was left
-//! for it. Only an entry of 4 GiB or more needs a zip64 field there; its data is then moved on by the twenty bytes of
-//! that field. No reader meets a field that is not needed, a data descriptor or a comment.
+//! The size of an entry is known only after it is written, so its local header is written last, into reserved space.
+//! Only an entry of 4 GiB or more needs a zip64 field there; its data is then moved by the twenty bytes of that field.
+//! The file has no unnecessary field, no data descriptor and no comment.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use flate2::{Compression, Crc, write::DeflateEncoder};
 
-/// From this number on a field of 32 bits only says that the number is in the zip64 field.
+/// From this value on, a 32-bit field only says that the number is in the zip64 field.
 const ZIP64_FROM: u64 = 0xFFFF_FFFF;
-/// From this number on the same holds for the number of entries.
+/// The same limit for the number of entries.
 const ZIP64_FROM_ENTRIES: usize = 0xFFFF;
 const ZIP64_FIELD: u16 = 1;
 
@@ -21,15 +21,15 @@ const CENTRAL_SIGNATURE: u32 = 0x0201_4b50;
 const END_SIGNATURE: u32 = 0x0605_4b50;
 const END_64_SIGNATURE: u32 = 0x0606_4b50;
 const LOCATOR_64_SIGNATURE: u32 = 0x0706_4b50;
-/// Of the second end, behind the field that says it.
+/// Length of the zip64 end record after its length field.
 const END_64_BYTES: u64 = 44;
 
-/// What a reader has to know: deflate, or zip64 too.
+/// The version that a reader must support: deflate, or zip64 too.
 const VERSION: u16 = 20;
 const VERSION_64: u16 = 45;
 const MADE_ON_UNIX: u16 = 3 << 8;
 const DEFLATED: u16 = 8;
-/// An ordinary file that its owner may change and all may read.
+/// A regular file that its owner may change and everyone may read.
 const ATTRIBUTES: u32 = 0o100_644 << 16;
 
 /// Entries are copied and moved in blocks of this size.
@@ -45,7 +45,7 @@ pub(super) struct Zip<W> {
     level: Compression,
 }
 
-/// What the headers say of an entry.
+/// The values of an entry's headers.
 struct Entry {
     name: String,
     offset: u64,
@@ -55,7 +55,7 @@ struct Entry {
 }
 
 impl<W> Zip<W> {
-    /// Begins a zip file at the beginning of `out`, all of whose entries are of one moment.
+    /// Starts a zip file at the beginning of `out`. All its entries have the same time.
     pub(super) fn new(out: W, moment: DateTime<Utc>, deflate_level: u32) -> Self {
         let (moment, level) = (dos_moment(moment), Compression::new(deflate_level));
         Self { out, end: 0, entries: Vec::new(), moment, level }
@@ -63,7 +63,7 @@ impl<W> Zip<W> {
 }
 
 impl<W: Read + Write + Seek> Zip<W> {
-    /// Begins an entry, which has to be [ended](Writing::end).
+    /// Starts an entry. The caller must [end](Writing::end) it.
     pub(super) fn begin(&mut self, name: &str) -> io::Result<Writing<'_, W>> {
         let entry = Entry { name: name.to_owned(), offset: self.end, crc32: 0, size: 0, compressed: 0 };
         self.out.write_all(&vec![0; entry.room()])?;
@@ -78,7 +78,7 @@ impl<W: Read + Write + Seek> Zip<W> {
         })
     }
 
-    /// Copies all entries of another file behind those of this one, compressed as they are.
+    /// Copies all entries of another file to the end of this one, without compressing them again.
     pub(super) fn append<R: Read + Seek>(&mut self, other: &mut Zip<R>) -> io::Result<()> {
         let mut block = vec![0; BLOCK_BYTES];
         for copied in std::mem::take(&mut other.entries) {
@@ -99,7 +99,7 @@ impl<W: Read + Write + Seek> Zip<W> {
         Ok(())
     }
 
-    /// Writes the central directory and gives the file back.
+    /// Writes the central directory and returns the file.
     pub(super) fn finish(mut self) -> io::Result<W> {
         let mut directory = Vec::new();
         for entry in &self.entries {
@@ -111,7 +111,7 @@ impl<W: Read + Write + Seek> Zip<W> {
     }
 }
 
-/// An entry that is being written; what is written to it is compressed.
+/// An entry that is being written. It compresses the bytes written to it.
 pub(super) struct Writing<'z, W: Write> {
     deflate: DeflateEncoder<&'z mut W>,
     crc: Crc,
@@ -129,13 +129,13 @@ impl<W: Write> Write for Writing<'_, W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // Flushing the compressor would end a block early; only the end of the entry does that.
+        // Flushing the compressor would end a block early, so only the end of the entry flushes it.
         Ok(())
     }
 }
 
 impl<W: Read + Write + Seek> Writing<'_, W> {
-    /// Ends the entry: its header is written.
+    /// Ends the entry and writes its header.
     pub(super) fn end(mut self) -> io::Result<()> {
         self.deflate.try_finish()?;
         self.entry.size += self.deflate.total_in();
@@ -158,7 +158,7 @@ impl<W: Read + Write + Seek> Writing<'_, W> {
 }
 
 impl Entry {
-    /// What the local header takes if it needs no zip64 field.
+    /// Returns the length of the local header without a zip64 field.
     fn room(&self) -> usize {
         LOCAL_BYTES + self.name.len()
     }
@@ -182,7 +182,7 @@ impl Entry {
         push_32([CENTRAL_SIGNATURE], out);
         push_16([MADE_ON_UNIX | version(&zip64)], out);
         self.push_shared(moment, &zip64, out)?;
-        // No comment, the first disk, nothing known of its contents.
+        // No comment, first disk, unknown kind of contents.
         push_16([0, 0, 0], out);
         push_32([ATTRIBUTES], out);
         push_32([small(self.offset)], out);
@@ -191,14 +191,14 @@ impl Entry {
         Ok(())
     }
 
-    /// What both headers say, in the same order.
+    /// Appends the fields that both headers have in the same order.
     fn push_shared(&self, moment: [u16; 2], zip64: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         push_16([version(zip64)], out);
         push_16([0], out);
         push_16([DEFLATED], out);
         push_16(moment, out);
         push_32([self.crc32], out);
-        // The sizes go into the zip64 field together, as the local header needs them.
+        // Both sizes go into the zip64 field together, because the local header requires both.
         let sizes = if self.is_large() { [u64::MAX; 2] } else { [self.compressed, self.size] };
         push_32(sizes.map(small), out);
         for length in [self.name.len(), zip64.len()] {
@@ -207,7 +207,7 @@ impl Entry {
         Ok(())
     }
 
-    /// The zip64 field of a header that has these further numbers, or nothing.
+    /// Returns the zip64 field of a header with these further numbers; empty if it is not needed.
     fn zip64<const N: usize>(&self, further: [u64; N]) -> Vec<u8> {
         let sizes = if self.is_large() { vec![self.size, self.compressed] } else { Vec::new() };
         let numbers: Vec<u8> = sizes.into_iter().chain(further).flat_map(u64::to_le_bytes).collect();
@@ -221,7 +221,7 @@ impl Entry {
     }
 }
 
-/// Appends the end of a file whose central directory begins at `start` and is in `out`.
+/// Appends the end records of a file. Its central directory begins at `start` and is in `out`.
 fn push_end(entries: usize, start: u64, out: &mut Vec<u8>) -> io::Result<()> {
     let bytes = out.len() as u64;
     let is_large = entries >= ZIP64_FROM_ENTRIES || bytes >= ZIP64_FROM || start >= ZIP64_FROM;
@@ -246,7 +246,7 @@ fn push_end(entries: usize, start: u64, out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves `length` bytes at `start` on by a few bytes, the last of them first.
+/// Moves `length` bytes at `start` forward by `by` bytes, the last block first.
 fn move_on(out: &mut (impl Read + Write + Seek), start: u64, length: u64, by: u64) -> io::Result<()> {
     let mut block = vec![0; BLOCK_BYTES];
     let mut left = length;
@@ -261,7 +261,7 @@ fn move_on(out: &mut (impl Read + Write + Seek), start: u64, length: u64, by: u6
     Ok(())
 }
 
-/// The part of a block that so many bytes fill.
+/// Returns the part of a block that the given number of bytes fills.
 fn block_of(block: &mut [u8], left: u64) -> &mut [u8] {
     let length = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
     &mut block[..length]
@@ -271,7 +271,7 @@ fn version(zip64: &[u8]) -> u16 {
     if zip64.is_empty() { VERSION } else { VERSION_64 }
 }
 
-/// What a field of 32 bits says of a number.
+/// Returns the value of a 32-bit field for a number.
 fn small(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
@@ -288,7 +288,7 @@ fn push_64<const N: usize>(numbers: [u64; N], out: &mut Vec<u8>) {
     out.extend(numbers.into_iter().flat_map(u64::to_le_bytes));
 }
 
-/// Time and date as the headers have them; the format knows the years from 1980 to 2107.
+/// Returns time and date in the format of the headers, which supports the years 1980 to 2107.
 fn dos_moment(at: DateTime<Utc>) -> [u16; 2] {
     let (time, date) = match u32::try_from(at.year() - 1980) {
         Ok(year @ 0..=127) => {

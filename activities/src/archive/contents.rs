@@ -1,4 +1,4 @@
-//! What an archive is to hold, described before the first row is read.
+//! The description of an archive, made before the first row is read.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -13,9 +13,9 @@ pub struct Contents {
     pub request_id: Uuid,
     /// Whose data it is.
     pub user_id: Uuid,
-    /// When it was asked for.
+    /// When it was requested.
     pub requested_at: DateTime<Utc>,
-    /// The moment as of which all rows are; also the time of every entry.
+    /// The time of the snapshot that all rows come from; also the time of every entry.
     pub snapshot_at: DateTime<Utc>,
     /// The server's version.
     pub database_version: String,
@@ -25,9 +25,9 @@ pub struct Contents {
     pub pseudonym_salt: Vec<u8>,
     /// The controller's own text, for `NOTICE.txt`.
     pub notice: Option<Vec<u8>>,
-    /// From 1, fastest, to 9; 0 stores.
+    /// From 1 (fastest) to 9; 0 stores without compression.
     pub deflate_level: u32,
-    /// The checksum of the whole archive that is computed for the store; it does not reach the archive.
+    /// The checksum over the whole archive that is computed for the store; it is not part of the archive.
     pub checksum: Checksum,
     /// The entities, in catalogue order.
     pub entities: Vec<EntityContents>,
@@ -38,16 +38,16 @@ pub struct Contents {
 /// The description of one entity.
 #[derive(Clone, Debug)]
 pub struct EntityContents {
-    /// Its name, which becomes that of its files.
+    /// Its name, also the name of its files.
     pub name: String,
     /// The relation it is read from.
     pub relation: String,
-    /// What it is.
+    /// A description of it.
     pub about: String,
     /// The exported columns, in the order of the statement.
     pub columns: Vec<Column>,
     /// The columns that are not exported.
     pub omitted: Vec<Omitted>,
-    /// Indexes of the columns that name a row.
+    /// Indexes of the columns that identify a row.
     pub order: Vec<usize>,
 }

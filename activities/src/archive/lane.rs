@@ -1,4 +1,4 @@
-//! One format's way into its spool file: text is hashed, compressed and written, on a blocking thread of its own.
+//! Hashes, compresses and writes the text of one format into its spool file, on a separate blocking thread.
 
 use std::{
     io::{self, Read, Seek, Write},
@@ -16,22 +16,22 @@ use crate::{
     spool::{self, Share, SpoolFile},
 };
 
-/// Text is handed over in pieces of this size: large enough that waking the other thread costs nothing, small enough
-/// to stay in the processor's cache.
+/// Text is handed over in pieces of this size. Waking the other thread then costs little, and a piece stays in the
+/// processor's cache.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// So many pieces may wait for a lane: half a megabyte, above which it makes no difference in time.
+/// Maximum number of pieces that wait for a lane: half a megabyte. More does not save time.
 const PIECES: usize = 8;
 
-/// What a lane is told.
+/// A message to a lane.
 pub(super) enum Piece {
-    /// The text that follows is of the file with this name.
+    /// The text that follows belongs to the file with this name.
     Begin(String),
     /// A part of its text.
     Text(Vec<u8>),
-    /// The file has no more text, and so many rows.
+    /// The file has no more text and has the given number of rows.
     End(u64),
-    /// All files are written. A queue that ends without it was given up.
+    /// All files are written. A queue that closes without it was abandoned.
     Finish,
 }
 
@@ -42,21 +42,21 @@ pub(super) fn queue() -> (ToLane, Queue) {
     (ToLane { piece: Vec::new(), lane, again }, Queue { pieces, spent })
 }
 
-/// A lane's end of its queue: pieces come in, and their memory goes back to be filled again.
+/// The lane's end of its queue. It receives pieces and returns their memory for reuse.
 pub(super) struct Queue {
     pieces: Receiver<Piece>,
     spent: Sender<Vec<u8>>,
 }
 
-/// What a lane leaves behind.
+/// The zip of a lane and the files in it.
 pub(super) struct Lane {
     pub(super) zip: Zip<SpoolFile>,
     pub(super) files: Vec<manifest::File>,
 }
 
-/// Writes the files of the entities as they come, each into an entry of its own.
+/// Writes the files of the entities as they come, each into a separate entry.
 pub(super) fn write_files(mut lane: Lane, share: &Share, queue: &Queue) -> anyhow::Result<Lane> {
-    // Dropped before the lane, whose compressor would otherwise try to finish a lost entry.
+    // Dropped before the lane. Otherwise the lane's compressor would try to finish an abandoned entry.
     let unless_done = scopeguard::guard(share, Share::give_up);
     loop {
         let name = match queue.pieces.recv() {
@@ -74,7 +74,7 @@ pub(super) fn write_files(mut lane: Lane, share: &Share, queue: &Queue) -> anyho
                 Ok(Piece::Text(mut text)) => {
                     out.write_all(&text)?;
                     text.clear();
-                    // Nobody wants it after the last row.
+                    // The receiver is gone after the last row.
                     let _ = queue.spent.send(text);
                 }
                 Ok(Piece::End(rows)) => break rows,
@@ -87,7 +87,7 @@ pub(super) fn write_files(mut lane: Lane, share: &Share, queue: &Queue) -> anyho
     }
 }
 
-/// Gathers text and hands it over to a lane. Waits while the lane has enough to do.
+/// Collects text and hands it to a lane. Waits while the lane's queue is full.
 pub(super) struct ToLane {
     piece: Vec<u8>,
     lane: SyncSender<Piece>,
@@ -95,7 +95,7 @@ pub(super) struct ToLane {
 }
 
 impl ToLane {
-    /// Sends it behind the text that was written so far.
+    /// Sends a piece after the text that was written so far.
     pub(super) fn send(&mut self, piece: Piece) -> io::Result<()> {
         self.flush()?;
         self.lane.send(piece).map_err(|_| spool::interrupted())
@@ -116,7 +116,7 @@ impl Write for ToLane {
     }
 
     fn write_all(&mut self, mut text: &[u8]) -> io::Result<()> {
-        // Most of what comes is a few bytes, for which there is room.
+        // Most texts are a few bytes and fit.
         if text.len() <= self.piece.capacity() - self.piece.len() {
             self.piece.extend_from_slice(text);
             return Ok(());
@@ -137,7 +137,7 @@ impl Write for ToLane {
     }
 }
 
-/// Writes an entry whose bytes are at hand.
+/// Writes an entry whose bytes are all in memory.
 pub(super) fn write_whole<W: Read + Write + Seek>(
     zip: &mut Zip<W>,
     name: &str,
@@ -148,7 +148,7 @@ pub(super) fn write_whole<W: Read + Write + Seek>(
     Ok(out.end(name.to_owned(), None)?)
 }
 
-/// Counts and hashes what goes into an entry.
+/// Counts and hashes the bytes of an entry.
 struct Digested<'z, W: Write> {
     inner: Writing<'z, W>,
     bytes: u64,

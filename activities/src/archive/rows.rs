@@ -1,4 +1,4 @@
-//! From rows to the text of both formats, on a blocking thread of its own between the read and the compression.
+//! Turns rows into the text of both formats, on a separate blocking thread between the read and the compression.
 
 use anyhow::{Context as _, ensure};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -13,17 +13,17 @@ use crate::{
     serialise::{Csv, Files, Row, Serialiser},
 };
 
-/// What the thread is told.
+/// A message to the thread.
 pub(super) enum Work<R> {
-    /// Rows, each with the index of its entity, and the part of the queue that they take.
+    /// Rows, each with the index of its entity, and the permit for their bytes in the queue.
     Rows(Vec<(usize, R)>, OwnedSemaphorePermit),
-    /// There are no more rows. A queue that ends without it was given up.
+    /// There are no more rows. A queue that closes without it was abandoned.
     Finish,
 }
 
-/// Writes the rows as they come and hands their text to the lanes; gives what was counted in the CSV of each entity.
+/// Writes the rows as they come and hands their text to the lanes. Returns the CSV counts of each entity.
 ///
-/// Entities come in their order; one without rows is written too.
+/// Entities come in their order. Entities without rows are written too.
 pub(super) fn write_rows<R: Row>(
     contents: &Contents,
     mut queue: mpsc::Receiver<Work<R>>,
@@ -49,9 +49,9 @@ struct Writer<'c> {
     contents: &'c Contents,
     pseudonyms: Pseudonyms,
     files: Files<ToLane>,
-    /// The entity that is open, and its rows so far.
+    /// The open entity and its rows so far.
     open: Option<(Serialiser, u64)>,
-    /// What was counted in those that are complete.
+    /// The counts of the complete entities.
     complete: Vec<Csv>,
 }
 
@@ -66,7 +66,7 @@ impl<'c> Writer<'c> {
         })
     }
 
-    /// Opens the files of an entity, and before them those of the entities that had no rows.
+    /// Opens the files of an entity, after the files of any skipped entities, which had no rows.
     fn open(&mut self, entity: usize) -> anyhow::Result<()> {
         while self.open.is_none() || self.complete.len() < entity {
             self.close()?;
@@ -89,7 +89,7 @@ impl<'c> Writer<'c> {
         serialiser.row(row, &mut self.files)
     }
 
-    /// Closes the files of the entity that is open.
+    /// Closes the files of the open entity.
     fn close(&mut self) -> anyhow::Result<()> {
         let Some((serialiser, rows)) = self.open.take() else { return Ok(()) };
         self.complete.push(serialiser.end(&mut self.files)?);

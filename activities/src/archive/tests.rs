@@ -187,7 +187,7 @@ async fn the_csv_part_takes_of_the_quota_too_until_the_archive_is_complete() {
     let (_directory, roomy) = spool(64 << 20);
     let archive = write(&roomy, &Pulse::default(), rows()).await.unwrap();
     assert_eq!(roomy.used(), archive.bytes);
-    // Half of it is CSV, which is there twice at the end.
+    // Half of the archive is CSV, which is in the spool twice at the end.
     let (_directory, tight) = spool(archive.bytes + archive.bytes / 4);
     let error = write(&tight, &Pulse::default(), rows()).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Failure::SpoolQuotaExceeded { .. })), "{error:?}");
@@ -234,7 +234,7 @@ async fn a_dropped_writer_gives_the_spool_back() {
     };
     until(true).await;
     drop(writer);
-    // The threads end by themselves; the directory's files are theirs until then.
+    // The threads end without help. Until then they hold the files of the directory.
     until(false).await;
 }
 
@@ -246,7 +246,7 @@ async fn a_row_larger_than_the_queue_passes_alone() {
     assert_eq!(archive.row_counts["users"], 3);
 }
 
-/// A row of eight-byte values that nobody can write before the gate is open.
+/// A row of eight-byte values that cannot be read before the gate opens.
 struct Gated(Arc<AtomicBool>);
 
 impl Row for Gated {

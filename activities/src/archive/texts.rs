@@ -31,7 +31,7 @@ const HALVES: &str = "\
   these cells, as \"cells_with_escaped_halves\".
 ";
 
-/// Gives `README.txt`, with the line ends that every system's editor understands.
+/// Returns `README.txt`, with line ends that every editor understands.
 pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     let mut files = Vec::new();
     if contents.notice.is_some() {
@@ -74,7 +74,7 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     text.replace('\n', "\r\n").into_bytes()
 }
 
-/// Gives `data-dictionary.csv`: one line for each column, those that are left out too.
+/// Returns `data-dictionary.csv`: one line for each column, also for those that are left out.
 pub(super) fn dictionary(contents: &Contents) -> io::Result<Vec<u8>> {
     let mut out = "\u{feff}".as_bytes().to_vec();
     write_text_record(&["entity", "column", "type", "treatment", "meaning"], &mut out)?;
@@ -103,7 +103,7 @@ fn list(items: &[String]) -> String {
     items.iter().map(|item| format!("- {}", one_line(item))).collect::<Vec<_>>().join("\n")
 }
 
-/// Catalogue texts may be written over several lines.
+/// Joins the lines of a text, because a catalogue text may have several.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

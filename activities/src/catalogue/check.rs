@@ -1,6 +1,6 @@
 //! Compares the catalogue with a database.
 //!
-//! It reads `pg_catalog`: `information_schema` hides the very columns that the reading role may not read.
+//! It reads `pg_catalog`, because `information_schema` hides the columns that the reading role may not read.
 
 use std::fmt;
 
@@ -14,9 +14,9 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// The columns of all relations and what is beneath their types, in one answer.
+/// Returns the query for the columns of all relations and the base types inside their types.
 ///
-/// Constants instead of parameters let it travel in one message with the begin of the transaction.
+/// It has constants instead of parameters, so that it travels in one message with the begin of the transaction.
 pub(super) fn statement(relations: &[&str]) -> SqlStr {
     let mut parts = vec![Part::Sql("with recursive wanted(relation, schema, name) as (values ")];
     for (index, relation) in relations.iter().enumerate() {
@@ -86,7 +86,7 @@ pub(super) fn statement(relations: &[&str]) -> SqlStr {
     sql::statement(&parts)
 }
 
-/// What a database has.
+/// The relations and columns that a database has.
 pub(super) struct Found {
     relations: Vec<FoundRelation>,
 }
@@ -111,7 +111,7 @@ impl Found {
         self.relations.iter().find(|found| found.index == index)
     }
 
-    /// Gives a column of an entity, which the comparison has shown to be there.
+    /// Returns a column of an entity. The comparison has already shown that it exists.
     pub(super) fn column(
         &self,
         catalogue: &Catalogue,
@@ -143,7 +143,7 @@ fn read_row(row: &PgRow, relations: &mut Vec<FoundRelation>) -> anyhow::Result<(
     if relations.last().is_none_or(|last| last.index != index) {
         relations.push(FoundRelation { index, row_security: row.try_get(1)?, columns: Vec::new() });
     }
-    // A relation may have no column at all.
+    // A relation may have no columns.
     let Some(name) = row.try_get::<Option<String>, _>(2)? else { return Ok(()) };
     let found = kinds::FoundType {
         oid: row.try_get(4)?,
@@ -160,11 +160,11 @@ fn read_row(row: &PgRow, relations: &mut Vec<FoundRelation>) -> anyhow::Result<(
 /// A difference between catalogue and database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What kind of difference.
+    /// The kind of difference.
     pub kind: FindingKind,
     /// The relation, `schema.name`.
     pub relation: String,
-    /// The column, unless it is about the whole relation.
+    /// The column; none if the finding is about the whole relation.
     pub column: Option<String>,
     /// The type that the database has.
     pub found: Option<String>,
@@ -172,7 +172,7 @@ pub struct Finding {
     pub expected: Option<String>,
 }
 
-/// What kind of difference.
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
@@ -184,21 +184,21 @@ pub enum FindingKind {
     RetypedColumn,
     /// Row-level security is enabled on the relation.
     RowSecurity,
-    /// The database has a column that nobody has decided about: it is not exported.
+    /// The catalogue does not list this column of the database. It is not exported.
     UnclassifiedColumn,
-    /// The database has a column with the name of a computed one: it is not exported and cannot be decided about.
+    /// The database has a column with the name of a computed one. It is not exported and the catalogue cannot list it.
     HiddenColumn,
     /// No index begins with the column by which the entity is read.
     NoIndex,
 }
 
 impl FindingKind {
-    /// Tells whether no export can be made until it is mended.
+    /// Returns whether it stops all exports until it is fixed.
     pub fn stops_exports(self) -> bool {
         !matches!(self, Self::UnclassifiedColumn | Self::HiddenColumn | Self::NoIndex)
     }
 
-    /// Tells whether it only makes exports slow.
+    /// Returns whether it only makes exports slow.
     pub fn is_warning(self) -> bool {
         self == Self::NoIndex
     }
@@ -243,7 +243,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Finds what differs in columns and row security.
+/// Finds the differences in columns and row security.
 pub(super) fn compare(catalogue: &Catalogue, found: &Found) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in catalogue.relations() {
@@ -272,7 +272,7 @@ pub(super) fn compare(catalogue: &Catalogue, found: &Found) -> Vec<Finding> {
             }
         }
         let mut entities = catalogue.entities.iter().filter(|entity| entity.relation == name).peekable();
-        // What a keys query reads is no entity: its other columns are nobody's decision.
+        // A relation that only a keys query reads needs no decision about its other columns.
         if entities.peek().is_some() {
             let (computed, classified): (Vec<_>, Vec<_>) =
                 entities.flat_map(|entity| &entity.columns).partition(|column| column.computed);
@@ -290,7 +290,7 @@ pub(super) fn compare(catalogue: &Catalogue, found: &Found) -> Vec<Finding> {
     findings
 }
 
-/// The columns that must be there, with the type where it matters.
+/// Returns the columns that must exist, with the type where it matters.
 fn expected_columns<'a>(catalogue: &'a Catalogue, relation: &'a str) -> Vec<(&'a str, Option<&'a str>)> {
     let mut expected: Vec<(&str, Option<&str>)> = Vec::new();
     for entity in catalogue.entities.iter().filter(|entity| entity.relation == relation) {
@@ -306,7 +306,7 @@ fn expected_columns<'a>(catalogue: &'a Catalogue, relation: &'a str) -> Vec<(&'a
     expected
 }
 
-/// Turns findings that no export survives into their failure, and gives the new columns.
+/// Returns the failure for findings that stop exports, otherwise the new columns.
 pub(super) fn refuse_drift(findings: Vec<Finding>) -> Result<Vec<String>, Failure> {
     let secured: Vec<String> = findings
         .iter()

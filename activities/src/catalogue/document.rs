@@ -1,9 +1,9 @@
-//! Reads a TOML document so that every complaint names file, line and key.
+//! Reads a TOML document so that every error names file, line and key.
 
 use anyhow::anyhow;
 use toml::de::{DeTable, DeValue};
 
-/// The text that is read, for the positions in it.
+/// The text and its file name, to name positions in errors.
 #[derive(Clone, Copy)]
 pub(super) struct Document<'a> {
     file: &'a str,
@@ -66,7 +66,7 @@ impl<'a> Document<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Refuses keys that nobody reads.
+    /// Refuses unknown keys.
     pub(super) fn only(&self, known: &[&str]) -> anyhow::Result<()> {
         for (name, value) in self.iter() {
             if !known.contains(&name) {
@@ -107,7 +107,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Gives a text that says something.
+    /// Returns the text. An empty or undecided text is an error.
     pub(super) fn text(&self) -> anyhow::Result<String> {
         match self.value {
             DeValue::String(text) if text.trim().is_empty() => Err(self.error("is empty")),

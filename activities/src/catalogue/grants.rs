@@ -1,4 +1,4 @@
-//! Generates the rights of the two roles; `export-worker grants` prints them.
+//! Generates the SQL with the rights of the two roles; `export-worker grants` prints it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use super::{
     sql::{Part, halves, statement},
 };
 
-/// The rights of `export_state` on our own tables, and nobody else's.
+/// The rights of `export_state` on our own tables.
 ///
-/// It inserts requests for `request create` and `request retry`, and deletes old events for `events prune`; the
-/// triggers decide what either may do, and write the log. Rights that everybody has, by default privileges for instance,
-/// are revoked: the table holds links and salts. Rights of other roles are left, because the platform's own are among
-/// them, and are named by the notice.
+/// The role inserts requests for `request create` and `request retry`, and deletes old events for `events prune`. The
+/// triggers decide which of these are allowed, and write the log. Rights of `public`, such as those from default
+/// privileges, are revoked, because the table holds links and salts. Rights of other roles are kept, because the
+/// platform needs some of them; a notice names those that read a secret.
 const STATE_GRANTS: &str = "\
 revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
     public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes
@@ -51,15 +51,15 @@ begin
 end $$;
 ";
 
-/// Gives the SQL for the role that keeps requests and log.
+/// Returns the SQL for the role that writes requests and events.
 pub fn state_grants() -> &'static str {
     STATE_GRANTS
 }
 
-/// Takes every right on schemas and relations away from `export_read`, so that it keeps none of a relation that left the
-/// catalogue or of a column which became `omit`. PostgreSQL's own schemas are left out.
+/// Revokes every right of `export_read` on schemas and relations, so that it keeps no right on a relation that left the
+/// catalogue or on a column that became `omit`. PostgreSQL's own schemas are left out.
 ///
-/// Only an owner can take a right away: those of other owners' relations are named in a warning.
+/// Only an owner can revoke a right, so a warning names the relations of other owners.
 const REVOKE_READ: &str = "\
 do $$
 declare
@@ -97,7 +97,7 @@ begin
 end $$;
 ";
 
-/// Gives the SQL for the role that reads the platform: exactly the columns that the statements name, and no others.
+/// Returns the SQL for the role that reads the platform: rights on exactly the columns that the statements name.
 pub(super) fn read_grants(catalogue: &Catalogue) -> String {
     let mut columns: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for entity in &catalogue.entities {

@@ -1,4 +1,4 @@
-//! Writes a first catalogue for given relations: all facts filled in, all decisions left to a person.
+//! Writes a first catalogue for the given relations. All facts are filled in; all decisions are left to a person.
 
 use std::fmt::Write as _;
 
@@ -19,9 +19,10 @@ const HEAD: &str = "\
 query = \"select $1::uuid as key\"
 ";
 
-/// Writes the text of a catalogue for some relations, given as `schema.name`.
+/// Writes the text of a catalogue for the given relations, each named `schema.name`.
 ///
-/// The connection must be one of [`source::pool`](crate::source::pool): names of types depend on its `search_path`.
+/// The connection must come from [`source::pool`](crate::source::pool), because the names of types depend on its
+/// `search_path`.
 pub async fn init(connection: &mut PgConnection, relations: &[String]) -> anyhow::Result<String> {
     let mut text = HEAD.to_owned();
     let mut names: Vec<String> = Vec::new();

@@ -1,7 +1,7 @@
-//! How a PostgreSQL type is read: as it is, cast to the type beneath it, as text, or as the server's own `to_json`.
+//! How a PostgreSQL type is read: unchanged, cast to its base type, as text, or through the server's `to_json`.
 //!
-//! A value is what `to_json` gives. Where that is a string and there is no encoder, the type is selected as text, which
-//! costs least; where it is an object or an array, the server makes it.
+//! A value equals the result of `to_json`. If that is a string and there is no encoder, the type is selected as text,
+//! which costs least. If it is an object or an array, the server makes it.
 
 use crate::serialise::ValueKind;
 
@@ -9,7 +9,7 @@ use crate::serialise::ValueKind;
 pub(super) struct BaseType {
     /// Its fixed OID.
     oid: i64,
-    /// `format_type()` of it.
+    /// Its name as `format_type()` writes it.
     pub(super) name: &'static str,
     /// Its name in a cast, which never adds a length.
     pub(super) cast: &'static str,
@@ -61,30 +61,30 @@ const CHAR_OID: i64 = 18;
 pub(super) struct FoundType {
     /// The column's own type.
     pub(super) oid: i64,
-    /// What is beneath its domains and arrays.
+    /// The base type inside its domains and arrays.
     pub(super) base: i64,
-    /// What `to_json` makes of that.
+    /// The form that `to_json` writes the base type in.
     pub(super) form: Form,
-    /// How many arrays lie above it (an array of a domain over an array has two).
+    /// The number of arrays around the base type (an array of a domain over an array has two).
     pub(super) arrays: i32,
 }
 
-/// What `to_json` makes of a type.
+/// The form that `to_json` writes a type in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// The label of an enum.
     Enum,
-    /// No string: it is a composite type or an old vector, or has a cast to `json` as `hstore` has.
+    /// Not a string: a composite type, an old vector, or a type with a cast to `json`, such as `hstore`.
     Json,
-    /// A string that may differ from its cast to text: it has such a cast of its own, or is `xml`, whose output drops an
-    /// encoding that is no longer true.
+    /// A string that may differ from the cast to text. The type has a separate cast to text, or it is `xml`, whose
+    /// output drops an outdated encoding.
     String,
-    /// What its base type has, or its text.
+    /// The form of its base type, or its text.
     Other,
 }
 
 impl Form {
-    /// Reads what the check of the system catalogs says.
+    /// Reads the name that the check of the system catalogs returns.
     pub(super) fn of(name: &str) -> Self {
         match name {
             "enum" => Self::Enum,
@@ -100,9 +100,9 @@ impl Form {
 pub(super) struct Encoder {
     /// How it comes over the wire.
     pub(super) kind: ValueKind,
-    /// What comes before its column in the select list.
+    /// The SQL before its column in the select list.
     pub(super) before: &'static str,
-    /// What comes after it.
+    /// The SQL after it.
     pub(super) after: String,
 }
 
@@ -116,7 +116,7 @@ impl Encoder {
     }
 }
 
-/// Returns the encoder of a type, and how its columns are selected.
+/// Returns the encoder of a type.
 pub(super) fn encoder(found: &FoundType) -> Encoder {
     let base = BASE_TYPES.iter().find(|base| base.oid == found.base);
     let element = match found.form {
@@ -139,7 +139,7 @@ pub(super) fn encoder(found: &FoundType) -> Encoder {
     }
 }
 
-/// Finds the base type of a computed column, which no system catalog knows.
+/// Finds the base type of a computed column, which is in no system catalog.
 pub(super) fn named(name: &str) -> Option<&'static BaseType> {
     BASE_TYPES.iter().find(|base| base.name == name && base.oid != CHAR_OID)
 }
@@ -152,7 +152,7 @@ mod tests {
         FoundType { oid, base, form: Form::Other, arrays }
     }
 
-    /// The kind, and the column `c` as it is selected.
+    /// Returns the kind, and the SQL that selects the column `c`.
     fn selected(found: &FoundType) -> (ValueKind, String) {
         let Encoder { kind, before, after } = encoder(found);
         (kind, format!("{before}c{after}"))
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn what_has_no_encoder_is_made_by_the_server_where_to_json_gives_no_string() {
         let made = (ValueKind::Json, "pg_catalog.to_json(c)".to_owned());
-        // An array of a domain over an array, one of ranges, one of xml; a composite type, and an array of it.
+        // Arrays of a domain over an array, of ranges and of xml; a composite type, and an array of it.
         let (composite, xmls) = (found(90_003, 90_003, 0), found(143, 142, 1));
         for type_ in [
             found(90_002, 23, 2),

@@ -1,4 +1,4 @@
-//! Reads `catalogue.toml`: everything that can be known without a database is checked here.
+//! Reads `catalogue.toml` and checks everything that needs no database.
 
 use anyhow::Context as _;
 
@@ -20,7 +20,7 @@ pub(super) struct Parsed {
     pub(super) account: usize,
 }
 
-/// Parses the text of a catalogue; `query_file` gives the text of a `.sql` file beside it.
+/// Parses the text of a catalogue; `query_file` returns the text of a `.sql` file in the same folder.
 pub(super) fn parse(
     file: &str,
     text: &str,
@@ -137,7 +137,8 @@ fn parse_entity(name: &str, table: &Table<'_>, keys: &[Keys]) -> anyhow::Result<
     })
 }
 
-/// Two entities of one relation must agree which names are columns: a computed one would hide a column of its name.
+/// Refuses a name that is computed in one entity and a column in another entity of the same relation. The computed one
+/// would hide the column.
 fn refuse_hidden(entity: &Entity, before: &[Entity], place: &Value<'_>) -> anyhow::Result<()> {
     for other in before.iter().filter(|other| other.relation == entity.relation) {
         for column in &entity.columns {
@@ -196,7 +197,7 @@ fn check_relation(relation: &str, place: &Value<'_>) -> anyhow::Result<()> {
     }
 }
 
-/// Tells whether a name is safe as the name of a file and of an archive's entry.
+/// Returns whether a name is safe as the name of a file and of an archive's entry.
 pub(super) fn is_entity_name(name: &str) -> bool {
     name.len() <= NAME_BYTES
         && name.starts_with(|first: char| first.is_ascii_lowercase())

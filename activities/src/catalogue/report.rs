@@ -6,20 +6,20 @@ use sqlx::PgConnection;
 
 use super::{Catalogue, Finding, FindingKind, check, sql::halves};
 
-/// Everything in which catalogue and database differ.
+/// All differences between catalogue and database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The differences, in the order of the catalogue; those of indexes last.
+    /// The differences in the order of the catalogue, missing indexes last.
     pub findings: Vec<Finding>,
 }
 
 impl Report {
-    /// Tells whether nothing differs but what merely costs time.
+    /// Returns whether there are only findings that make exports slow, or none.
     pub fn is_clean(&self) -> bool {
         self.findings.iter().all(|finding| finding.kind.is_warning())
     }
 
-    /// Tells whether no export can be made until something is mended.
+    /// Returns whether a finding stops all exports until it is fixed.
     pub fn stops_exports(&self) -> bool {
         self.findings.iter().any(|finding| finding.kind.stops_exports())
     }
@@ -50,7 +50,7 @@ pub(super) async fn report(catalogue: &Catalogue, connection: &mut PgConnection)
     Ok(Report { findings })
 }
 
-/// Tells whether a whole, valid index begins with the column; a view is taken at its word.
+/// Returns whether a valid, non-partial index begins with the column. A view or foreign table always passes.
 async fn has_index(connection: &mut PgConnection, relation: &str, column: &str) -> anyhow::Result<bool> {
     let (schema, name) = halves(relation);
     let found: Option<bool> = sqlx::query_scalar(

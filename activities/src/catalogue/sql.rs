@@ -1,4 +1,4 @@
-//! Puts names from the catalogue into SQL; no other place of the project makes a statement at run time.
+//! Puts names from the catalogue into SQL. No other file of the project builds statements at run time.
 
 use std::sync::Arc;
 
@@ -11,18 +11,17 @@ pub(crate) enum Part<'a> {
     Sql(&'static str),
     /// An identifier, quoted here.
     Name(&'a str),
-    /// A relation as the catalogue names it, `schema.name`, each half quoted here.
+    /// A relation as the catalogue names it, `schema.name`; each part is quoted here.
     Relation(&'a str),
     /// A string constant, quoted here.
     Literal(&'a str),
     /// The number of a parameter or of a generated name.
     Number(usize),
-    /// Text that is SQL already: a keys query of the operator's own file, or a type as
-    /// `format_type()` writes it.
+    /// Text that is already SQL: a keys query of the operator's file, or a type as `format_type()` writes it.
     Trusted(&'a str),
 }
 
-/// Makes the statement: the one place where identifiers are quoted and SQL is declared safe.
+/// Builds the statement. Only this function quotes identifiers and declares SQL safe.
 pub(crate) fn statement(parts: &[Part<'_>]) -> SqlStr {
     let mut sql = String::new();
     for part in parts {
@@ -38,7 +37,7 @@ pub(crate) fn statement(parts: &[Part<'_>]) -> SqlStr {
                 push_quoted(&mut sql, '"', name);
             }
             Part::Literal(text) => {
-                // An escape string means the same whatever standard_conforming_strings is.
+                // An escape string does not depend on standard_conforming_strings.
                 sql.push('E');
                 push_quoted(&mut sql, '\'', &text.replace('\\', "\\\\"));
             }
@@ -47,7 +46,7 @@ pub(crate) fn statement(parts: &[Part<'_>]) -> SqlStr {
     AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str()
 }
 
-/// Splits `schema.name`, which the catalogue was checked to hold.
+/// Splits `schema.name`. The catalogue has checked that the relation has this form.
 pub(crate) fn halves(relation: &str) -> (&str, &str) {
     relation.split_once('.').unwrap_or(("", relation))
 }

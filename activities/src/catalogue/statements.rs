@@ -1,7 +1,7 @@
 //! Generates the statements of an export from the catalogue.
 //!
-//! The keys come first, sorted; each entity is then read key by key through a lateral join, so that no row
-//! outside the keys can come, rows flow from the first moment, and the source never sorts a whole account.
+//! The keys come first, sorted. Each entity is then read key by key through a lateral join. So no row outside the keys
+//! can appear, the first rows arrive at once, and the source never sorts a whole account.
 
 use anyhow::Context as _;
 use sqlx::SqlStr;
@@ -14,9 +14,10 @@ use super::{
 };
 use crate::serialise::{Column, Treatment};
 
-/// One row: whether the account exists, then for each set of keys an array of the keys and one of each computed column.
+/// Returns the statement of all keys. Its one row holds whether the account exists, then for each set of keys an array
+/// of the keys and an array of each computed column.
 ///
-/// From here on the transaction plans without sorts: the answer sets `enable_sort`, which spares a round trip.
+/// The statement also turns `enable_sort` off for the rest of the transaction, which saves a round trip.
 pub(super) fn keys(keys: &[Keys], account: &Entity) -> SqlStr {
     let mut parts = vec![
         Part::Sql("select pg_catalog.set_config('enable_sort', 'off', true), exists (select from "),
@@ -53,7 +54,7 @@ pub(super) fn keys(keys: &[Keys], account: &Entity) -> SqlStr {
     statement(&parts)
 }
 
-/// Which of the users in `$1` have a row.
+/// Returns the statement that finds which of the users in `$1` have a row.
 pub(super) fn accounts(account: &Entity) -> SqlStr {
     statement(&[
         Part::Sql("select t."),
@@ -66,7 +67,7 @@ pub(super) fn accounts(account: &Entity) -> SqlStr {
     ])
 }
 
-/// How one entity is read from the database that was found.
+/// Plans how one entity is read from this database.
 pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> anyhow::Result<EntityPlan> {
     let keys = catalogue.keys.iter().position(|keys| keys.name == entity.keys);
     let keys = keys.with_context(|| format!("entity `{}` has no keys", entity.name))?;
@@ -126,7 +127,7 @@ pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> a
         });
     }
 
-    // The casts of the keys and of what stands beside them, alone: they tell a fault of the keys from one of a row.
+    // The casts of the keys and of their computed columns alone. They tell a fault of the keys from a fault of a row.
     let mut cast =
         vec![Part::Sql("select $1::pg_catalog.text[]::"), Part::Trusted(key_type), Part::Sql("[]")];
     cast.extend(&arrays);

@@ -1,11 +1,11 @@
-//! Words a failure for whoever reads it in the Web UI: what happened, and what to do.
+//! Turns a failure into a sentence for the Web UI: what happened, and what to do.
 //!
-//! The runbook's table of failure types says more; a sentence is for the moment before somebody opens it.
+//! The runbook's table of failure types has more detail. The sentence is the first information before the runbook.
 
 use super::{Class, Verdict};
 
 impl Verdict {
-    /// Says in one sentence what happened and what to do; the closed code and its detail stand behind it.
+    /// Returns one sentence with what happened and what to do, followed by the closed code and its detail.
     pub fn sentence(&self) -> String {
         let what = match self.code.split_once('/') {
             Some(("store", code)) => store(code),
@@ -17,7 +17,7 @@ impl Verdict {
             Class::System | Class::Request => "; nothing is lost, it is tried again",
             Class::Permanent(_) | Class::Interrupted => "",
         };
-        // Those that are not tried again say all there is to do in their detail.
+        // For failures without a sentence, the detail already says what to do.
         if what.is_empty() { self.detail.clone() } else { format!("{what}{again} ({self})") }
     }
 }

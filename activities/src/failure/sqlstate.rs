@@ -1,8 +1,8 @@
-//! Decides by SQLSTATE whose fault a failed statement of the source is: the one table of these decisions.
+//! Decides by SQLSTATE whose fault a failed statement of the source is. This is the only table of these decisions.
 //!
-//! Everything that the table does not name is a fault of the system, and so is every failure of our own tables.
+//! Every SQLSTATE that is not in the table is a fault of the system. So is every failure of our own tables.
 
-/// What the source was asked when it failed.
+/// The kind of statement that failed in the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The keys of an account, by a query of the catalogue.
@@ -16,24 +16,24 @@ pub enum Asked {
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A value of this account: another attempt would meet it again.
+    /// A value of this account. Another attempt would fail in the same way.
     Value,
-    /// The catalogue, which no longer fits the database: every account would meet it.
+    /// The catalogue, which no longer fits the database. Every account would fail.
     Catalogue,
-    /// The database, for now: another attempt may not meet it.
+    /// The database, for now. Another attempt may succeed.
     System,
 }
 
-/// A missing right: class 42, but a grant and not the catalogue puts it right.
+/// A missing right. It has class 42, but a grant fixes it, not the catalogue.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
-/// By the beginning of a SQLSTATE, the first line that fits decides: its fault while keys, casts and rows are read.
+/// Prefixes of SQLSTATEs, each with its fault for keys, casts and rows. The first line that matches decides.
 ///
-/// - 22: a value is not of its type, is out of its range, divides by zero. A keys query or a cast of keys does the
-///   same to every account.
+/// - 22: a value is not of its type, is out of range, or divides by zero. In a keys query or a cast of keys, this fails
+///   for every account.
 /// - 54000: a row, an array or a text is larger than PostgreSQL can deliver.
-/// - XX000, XX001: an internal error, such as a TOAST value that is missing, and data that is corrupt on disk.
-/// - 42: what a query names does not exist, or has another type.
+/// - XX000, XX001: an internal error, such as a missing TOAST value, and data that is corrupt on disk.
+/// - 42: a name in a query does not exist, or has another type.
 const TABLE: [(&str, [Fault; 3]); 6] = {
     use Fault::{Catalogue, System, Value};
     [
@@ -46,7 +46,7 @@ const TABLE: [(&str, [Fault; 3]); 6] = {
     ]
 };
 
-/// Decides whose fault it is that the source answered with this SQLSTATE; an empty one is no answer at all.
+/// Decides whose fault this SQLSTATE of the source is. An empty one means that the source did not answer.
 pub fn fault(asked: Asked, sqlstate: &str) -> Fault {
     let line = TABLE.iter().find(|(prefix, _)| sqlstate.starts_with(prefix));
     line.map_or(Fault::System, |(_, [keys, cast, rows])| match asked {
@@ -56,7 +56,7 @@ pub fn fault(asked: Asked, sqlstate: &str) -> Fault {
     })
 }
 
-/// Returns the SQLSTATE that a database answered with; empty when it was no answer.
+/// Returns the SQLSTATE of a database's answer; empty if the database did not answer.
 pub fn of(error: &sqlx::Error) -> String {
     error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned()
 }
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn everything_else_is_the_systems_fault() {
-        // Every class of PostgreSQL's list but those of the table, and the near neighbours of its lines.
+        // Every class of PostgreSQL's list that is not in the table, and codes close to its lines.
         for sqlstate in [
             "", "08006", "0A000", "20000", "21000", "23514", "25006", "25P03", "26000", "28P01", "2F000",
             "34000", "3D000", "40001", "40P01", "42501", "44000", "53100", "53200", "53300", "53400",

@@ -12,7 +12,7 @@ use super::{
 /// PostgreSQL's own limit.
 const MAX_DIMENSIONS: usize = 6;
 
-/// Appends the JSON token of an array; returns whether half characters were escaped in it.
+/// Appends the JSON token of an array. Returns whether half characters were escaped in it.
 pub(super) fn push_array(kind: &ValueKind, bytes: &[u8], out: &mut String) -> Result<bool, Unreadable> {
     let mut input = Input { rest: bytes, has_halves: false };
     let dimensions = usize::try_from(input.int()?).map_err(|_| Unreadable)?;
@@ -75,7 +75,7 @@ fn push_element(kind: &ValueKind, input: &mut Input<'_>, out: &mut String) -> Re
         _ => {
             let start = out.len();
             if push(kind, bytes, out)? == Shape::Quoted {
-                // None of these texts holds a character that JSON escapes, and all of them are short.
+                // These texts are short, and none has a character that JSON escapes.
                 out.insert(start, '"');
                 out.push('"');
             }

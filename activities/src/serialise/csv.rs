@@ -1,9 +1,9 @@
 //! CSV for spreadsheets: RFC 4180 with a byte order mark, safe to open, and reversible.
 //!
-//! Many spreadsheets separate at `;` or TAB, and then do not see the quotes of a field that a comma precedes. So a text
-//! is marked after these too ([`Marks`](super::Marks)), and a `;` in JSON is written as its escape, which means the same.
-//! NULL is an empty field and the empty string is `""`, as PostgreSQL's own COPY has it; no CSV library
-//! writes that difference, so fields are written here by hand.
+//! Many spreadsheets separate at `;` or TAB, and then do not see the quotes of a field that follows a comma. So a text
+//! is marked after these too ([`Marks`](super::Marks)), and a `;` in JSON is written as its escape, which means the
+//! same. NULL is an empty field and the empty string is `""`, as in PostgreSQL's COPY. No CSV library writes this
+//! difference, so the fields are written by hand.
 
 use std::io::{Result, Write};
 
@@ -14,19 +14,19 @@ use super::{
     value::{hex_length, write_hex},
 };
 
-/// Excel cuts longer cells; it counts as UTF-16 does.
+/// Excel cuts longer cells. It counts UTF-16 code units.
 pub const EXCEL_CELL_CHARACTERS: usize = 32_767;
 
-/// Excel takes a file for UTF-8 only with it.
+/// Excel reads a file as UTF-8 only with this mark.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// What stands for a `;` inside of JSON.
+/// The escape of a `;` inside JSON.
 pub const ESCAPED_SEMICOLON: &str = "\\u003b";
 
-/// Bytes that are looked through for quotes at a time.
+/// Number of bytes that are searched for quotes at a time.
 const DOUBLED_BYTES: usize = 512;
 
-/// Writes rows as CSV and counts, for each column, what a reader should know.
+/// Writes rows as CSV and counts cells by column for the manifest.
 #[derive(Debug)]
 pub struct Csv {
     header: Vec<String>,
@@ -62,12 +62,12 @@ impl Csv {
         }
         match cell {
             Cell::Null => {}
-            // A number may be long, but holds nothing to quote, and is never neutralised.
+            // A number may be long, but needs no quotes and is never neutralised.
             Cell::Bare(text) => {
                 self.long_cells[column] += u64::from(text.len() > EXCEL_CELL_CHARACTERS);
                 out.write_all(text.as_bytes())?;
             }
-            // Short, and of all that a spreadsheet takes for a formula it can only begin with a sign.
+            // These are short. The only formula characters that they can begin with are the signs.
             Cell::Plain(text) => {
                 if text.starts_with(['-', '+']) {
                     self.neutralised[column] += 1;
@@ -114,13 +114,13 @@ impl Csv {
         Ok(())
     }
 
-    /// Writes what stands after the last cell of a row.
+    /// Writes the text after the last cell of a row.
     pub fn end_row(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(b"\r\n")
     }
 }
 
-/// Returns whether Excel would cut the cell, which has the given number of characters more than the text.
+/// Returns whether Excel would cut the cell. It has the given number of characters more than the text.
 fn is_long(text: &str, added: usize) -> bool {
     // A text has at least as many bytes as Excel counts characters.
     added + text.len() > EXCEL_CELL_CHARACTERS && added + text.encode_utf16().count() > EXCEL_CELL_CHARACTERS
@@ -146,10 +146,10 @@ fn write_field(text: &str, out: &mut impl Write) -> Result<()> {
     out.write_all(b"\"")
 }
 
-/// Writes a field with its marks and returns how many they are.
+/// Writes a field with its marks and returns their number.
 fn write_marked(text: &str, out: &mut impl Write) -> Result<usize> {
     if !text.is_empty() && !has_quoted(text) {
-        // Nothing in it separates.
+        // The text has no separator.
         let Some(at) = only_mark(text) else {
             out.write_all(text.as_bytes())?;
             return Ok(0);
@@ -166,7 +166,7 @@ fn write_marked(text: &str, out: &mut impl Write) -> Result<usize> {
             out.write_all(b"'")?;
         }
         pieces += 1;
-        // A text has few quotes or none, unlike JSON.
+        // Unlike JSON, a text has few quotes or none.
         let mut from = 0;
         for at in memchr::memchr_iter(b'"', piece.as_bytes()) {
             out.write_all(&piece.as_bytes()[from..=at])?;
@@ -179,11 +179,11 @@ fn write_marked(text: &str, out: &mut impl Write) -> Result<usize> {
 }
 
 fn has_quoted(text: &str) -> bool {
-    // Looked at as a whole and without a way out, which the compiler turns into a few wide instructions.
+    // Without an early exit, the compiler uses a few wide instructions.
     text.as_bytes().iter().fold(false, |any, &byte| any | is_quoted(byte))
 }
 
-/// Writes a JSON token, or a part of one, with its quotes doubled and each `;` escaped, which stands in a string.
+/// Writes a JSON token or a part of one. Doubles its quotes and escapes each `;`, which JSON has only inside strings.
 fn write_token(token: &str, out: &mut impl Write) -> Result<()> {
     for (index, piece) in token.split(';').enumerate() {
         if index > 0 {
@@ -194,7 +194,7 @@ fn write_token(token: &str, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// Writes a text with its quotes doubled; JSON has one every few bytes, too near for a search from one to the next.
+/// Writes a text with its quotes doubled. JSON has one every few bytes, so a search for each would be slower.
 fn write_doubled(text: &str, out: &mut impl Write) -> Result<()> {
     let mut doubled = [0; 2 * DOUBLED_BYTES];
     for piece in text.as_bytes().chunks(DOUBLED_BYTES) {
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(cell(Cell::LargeToken(&space)).2, 0);
         assert_eq!(cell(Cell::LargeToken(&string)).2, 1);
         assert_eq!(cell(Cell::Token(&string)).2, 1);
-        // Marks and escapes are characters of the cell too.
+        // Marks and escapes count as characters of the cell too.
         assert_eq!(cell(Cell::Text(&format!("a;={}", "a".repeat(32_764)))).2, 1);
         assert_eq!(cell(Cell::Text(&format!("a;={}", "a".repeat(32_763)))).2, 0);
         let semicolons = format!("\"{}\"", ";".repeat(5461));

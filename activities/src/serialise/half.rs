@@ -1,19 +1,19 @@
-//! Half characters in JSON: `\ud800` to `\udfff` without its other half, which PostgreSQL keeps in a `json` value and
-//! strict readers refuse.
+//! Half characters in JSON: `\ud800` to `\udfff` without the other half. PostgreSQL keeps them in a `json` value, and
+//! strict readers refuse them.
 //!
-//! Such a half is written as the six characters of its escape, by doubling the backslashes before it. So that the value
-//! can be read back exactly, the backslashes before characters that only look like that are doubled too: afterwards an
-//! odd number of them stands before a half, an even number before ordinary text.
+//! A half is written as the six characters of its escape, by doubling the backslashes before it. The backslashes before
+//! ordinary text that looks like a half are doubled too, so that the value can be read back exactly. Afterwards a half
+//! follows an odd number of backslashes, and ordinary text an even number.
 
 use std::borrow::Cow;
 
-/// Returns the JSON token with its half characters escaped, and the token itself when it has none.
+/// Returns the JSON token with its half characters escaped, or the token itself if it has none.
 pub(super) fn escape_halves(token: &str) -> Cow<'_, str> {
     let bytes = token.as_bytes();
     let mut out = String::new();
-    // What comes before this is in `out`.
+    // The bytes before this position are in `out`.
     let mut done = 0;
-    // Where the backslashes begin that come right before this, as text.
+    // The start of the run of backslashes, as text, that ends at `at`.
     let mut run = 0;
     let mut at = 0;
     while let Some(found) = memchr::memchr(b'\\', &bytes[at..]) {
@@ -50,7 +50,7 @@ pub(super) fn escape_halves(token: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// What a backslash begins, and the bytes of it.
+/// The escape that a backslash begins, and its length in bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Backslash(usize),
@@ -59,7 +59,7 @@ enum Unit {
 }
 
 impl Unit {
-    /// Reads what follows a backslash.
+    /// Reads the bytes after a backslash.
     fn of(rest: &[u8]) -> Self {
         match (rest, surrogate(rest)) {
             ([b'\\', ..], _) => Self::Backslash(2),
@@ -92,25 +92,25 @@ fn is_pair(first: u32, rest: &[u8]) -> bool {
     first < 0xDC00 && second.is_some_and(|second| second >= 0xDC00)
 }
 
-/// Finds, byte by byte in a JSON token, what was escaped.
+/// Finds the escaped halves in a JSON token, byte by byte.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Halves(Come);
 
-/// What has come of it so far.
+/// The part of an escaped half that was read so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Come {
     #[default]
     Nothing,
     /// A backslash that begins an escape.
     Escape,
-    /// So many characters of `u005c` after it.
+    /// The given number of characters of `u005c` after it.
     Code(u8),
-    /// A backslash of the text, and so many characters of `ud800` after it.
+    /// A backslash of the text, and the given number of characters of `ud800` after it.
     Backslash(u8),
 }
 
 impl Halves {
-    /// Returns whether the next byte completes an escaped half, or what only looks like one.
+    /// Returns whether the next byte completes an escaped half, or text that looks like one.
     pub fn ends_with(&mut self, next: u8) -> bool {
         self.0 = match (self.0, next) {
             (Come::Escape, b'\\') | (Come::Code(4), b'c' | b'C') => Come::Backslash(0),
@@ -137,7 +137,8 @@ mod tests {
 
     use super::*;
 
-    /// Reads a token back as README.txt says it: of the backslashes before a half, or what looks like one, half go.
+    /// Reads a token back as README.txt describes: removes every second backslash before a half or a text that looks
+    /// like one.
     fn original(escaped: &str) -> String {
         let mut units: Vec<&str> = Vec::new();
         let mut out = String::new();
@@ -151,7 +152,7 @@ mod tests {
                 continue;
             }
             if surrogate(rest.as_bytes()).is_some() {
-                // The half's own backslash is the last of an odd number.
+                // The last backslash of an odd number belongs to the half.
                 let kept = units.len() / 2;
                 out.push_str(&units[..kept].concat());
                 out.push_str(if units.len() % 2 == 1 { "\\" } else { "" });

@@ -1,4 +1,4 @@
-//! JSON: an array with one row a line, keys in catalogue order.
+//! JSON: an array with one row per line, keys in catalogue order.
 
 use std::{
     convert::Infallible,
@@ -7,7 +7,7 @@ use std::{
 
 use super::{Cell, Column, value::write_hex};
 
-/// How JSON writes the control characters that have no letter of their own.
+/// The JSON escapes of the control characters.
 const CONTROL: [&str; 32] = [
     "\\u0000", "\\u0001", "\\u0002", "\\u0003", "\\u0004", "\\u0005", "\\u0006", "\\u0007", "\\b", "\\t",
     "\\n", "\\u000b", "\\f", "\\r", "\\u000e", "\\u000f", "\\u0010", "\\u0011", "\\u0012", "\\u0013",
@@ -18,7 +18,7 @@ const CONTROL: [&str; 32] = [
 /// Writes rows as JSON.
 #[derive(Debug)]
 pub(super) struct Json {
-    /// What stands before the value of each column, escaped once: `{"id":`, `,"name":` ...
+    /// The text before the value of each column, escaped once: `{"id":`, `,"name":` ...
     keys: Vec<String>,
     first: bool,
 }
@@ -35,12 +35,12 @@ impl Json {
         Self { keys: keys.collect(), first: true }
     }
 
-    /// Writes what stands before the first row.
+    /// Writes the text before the first row.
     pub(super) fn begin(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(b"[")
     }
 
-    /// Writes what stands before the first cell of a row.
+    /// Writes the text before the first cell of a row.
     pub(super) fn begin_row(&mut self, out: &mut impl Write) -> Result<()> {
         let before = if std::mem::replace(&mut self.first, false) { "\n" } else { ",\n" };
         out.write_all(before.as_bytes())
@@ -67,12 +67,12 @@ impl Json {
         }
     }
 
-    /// Writes what stands after the last cell of a row.
+    /// Writes the text after the last cell of a row.
     pub(super) fn end_row(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(if self.keys.is_empty() { b"{}" } else { b"}" })
     }
 
-    /// Writes what stands after the last row.
+    /// Writes the text after the last row.
     pub(super) fn end(&self, out: &mut impl Write) -> Result<()> {
         out.write_all(if self.first { b"]\n" } else { b"\n]\n" })
     }
@@ -117,11 +117,11 @@ fn quoted<E>(
     emit("\"")
 }
 
-/// Counts the bytes before the first one that a JSON string has to escape.
+/// Counts the bytes before the first one that a JSON string must escape.
 fn plain_bytes(bytes: &[u8]) -> usize {
     const BLOCK: usize = 16;
     let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-    // Blocks without a way out in their midst, which the compiler turns into a few wide instructions.
+    // Without an early exit inside a block, the compiler uses a few wide instructions.
     let blocks = bytes.chunks_exact(BLOCK);
     let plain =
         blocks.take_while(|block| !block.iter().fold(false, |any, &byte| any | is_special(byte))).count();
@@ -132,7 +132,7 @@ fn plain_bytes(bytes: &[u8]) -> usize {
 
 /// Emits a JSON token without the white space between its parts.
 ///
-/// It leaves numbers, escapes and doubled keys alone and knows no depth, so that no document is too deep for it.
+/// It does not change numbers, escapes and duplicate keys. It does not track depth, so no document is too deep for it.
 pub(super) fn compacted<E>(
     token: &str,
     mut emit: impl FnMut(&str) -> std::result::Result<(), E>,
@@ -156,7 +156,7 @@ pub(super) fn compacted<E>(
     if start < token.len() { emit(&token[start..]) } else { Ok(()) }
 }
 
-/// Gives the place after the closing quote of the string whose contents begin at `from`.
+/// Returns the position after the closing quote of the string whose contents begin at `from`.
 fn end_of_string(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at.min(bytes.len())..]) {

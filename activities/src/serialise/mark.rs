@@ -1,12 +1,12 @@
-//! Where a text in CSV gets a `'`, so that no spreadsheet takes a part of it for a formula.
+//! Decides where a text in CSV gets a `'`, so that no spreadsheet takes a part of it for a formula.
 //!
 //! The writer and the verifier share this one definition. A spreadsheet that separates at `;` or TAB does not see our
-//! quotes, and makes a cell of what follows each of them, or a line break: a mark may be needed there too.
+//! quotes and begins a new cell after each of them, and after a line break. A mark may be needed there too.
 
 /// Decides, character by character, where marks go.
 #[derive(Clone, Copy, Debug)]
 pub struct Marks {
-    /// Only white space and control characters have come since the beginning or the last separator.
+    /// There were only white space and control characters since the beginning or the last separator.
     at_start: bool,
 }
 
@@ -27,23 +27,23 @@ impl Marks {
             return false;
         }
         self.at_start = false;
-        // The mark itself is marked, so that reading back may remove one at each of these places.
+        // A `'` is marked too, so that a reader can always remove one at each of these places.
         matches!(next, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\'')
     }
 }
 
-/// Returns whether a spreadsheet may begin a new cell after the character, although the text is quoted.
+/// Returns whether a spreadsheet may begin a new cell after the byte, although the text is quoted.
 fn is_separator(byte: u8) -> bool {
-    // Without a branch, for whole blocks of them.
+    // Without a branch, so that the compiler can test whole blocks.
     u8::from(byte == b';') | u8::from(byte == b'\t') | u8::from(byte == b'\r') | u8::from(byte == b'\n') != 0
 }
 
-/// Returns whether a text with this byte has to be quoted: it separates, or it is the quote.
+/// Returns whether a text with this byte must be quoted: the byte is a separator or the quote.
 pub(super) const fn is_quoted(byte: u8) -> bool {
     matches!(byte, b';' | b'\t' | b'\r' | b'\n' | b'"' | b',')
 }
 
-/// Finds where the first mark goes in a text without a separator, which can have no other.
+/// Returns the place of the mark in a text without a separator. Such a text has at most one.
 pub(super) fn only_mark(text: &str) -> Option<usize> {
     let mut marks = Marks::default();
     for (at, next) in text.char_indices() {
@@ -55,9 +55,9 @@ pub(super) fn only_mark(text: &str) -> Option<usize> {
     None
 }
 
-/// Emits the text in pieces, before each of which but the first a mark goes.
+/// Emits the text in pieces. A mark goes before each piece except the first.
 ///
-/// What stands between the first character of a cell and the next separator is skipped as a whole.
+/// It skips from the first character of a cell straight to the next separator.
 pub(super) fn split_at_marks<E>(text: &str, mut emit: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
     let mut marks = Marks::default();
     let mut rest = text;
@@ -76,7 +76,7 @@ pub(super) fn split_at_marks<E>(text: &str, mut emit: impl FnMut(&str) -> Result
 /// Counts the bytes before the first separator.
 fn until_separator(bytes: &[u8]) -> usize {
     const BLOCK: usize = 16;
-    // Blocks without a branch inside, which the compiler turns into a few wide instructions.
+    // Without a branch inside a block, the compiler uses a few wide instructions.
     let (blocks, _) = bytes.as_chunks::<BLOCK>();
     let has_separator =
         |block: &&[u8; BLOCK]| block.iter().fold(0, |any, &byte| any | u8::from(is_separator(byte))) != 0;
@@ -102,7 +102,7 @@ mod tests {
         pieces.join("'")
     }
 
-    /// Reads back as README.txt says it.
+    /// Reads a text back as README.txt describes.
     fn unmarked(marked: &str) -> String {
         let mut text = String::new();
         let mut at_start = true;

@@ -27,7 +27,7 @@ pub(super) fn push_inet(bytes: &[u8], out: &mut String) -> Result<Shape, Unreada
     if *bits > whole {
         return Err(Unreadable);
     }
-    // A host address of type `inet` goes without its mask, a network of type `cidr` never does.
+    // A host address of type `inet` is written without its mask. A network of type `cidr` always has it.
     if *bits != whole || *is_cidr != 0 {
         // Writing to a string cannot fail.
         let _ = write!(out, "/{bits}");

@@ -1,4 +1,4 @@
-//! Numbers as PostgreSQL writes them; `numeric` never goes through a float.
+//! Writes numbers as PostgreSQL does; `numeric` never goes through a float.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ pub(super) fn push_int(value: i64, out: &mut String) -> Shape {
     Shape::Bare
 }
 
-/// Appends a number with zeros before it, up to `width` digits; no part of a value is padded to more than nine.
+/// Appends a number with leading zeros up to `width` digits. No part of a value is padded to more than nine digits.
 pub(super) fn push_padded(value: u64, width: usize, out: &mut String) {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(value);
@@ -73,7 +73,7 @@ impl std::fmt::Write for Digits {
     }
 }
 
-/// Lays the shortest digits that round-trip out as PostgreSQL does.
+/// Formats the shortest digits that round-trip as PostgreSQL does.
 fn push_scientific(scientific: std::fmt::Arguments<'_>, fixed_below: i32, out: &mut String) -> Shape {
     let mut digits = Digits::default();
     let _ = digits.write_fmt(scientific);
@@ -115,7 +115,7 @@ fn push_scientific(scientific: std::fmt::Arguments<'_>, fixed_below: i32, out: &
     Shape::Bare
 }
 
-/// `numeric`: digits of base 10,000, the weight of the first, a sign, and the decimals to show.
+/// Appends a `numeric`: digits of base 10,000, the weight of the first, a sign, and the number of decimals to show.
 pub(super) fn push_numeric(bytes: &[u8], out: &mut String) -> Result<Shape, Unreadable> {
     let (header, digits) = bytes.split_at_checked(8).ok_or(Unreadable)?;
     let part = |index: usize| u16::from_be_bytes([header[2 * index], header[2 * index + 1]]);

@@ -27,7 +27,7 @@ pub(super) fn push_date(days: i32, out: &mut String) -> Result<Shape, Unreadable
 }
 
 pub(super) fn push_time(microseconds: i64, out: &mut String) -> Result<Shape, Unreadable> {
-    // 24:00:00 is a time of its own.
+    // 24:00:00 is a valid time, separate from 00:00:00.
     if !(0..=DAY_MICROSECONDS).contains(&microseconds) {
         return Err(Unreadable);
     }
@@ -50,13 +50,13 @@ pub(super) fn push_timestamp(microseconds: i64, zone: &str, out: &mut String) ->
     Ok(Shape::Quoted)
 }
 
-/// `IntervalStyle = postgres`; months, days and microseconds are three values that never mix.
+/// Writes an interval as `IntervalStyle = postgres` does. Months, days and microseconds are three separate values.
 pub(super) fn push_interval(bytes: [u8; 16], out: &mut String) -> Result<Shape, Unreadable> {
     let bits = u128::from_be_bytes(bytes);
     let microseconds = ((bits >> 64) as u64).cast_signed();
     let days = ((bits >> 32) as u32).cast_signed();
     let months = (bits as u32).cast_signed();
-    // From PostgreSQL 17 on, all three at their extreme stand for infinity.
+    // From PostgreSQL 17 on, all three at their extreme mean infinity.
     match (microseconds, days, months) {
         (i64::MAX, i32::MAX, i32::MAX) => out.push_str("infinity"),
         (i64::MIN, i32::MIN, i32::MIN) => out.push_str("-infinity"),
@@ -67,7 +67,7 @@ pub(super) fn push_interval(bytes: [u8; 16], out: &mut String) -> Result<Shape, 
 
 fn push_finite_interval(microseconds: i64, days: i32, months: i32, out: &mut String) {
     let start = out.len();
-    // A part after a negative one shows its plus sign; only the part right before it counts.
+    // A positive part right after a negative one shows its plus sign.
     let mut after_negative = false;
     for (value, unit) in [(months / 12, "year"), (months % 12, "mon"), (days, "day")] {
         if value == 0 {
@@ -93,7 +93,7 @@ fn push_finite_interval(microseconds: i64, days: i32, months: i32, out: &mut Str
     }
 }
 
-/// Appends `year-month-day` and gives what stands at the very end of the value.
+/// Appends `year-month-day` and returns the suffix for the end of the value.
 fn push_calendar_day(days: i64, out: &mut String) -> &'static str {
     let days = days + EPOCH_DAYS;
     // Years run from March to February here, so that the leap day is the last one of its year.
@@ -115,7 +115,7 @@ fn push_calendar_day(days: i64, out: &mut String) -> &'static str {
     before_christ
 }
 
-/// Appends `hh:mm:ss` with as many decimals as are needed; the hours may have more digits.
+/// Appends `hh:mm:ss` with only the decimals that are needed. The hours may have more than two digits.
 fn push_clock(microseconds: u64, out: &mut String) {
     let hour = HOUR_MICROSECONDS.unsigned_abs();
     let minute = MINUTE_MICROSECONDS.unsigned_abs();

@@ -12,7 +12,7 @@ use super::{
     time::{push_date, push_interval, push_time, push_timestamp},
 };
 
-/// A value that no encoder can represent. It carries nothing: the value must not reach a log.
+/// A value that no encoder can represent. It carries no data, because the value must not reach a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
@@ -23,32 +23,32 @@ pub enum Cell<'v> {
     Null,
     /// A number or a boolean, as JSON writes it.
     Bare(&'v str),
-    /// The contents of what JSON writes as a string, with nothing that either format would have to quote.
+    /// The contents of a JSON string, without any character that either format must quote.
     Plain(&'v str),
-    /// The contents of what JSON writes as a string.
+    /// The contents of a JSON string.
     Text(&'v str),
     /// A JSON token, without white space between its parts.
     Token(&'v str),
-    /// A JSON token as [`Token`](Self::Token), in which half characters were escaped.
+    /// A [`Token`](Self::Token) in which half characters were escaped.
     EscapedToken(&'v str),
-    /// A large JSON token; white space between its parts is not yet removed.
+    /// A large JSON token, still with the white space between its parts.
     LargeToken(&'v str),
-    /// A large `bytea`, whose text is `\\x` and two digits for each byte, none of which needs quoting.
+    /// A large `bytea`. Its text is `\\x` and two digits for each byte, and no digit needs quoting.
     Hex(&'v [u8]),
 }
 
-/// From this size on what is written of a value is not made as a whole, but in pieces while it is written.
+/// From this size on, the text of a value is made in pieces while it is written, and never as a whole.
 const LARGE_VALUE: usize = 1 << 20;
 
-/// Bytes of a large `bytea` that become text at a time.
+/// Number of bytes of a large `bytea` that become text at a time.
 const HEX_BYTES: usize = 4 << 10;
 
-/// Gives the length of the text of a `bytea`.
+/// Returns the length of the text of a `bytea`.
 pub(super) fn hex_length(bytes: &[u8]) -> usize {
     2 + 2 * bytes.len()
 }
 
-/// Writes the digits of a `bytea`, without what stands before them.
+/// Writes the digits of a `bytea`, without the prefix.
 pub(super) fn write_hex(bytes: &[u8], out: &mut impl std::io::Write) -> std::io::Result<()> {
     let mut text = [0; 2 * HEX_BYTES];
     for piece in bytes.chunks(HEX_BYTES) {
@@ -60,7 +60,7 @@ pub(super) fn write_hex(bytes: &[u8], out: &mut impl std::io::Write) -> std::io:
 }
 
 impl<'v> Cell<'v> {
-    /// Gives the text of the cell, if it is not NULL or a large `bytea`.
+    /// Returns the text of the cell, unless it is NULL or a large `bytea`.
     pub fn text(&self) -> Option<&'v str> {
         match *self {
             Self::Null | Self::Hex(_) => None,
@@ -81,7 +81,7 @@ pub(super) enum Shape {
     Quoted,
 }
 
-/// Decodes `bytes`; what has to be made is appended to `scratch`, which must be empty.
+/// Decodes `bytes`. New text is appended to `scratch`, which must be empty.
 pub fn decode<'v>(
     kind: &ValueKind,
     bytes: &'v [u8],
@@ -91,7 +91,7 @@ pub fn decode<'v>(
         ValueKind::Text => Ok(Cell::Text(utf8(bytes)?)),
         ValueKind::Json => match escape_halves(utf8(bytes)?) {
             Cow::Borrowed(text) => Ok(token(text, scratch)),
-            // There are few of them, so one that is large may be made as a whole.
+            // Such values are rare, so even a large one may be made as a whole.
             Cow::Owned(text) => {
                 push_compacted(&text, scratch);
                 Ok(Cell::EscapedToken(scratch))
@@ -105,7 +105,7 @@ pub fn decode<'v>(
         ValueKind::Bytea if bytes.len() >= LARGE_VALUE => Ok(Cell::Hex(bytes)),
         _ => match push(kind, bytes, scratch)? {
             Shape::Bare => Ok(Cell::Bare(scratch)),
-            // A backslash, which JSON escapes, begins this one alone.
+            // Of these kinds only `bytea` has a character that JSON escapes: it begins with a backslash.
             Shape::Quoted if *kind == ValueKind::Bytea => Ok(Cell::Text(scratch)),
             Shape::Quoted => Ok(Cell::Plain(scratch)),
         },
@@ -150,17 +150,17 @@ pub(super) fn push(kind: &ValueKind, bytes: &[u8], out: &mut String) -> Result<S
     }
 }
 
-/// Gives an array of exactly the length that the type has.
+/// Returns the bytes as an array, if they have exactly its length.
 pub(super) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Unreadable> {
     bytes.try_into().map_err(|_| Unreadable)
 }
 
-/// The connection's encoding is UTF-8, but a database in `SQL_ASCII` sends whatever it was given.
+/// The connection's encoding is UTF-8, but a database in `SQL_ASCII` sends any bytes that were stored.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Unreadable> {
     std::str::from_utf8(bytes).map_err(|_| Unreadable)
 }
 
-/// `jsonb` comes as its text after a version byte.
+/// On the wire, `jsonb` is a version byte followed by its text.
 pub(super) fn jsonb(bytes: &[u8]) -> Result<&str, Unreadable> {
     match bytes {
         [1, text @ ..] => utf8(text),

@@ -1,7 +1,7 @@
-//! The checksums over a whole object that S3 knows. A store keeps all of them, some, or none.
+//! The checksums over a whole object that S3 supports. A store keeps all of them, some, or none.
 //!
-//! S3 has two kinds of checksum for an object that went up in parts: one over its bytes, and one over the checksums of
-//! its parts (COMPOSITE). Only the first kind says that the object is the archive; the second kind is never read here.
+//! S3 has two kinds of checksum for an object uploaded in parts: one over its bytes, and one over the checksums of its
+//! parts (COMPOSITE). Only the first kind proves that the object is the archive. The second is never read here.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub enum Checksum {
 }
 
 impl Checksum {
-    /// All of them, the preferred one first: the longest, then the one that finds more errors at its length.
+    /// All of them in order of preference: the longest, then the one that detects more errors at its length.
     pub const ALL: [Self; 3] = [Self::Crc64Nvme, Self::Crc32c, Self::Crc32];
 
     /// Sums up bytes that are in memory.
@@ -47,7 +47,7 @@ impl Checksum {
         }
     }
 
-    /// Describes a part that is in the store, with the checksum that the store returned for it.
+    /// Describes a stored part, with the checksum that the store returned for it.
     pub(crate) fn completed_part(self, number: i32, output: UploadPartOutput) -> CompletedPart {
         let part = CompletedPart::builder().part_number(number).set_e_tag(output.e_tag);
         let with_checksum: CompletedPartBuilder = match self {
@@ -58,7 +58,7 @@ impl Checksum {
         with_checksum.build()
     }
 
-    /// Reads the sum of the whole object; none where the store has another kind of checksum, or none.
+    /// Reads the sum of the whole object; none if the store has another kind of checksum, or none.
     fn read(self, output: &HeadObjectOutput) -> Option<Sum> {
         if output.checksum_type() == Some(&ChecksumType::Composite) {
             return None;
@@ -71,8 +71,8 @@ impl Checksum {
         self.sum_of_base64(text?)
     }
 
-    /// S3 writes a sum as the Base64 of its big-endian bytes. A sum over the sums of parts has a suffix (`-3`), which is
-    /// no Base64.
+    /// Reads a sum, which S3 writes as the Base64 of its big-endian bytes. A sum over the sums of parts has a suffix
+    /// (`-3`), which is not Base64.
     fn sum_of_base64(self, text: &str) -> Option<Sum> {
         let bytes = BASE64_STANDARD.decode(text).ok()?;
         let value = match self {
@@ -90,7 +90,7 @@ impl Checksum {
         }
     }
 
-    /// Bytes of a sum.
+    /// Returns the length of a sum in bytes.
     fn width(self) -> usize {
         match self {
             Self::Crc64Nvme => 8,
@@ -127,7 +127,7 @@ impl Sum {
         self.checksum
     }
 
-    /// Lets the store compare it with what a put stores.
+    /// Lets the store compare it with the object that a put stores.
     pub(crate) fn of_put(self, put: PutObjectFluentBuilder) -> PutObjectFluentBuilder {
         match self.checksum {
             Checksum::Crc64Nvme => put.checksum_crc64_nvme(self.base64()),
@@ -136,7 +136,7 @@ impl Sum {
         }
     }
 
-    /// Lets the store compare it with what it put together.
+    /// Lets the store compare it with the object that it assembles from parts.
     pub(crate) fn of_complete(
         self,
         complete: CompleteMultipartUploadFluentBuilder,
@@ -184,7 +184,7 @@ impl Digest {
 mod tests {
     use super::*;
 
-    /// The check value of each: the sum of the text 123456789, in hex and as S3 writes it.
+    /// The check value of each checksum: the sum of the text 123456789, in hex and as S3 writes it.
     const CHECKS: [(Checksum, &str, &str); 3] = [
         (Checksum::Crc64Nvme, "CRC-64/NVME ae8b14860a799888", "rosUhgp5mIg="),
         (Checksum::Crc32c, "CRC-32C e3069283", "4waSgw=="),
@@ -234,7 +234,7 @@ mod tests {
             let mut composite = head(checksum, base64);
             composite.checksum_type = Some(ChecksumType::Composite);
             assert_eq!(read_all(&composite), []);
-            // The control: the same sum, declared as one of the whole.
+            // The control: the same sum, declared as a sum of the whole object.
             composite.checksum_type = Some(ChecksumType::FullObject);
             assert_eq!(read_all(&composite).len(), 1);
         }

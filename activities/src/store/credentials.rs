@@ -1,4 +1,4 @@
-//! Tells credentials that live for seven days from those that do not.
+//! Refuses credentials that do not live for seven days.
 
 use anyhow::Context as _;
 use aws_sdk_s3::config::{Credentials, ProvideCredentials as _};
@@ -14,7 +14,7 @@ pub struct KeyPair {
     pub id: String,
     /// The secret access key.
     pub secret: SecretString,
-    /// The session token, which makes the pair a temporary one.
+    /// The session token, which makes the pair temporary.
     pub session_token: Option<SecretString>,
 }
 
@@ -30,7 +30,7 @@ impl KeyPair {
     }
 }
 
-/// The credentials that would sign links die before the links do: `run` refuses to start.
+/// The credentials that sign links expire before the links do, so `run` refuses to start.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
     "the credentials that would sign download links are temporary ({sign}): every link would die with them, long \
@@ -42,8 +42,8 @@ pub struct TemporaryCredentials {
 }
 
 impl Store {
-    /// Refuses temporary signing credentials with [`TemporaryCredentials`]; other errors mean that there
-    /// are none at the moment.
+    /// Refuses temporary signing credentials with [`TemporaryCredentials`]. Other errors mean that there are no
+    /// credentials at the moment.
     pub async fn check_signing(&self) -> anyhow::Result<()> {
         let failed =
             |code: &str| StoreError { operation: "GetCredentials", code: code.to_owned(), status: None };
@@ -53,14 +53,15 @@ impl Store {
             .map_err(|_| failed("credentials"))
             .context("failed to get the credentials that sign download links")?;
         match sign_of_temporary(&credentials) {
-            // Over an error of the store, so that credentials that turn temporary are never the request's fault.
+            // The cause is an error of the store, so credentials that turn temporary are never the request's fault.
             Some(sign) => Err(failed("temporary_credentials")).context(TemporaryCredentials { sign }),
             None => Ok(()),
         }
     }
 }
 
-/// The providers of environment and profile report a token and no expiry, so one sign alone is not enough.
+/// Returns the sign by which credentials are temporary. Environment and profile report a token but no expiry, so one
+/// check is not enough.
 fn sign_of_temporary(credentials: &Credentials) -> Option<&'static str> {
     if credentials.session_token().is_some_and(|token| !token.is_empty()) {
         Some("they have a session token")

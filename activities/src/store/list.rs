@@ -1,4 +1,4 @@
-//! Walks through what lies under `exports/`, a page at a time.
+//! Lists the objects and uploads under `exports/`, one page at a time.
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
@@ -30,12 +30,12 @@ pub struct ListedUpload {
     pub begun_at: Option<DateTime<Utc>>,
 }
 
-/// Where a page of a listing begins.
+/// The position at which a page of a listing begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Position {
-    /// Of versions: after this version of this key; from the beginning.
+    /// Of versions: after this version of this key; none means from the beginning.
     Version { key: Option<String>, version: Option<String> },
-    /// Of objects, in a store that knows no versions.
+    /// Of objects, in a store without versions.
     Object(Option<String>),
     /// Of uploads: after this upload to this key.
     Upload { key: Option<String>, id: Option<String> },
@@ -48,7 +48,7 @@ struct Page<T> {
 }
 
 impl Store {
-    /// Returns whether anything but the installation's mark lies under `exports/`.
+    /// Returns whether `exports/` holds any object except the installation's mark.
     pub async fn holds_objects(&self) -> anyhow::Result<bool> {
         let page = self.object_page(PREFIX, None, Some(2)).await?;
         Ok(page.items.iter().any(|object| object.key != INSTALLATION_MARK))
@@ -62,8 +62,8 @@ impl Store {
 
     /// Lists the objects under `exports/`, page by page, at most 1,000 each as S3 decides.
     ///
-    /// Every version counts, also one that is hidden behind a newer one or a marker: it is an archive too. A
-    /// key whose versions are spread over two pages comes twice.
+    /// Every version counts, also one that is hidden behind a newer one or a marker, because it is an archive too. A
+    /// key whose versions are on two pages appears twice.
     pub(crate) fn objects(&self) -> impl Stream<Item = anyhow::Result<Vec<ListedObject>>> + use<'_> {
         let first = Position::Version { key: None, version: None };
         pages(first, move |position| async move {
@@ -86,7 +86,7 @@ impl Store {
         pages(first, move |position| self.upload_page(prefix, position))
     }
 
-    /// Lists a page of versions; none when the store knows no versions.
+    /// Lists a page of versions; none if the store does not support versions.
     async fn version_page(&self, from: Position) -> anyhow::Result<Option<Page<ListedObject>>> {
         let Position::Version { key, version } = from else { return Ok(None) };
         let listing = self.client().list_object_versions().bucket(self.bucket()).prefix(PREFIX);
@@ -158,8 +158,7 @@ impl Store {
     }
 }
 
-/// Walks from page to page. A store that answers with a page it has given before would keep a sweep for ever: that is an
-/// error.
+/// Walks from page to page. A store that repeats a page is an error, because it would keep a sweep running for ever.
 fn pages<T, F>(
     first: Position,
     mut page: impl FnMut(Position) -> F,
@@ -168,7 +167,7 @@ where
     F: Future<Output = anyhow::Result<Page<T>>>,
 {
     stream::try_unfold((Some(first), 0_u32), move |(position, walked)| {
-        // Boxed: the future of a call to the store is large, and every step that lists would hold it.
+        // Boxed, because the future of a call to the store is large, and every step that lists would hold it.
         let asked = position.map(|position| (Box::pin(page(position.clone())), position));
         async move {
             let Some((page, position)) = asked else { return Ok(None) };
@@ -185,7 +184,7 @@ where
     })
 }
 
-/// Pages after which a listing counts as endless: a hundred million objects.
+/// Number of pages after which a listing counts as endless: a hundred million objects.
 const LONGEST_LISTING: u32 = 100_000;
 
 fn utc(at: &aws_sdk_s3::primitives::DateTime) -> Option<DateTime<Utc>> {

@@ -1,14 +1,14 @@
-//! The address of a store as a browser writes it, and the name of a place where archives lie.
+//! The address of a store as a browser writes it, and the location of a bucket with archives.
 //!
-//! The host is part of a link's signature. A browser changes some spellings of it before it asks (upper case, international
-//! names, odd forms of an IP address), so what is signed must be what it sends.
+//! The host is part of a link's signature. A browser rewrites some hosts before it sends them (upper case,
+//! international names, odd forms of an IP address), so the signed host must be the one that the browser sends.
 
 use url::Url;
 
-/// Returns the address of a store as a browser writes it: scheme, host and port, with the default port left out.
+/// Returns the address of a store as a browser writes it: scheme, host and port, without a default port.
 ///
 /// # Errors
-/// A sentence's end that says what is wrong: the text may hold a password, so nothing of it is repeated.
+/// The end of a sentence with the problem. It repeats nothing of the text, which may hold a password.
 pub fn normalise_endpoint(text: &str) -> Result<String, &'static str> {
     const FORM: &str = "is not the address of a store: set http:// or https://, host and port, nothing else";
     let mut url = Url::parse(text).map_err(|_| FORM)?;
@@ -25,7 +25,7 @@ pub fn normalise_endpoint(text: &str) -> Result<String, &'static str> {
             "has a path: the name of the bucket belongs into EXPORT_BUCKET alone, so set host and port only",
         );
     }
-    // A name with a dot at its end is the same host, and clients differ in whether they send the dot.
+    // A dot at the end of a name does not change the host, and not every client sends it.
     let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_owned();
     url.set_host(Some(&host)).map_err(|_| FORM)?;
     Ok(url.origin().ascii_serialization())

@@ -1,4 +1,4 @@
-//! Looks at one object, and removes one.
+//! Reads the head of one object, and deletes one.
 
 use anyhow::Context as _;
 use aws_sdk_s3::{operation::head_object::HeadObjectOutput, types::ChecksumMode};
@@ -9,17 +9,17 @@ use super::{
 };
 use crate::{failure::StoreError, object_key::ObjectKey};
 
-/// Listings and deletions of one key until it is gone: one is enough, unless versioning was suspended on the way.
+/// Maximum number of rounds of listing and deleting one key. One is enough, unless versioning was suspended meanwhile.
 const DELETE_ROUNDS: u32 = 4;
 /// The version id of an object that was stored while the bucket kept no versions.
 const UNVERSIONED: &str = "null";
 
-/// What the store says about an object.
+/// The store's data about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Its size in bytes.
     pub bytes: u64,
-    /// Its checksums over the whole object that the store keeps, at most one of each.
+    /// The checksums over the whole object that the store keeps, at most one of each kind.
     pub sums: Vec<Sum>,
 }
 
@@ -31,7 +31,7 @@ impl Head {
 }
 
 impl Store {
-    /// Looks at an object; none when there is no such object.
+    /// Reads the head of an object; none if it does not exist.
     pub async fn head(&self, key: &ObjectKey) -> anyhow::Result<Option<Head>> {
         let answer = self
             .client()
@@ -50,7 +50,7 @@ impl Store {
         }
     }
 
-    /// Deletes an object with all its versions, and makes sure that it is gone; one that is not there is no error.
+    /// Deletes an object with all its versions, and checks that it is gone. A missing object is no error.
     ///
     /// In a bucket that keeps versions, a plain delete only hides the archive behind a marker. So each version is
     /// deleted by its id, and no marker is left.
@@ -61,7 +61,7 @@ impl Store {
         let context = || format!("failed to delete `{key}`");
         for round in 0..DELETE_ROUNDS {
             match self.versions(key).await? {
-                // A store without versions: the object itself, by name.
+                // A store without versions: delete the object by its key.
                 None => {
                     self.delete_version(key, None).await.with_context(context)?;
                     if self.head(key).await?.is_none() {
@@ -71,8 +71,9 @@ impl Store {
                 Some(versions) if versions.is_empty() => return Ok(()),
                 Some(versions) => {
                     for version in versions {
-                        // `null` is the object itself in a bucket that never kept versions, and most stores take a plain
-                        // deletion only. One that kept them once leaves a marker then, which goes by its id.
+                        // In a bucket that never kept versions, `null` is the object itself, and most stores accept
+                        // only a plain delete. A bucket that once kept versions then leaves a marker, which the next
+                        // round deletes by its id.
                         let version = Some(version).filter(|id| round > 0 || id != UNVERSIONED);
                         self.delete_version(key, version).await.with_context(context)?;
                     }
@@ -83,7 +84,7 @@ impl Store {
             .with_context(context)
     }
 
-    /// Lists the ids of the versions and markers of one key; none when the store knows no versions.
+    /// Lists the ids of the versions and markers of one key; none if the store does not support versions.
     async fn versions(&self, key: &ObjectKey) -> anyhow::Result<Option<Vec<String>>> {
         let listed =
             self.client().list_object_versions().bucket(self.bucket()).prefix(key.as_str()).send().await;

@@ -1,8 +1,7 @@
 //! Puts fewer parts in flight while the store asks to slow down.
 //!
-//! The SDK hides a 503 behind its retries, so a sensor counts the answers to single tries. The pace is the
-//! store's, not one archive's: the limit that was hit is one of the bucket. A 503 halves it, a run of good
-//! answers adds one again.
+//! The SDK hides a 503 behind its retries, so a sensor reads the response of each try. All archives share the pace,
+//! because the limit belongs to the bucket. A 503 halves it; a series of good responses adds one part again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,9 +12,9 @@ use aws_sdk_s3::{
     error::BoxError,
 };
 
-/// Good answers in a row before one more part may be in flight: slow enough not to swing.
+/// Good responses in a row before one more part may be in flight: slow enough not to oscillate.
 const GOOD_ANSWERS_PER_STEP: u32 = 16;
-/// How S3 and its kin answer when they are asked too much.
+/// The status with which S3 and compatible stores ask to slow down.
 const SERVICE_UNAVAILABLE: u16 = 503;
 
 #[derive(Debug)]
@@ -36,7 +35,7 @@ impl Pace {
         Self { most, state: Mutex::new(State { now: most, good_in_a_row: 0 }) }
     }
 
-    /// How many parts may be in flight now.
+    /// Returns the number of parts that may be in flight now.
     pub(super) fn now(&self) -> usize {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).now
     }
@@ -56,7 +55,7 @@ impl Pace {
     }
 }
 
-/// Tells the pace how the store answered each single try.
+/// Reports the store's response to each try to the pace.
 #[derive(Debug)]
 pub(super) struct SlowDownSensor {
     pace: Arc<Pace>,

@@ -1,4 +1,4 @@
-//! Aborts multipart uploads, whose parts would otherwise stay in the store, unseen and paid for.
+//! Aborts multipart uploads. Their parts would otherwise stay in the store, invisible and paid for.
 
 use anyhow::{Context as _, ensure};
 use futures::TryStreamExt as _;
@@ -11,7 +11,7 @@ impl Store {
     pub async fn abort_uploads(&self, key: &ObjectKey) -> anyhow::Result<()> {
         let mut pages = std::pin::pin!(self.uploads(key.as_str()));
         while let Some(page) = pages.try_next().await? {
-            // A prefix is not a key: what merely begins like it stays.
+            // The list is by prefix; uploads to longer keys must stay.
             for upload in page.iter().filter(|upload| upload.key == key.as_str()) {
                 self.abort_upload(&upload.key, &upload.id).await?;
             }
@@ -19,9 +19,9 @@ impl Store {
         Ok(())
     }
 
-    /// Begins a multipart upload to this key, finds it in the store's list, aborts it, and finds it gone.
+    /// Starts a multipart upload to this key, finds it in the store's list, aborts it, and checks that it is gone.
     ///
-    /// Nothing else finds the parts that a killed worker leaves behind.
+    /// Only this list finds the parts that a killed worker leaves behind.
     pub async fn try_uploads(&self, key: &ObjectKey) -> anyhow::Result<()> {
         let begun =
             self.client().create_multipart_upload().bucket(self.bucket()).key(key.as_str()).send().await;
@@ -29,7 +29,7 @@ impl Store {
             .map_err(|error| StoreError::new("CreateMultipartUpload", &error))
             .with_context(|| format!("failed to begin the upload of `{key}`"))?;
         let id = begun.upload_id.context("the store began an upload without an id")?;
-        // Aborted also when the list fails.
+        // Abort the upload even if the list fails.
         let listed = self.is_begun(key, &id).await;
         self.abort_upload(key.as_str(), &id).await?;
         ensure!(listed?, "the store does not list an upload that has begun");
@@ -47,7 +47,7 @@ impl Store {
         Ok(false)
     }
 
-    /// Aborts one multipart upload; one that is gone already is no error.
+    /// Aborts one multipart upload. A missing upload is no error.
     pub(crate) async fn abort_upload(&self, key: &str, id: &str) -> anyhow::Result<()> {
         let answer =
             self.client().abort_multipart_upload().bucket(self.bucket()).key(key).upload_id(id).send().await;

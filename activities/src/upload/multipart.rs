@@ -19,18 +19,18 @@ use crate::{
 };
 
 const MIB: u64 = 1024 * 1024;
-/// The smallest part of an archive: at 8 MiB an archive of up to 78 GiB fits into its parts.
+/// The smallest part of an archive. With parts of 8 MiB, an archive may have up to 78 GiB.
 const PART_BYTES: u64 = 8 * MIB;
-/// S3 takes no smaller part but the last one.
+/// The smallest part that S3 accepts, except for the last one.
 pub(super) const SMALLEST_PART: u64 = 5 * MIB;
-/// S3 takes no more parts than this in one object.
+/// The maximum number of parts of one object in S3.
 const MOST_PARTS: u64 = 10_000;
-/// Parts of one archive that may be in memory together, unless a single part is larger.
+/// Maximum bytes of one archive's parts in memory together, unless a single part is larger.
 const MEMORY_BYTES: u64 = 64 * MIB;
-/// How long an upload that ends badly may take to tidy up; the sweep takes what is left.
+/// The longest time to clean up after a failed upload. The sweep deletes the rest.
 const TIDY_UP: Duration = Duration::from_secs(20);
 
-/// Sends the archive in parts, completes it and reads it back; on every other end the upload is aborted.
+/// Sends the archive in parts, completes it and reads it back. Aborts the upload if any of this fails.
 pub(super) async fn send(
     store: &Store,
     key: &ObjectKey,
@@ -73,7 +73,7 @@ async fn create(store: &Store, key: &ObjectKey, source: &Source) -> anyhow::Resu
         .content_disposition(&source.disposition)
         .cache_control(CACHE_CONTROL)
         .metadata("sha256", &source.sha256)
-        // Declared here, on each part and in `CompletedPart`, or stores disagree about the sum of the whole.
+        // Declared here, on each part and in `CompletedPart`; otherwise stores disagree about the sum of the whole.
         .checksum_algorithm(source.sum.checksum().algorithm())
         .checksum_type(ChecksumType::FullObject)
         .send()
@@ -86,7 +86,7 @@ async fn create(store: &Store, key: &ObjectKey, source: &Source) -> anyhow::Resu
     })
 }
 
-/// Sends all parts, with as many in flight as the store bears at the moment.
+/// Sends all parts, with as many in flight as the store can handle at the moment.
 async fn send_parts(
     store: &Store,
     key: &ObjectKey,
@@ -146,8 +146,8 @@ async fn complete(
     source: &Source,
     parts: Vec<CompletedPart>,
 ) -> anyhow::Result<()> {
-    // To put thousands of parts together takes a store longer than to take one in: this call's single
-    // try may last as long as the operation.
+    // Assembling thousands of parts takes a store longer than receiving one, so a single try of this call may last as
+    // long as the operation.
     let patient = Config::builder().timeout_config(
         TimeoutConfig::builder().operation_attempt_timeout(store.operation_timeout()).build(),
     );
@@ -159,7 +159,7 @@ async fn complete(
         .upload_id(id)
         .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
         .checksum_type(ChecksumType::FullObject);
-    // The store compares the sum of what it put together with ours, before the object is to be seen.
+    // The store compares the sum of the assembled object with ours before the object becomes visible.
     source
         .sum
         .of_complete(call)
@@ -172,7 +172,7 @@ async fn complete(
     Ok(())
 }
 
-/// An upload that has to be aborted unless it ends well, also when the future that drives it is dropped.
+/// An upload that must be aborted unless it succeeds, also if its future is dropped.
 struct Unfinished {
     store: Store,
     key: ObjectKey,
@@ -181,12 +181,12 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    /// Armed before the first call: its answer may be lost, and the upload exists nevertheless.
+    /// Armed before the first call, because its response may be lost although the upload exists.
     fn new(store: &Store, key: &ObjectKey) -> Self {
         Self { store: store.clone(), key: key.clone(), id: None, armed: true }
     }
 
-    /// Takes away what a second try of the first call may have left beside the finished upload.
+    /// Aborts the upload that a second try of the first call may have left beside the finished one.
     async fn completed(mut self) {
         self.id = None;
         self.abort().await;
@@ -208,8 +208,8 @@ impl Drop for Unfinished {
     }
 }
 
-/// Aborts the upload by its id, then everything else under its key: an upload whose id was lost, and one
-/// that a part in flight brought back.
+/// Aborts the upload by its id, then all other uploads to its key: one whose id was lost, and one that a part in flight
+/// brought back.
 async fn tidy_up(store: Store, key: ObjectKey, id: Option<String>) {
     let abort = async {
         if let Some(id) = &id {
@@ -228,7 +228,7 @@ async fn tidy_up(store: Store, key: ObjectKey, id: Option<String>) {
     }
 }
 
-/// How an archive is cut.
+/// How an archive is split into parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts {
     total: u64,
@@ -248,7 +248,7 @@ impl Parts {
         Self { total, size }
     }
 
-    /// The smallest parts that S3 takes, for an object that is stored to try the store.
+    /// Returns the smallest parts that S3 accepts, for a test object.
     pub(super) fn smallest(total: u64) -> Self {
         Self { total, size: SMALLEST_PART }
     }
@@ -262,7 +262,7 @@ impl Parts {
         })
     }
 
-    /// How many may be in flight when the store bears `bearable`, within the bound on memory.
+    /// Returns the number of parts in flight: `bearable`, or fewer to stay within the memory limit.
     fn in_flight(self, bearable: usize) -> usize {
         let fit = usize::try_from(MEMORY_BYTES / self.size).unwrap_or(usize::MAX);
         bearable.min(fit).max(1)

@@ -1,7 +1,7 @@
-//! Finds out which checksum of whole objects a store keeps, by storing objects of its own as archives are stored.
+//! Finds out which checksum of whole objects a store keeps, by storing test objects in the same way as archives.
 //!
-//! It leaves nothing behind once it was deleted. Its objects have keys of the archives' form, each its own, of a request
-//! that cannot exist. So the sweep takes what a killed process leaves. It needs a bucket that is known to be ours.
+//! [`Probe::delete`] deletes them all. Each object has a separate key in the form of an archive's key, for a request
+//! that cannot exist, so the sweep deletes the objects of a killed process. The bucket must be known to be ours.
 
 use std::{collections::BTreeMap, os::unix::fs::FileExt as _};
 
@@ -23,28 +23,28 @@ use crate::{
     store::{Checksum, Store, Sum},
 };
 
-/// What the objects end with, the small one being nothing else.
+/// The text at the end of each object; the small object has nothing else.
 pub const PROBE_TEXT: &[u8] = b"export-worker stores this for a moment to try the store, and deletes it\n";
 
-/// The objects by which a store is tried.
+/// The test objects of a store.
 pub struct Probe<'a> {
     store: &'a Store,
     spool: &'a Spool,
     stored: Vec<ObjectKey>,
 }
 
-/// The checksum that a store keeps, and the objects of which it keeps it.
+/// The checksum that a store keeps, and the objects that proved it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The checksum.
     pub checksum: Checksum,
-    /// The object that went up in one put.
+    /// The object that was uploaded in one put.
     pub small: ObjectKey,
-    /// The object that went up in two parts.
+    /// The object that was uploaded in two parts.
     pub large: ObjectKey,
 }
 
-/// The two ways in which an archive goes up.
+/// The two ways to upload an archive.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Put,
@@ -52,15 +52,15 @@ enum Way {
 }
 
 impl<'a> Probe<'a> {
-    /// Makes a probe that has stored nothing yet. The spool gives its files, which take a block of the disk each.
+    /// Makes a probe that has stored nothing yet. Its files are in the spool and take one block of the disk each.
     pub fn new(store: &'a Store, spool: &'a Spool) -> Self {
         Self { store, spool, stored: Vec::new() }
     }
 
-    /// Finds the first checksum, in order of preference, that the store keeps of an object whichever way it goes up.
+    /// Finds the first checksum, in order of preference, that the store keeps for both ways to upload.
     ///
     /// # Errors
-    /// [`Failure::NoChecksum`] when there is none; other errors when the store does not answer, or lacks a right.
+    /// [`Failure::NoChecksum`] when there is none; other errors when the store does not answer or refuses.
     pub async fn find(&mut self) -> anyhow::Result<Found> {
         for checksum in Checksum::ALL {
             let Some(small) = self.attempt(checksum, Way::Put).await? else { continue };
@@ -70,7 +70,7 @@ impl<'a> Probe<'a> {
         Err(Failure::NoChecksum.into())
     }
 
-    /// Stores a small object, under the first checksum that the store keeps of an object that goes up in one put.
+    /// Stores a small object, with the first checksum that the store keeps for an upload in one put.
     ///
     /// # Errors
     /// As [`find`](Self::find).
@@ -86,7 +86,7 @@ impl<'a> Probe<'a> {
     /// Deletes every object that was stored.
     ///
     /// # Errors
-    /// When an object could not be deleted; the others were tried.
+    /// When an object could not be deleted. All others are tried anyway.
     pub async fn delete(&mut self) -> anyhow::Result<()> {
         let mut ended = Ok(());
         for key in std::mem::take(&mut self.stored) {
@@ -95,7 +95,7 @@ impl<'a> Probe<'a> {
         ended
     }
 
-    /// Stores an object in this way. Returns its key if the store keeps this checksum of it.
+    /// Stores an object in this way. Returns its key if the store keeps this checksum.
     async fn attempt(&mut self, checksum: Checksum, way: Way) -> anyhow::Result<Option<ObjectKey>> {
         let pulse = Pulse::default();
         let object = self.object(checksum, way, &pulse)?;
@@ -124,8 +124,8 @@ impl<'a> Probe<'a> {
         Ok(None)
     }
 
-    /// Returns whether an upload failed because the store does not keep this checksum. An object that is gone tells
-    /// nothing: a sweep may have taken it.
+    /// Returns whether an upload failed because the store does not keep this checksum. A missing object proves nothing,
+    /// because a sweep may have deleted it.
     async fn lacks(&self, key: &ObjectKey, sum: Sum, error: &anyhow::Error) -> anyhow::Result<bool> {
         match error.downcast_ref::<Failure>() {
             Some(Failure::StoredObjectDiffers(_)) => {
@@ -136,8 +136,8 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Makes an object of one part, or of a whole part and the beginning of a second. What stands before the text is a
-    /// hole in the file, which takes no room on the disk.
+    /// Makes an object of one part, or of a whole part and the beginning of a second. The bytes before the text are a
+    /// hole in the file, which takes no disk space.
     fn object(&self, checksum: Checksum, way: Way, pulse: &Pulse) -> anyhow::Result<Archive> {
         let before = match way {
             Way::Put => 0,

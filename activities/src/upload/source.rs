@@ -9,7 +9,7 @@ use memmap2::MmapMut;
 use super::Upload;
 use crate::{blocking, store::Sum};
 
-/// The archive as every call of one upload sees it.
+/// The archive for all calls of one upload.
 pub(super) struct Source {
     file: Arc<File>,
     pub(super) bytes: u64,
@@ -20,7 +20,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(archive: &Upload<'_>) -> anyhow::Result<Self> {
-        // A second descriptor, because a blocking thread outlives the attempt that is cancelled.
+        // A second descriptor, because a blocking thread may outlive a cancelled attempt.
         let file = archive.file.try_clone().context("failed to open the spooled archive again")?;
         Ok(Self {
             file: Arc::new(file),
@@ -34,7 +34,7 @@ impl Source {
         })
     }
 
-    /// Reads `length` bytes from `offset`: one buffer of exactly that size.
+    /// Reads `length` bytes from `offset` into one buffer of exactly that size.
     pub(super) async fn read(&self, offset: u64, length: u64) -> anyhow::Result<Bytes> {
         let file = Arc::clone(&self.file);
         let length = usize::try_from(length).context("a part is larger than the address space")?;
@@ -42,9 +42,9 @@ impl Source {
     }
 }
 
-/// Reads into pages of their own, which the system gets back at once.
+/// Reads into separate pages, which go back to the system at once.
 ///
-/// The allocator would keep what was freed, in each of its arenas: after 14,000 archives of 0.6 MB on average a process
+/// The allocator would keep freed memory in each of its arenas: after 14,000 archives of 0.6 MB on average a process
 /// held 300 MiB.
 fn read_at(file: &File, offset: u64, length: usize) -> anyhow::Result<Bytes> {
     let mut buffer = MmapMut::map_anon(length).context("failed to get memory for a part")?;

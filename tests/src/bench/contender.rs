@@ -1,4 +1,4 @@
-//! Runs one contender as a process and reads what it cost, beside what it cost the servers.
+//! Runs one contender as a process and measures its cost and the cost of the servers.
 
 use std::{
     ffi::OsStr,
@@ -12,30 +12,30 @@ use tokio::process::Command;
 use super::measured::Did;
 use crate::{processes, stack::Stack, tools};
 
-/// How often the memory of a contender is read; the kernel keeps its highest value, so only the last look counts.
+/// How often the memory of a contender is read. The kernel keeps the highest value, so only the last read counts.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The code of `bench/peer` for a peer that is not installed (`EX_UNAVAILABLE`).
 const UNAVAILABLE: i32 = 69;
 
-/// What one run cost.
+/// The cost of one run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cost {
     /// Seconds from start to end of the process.
     pub(super) wall: f64,
     /// CPU seconds of the process.
     pub(super) own: f64,
-    /// CPU seconds of PostgreSQL meanwhile.
+    /// CPU seconds of PostgreSQL in this time.
     pub(super) postgres: f64,
-    /// CPU seconds of the store meanwhile.
+    /// CPU seconds of the store in this time.
     pub(super) store: f64,
-    /// The most memory that it held, in MiB.
+    /// The peak of its memory, in MiB.
     pub(super) peak: u64,
-    /// What it says to have done.
+    /// The work that it reports.
     pub(super) did: Did,
 }
 
-/// Makes a command without any setting of the caller's own environment.
+/// Makes a command without the settings of the caller's environment.
 pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     tools::clean_environment(|name| {
@@ -44,7 +44,7 @@ pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs it to its end; nothing if it is not installed.
+/// Runs it to its end. Returns none if it is not installed.
 pub(super) async fn run(stack: &Stack, mut command: Command) -> anyhow::Result<Option<Cost>> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let what = format!("{:?}", command.as_std().get_program());
@@ -75,7 +75,7 @@ pub(super) async fn run(stack: &Stack, mut command: Command) -> anyhow::Result<O
     Ok(Some(Cost { wall, own, postgres: after[0] - before[0], store: after[1] - before[1], peak, did }))
 }
 
-/// CPU seconds so far of PostgreSQL and of the store.
+/// Returns the CPU seconds so far of PostgreSQL and of the store.
 fn servers(stack: &Stack) -> anyhow::Result<[f64; 2]> {
     let [postgres, _, store] = stack.processes() else { bail!("a stack has three servers") };
     Ok([processes::cpu_seconds(postgres.pid())?, processes::cpu_seconds(store.pid())?])

@@ -1,4 +1,4 @@
-//! The goals P1 to P8, and what was measured of them.
+//! The goals P1 to P8, and the figures measured for them.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -8,34 +8,34 @@ use serde::Serialize;
 use super::{ACTIVITY, HUNDREDS, MANY, PEERS, table::Table};
 use crate::scale;
 
-/// Memory of a worker without an export, and what an export's parts and queues take at most, in MiB; see docs/SCALE.md.
+/// Memory of a worker without an export, and maximum memory of an export's parts and queues, in MiB; see docs/SCALE.md.
 const BASE_MEBIBYTES: u64 = 80;
 const QUEUES_MEBIBYTES: u64 = 32 + 2;
 
-/// What was measured of one goal.
+/// One goal and the figure measured for it.
 #[derive(Clone, Serialize)]
 struct Goal {
     goal: f64,
-    /// Nothing if what it needs is not installed, or the bench was too small for it.
+    /// None if a needed program is not installed, or the bench was too small.
     measured: Option<f64>,
     met: bool,
     what: String,
-    /// How far it is from the goal, which is 1; infinitely far if nothing was measured.
+    /// The distance from the goal, which is 1; infinite if nothing was measured.
     #[serde(skip)]
     distance: f64,
 }
 
-/// The goals, `P1` to `P8`. One of several figures has the worst of them, and each of them a name of its own besides.
+/// The goals, `P1` to `P8`. A goal with several figures has the worst of them, and each figure also has its own name.
 #[derive(Default)]
 pub(super) struct Goals(BTreeMap<String, Goal>);
 
 impl Goals {
-    /// Notes a figure that must not be above its goal.
+    /// Records a figure that must not be above its goal.
     fn at_most(&mut self, name: &str, goal: f64, measured: Option<f64>, what: &str) {
         self.note(name, goal, measured, measured.map(|measured| measured / goal), what);
     }
 
-    /// Notes a figure that must not be below its goal.
+    /// Records a figure that must not be below its goal.
     fn at_least(&mut self, name: &str, goal: f64, measured: Option<f64>, what: &str) {
         self.note(name, goal, measured, measured.map(|measured| goal / measured), what);
     }
@@ -50,7 +50,7 @@ impl Goals {
         }
     }
 
-    /// Reads what the table of the heavy account says.
+    /// Reads the table of the heavy account.
     pub(super) fn heavy(&mut self, table: &Table, zipped: Option<u64>) {
         let wall =
             |level| table.ratio(&format!("engine to spool, level {level}"), "COPY, binary", |cost| cost.wall);
@@ -79,7 +79,7 @@ impl Goals {
         self.at_most("P7", 1.1, size, "bytes of the archive at level 6 over those of `zip -6`");
     }
 
-    /// Reads what the table of large cells says.
+    /// Reads the table of large cells.
     pub(super) fn cells(&mut self, table: &Table) {
         self.at_most(
             "P3 200 cells of 1 MB",
@@ -101,7 +101,7 @@ impl Goals {
         }
     }
 
-    /// Reads what the small accounts cost, without Temporal and in a night.
+    /// Reads the cost of the small accounts, without Temporal and in a night.
     pub(super) fn small(
         &mut self,
         table: &Table,
@@ -153,7 +153,7 @@ impl Goals {
         );
     }
 
-    /// Reads what the enormous account took.
+    /// Reads the memory of the enormous account.
     pub(super) fn enormous(&mut self, table: &Table) {
         let what = "MiB of memory at most, one export of ten times the runs";
         self.at_most("P3 enormous account", 128.0, mebibytes(table, ACTIVITY), what);
@@ -171,7 +171,7 @@ fn mebibytes(table: &Table, name: &str) -> Option<f64> {
     table.peak(name).map(|peak| peak as f64)
 }
 
-/// Gives the name of the goal to which a figure belongs.
+/// Returns the name of a figure's goal.
 fn whole(name: &str) -> &str {
     name.split_once(' ').map_or(name, |(goal, _)| goal)
 }

@@ -1,6 +1,6 @@
-//! What runs in a process of its own, so that its time, CPU and memory are its own: `export-stack measured`.
+//! `export-stack measured`: one run in a separate process, so that its time, CPU and memory are separate.
 //!
-//! It works with the production's own configuration, pools and steps, and prints what it did as one line of JSON.
+//! It uses the production configuration, pools and steps, and prints its result as one line of JSON.
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +35,7 @@ use uuid::Uuid;
 
 use crate::{processes, round_trips::counting_proxy, terminal::say};
 
-/// After so many requests the memory is read, the first time when everything is warm.
+/// The memory is read after this number of requests, the first time when everything is warm.
 const THOUSAND: u64 = 1000;
 
 /// One thing to measure.
@@ -61,7 +61,7 @@ pub enum Measured {
     },
     /// The queries of the engine alone, rows thrown away.
     Queries {
-        /// The accounts, one a line.
+        /// The accounts, one per line.
         file: PathBuf,
         /// How many at a time.
         #[arg(long, default_value_t = 1)]
@@ -69,7 +69,7 @@ pub enum Measured {
     },
     /// The round trips of the activity to the databases and the store, once everything is warm.
     Trips {
-        /// So many pending requests are served before the count begins.
+        /// Number of pending requests to serve before the count begins.
         #[arg(long, default_value_t = 4)]
         warm: usize,
     },
@@ -78,12 +78,12 @@ pub enum Measured {
         /// The level.
         #[arg(long)]
         level: u32,
-        /// What to deflate.
+        /// The files to deflate.
         files: Vec<PathBuf>,
     },
 }
 
-/// What a measured run did.
+/// The result of a measured run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Did {
     /// Accounts, or files.
@@ -94,13 +94,13 @@ pub(super) struct Did {
     pub bytes: u64,
     /// Round trips of one request.
     pub round_trips: Option<f64>,
-    /// MiB after the first thousand, with others on the way.
+    /// MiB after the first thousand, with others in progress.
     pub early_mebibytes: Option<u64>,
-    /// MiB after the last thousand, with others on the way or just done.
+    /// MiB after the last thousand, with others in progress or just done.
     pub late_mebibytes: Option<u64>,
 }
 
-/// Does it and prints what it did.
+/// Runs it and prints the result.
 pub async fn measure(measured: Measured) -> anyhow::Result<()> {
     let did = match measured {
         Measured::Engine { users, at_once, keep } => engine(users, at_once, keep).await?,
@@ -175,13 +175,13 @@ async fn trips(warm: usize) -> anyhow::Result<Did> {
     Ok(Did { round_trips: Some(round_trips), ..did })
 }
 
-/// Lists what is to be served.
+/// Lists the pending requests.
 async fn pending(steps: &ExportSteps) -> anyhow::Result<Vec<Uuid>> {
     let pending = "select id from public.data_export_requests where status = 'pending' order by id";
     sqlx::query_scalar(pending).fetch_all(&steps.state).await.context("failed to list the requests")
 }
 
-/// Runs the activity for one request; gives rows and bytes.
+/// Runs the activity for one request; returns rows and bytes.
 async fn serve(steps: ExportSteps, request_id: Uuid) -> anyhow::Result<(u64, u64)> {
     let attempt = Attempt {
         input: FulfilInput { request_id, night: None, accept: Vec::new() },
@@ -225,7 +225,7 @@ async fn queries(file: &Path, at_once: usize) -> anyhow::Result<Did> {
     Ok(did)
 }
 
-/// Runs it as the SDK runs an activity: as a task of its own, on any of the runtime's threads.
+/// Runs it as the SDK runs an activity: as a separate task, on any of the runtime's threads.
 async fn spawned<T: Send + 'static>(
     work: impl Future<Output = anyhow::Result<T>> + Send + 'static,
 ) -> anyhow::Result<T> {
@@ -264,7 +264,7 @@ impl Did {
     }
 }
 
-/// The steps as the worker has them, from the same configuration.
+/// Makes the steps of the worker from the same configuration.
 async fn steps(config: &Config) -> anyhow::Result<ExportSteps> {
     let state = connect::state(config)?;
     let store = connect::store(config).await?;
@@ -284,7 +284,7 @@ async fn steps(config: &Config) -> anyhow::Result<ExportSteps> {
     })
 }
 
-/// A claim without a request: the engine needs to know no more of it.
+/// Makes a claim without a request. The engine needs only the user.
 fn claim(user_id: Uuid) -> Claim {
     Claim {
         request_id: Uuid::nil(),

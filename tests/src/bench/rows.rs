@@ -1,4 +1,4 @@
-//! Which rows an archive holds: a peer whose rows are not ours has not done the same work.
+//! Compares the rows of archives. A peer with different rows has not done the same work.
 
 use std::{collections::BTreeMap, fmt, fs::File, io::BufReader, path::Path};
 
@@ -8,13 +8,13 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use zip::ZipArchive;
 
-/// What a file holds, as far as it may not differ: formats and peers spell many values in their own way.
+/// The properties of a file that must be equal. Formats and peers write many values in different ways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rows {
     count: u64,
     /// The digest of the first value of each row, in order.
     first_values: String,
-    /// Each column by its name, and how many of its cells are filled.
+    /// Each column by its name, with the number of filled cells.
     filled: Vec<(String, u64)>,
 }
 
@@ -137,7 +137,7 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 }
 
-/// Tells whether a text stands for anything: JSON's null is NULL to some and a text to others.
+/// Returns whether a text is a value. Some peers write JSON's null as NULL, others as a text.
 fn is_filled(text: &[u8]) -> bool {
     !matches!(text, b"" | b"null")
 }

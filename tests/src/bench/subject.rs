@@ -1,4 +1,4 @@
-//! The accounts that are exported, and the statements by which the others read what the engine reads.
+//! The accounts that are exported, and the statements by which the peers read the same rows as the engine.
 
 use std::path::Path;
 
@@ -14,15 +14,15 @@ const PROJECT_KEYS: &str = include_str!("../../../activities/queries/project_key
 pub(super) const SESSION: &str = "-c enable_sort=off -c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres \
     -c bytea_output=hex -c extra_float_digits=1 -c jit=off -c search_path= -c default_transaction_read_only=on";
 
-/// Of whom there are small requests: accounts that share nothing with those that were made heavier.
+/// Accounts with fewer rows count as small. They share nothing with the heavier accounts.
 const SMALL_ROWS: i64 = 1000;
 
-/// How far from a hundred rows an account may be to count as one of a hundred.
+/// Maximum difference from a hundred rows of an account that counts as one of a hundred.
 const NEAR_A_HUNDRED: i64 = 50;
 
 /// The accounts of the bench.
 pub(super) struct Accounts {
-    /// Has its own row and nothing more.
+    /// Only its own row.
     pub(super) empty: Uuid,
     /// About a hundred rows.
     pub(super) hundred: Uuid,
@@ -34,14 +34,14 @@ pub(super) struct Accounts {
     pub(super) cells: Uuid,
     /// One cell of 64 MB.
     pub(super) large_cell: Uuid,
-    /// Small ones, with their mean of rows.
+    /// Small accounts, and their mean number of rows.
     pub(super) small: Vec<Uuid>,
     pub(super) small_rows: f64,
-    /// Those of them that have about a hundred.
+    /// The small accounts with about a hundred rows.
     pub(super) hundreds: Vec<Uuid>,
 }
 
-/// Adds to what was seeded what only the bench needs.
+/// Adds the accounts that only the bench needs to the seeded ones.
 pub(super) async fn accounts(owner: &mut PgConnection) -> anyhow::Result<Accounts> {
     // The first two accounts of the reference platform, whose seed is 1.
     let (heavy, empty): (Uuid, Uuid) = sqlx::query_as("select md5('1user1')::uuid, md5('1user2')::uuid")
@@ -53,7 +53,7 @@ pub(super) async fn accounts(owner: &mut PgConnection) -> anyhow::Result<Account
         .execute(&mut *owner)
         .await
         .context("failed to change a column's storage")?;
-    // Accounts of their own: nobody else is a member of their projects.
+    // Separate accounts: no other account is a member of their projects.
     let [ten_thousand, cells, large_cell] =
         [10_000, 1, 64].map(|number| Uuid::from_u128(0xbe_0000_0000_0000_0000_0000_0000_0000 + number));
     for (user, runs, cell) in
@@ -87,17 +87,17 @@ pub(super) async fn accounts(owner: &mut PgConnection) -> anyhow::Result<Account
     Ok(Accounts { empty, hundred, ten_thousand, heavy, cells, large_cell, small, small_rows, hundreds })
 }
 
-/// Makes the account whose memory is measured, with so many times the runs of the heavy one.
+/// Makes the account whose memory is measured, with `times` the runs of the heavy one.
 pub(super) async fn enormous(owner: &mut PgConnection, heavy: Uuid, times: u8) -> anyhow::Result<Uuid> {
     let user = Uuid::from_u128(0xbe_0000_0000_0000_0000_0000_0000_0000 + 10_000_000);
     account(owner, heavy, user).await.context("failed to make the enormous account")?;
-    // Two foreign keys of each row would be looked up, and both are known to be right.
+    // Skip the checks of two foreign keys for each row; both are known to be valid.
     sqlx::raw_sql("set session_replication_role = replica")
         .execute(&mut *owner)
         .await
         .context("failed to set a session")?;
     for again in 0..times {
-        // Ids that ascend: an index of ten million random ones is larger than the server's memory.
+        // Ascending ids, because an index of ten million random ones is larger than the server's memory.
         let copy = "insert into public.pipeline_runs (id, number, project_id, branch, commit_sha, commit_message, status,
                 trigger, started_by, committer_email, runner_address, steps, variables, log_excerpt, exit_code, duration,
                 cpu_seconds, cost, artifact_digest, created_at, started_at, finished_at)
@@ -122,8 +122,8 @@ pub(super) async fn enormous(owner: &mut PgConnection, heavy: Uuid, times: u8) -
     Ok(user)
 }
 
-/// Makes an account with one project, whose runs are those of the heavy account, up to `runs` of them; with `cell`
-/// their log has so many bytes.
+/// Makes an account with one project and up to `runs` runs, copied from the heavy account. `cell` is the size of their
+/// logs in bytes.
 async fn make(owner: &mut PgConnection, like: Uuid, user: Uuid, runs: i64, cell: i32) -> sqlx::Result<()> {
     account(owner, like, user).await?;
     sqlx::query(
@@ -143,7 +143,7 @@ async fn make(owner: &mut PgConnection, like: Uuid, user: Uuid, runs: i64, cell:
     .map(drop)
 }
 
-/// Makes an account with one project, both like those of another account and with the same id.
+/// Makes an account with one project, copied from another account; account and project have the same id.
 async fn account(owner: &mut PgConnection, like: Uuid, user: Uuid) -> sqlx::Result<()> {
     sqlx::query(
         "insert into public.users select (jsonb_populate_record(u, jsonb_build_object('id', $2, 'email', $2 || '@example.com',
@@ -164,7 +164,7 @@ async fn account(owner: &mut PgConnection, like: Uuid, user: Uuid) -> sqlx::Resu
     .map(drop)
 }
 
-/// What a peer gets to know.
+/// The job of a peer.
 #[derive(Serialize)]
 pub(super) struct Job {
     level: u32,
@@ -182,7 +182,7 @@ struct JobEntity {
     pages: Option<Pages>,
 }
 
-/// How the rows are read in keyset pages.
+/// The columns for reading the rows in keyset pages.
 #[derive(Serialize)]
 struct Pages {
     relation: String,
@@ -194,7 +194,7 @@ struct Pages {
 }
 
 impl Job {
-    /// Makes the statements of an account as the engine has them, with the keys in them.
+    /// Makes the engine's statements for an account, with the keys in them.
     pub(super) async fn of(
         source: &mut PgConnection,
         catalogue: &Catalogue,
@@ -243,7 +243,7 @@ impl Job {
         std::fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))
     }
 
-    /// Gives the script for `psql` that copies every entity to nowhere.
+    /// Returns the script for `psql` that copies every entity and discards the rows.
     pub(super) fn copies(&self, format: &str) -> String {
         let mut script = "begin isolation level repeatable read read only;\n".to_owned();
         for entity in &self.entities {
@@ -252,7 +252,7 @@ impl Job {
         script + "commit;\n"
     }
 
-    /// Gives the names of the entities.
+    /// Returns the names of the entities.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.entities.iter().map(|entity| entity.name.as_str())
     }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use super::contender::Cost;
 
-/// Contenders and what each of their runs cost, in the order of their first run.
+/// Contenders and the costs of their runs, in the order of their first run.
 pub(super) struct Table {
     title: String,
-    /// The contender to which the others are compared, repeat by repeat; empty for none.
+    /// The contender that the others are compared with, repeat by repeat; empty for none.
     floor: String,
     rows: Vec<(String, Vec<Cost>)>,
     absent: Vec<String>,
@@ -36,7 +36,7 @@ impl Table {
         }
     }
 
-    /// Notes that a contender is not installed.
+    /// Records that a contender is not installed.
     pub(super) fn absent(&mut self, name: &str) {
         if !self.absent.iter().any(|absent| absent == name) {
             self.absent.push(name.to_owned());
@@ -47,7 +47,7 @@ impl Table {
         self.notes.push(note.to_owned());
     }
 
-    /// Tells whether its first run took longer than this.
+    /// Returns whether its first run took longer than this.
     pub(super) fn is_slow(&self, name: &str, seconds: f64) -> bool {
         self.costs(name).first().is_some_and(|cost| cost.wall > seconds)
     }
@@ -60,28 +60,28 @@ impl Table {
         self.rows.iter().find(|(known, _)| known == name).map_or(&[], |(_, costs)| costs)
     }
 
-    /// Gives the median of a figure of a contender's runs.
+    /// Returns the median of a figure of a contender's runs.
     pub(super) fn median(&self, name: &str, figure: impl Fn(&Cost) -> f64) -> Option<f64> {
         Spread::of(self.costs(name).iter().map(figure)).map(|spread| spread.median)
     }
 
-    /// Gives the median of the ratios of a figure between two contenders, taken repeat by repeat.
+    /// Returns the median of the ratios of a figure between two contenders, taken repeat by repeat.
     pub(super) fn ratio(&self, name: &str, to: &str, figure: impl Fn(&Cost) -> f64) -> Option<f64> {
         let pairs = self.costs(name).iter().zip(self.costs(to));
         Spread::of(pairs.map(|(cost, to)| figure(cost) / figure(to))).map(|spread| spread.median)
     }
 
-    /// Gives the most memory that a contender held in any run, in MiB.
+    /// Returns the peak memory of a contender in any run, in MiB.
     pub(super) fn peak(&self, name: &str) -> Option<u64> {
         self.costs(name).iter().map(|cost| cost.peak).max()
     }
 
-    /// Gives the bytes that a contender made.
+    /// Returns the bytes that a contender made.
     pub(super) fn bytes(&self, name: &str) -> Option<u64> {
         self.costs(name).first().map(|cost| cost.did.bytes)
     }
 
-    /// Gives what the last run of a contender says to have done.
+    /// Returns the cost of a contender's last run.
     pub(super) fn last(&self, name: &str) -> Option<&Cost> {
         self.costs(name).last()
     }

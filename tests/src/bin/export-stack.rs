@@ -18,7 +18,7 @@ struct Arguments {
 enum Command {
     /// Start the servers and a worker for development, with data that lasts.
     Up,
-    /// Stop the servers of `up`, and a demo that was kept.
+    /// Stop the servers of `up`, and a kept demo.
     Down,
     /// Show one night, from pending requests to a verified download.
     Demo {
@@ -26,11 +26,11 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
-    /// Run one night of many small accounts and measure what it costs.
+    /// Run one night of many small accounts and measure its cost.
     Scale(scale::Size),
-    /// Measure what an export costs, beside COPY and other tools.
+    /// Measure the cost of an export, compared with COPY and other tools.
     Bench(bench::Options),
-    /// One run of the bench, in a process of its own.
+    /// One run of the bench, in a separate process.
     #[command(hide = true, subcommand)]
     Measured(bench::Measured),
     /// The process that starts and stops the servers; the other commands start it themselves.
@@ -61,7 +61,7 @@ fn ended(done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            // As in `say`: there may be nobody left to read it.
+            // As in `say`: the terminal may be gone.
             let _ = writeln!(std::io::stderr(), "export-stack: {error:#}");
             ExitCode::FAILURE
         }
@@ -80,12 +80,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Drops what is being done at the first signal, which stops everything that it has started.
+/// Drops the running command at the first signal, which stops everything that it has started.
 async fn until_interrupted(doing: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut hangup = signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?;
-    // The future is dropped where this block ends, before anything more is said.
+    // The future is dropped at the end of this block, before any further output.
     let code = {
         tokio::select! {
             done = Box::pin(doing) => return done.map(|()| ExitCode::SUCCESS),

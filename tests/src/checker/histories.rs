@@ -1,4 +1,4 @@
-//! Judges what the histories of all runs say of the requests, and how the runs themselves went.
+//! Compares the histories of all runs with the requests, and checks the runs themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::{Findings, Invariant};
 
-/// When an activity ended, which also tells it from the others: a reset copies what was before into another run.
+/// When an activity ended. It also identifies the activity, because a reset copies earlier events into another run.
 type Moment = (i64, i32);
 
-/// A workflow task that failed so was disturbed from outside: by a reset, or by news that came while it was worked on.
+/// Causes from outside the workflow: a reset, or an event that came while the workflow task was running.
 const HARMLESS: [Cause; 4] =
     [Cause::ResetWorkflow, Cause::UnhandledCommand, Cause::ForceCloseCommand, Cause::UnhandledUpdate];
 
@@ -28,7 +28,7 @@ struct Told {
     others: Vec<Outcome>,
 }
 
-/// Checks that each outcome in a history is what became of its request, and that no run met a fault of its own.
+/// Checks that each outcome in a history agrees with its request, and that no workflow task failed by its own fault.
 pub(super) async fn check(client: &Client, database: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
     let mut told: BTreeMap<Uuid, Told> = BTreeMap::new();
     let runs = client.list_workflows("", Default::default());

@@ -1,4 +1,4 @@
-//! Judges what the workers hold while nothing is to be done, and what is left when they have ended.
+//! Checks the resources that idle workers hold, and the things that ended workers leave.
 
 use std::{
     collections::BTreeMap,
@@ -10,18 +10,18 @@ use anyhow::Context as _;
 
 use super::{Findings, Invariant, Subject};
 
-/// Workers that run and have nothing to do.
+/// Idle workers.
 #[derive(Clone, Copy, Debug)]
 pub struct Resting<'a> {
     /// Their process ids.
     pub pids: &'a [u32],
     /// The spool that they share.
     pub spool: &'a Path,
-    /// The most connections that all their pools together may hold, for each role.
+    /// Maximum number of connections of all their pools together, for each role.
     pub connections: i64,
 }
 
-/// Checks workers at rest: they hold no file of the spool, and no connection beside those of their pools.
+/// Checks that idle workers hold no file of the spool and no connection outside their pools.
 pub async fn check_resting(subject: &Subject, workers: &Resting<'_>) -> anyhow::Result<Findings> {
     let mut findings = Findings::default();
     let spool = workers.spool.canonicalize().context("failed to find the spool")?;
@@ -41,7 +41,7 @@ pub async fn check_resting(subject: &Subject, workers: &Resting<'_>) -> anyhow::
     Ok(findings)
 }
 
-/// Checks what is left when every worker has ended: no connection, and nothing in their folders.
+/// Checks that ended workers have left no connection, and nothing in their folders.
 pub async fn check_ended(subject: &Subject, folders: &[&Path]) -> anyhow::Result<Findings> {
     let mut findings = Findings::default();
     for (role, count) in connections(subject).await? {
@@ -57,7 +57,7 @@ pub async fn check_ended(subject: &Subject, folders: &[&Path]) -> anyhow::Result
     Ok(findings)
 }
 
-/// Gives the files below a folder that a process holds open; those of the spool have no name any more.
+/// Returns the files below a folder that a process holds open, also files of the spool, which have no name any more.
 pub fn held(pid: u32, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).context("failed to look into a process")?;
     let files = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());

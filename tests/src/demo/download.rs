@@ -14,9 +14,9 @@ use crate::versitygw;
 
 /// An archive that was downloaded.
 pub(super) struct Archive {
-    /// Where it lies.
+    /// Its path.
     pub(super) path: PathBuf,
-    /// What the row says of it.
+    /// The digest on the row.
     pub(super) sha256: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a newcomer should see at the end of the demo.
+//! The output at the end of the demo, for a new user.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use crate::terminal::{grouped, say};
 /// The file of the archive whose first lines are shown.
 const SHOWN_FILE: &str = "csv/projects.csv";
 
-/// How much of a line fits on most screens.
+/// Characters of a line that fit on most screens.
 const SHOWN_WIDTH: usize = 110;
 
 /// Prints the figures of the night and a piece of the archive.

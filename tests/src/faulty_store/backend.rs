@@ -1,7 +1,7 @@
-//! `s3s-fs`, and the parts of S3 that it lacks and an upload relies on: the checksum of a whole multipart
-//! object, compared when it is completed, and the list of unfinished uploads.
+//! `s3s-fs`, with the parts of S3 that it lacks and an upload needs: the checksum of a whole multipart object, compared
+//! when it is completed, and the list of unfinished uploads.
 //!
-//! As in S3, an object has the checksum with which it went up and no other. Checksums can be taken from the store.
+//! As in S3, an object has only the checksum with which it was uploaded. A test can remove the support of a checksum.
 
 use std::{
     collections::BTreeMap,
@@ -39,14 +39,14 @@ macro_rules! sum_of {
     };
 }
 
-/// What a store does with a checksum that it does not keep of whole objects.
+/// How a store handles a checksum that it does not keep for whole objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// It takes no notice of it.
+    /// It ignores the checksum.
     Ignored,
     /// It answers each call that names it with 501 `NotImplemented`.
     Refused,
-    /// Of an object that went up in parts it keeps the sum over the sums of the parts, whatever kind is asked for.
+    /// For an object uploaded in parts it keeps the sum over the sums of the parts, whatever the call asks for.
     Composite,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Backend {
     files: Arc<FileSystem>,
     /// The unfinished uploads, by their ids.
     uploads: Arc<Mutex<BTreeMap<String, Begun>>>,
-    /// The checksum with which each object went up, by its key.
+    /// The checksum with which each object was uploaded, by its key.
     kept: Arc<Mutex<BTreeMap<String, Kept>>>,
     unknown: Arc<Mutex<BTreeMap<Checksum, Unknown>>>,
 }
@@ -87,7 +87,7 @@ impl Backend {
         lock(&self.unknown).insert(checksum, unknown);
     }
 
-    /// Returns the checksum that a call asks for, as far as this store knows it.
+    /// Returns the checksum that a call asks for, if this store supports it.
     fn known(&self, asked: Option<Checksum>) -> S3Result<Option<Checksum>> {
         let Some(checksum) = asked else { return Ok(None) };
         match lock(&self.unknown).get(&checksum) {
@@ -113,8 +113,8 @@ impl Backend {
         lock(&self.uploads)
     }
 
-    /// Names an upload that has ended as S3 does, and forgets it: who asked for its end may have been killed before it
-    /// was noted here. `s3s-fs` takes it for another user's, of whom there are none.
+    /// Reports an ended upload as S3 does, and forgets it, because the client may have been killed before its end was
+    /// noted here. `s3s-fs` reports it as an upload of another user, but there are no other users.
     fn or_gone(&self, id: &str, error: S3Error) -> S3Error {
         if !matches!(error.code(), S3ErrorCode::AccessDenied) {
             return error;
@@ -204,7 +204,7 @@ impl S3 for Backend {
                 Ok(response)
             }
             Err(error) => {
-                // `s3s-fs` compares what it has already written.
+                // `s3s-fs` compares only after it has written the object.
                 if matches!(error.code(), S3ErrorCode::BadDigest) {
                     self.remove(bucket, key).await?;
                 }
@@ -225,7 +225,7 @@ impl S3 for Backend {
             *sum_of!(output, checksum) = None;
         }
         let kept = lock(&self.kept).get(&key).copied();
-        // What a store refuses it did not take; what it forgot since then it does not return.
+        // A store did not accept a checksum that it refuses, and does not return one that it has forgotten since.
         let kept = kept.filter(|kept| matches!(self.known(Some(kept.checksum)), Ok(Some(_))));
         if let Some(kept) = kept {
             let mut sum = self.sum(&bucket, &key, kept.checksum).await?;

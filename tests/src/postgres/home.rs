@@ -1,4 +1,4 @@
-//! Where the data of a cluster lies, and as whom its programs run.
+//! The folder of a cluster's data, and the user that runs its programs.
 
 use std::{
     fs,
@@ -19,13 +19,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) path: PathBuf,
-    /// User and group to become; `None` when it is us.
+    /// User and group to switch to; `None` for the current user.
     user: Option<(u32, u32)>,
 }
 
 impl Home {
-    /// Chooses the place for the cluster of `folder`: below it if the server's user can get there, else a folder
-    /// of its own below `/var/tmp`.
+    /// Chooses the place for the cluster of `folder`: below it if the server's user can get there, else a separate
+    /// folder below `/var/tmp`.
     pub(super) fn find(folder: &Path) -> anyhow::Result<Self> {
         let me = rustix::process::geteuid();
         let user = if me.is_root() { Some(system_user("postgres")?) } else { None };
@@ -39,21 +39,21 @@ impl Home {
         Ok(Self { path, user })
     }
 
-    /// Gives the folder that `initdb` fills.
+    /// Returns the folder that `initdb` fills.
     pub(super) fn cluster(&self) -> PathBuf {
         self.path.join("cluster")
     }
 
-    /// Tells whether a cluster was made here completely.
+    /// Returns whether this folder has a complete cluster.
     pub(super) fn has_cluster(&self) -> anyhow::Result<bool> {
-        // The password file goes away when `initdb` is done.
+        // The password file is removed when `initdb` is done.
         Ok(self.path.exists()
             && self.check_owner().is_ok()
             && self.cluster().join("PG_VERSION").exists()
             && !self.password_file().exists())
     }
 
-    /// Makes the folder anew, for its user only.
+    /// Replaces the folder with an empty one, for its user only.
     pub(super) fn make(&self) -> anyhow::Result<()> {
         if self.path.exists() {
             self.check_owner()?;
@@ -64,7 +64,7 @@ impl Home {
         self.hand_over(&self.path)
     }
 
-    /// Anybody may make a folder of our name below `/var/tmp` before we do.
+    /// Checks the owner, because any user may make a folder of this name below `/var/tmp` before us.
     fn check_owner(&self) -> anyhow::Result<()> {
         let metadata = fs::symlink_metadata(&self.path)
             .with_context(|| format!("failed to look at `{}`", self.path.display()))?;
@@ -136,7 +136,7 @@ fn system_user(name: &str) -> anyhow::Result<(u32, u32)> {
     )
 }
 
-/// Tells whether a user may pass through every folder down to `folder`.
+/// Returns whether a user may pass through every folder down to `folder`.
 fn can_reach(folder: &Path, (user, group): (u32, u32)) -> anyhow::Result<bool> {
     let folder = folder.canonicalize().with_context(|| format!("failed to find `{}`", folder.display()))?;
     for above in folder.ancestors() {

@@ -1,4 +1,4 @@
-//! PgBouncer in front of a cluster, as Debian's package runs it: a pooler that an operator may put between.
+//! PgBouncer in front of a cluster, as Debian's package runs it: a pooler that an operator may use.
 
 use std::{path::Path, str::FromStr as _, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
 
 const START_BOUND: Duration = Duration::from_secs(30);
 
-/// For how long a client keeps its session on the server.
+/// How long a client keeps its session on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolMode {
     /// Until it disconnects.
@@ -29,7 +29,7 @@ pub enum PoolMode {
 }
 
 impl PoolMode {
-    /// The name of the mode, as PgBouncer's configuration spells it.
+    /// Returns the name of the mode in PgBouncer's configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Session => "session",
@@ -45,7 +45,7 @@ pub struct PgBouncer<'a> {
 }
 
 impl<'a> PgBouncer<'a> {
-    /// Starts PgBouncer in front of `postgres`; `folder` is its own.
+    /// Starts PgBouncer in front of `postgres`, with its files in `folder`.
     pub async fn start(
         supervisor: &Arc<Supervisor>,
         folder: &Path,
@@ -84,7 +84,7 @@ impl<'a> PgBouncer<'a> {
             mode = mode.as_str(),
         );
         home.write(&settings, &text)?;
-        // Debian keeps it where only root's PATH leads.
+        // Debian installs it in a folder that is only on root's PATH.
         let sbin = || Some(Path::new("/usr/sbin/pgbouncer").to_owned()).filter(|path| path.is_file());
         let path = tools::on_path("pgbouncer").or_else(sbin);
         Ok(Program {
@@ -99,7 +99,7 @@ impl<'a> PgBouncer<'a> {
     async fn answers(&self, process: &Process) -> anyhow::Result<()> {
         let url = self.url(Role::Superuser, "postgres");
         let options = PgConnectOptions::from_str(url.expose_secret()).context("no URL of a database")?;
-        // PgBouncer refuses the options that sqlx sends on its own.
+        // PgBouncer refuses the options that sqlx sends by default.
         let options = session::options(options);
         wait::until("PgBouncer answers", START_BOUND, || async {
             process.check_alive()?;

@@ -1,30 +1,30 @@
-//! What is said over the supervisor's standard input and output: one JSON document a line, one answer an order.
+//! The protocol on the supervisor's standard input and output: one JSON document per line, one answer per order.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// What the supervisor is told to do.
+/// An order to the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Start this program; answered with [`Answer::Started`].
     Start(Program),
-    /// Say whether the program of this name runs; answered with [`Answer::Running`] or [`Answer::Ended`].
+    /// Report whether the program of this name runs; answered with [`Answer::Running`] or [`Answer::Ended`].
     Status(String),
     /// Send this signal to the program of this name, if it still runs; answered with [`Answer::Done`].
     Signal(String, Signal),
-    /// Remove these folders once everything has stopped; answered with [`Answer::Done`].
+    /// Remove these folders after everything has stopped; answered with [`Answer::Done`].
     ThrowAway(Vec<PathBuf>),
-    /// Go on after the end of the standard input, until SIGTERM; answered with [`Answer::Done`].
+    /// Continue after the end of the standard input, until SIGTERM; answered with [`Answer::Done`].
     Keep,
 }
 
-/// What the supervisor answers.
+/// An answer of the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// The first line of all: the folder is its own now.
+    /// The first line: the supervisor owns the folder now.
     Ready,
     /// The program was started under this process id.
     Started(u32),
@@ -34,7 +34,7 @@ pub enum Answer {
     Ended(Ending),
     /// The order was carried out.
     Done,
-    /// The order could not be carried out, and why.
+    /// The order failed, and why.
     Failed(String),
 }
 
@@ -67,7 +67,7 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Tells whether the program ended with code 0.
+    /// Returns whether the program ended with code 0.
     pub fn is_success(self) -> bool {
         self.code == Some(0)
     }
@@ -83,7 +83,7 @@ impl std::fmt::Display for Ending {
     }
 }
 
-/// The signals that are sent here.
+/// The signals that the supervisor can send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Signal {
@@ -101,7 +101,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Gives the name without `SIG`.
+    /// Returns the name without `SIG`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Terminate => "TERM",

@@ -1,8 +1,7 @@
-//! What a supervisor leaves in its folder so that others can find it, or what it left running.
+//! The files of a supervisor in its folder, by which others find it or the processes that it left running.
 //!
-//! `lock` is held for as long as the supervisor lives: the kernel lets go of it however the process ends.
-//! `processes.json` names each process by its id *and* its time of birth, so that a process id which was given to
-//! somebody else in the meantime is never touched.
+//! `lock` is held as long as the supervisor lives: the kernel releases it however the process ends. `processes.json`
+//! names each process by its id *and* its start time, so that a reused process id is never touched.
 
 use std::{
     fs,
@@ -16,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::protocol::Signal;
 use crate::{private, wait};
 
-/// How long a supervisor may take to stop everything it started, and to remove tens of gigabytes after a heavy bench.
+/// The longest time to stop everything a supervisor started, and to remove tens of gigabytes after a heavy bench.
 pub const STOP_BOUND: Duration = Duration::from_secs(300);
 
-/// How long a process may take to end by itself before it is killed.
+/// The longest time that a process gets to end by itself before it is killed.
 pub const GRACE: Duration = Duration::from_secs(15);
 
 /// The contents of `processes.json`.
@@ -29,9 +28,9 @@ pub struct Record {
     pub supervisor: u32,
     /// The process that started it, its master.
     pub master: Option<Born>,
-    /// Whether it goes on without its master.
+    /// Whether it continues without its master.
     pub kept: bool,
-    /// What it started, in that order.
+    /// The processes that it started, in that order.
     pub processes: Vec<Born>,
     /// The folders to remove at the end.
     pub throw_away: Vec<PathBuf>,
@@ -44,7 +43,7 @@ pub struct Born {
     pub name: String,
     /// Its process id.
     pub pid: u32,
-    /// The boot of the machine and the tick at which it was started.
+    /// The boot of the machine and the tick at which the process started.
     pub born: String,
     /// The signal that asks it to stop.
     pub stop_with: Signal,
@@ -57,13 +56,13 @@ impl Born {
         Self { name: name.to_owned(), pid, born, stop_with }
     }
 
-    /// Tells whether this very process still runs.
+    /// Returns whether exactly this process still runs.
     pub fn is_alive(&self) -> bool {
         birth(self.pid).is_some_and(|born| born == self.born)
     }
 }
 
-/// Reads from Linux's process table when a process was started; `None` when it is gone or a zombie.
+/// Reads from Linux's process table when a process started; `None` if it is gone or a zombie.
 fn birth(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in parentheses, which may hold anything.
@@ -76,7 +75,7 @@ fn birth(pid: u32) -> Option<String> {
     Some(format!("{}/{tick}", boot.trim()))
 }
 
-/// Takes the folder for as long as the file that it gives is open; `None` when another supervisor has it.
+/// Takes the folder for as long as the returned file is open; `None` if another supervisor has it.
 pub fn lock(folder: &Path) -> anyhow::Result<Option<fs::File>> {
     let path = folder.join("lock");
     let file = fs::OpenOptions::new()
@@ -95,7 +94,7 @@ pub fn lock(folder: &Path) -> anyhow::Result<Option<fs::File>> {
 }
 
 impl Record {
-    /// Tells whether the supervisor is about to stop by itself, because its master is gone.
+    /// Returns whether the supervisor is about to stop by itself, because its master is gone.
     pub fn is_abandoned(&self) -> bool {
         !self.kept && !self.master.as_ref().is_some_and(Born::is_alive)
     }
@@ -120,7 +119,7 @@ impl Record {
     }
 }
 
-/// Gives the record of the supervisor that has this folder now, if one has.
+/// Returns the record of the supervisor that has this folder now, if there is one.
 pub async fn owner(folder: &Path) -> anyhow::Result<Option<Record>> {
     if !folder.join("lock").exists() {
         return Ok(None);
@@ -129,19 +128,19 @@ pub async fn owner(folder: &Path) -> anyhow::Result<Option<Record>> {
         if lock(folder)?.is_some() {
             return Ok(Some(None));
         }
-        // One that has just taken the folder has not written its own record yet.
+        // A supervisor that has just taken the folder has not written its record yet.
         let record = Record::read(folder)?;
         Ok(record.filter(|record| Path::new(&format!("/proc/{}", record.supervisor)).exists()).map(Some))
     })
     .await
 }
 
-/// Stops the supervisor that has this folder, or what one that was killed left running. Tells whether there was
+/// Stops the supervisor that has this folder, or the processes that a killed one left. Returns whether there was
 /// anything to stop.
 pub async fn stop(folder: &Path) -> anyhow::Result<bool> {
     let owned = owner(folder).await?;
     if let Some(record) = &owned {
-        // It may be gone between the look and the signal, which is just as well.
+        // It may have ended before the signal, which is fine.
         let _ = Signal::Terminate.send(record.supervisor);
         wait::until("the supervisor stops what it started", STOP_BOUND, || async {
             Ok((!folder.exists() || lock(folder)?.is_some()).then_some(()))
@@ -174,7 +173,7 @@ async fn stop_leftovers(folder: &Path) -> anyhow::Result<bool> {
     Ok(found)
 }
 
-/// Removes a folder with all that is in it, if it is there.
+/// Removes a folder with all its contents, if it exists.
 pub fn remove(path: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -202,7 +201,7 @@ mod tests {
         assert!(held.is_some());
         assert!(lock(folder.path()).unwrap().is_none());
         drop(held);
-        // A process that another test starts just now holds the lock too, until it becomes its program.
+        // A process that another test is starting holds the lock too, until it becomes its program.
         let again = || async { lock(folder.path()) };
         wait::until("the folder is free again", GRACE, again).await.unwrap();
     }

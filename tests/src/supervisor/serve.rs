@@ -1,8 +1,8 @@
-//! The supervisor process itself: starts programs on order and stops them all when nobody is there any more.
+//! The supervisor process: starts programs on order and stops them all when its master is gone.
 //!
-//! It stops when its standard input ends, which happens however the process at the other end dies, `kill -9`
-//! included; once told to keep going it stops on SIGTERM only. It runs in a process group of its own, so that a
-//! Ctrl-C in the terminal reaches its master and not the servers.
+//! It stops when its standard input ends, which happens however the master dies, also by `kill -9`. After the order to
+//! keep running it stops only on SIGTERM. It runs in a separate process group, so that a Ctrl-C in the terminal reaches
+//! its master and not the servers.
 
 use std::{
     fs,
@@ -31,14 +31,14 @@ struct Running {
 
 struct Serving {
     folder: PathBuf,
-    /// The program that makes the kernel stop a server should this process be killed; not every system has it.
+    /// The program that makes the kernel stop a server if this process is killed. Not every system has it.
     setpriv: Option<PathBuf>,
     running: Vec<Running>,
     record: Record,
 }
 
-/// Serves the orders on standard input until there is nobody left to serve. Must run on the thread that lives as
-/// long as the process: the kernel stops the servers when the thread that started them ends.
+/// Serves the orders on standard input until its master is gone. Must run on the thread that lives as long as the
+/// process, because the kernel stops the servers when the thread that started them ends.
 pub async fn serve(folder: &Path) -> anyhow::Result<()> {
     let Some(_lock) = record::lock(folder)? else {
         let text = format!("the folder `{}` belongs to another running stack", folder.display());
@@ -72,10 +72,10 @@ fn answer(answer: &Answer) -> anyhow::Result<()> {
     stdout.write_all(&line).and_then(|()| stdout.flush()).context("failed to answer")
 }
 
-/// Gives the lines of the standard input; the channel closes where it ends.
+/// Returns the lines of the standard input. The channel closes at its end.
 fn orders() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(1);
-    // A thread of its own, because a blocking read cannot be taken back when a signal comes first.
+    // A separate thread, because a blocking read cannot be cancelled when a signal comes first.
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines().map_while(Result::ok) {
             if sender.blocking_send(line).is_err() {
@@ -91,7 +91,7 @@ impl Serving {
         let mut orders = orders();
         let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
-        // The end of the terminal is the master's affair: it is told, and its end is seen here.
+        // Ignore the end of the terminal: the master gets the signal too, and its end closes the pipe.
         let mut hangup = signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?;
         let mut deaf = false;
         loop {
@@ -141,7 +141,7 @@ impl Serving {
     }
 
     fn start(&mut self, program: Program) -> anyhow::Result<u32> {
-        // A program that has ended may be started again under its name.
+        // A program that has ended may be restarted under the same name.
         if let Some(at) = self.running.iter().position(|running| running.program.name == program.name) {
             let ended = self.running[at].child.try_wait().context("failed to look at a process")?;
             anyhow::ensure!(ended.is_some(), "`{}` runs already", program.name);
@@ -216,7 +216,7 @@ impl Serving {
     }
 }
 
-/// Sends a signal to a child that nobody has waited for yet, so that its id cannot belong to another process.
+/// Sends a signal to a child that was not waited for yet, so that its id cannot belong to another process.
 fn send(running: &mut Running, signal: Signal) {
     if let Some(pid) = running.child.id() {
         let _ = signal.send(pid);

@@ -1,6 +1,6 @@
-//! How far a night is, for the query `progress` and for the current details in the Web UI.
+//! The progress of a night, for the query `progress` and for the current details in the Web UI.
 //!
-//! Neither can ask for the time: the pace is that of the requests which ended last, by the times at which they ended.
+//! Neither can read a clock. The pace comes from the times at which the last requests ended.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NightInput, report::Counters, steering::Paused};
 
-/// Ends that the pace is taken from: minutes of a night of large accounts, seconds of one of small ones.
+/// Number of ended requests that the pace is computed from: minutes of work for large accounts, seconds for small ones.
 const RECENT: usize = 200;
 
 /// The answer to the query `progress`.
@@ -18,28 +18,28 @@ const RECENT: usize = 200;
 pub struct Progress {
     /// The night's name (UTC date).
     pub night: Option<NaiveDate>,
-    /// 1 for the first walk through the queue, 2 for the second look.
+    /// 1 for the first round through the queue, 2 for the second.
     pub look: u8,
-    /// Which page of this look it is at, from 1.
+    /// The current page of this round, from 1.
     pub page: u32,
     /// Requests that were pending at its start; none until the first page is listed.
     pub pending_at_start: Option<u64>,
-    /// Requests that have ended so far, however; the second look counts again what the first had deferred.
+    /// Requests that have ended so far, with any outcome. Deferred requests are counted again in the second round.
     pub served: u64,
     /// How they ended.
     #[serde(flatten)]
     pub requests: Counters,
-    /// Requests that are with Temporal now; a worker runs `EXPORT_SLOTS` of them at a time.
+    /// Requests handed to Temporal and not ended; a worker runs `EXPORT_SLOTS` of them at a time.
     pub in_flight: usize,
-    /// Requests that end in a minute, of late; none until enough of this run have ended.
+    /// Requests that recently ended per minute; none until enough of this run have ended.
     pub per_minute: Option<f64>,
-    /// When a request ended last.
+    /// When the latest request ended.
     pub last_ended_at: Option<DateTime<Utc>>,
-    /// When the last one ends at this pace; none while the night is paused.
+    /// When the night would end at this pace; none while it is paused.
     pub ends_about: Option<DateTime<Utc>>,
     /// Who has paused the night, why and since when.
     pub paused: Option<Paused>,
-    /// How many requests may be in flight together.
+    /// Maximum number of requests in flight together.
     pub window: usize,
 }
 
@@ -55,12 +55,12 @@ impl Pace {
         self.0.extend(now);
     }
 
-    /// Begins anew: what ended before a pause or under another window tells nothing of what comes.
+    /// Restarts the measurement. The pace before a pause or under another window does not predict the next one.
     pub(super) fn forget(&mut self) {
         self.0.clear();
     }
 
-    /// Requests a minute. Those that ended together with the first are left out: nobody knows what they took.
+    /// Returns requests per minute. Those that ended together with the first are left out: their duration is unknown.
     fn per_minute(&self) -> Option<f64> {
         let (first, last) = (self.0.front()?, self.0.back()?);
         let seconds = (*last - *first).as_seconds_f64();
@@ -69,7 +69,7 @@ impl Pace {
     }
 }
 
-/// Puts the answer together.
+/// Builds the answer to the query.
 pub(super) fn progress(night: &NightInput, in_flight: usize, pace: &Pace) -> Progress {
     let served = night.counters.served();
     let last_ended_at = pace.0.back().copied();
@@ -106,7 +106,7 @@ fn after(last: DateTime<Utc>, left: u64, per_minute: f64) -> Option<DateTime<Utc
 }
 
 impl Progress {
-    /// Words it for the Web UI, which shows Markdown. No table: the Web UI runs the cells of one together.
+    /// Returns the text for the Web UI, as Markdown. It has no table, because the Web UI joins the cells of a table.
     pub(super) fn markdown(&self) -> String {
         let mut text = String::new();
         let time = |at: DateTime<Utc>| at.format("%H:%M:%S UTC").to_string();
@@ -163,7 +163,7 @@ impl Progress {
     }
 }
 
-/// Shows what somebody typed as it was typed, and as nothing else.
+/// Shows an operator's text literally, so that none of it is read as Markdown.
 fn code(text: &str) -> String {
     let text = text.replace('`', "'").split_whitespace().collect::<Vec<_>>().join(" ");
     format!("`{text}`")

@@ -1,4 +1,4 @@
-//! What a night counts, and what it says when it is over.
+//! The counts of a night, and its report at the end.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::{ExpireOutput, FailureReason, Miscount, Outcome, SweepOutput};
 
-/// How many requests ended how; the outcomes of `fulfil_export_request`.
+/// The number of requests by outcome of `fulfil_export_request`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Counters {
@@ -19,15 +19,15 @@ pub struct Counters {
     pub superseded: u64,
     /// Became `failed`, by reason.
     pub failed: BTreeMap<FailureReason, u64>,
-    /// Would have failed, by reason, and wait for a person, because too many would. Left out while there are none: a
-    /// worker of the release before knows no such field.
+    /// Would have failed, by reason, and wait for a person, because too many would fail. Left out while there are none:
+    /// workers of the previous release do not know the field.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub held_back: BTreeMap<FailureReason, u64>,
     /// Failed in our own code five times; they wait for the next night.
     pub given_up_tonight: u64,
-    /// Met a fault of the system and are still pending; at the end, what the second look could not serve either.
+    /// Met a system fault and are still pending. At the end: also not served in the second round.
     pub deferred: u64,
-    /// The code of the last such fault.
+    /// The code of the latest such fault.
     pub deferred_code: Option<String>,
 }
 
@@ -49,8 +49,8 @@ impl Counters {
         self.deferred_code = Some(code.to_owned());
     }
 
-    /// Returns the maximum number of requests that are still pending. Another attempt that finished a request or took
-    /// it over may have left it so.
+    /// Returns the maximum number of requests that are still pending. A superseded request is included, because the
+    /// other attempt may have left it pending.
     pub(super) fn left(&self) -> u64 {
         self.superseded + self.held_back.values().sum::<u64>() + self.given_up_tonight + self.deferred
     }
@@ -66,7 +66,7 @@ impl Counters {
     }
 }
 
-/// What a night did: the result of the workflow.
+/// The report of a night: the result of the workflow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NightReport {
@@ -79,15 +79,15 @@ pub struct NightReport {
     pub requests: Counters,
     /// Requests whose seven days were over.
     pub expired: u64,
-    /// Requests whose archive was taken back because their user is gone.
+    /// Requests whose archive was revoked because their user is gone.
     pub revoked: u64,
-    /// So many users seemed gone that nothing was taken back.
+    /// Too many users seemed gone, so nothing was revoked.
     pub too_many_accounts_gone: bool,
     /// Archives of failed requests that the store did not delete yet.
     pub deletions_left: u64,
     /// Orphaned objects and uploads that were deleted.
     pub swept: u64,
-    /// So many objects seemed orphaned that nothing was deleted.
+    /// Too many objects seemed orphaned, so nothing was deleted.
     pub sweep_refused: bool,
     /// Counts above that the database does not confirm: `fulfilled`, `failed/<reason>`, `left`. Left out while there
     /// are none.

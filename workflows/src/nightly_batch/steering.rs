@@ -1,4 +1,5 @@
-//! What an operator may say to a running night: pause, resume, fewer lanes; it holds for every run that follows.
+//! The settings that an operator may change in a running night: pause, resume, fewer lanes. They hold for every
+//! following run.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,16 +8,16 @@ use temporalio_common::data_converters::RawValue;
 use super::LANES;
 use crate::input;
 
-/// Names and reasons are shown, stored in every history that follows and handed from run to run: a sentence, no file.
+/// Maximum length of a name or a reason. Both are handed from run to run and stored in every following history.
 const LONGEST: usize = 500;
 
-/// The operators' standing word. None of it stands in a history as long as nobody has said anything.
+/// The operators' current settings. They are left out of the history until an operator changes one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Steering {
-    /// No new request is begun while this is set.
+    /// No new request is started while this is set.
     pub paused: Option<Paused>,
-    /// How many requests are in flight together at most; none is all lanes.
+    /// Maximum number of requests in flight together; none means all lanes.
     pub window: Option<u32>,
 }
 
@@ -58,22 +59,22 @@ pub struct Resume {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SetWindow {
-    /// How many requests may be in flight together, 1 to 50.
+    /// Maximum number of requests in flight together, 1 to 50.
     pub lanes: u32,
 }
 
 impl Steering {
-    /// Tells whether a lane, counted from 0, may begin another request.
+    /// Returns whether a lane, counted from 0, may start another request.
     pub(super) fn lets(&self, lane: usize) -> bool {
         self.paused.is_none() && lane < self.window()
     }
 
-    /// How many requests may be in flight together.
+    /// Returns the maximum number of requests in flight together.
     pub(super) fn window(&self) -> usize {
         self.window.and_then(|window| usize::try_from(window).ok()).unwrap_or(LANES)
     }
 
-    /// Said twice it is the same pause; another name or reason replaces the first, and it goes on since it began.
+    /// Pauses the night. A repeated pause replaces the name and the reason and keeps the original start.
     pub(super) fn pause(&mut self, order: Pause, now: Option<DateTime<Utc>>) {
         let since = self.paused.as_ref().map_or(now, |paused| paused.since);
         self.paused = Some(Paused { by: order.by, why: order.why, since });

@@ -23,7 +23,7 @@ fn read(archive: &mut ZipArchive<impl Read + Seek>, name: &str) -> Vec<u8> {
     contents
 }
 
-/// Contents that deflate cannot make much smaller.
+/// Returns contents that deflate can hardly compress.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 7u64;
     let step = |_| {
@@ -33,7 +33,7 @@ fn noise(length: usize) -> Vec<u8> {
     (0..length).map(step).collect()
 }
 
-/// A file that holds zeros for nothing.
+/// A file whose zeros take no memory.
 #[derive(Default)]
 struct Sparse {
     blocks: BTreeMap<u64, Vec<u8>>,
@@ -125,7 +125,7 @@ fn every_level_gives_an_entry_that_opens() {
         write(&mut zip, "a", &[b'a'; 100_000]);
         let mut archive = ZipArchive::new(zip.finish().unwrap()).unwrap();
         assert_eq!(read(&mut archive, "a"), [b'a'; 100_000]);
-        // Before the first year that the format knows.
+        // Before the first year that the format supports.
         assert_eq!(archive.by_index(0).unwrap().last_modified().unwrap().to_string(), "1980-01-01 00:00:00");
     }
 }
@@ -138,7 +138,7 @@ fn an_entry_that_turns_out_larger_than_4_gib_gets_its_field_and_its_data_is_move
         write(&mut zip, "before", b"before");
         let mut entry = zip.begin("large").unwrap();
         entry.write_all(&contents).unwrap();
-        // As if so much had come before, and deflate had made nothing of it.
+        // Pretend that 4 GiB were written before and compressed to nothing.
         entry.entry.size = 1 << 32;
         entry.end().unwrap();
         write(&mut zip, "after", b"after");
@@ -168,7 +168,7 @@ fn an_entry_that_turns_out_larger_than_4_gib_gets_its_field_and_its_data_is_move
 #[test]
 fn entries_of_and_beyond_4_gib_are_found_where_they_are() {
     const LARGE: u64 = (4 << 30) + 12_345;
-    // A file whose one entry is said to be so large; it holds zeros, and takes no memory.
+    // A file whose only entry claims this size. It holds zeros and takes no memory.
     let name = "csv/large.csv".to_owned();
     let entry = Entry { name, offset: 0, crc32: 0, size: 2 * LARGE, compressed: LARGE };
     let mut other = new(Sparse::default());
@@ -187,7 +187,7 @@ fn entries_of_and_beyond_4_gib_are_found_where_they_are() {
     assert_eq!(read(&mut archive, "manifest.json"), noise(1000));
     let beyond = archive.by_name("manifest.json").unwrap();
     assert!(beyond.header_start() > LARGE);
-    // Its place needs the field in the directory alone: an identifier, a length, and one number.
+    // Only the offset in the directory needs the field: an identifier, a length, and one number.
     let expected = [&[1, 0, 8, 0][..], &beyond.header_start().to_le_bytes()].concat();
     let place = beyond.central_header_start() + 46 + "manifest.json".len() as u64;
     drop(beyond);
