@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use crate::servers;
 
-/// For how long nothing may move in a night: longer than a killed worker's thirty seconds and a retry after them.
-pub(crate) const NIGHT: Duration = Duration::from_secs(180);
+/// For how long nothing may move in a night: longer than the 30 s after which a killed worker is noticed, and the longest
+/// pause before a retry, which is 5 minutes.
+pub(crate) const NIGHT: Duration = Duration::from_secs(400);
 /// How long a state may take to come that does not wait for a timeout of Temporal.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
