@@ -1,8 +1,8 @@
 //! Triggers a night by hand and waits for a night, however it was started.
 //!
 //! Two nights never run at once: claims would keep them safe, but the second would waste work. The check for a running
-//! night and the start are two steps. Therefore the start goes through the schedule with overlap Skip, or uses the fixed
-//! workflow id: a race has one winner, and the loser learns of it.
+//! night and the start are two steps. The start therefore goes through the schedule with overlap Skip, or uses the
+//! fixed workflow id: a race has one winner, and the loser learns of it.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -139,7 +139,7 @@ pub async fn fulfil(client: &Client, task_queue: &str, request_id: Uuid) -> Resu
 
 /// Encodes the input of a workflow or an update, which take raw payloads.
 ///
-/// Does not encrypt: the client encrypts when it sends, and a second encryption would break the input.
+/// Does not encrypt: the client encrypts when it sends, so the input would be encrypted twice.
 pub(crate) fn encode<T: Serialize + Send + Sync + 'static>(client: &Client, input: &T) -> Result<RawValue> {
     let data = SerializationContextData::Workflow(WorkflowSerializationContext::new());
     let converter = client.data_converter().payload_converter();

@@ -1,7 +1,7 @@
 //! The two schedules: their definitions, their application, their status.
 //!
-//! Applying is idempotent: it creates a missing schedule, and sets the times, action and policies of an existing one. It
-//! never changes the operator's part: whether a schedule is paused, and its note.
+//! Applying is idempotent: it creates a missing schedule, and sets the times, action and policies of an existing one.
+//! It never changes the operator's part: whether a schedule is paused, and its note.
 
 use std::time::{Duration, SystemTime};
 
