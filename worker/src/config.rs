@@ -1,6 +1,6 @@
 //! Reads the configuration from the environment and reports all mistakes together.
 //!
-//! A value that is set must be valid for every command. A missing value is an error only for a command that needs it, so
+//! A value that is set must be valid for every command. A missing value is an error only for a command that needs it:
 //! `verify` works offline and `migrate` needs no bucket. The `Debug` of secrets hides them, and no error repeats their
 //! text.
 
