@@ -22,7 +22,7 @@ const ORIGIN: &str = "http://temporal.test:8233";
 
 const PROGRESS: [&str; 6] = ["workflow", "query", "--workflow-id", "rotated", "--type", "progress"];
 
-/// Keys in a file of the test's own.
+/// Keys in a separate file of the test.
 pub(crate) struct Keys(tempfile::TempDir);
 
 impl Keys {
@@ -47,7 +47,7 @@ impl Keys {
     }
 }
 
-/// Gives each payload of a history, as the server has it.
+/// Returns each payload of a history, as the server has it.
 fn payloads(value: &Value, found: &mut Vec<Value>) {
     match value {
         Value::Object(fields) if fields.contains_key("metadata") && fields.contains_key("data") => {
@@ -176,7 +176,7 @@ async fn a_key_is_replaced_while_a_night_is_under_way() {
     assert!(error.contains("encrypted with key `old`") && error.contains("EXPORT_CODEC_KEY_FILE"), "{error}");
 }
 
-/// Starts the server; gives its address.
+/// Starts the server. Returns its address.
 async fn server(keys: &Keys) -> (Process, String) {
     let mut environment = BTreeMap::from([
         ("EXPORT_CODEC_ADDR".to_owned(), "127.0.0.1:0".to_owned()),

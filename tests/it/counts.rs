@@ -1,4 +1,4 @@
-//! What a night has counted is compared with the rows at its end, and a result that is none is called so.
+//! At its end, a night compares its counts with the rows, and reports a result that is none.
 
 use export_tests::{checker::Invariant, faulty_store::Fault, supervisor::Process, wait};
 use export_worker::night::{self, Ended};

@@ -2,7 +2,7 @@
 
 pub(crate) type Record = Vec<Option<String>>;
 
-/// Gives the records of a text whose lines end with `end`.
+/// Returns the records of a text whose lines end with `end`.
 pub(crate) fn records(text: &str, end: &str) -> Vec<Record> {
     let mut records = Vec::new();
     let mut rest = text;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::night_of::{Nights, SOON};
 
-/// Waits until no run is left, and gives the report of each night.
+/// Waits until no run is left, and returns the report of each night.
 async fn all_ended(nights: &Nights) -> Vec<Value> {
     nights
         .until("all nights to end", || async {
@@ -30,7 +30,7 @@ fn sum(reports: &[Value], count: &str) -> u64 {
     reports.iter().map(|report| report[count].as_u64().unwrap()).sum()
 }
 
-/// Gives the size of the largest payload.
+/// Returns the size of the largest payload.
 fn largest_payload(value: &Value) -> usize {
     match value {
         Value::Object(fields) => fields

@@ -25,12 +25,12 @@ use crate::{
 /// A recording larger than this is stored compressed.
 const PLAIN: usize = 200_000;
 
-/// Gives the histories of all runs of a workflow, oldest first.
+/// Returns the histories of all runs of a workflow, oldest first.
 async fn histories(nights: &Nights, client: &Client, workflow_type: &str) -> Vec<History> {
     fetch(client, nights.runs(workflow_type).await.iter().rev()).await
 }
 
-/// Gives the histories of the runs under one workflow id, oldest first.
+/// Returns the histories of the runs under one workflow id, oldest first.
 async fn chain(nights: &Nights, client: &Client, workflow_id: &str) -> Vec<History> {
     let runs = nights.runs("nightly_batch").await;
     fetch(client, runs.iter().rev().filter(|run| run.id == workflow_id)).await

@@ -156,7 +156,7 @@ async fn a_night_whose_sweep_fails_says_all_the_same_what_it_has_served() {
     nights.assert_sound(1).await;
 }
 
-/// Gives the files that a worker holds open although they are deleted: its spool.
+/// Returns the files that a worker holds open although they are deleted: its spool.
 fn spool_files(worker: &Process) -> Vec<String> {
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", worker.pid())).unwrap();
     descriptors

@@ -1,4 +1,4 @@
-//! An installation whose nights a test runs: the production binary on a queue and a namespace of its own.
+//! An installation whose nights a test runs: the production binary on a separate queue and namespace.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -111,7 +111,7 @@ impl Nights {
         crate::installation_of::request(&self.owner, user).await
     }
 
-    /// Makes so many requests, each of a user of their own.
+    /// Creates the given number of requests, each of a separate user.
     pub(crate) async fn requests(&self, count: i32) {
         sqlx::query(
             "with made as (
@@ -125,25 +125,25 @@ impl Nights {
         .unwrap();
     }
 
-    /// Gives how many requests are ready.
+    /// Returns how many requests are ready.
     pub(crate) async fn ready(&self) -> i64 {
         let sql = "select count(*) from public.data_export_requests where status = 'ready'";
         sqlx::query_scalar(sql).fetch_one(&self.owner).await.unwrap()
     }
 
-    /// Waits until so many requests are ready.
+    /// Waits until the given number of requests are ready.
     pub(crate) async fn until_ready(&self, count: i64) {
         self.until("requests to be ready", || async { (self.ready().await >= count).then_some(()) }).await;
     }
 
-    /// Gives how many requests have an attempt counted against them, and how many a lost worker.
+    /// Returns how many requests have an attempt counted against them, and how many a lost worker.
     pub(crate) async fn blamed(&self) -> (i64, i64) {
         let sql = "select count(*) filter (where attempts <> 0), count(*) filter (where lost <> 0)
                    from public.data_export_requests";
         sqlx::query_as(sql).fetch_one(&self.owner).await.unwrap()
     }
 
-    /// Runs a night to its end and gives its report.
+    /// Runs a night to its end and returns its report.
     pub(crate) async fn night(&self) -> serde_json::Value {
         let report: serde_json::Value = serde_json::from_str(&self.try_night().await.unwrap()).unwrap();
         assert!(
@@ -190,7 +190,7 @@ impl Nights {
         worker::command(&self.environment, &["night", "trigger"]).await.unwrap();
     }
 
-    /// Starts a night by hand under an id of its own, with an input.
+    /// Starts a night by hand under a separate id, with an input.
     pub(crate) async fn start_night(&self, workflow_id: &str, input: &serde_json::Value) {
         let (queue, input) = (self.environment["EXPORT_TASK_QUEUE"].as_str(), input.to_string());
         let start = ["workflow", "start", "--type", "nightly_batch", "--task-queue", queue];
@@ -203,7 +203,7 @@ impl Nights {
         self.temporal(&query).await["queryResult"][0].clone()
     }
 
-    /// Waits until the night that runs has ended, and gives how: `COMPLETED`, `FAILED`, `CANCELED`.
+    /// Waits until the night that runs has ended, and returns how: `COMPLETED`, `FAILED`, `CANCELED`.
     pub(crate) async fn ended(&self) -> String {
         self.until("the night to end", || async {
             let runs = self.runs("nightly_batch").await;
@@ -215,7 +215,7 @@ impl Nights {
         .await
     }
 
-    /// Waits until the run under an id has ended, and gives how.
+    /// Waits until the run under an id has ended, and returns how.
     pub(crate) async fn ended_of(&self, workflow_id: &str) -> String {
         self.until("the run to end", || async {
             let run = self.temporal(&["workflow", "describe", "--workflow-id", workflow_id]).await;
@@ -226,7 +226,7 @@ impl Nights {
         .await
     }
 
-    /// Gives the runs of a workflow type, newest first.
+    /// Returns the runs of a workflow type, newest first.
     pub(crate) async fn runs(&self, workflow_type: &str) -> Vec<Run> {
         let query = format!("WorkflowType = '{workflow_type}'");
         let list = self.temporal(&["workflow", "list", "--query", &query]).await;
@@ -242,7 +242,7 @@ impl Nights {
         runs.collect()
     }
 
-    /// Gives the histories of all runs as JSON, with every payload decoded.
+    /// Returns the histories of all runs as JSON, with every payload decoded.
     pub(crate) async fn histories(&self) -> String {
         let mut all = String::new();
         for workflow_type in ["nightly_batch", "export_expiry"] {
@@ -292,7 +292,7 @@ impl Nights {
             .unwrap()
     }
 
-    /// Gives `claims`, `lost` and `attempts` of a request.
+    /// Returns `claims`, `lost` and `attempts` of a request.
     pub(crate) async fn counted(&self, request: Uuid) -> (i32, i32, i32) {
         sqlx::query_as("select claims, lost, attempts from public.data_export_requests where id = $1")
             .bind(request)

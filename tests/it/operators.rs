@@ -117,7 +117,7 @@ async fn round(seed: u64, requests: i32) -> Round {
     Round { seed, requests, served, done, took: began.elapsed(), wrong, findings }
 }
 
-/// Does what the plan says when its moment has come; gives what was done, and what was refused in parentheses.
+/// Does what the plan says when its moment has come. Returns what was done, and what was refused in parentheses.
 async fn disturb(hands: &mut Hands, seed: u64) -> Vec<String> {
     let began = Instant::now();
     let mut done = Vec::new();

@@ -18,7 +18,7 @@ use url::Url;
 
 const QUEUE: &str = "exports-of-a-test";
 
-/// A connection to a namespace of its own, and its name.
+/// A connection to a separate namespace, and its name.
 async fn connection() -> (Connection, String) {
     let installation = TestInstallation::with_namespace().await.unwrap();
     let environment = installation.environment().await.unwrap();
@@ -55,7 +55,7 @@ impl ClientInterceptor for Operator {
     }
 }
 
-/// Gives a client whose every reading is followed by a pause, and an undisturbed one.
+/// Returns a client whose every read is followed by a pause, and an undisturbed one.
 async fn disturbed(times: u32) -> (Client, Client) {
     let (connection, namespace) = connection().await;
     let client = Client::new(connection.clone(), ClientOptions::new(namespace.clone()).build()).unwrap();

@@ -44,7 +44,7 @@ async fn texts(owner: &PgPool, sql: String) -> Vec<String> {
     sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(owner).await.unwrap()
 }
 
-/// Gives all values of all omitted columns that are long enough to be nobody's by chance.
+/// Returns all values of all omitted columns that are long enough to be nobody's by chance.
 async fn omitted_values(owner: &PgPool, catalogue: &Catalogue) -> BTreeSet<String> {
     let mut values = BTreeSet::new();
     for entity in catalogue.entities() {

@@ -27,7 +27,7 @@ async fn serving(nights: &Nights) -> Process {
     worker
 }
 
-/// Gives when each request was let go, as a worker's log tells.
+/// Returns when each request was released, according to a worker's log.
 fn interruptions(log: &str) -> Vec<(Uuid, DateTime<Utc>)> {
     let told = log.lines().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -78,7 +78,7 @@ async fn two_workers_replaced_in_turn_twenty_times_in_one_night_fail_and_count_n
     assert_eq!(ready.len(), REQUESTS as usize);
     assert_eq!(nights.blamed().await, (0, 0));
     for (request, at) in ready {
-        // Who lets go a second time has begun again in between.
+        // A second release means that the request was started again in between.
         let times: Vec<_> = let_go.remove(&request).into_iter().flatten().chain([at]).collect();
         for pair in times.windows(2) {
             assert!(pair[1] - pair[0] < REDONE_WITHIN, "request {request} waited: {times:?}");

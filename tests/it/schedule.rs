@@ -16,7 +16,7 @@ use url::Url;
 
 const QUEUE: &str = "exports-of-a-test";
 
-/// A client of a namespace of its own, in which no worker polls.
+/// A client of a separate namespace, in which no worker polls.
 async fn client() -> Client {
     let installation = TestInstallation::with_namespace().await.unwrap();
     let environment = installation.environment().await.unwrap();

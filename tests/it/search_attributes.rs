@@ -11,7 +11,7 @@ use crate::{
 /// The type of the event that sets them.
 const UPSERTED: &str = "EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES";
 
-/// Gives the workflow ids of all runs that match.
+/// Returns the workflow ids of all runs that match.
 async fn found(nights: &Nights, query: &str) -> Vec<String> {
     let list = nights.temporal(&["workflow", "list", "--query", query]).await;
     let runs = list.as_array().cloned().unwrap_or_default();

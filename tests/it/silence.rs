@@ -1,4 +1,4 @@
-//! A server that accepts and says nothing, and a table that is locked, end each command with a sentence in time.
+//! With a silent server or a locked table, each command ends in time with a sentence.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use crate::servers::proxied;
 
 type Environment = BTreeMap<String, String>;
 
-/// What a command talks to.
+/// The server of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Server {
     State,
@@ -70,7 +70,7 @@ const COMMANDS: [(&str, &[Server]); 31] = [
 /// Commands that talk to no server of ours, or serve until they are stopped.
 const OTHERS: [&str; 5] = ["run", "grants", "codec-server", "history replay", "verify"];
 
-/// What a command may take that only asks, and what the doctor may take, which asks everybody.
+/// Time limit of a command that only queries, and of the doctor, which queries all servers.
 const COMMAND: Duration = Duration::from_secs(35);
 const DOCTOR: Duration = Duration::from_secs(75);
 

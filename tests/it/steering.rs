@@ -1,4 +1,4 @@
-//! Operators steer a running night by updates, and their word holds in every run of it, whichever worker runs it.
+//! Operators steer a running night by updates. Their settings hold in every run of it, on every worker.
 
 use export_tests::{faulty_store::Fault, supervisor::Process, wait, worker};
 use export_worker::night::{self, Ended};

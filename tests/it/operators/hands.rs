@@ -39,7 +39,7 @@ pub(super) struct Hands {
     pub(super) wrong: Vec<String>,
 }
 
-/// Gives the lines of a worker's log that call for a person, which nothing that is done here may: a panic among them.
+/// Returns the lines of a worker's log that call for a person, which nothing that is done here may: a panic among them.
 fn alarms(worker: &Process) -> Vec<String> {
     let log = worker.output();
     log.lines()
