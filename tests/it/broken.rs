@@ -30,7 +30,7 @@ enum Broken {
 }
 use Broken::{End, Object, Set, Sql};
 
-/// What the doctor must say: the line, its state, a part of the cause and a part of the remedy.
+/// What the doctor must report: the line, its state, a part of the cause and a part of the remedy.
 type Said = (&'static str, &'static str, &'static str, &'static str);
 
 /// What `run` logs while it waits or says when it refuses to start, or what `status` says: a part of the cause and a part
@@ -219,7 +219,7 @@ const SET_UPS: [(Broken, Said, Line, Line); 28] = [
     ),
 ];
 
-/// The same for what needs no servers of its own; none but Temporal's lines and those of this machine.
+/// The same for set-ups without separate servers: only Temporal's lines and the lines of this machine.
 const BESIDE: [(Variables, Said, Line, Line); 8] = [
     (
         &[("TEMPORAL_ADDRESS", "127.0.0.1:1")],

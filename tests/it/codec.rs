@@ -142,7 +142,7 @@ async fn a_key_is_replaced_while_a_night_is_under_way() {
     for _ in 0..2 {
         nights.request(given::user(&nights.owner).await).await;
     }
-    // Started by somebody without keys, who says so in plain: it passes through.
+    // A client without keys starts it with a plain payload, which passes through.
     nights.start_night("rotated", &json!({"steering": {"paused": {"by": "ada", "why": "a new key"}}})).await;
     wait::until("the pause", SOON, || async {
         // A query is answered once the first run has begun.
@@ -226,7 +226,7 @@ async fn the_codec_server_decodes_a_night_for_whoever_has_the_token() {
     let decoded = decoded["payloads"].as_array().unwrap();
     assert_eq!(decoded.len(), found.len());
     assert!(decoded.iter().filter(|payload| telling(payload, request)).count() > 5, "{text}");
-    // As the Web UI asks, which has no token of its own.
+    // The request of the Web UI, which has no token itself.
     let by_path = format!("/{TOKEN}/decode?preserveStorageRefs=true");
     assert_eq!(ask(&by_path, None, &found).await, (status, text));
     // And back.

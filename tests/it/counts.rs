@@ -12,7 +12,7 @@ use crate::{
 };
 
 const NIGHT: &str = "forged";
-/// What a worker says of an attempt that nobody waits for any more. Until then it may still deliver.
+/// Log line of a worker for an abandoned attempt. Until then, the attempt may still deliver.
 const LET_GO: &str = "was let go: the attempt was interrupted";
 
 /// Completes an activity that is under way, as a person or another program can.

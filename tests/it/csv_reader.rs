@@ -1,4 +1,4 @@
-//! Reads CSV and tells NULL (`None`) from the empty string, for COPY's files and for ours.
+//! Reads CSV and distinguishes NULL (`None`) from the empty string, for COPY's files and for ours.
 
 pub(crate) type Record = Vec<Option<String>>;
 

@@ -345,7 +345,7 @@ async fn a_running_night_is_followed_to_its_end_good_or_bad() {
     }
 }
 
-/// Watches as an operator without a terminal does, and waits until that is said.
+/// Watches like an operator without a terminal, and waits for the given text.
 async fn watch(nights: &Nights, line: &str) -> Process {
     let name = format!("watch-{}", Uuid::new_v4().simple());
     let stack = stack().await.unwrap();

@@ -1,5 +1,5 @@
 //! Runs of every kind, made now, replay under today's code; `RECORD_HISTORIES=<prefix>` adds their histories to
-//! `tests/histories`, where they stand for runs that are under way when a new worker is rolled out.
+//! `tests/histories`, where they represent runs that are under way when a new worker is rolled out.
 
 use std::{collections::BTreeMap, fs, io::Write as _};
 

@@ -85,7 +85,7 @@ async fn of(database: TestDatabase, config: StoreConfig) -> Given {
 }
 
 impl Given {
-    /// Fails the test unless every invariant holds over so many delivered requests.
+    /// Fails the test unless every invariant holds over the given number of delivered requests.
     pub(crate) async fn assert_sound(&self, delivered: usize) {
         let subject = self.subject().await;
         let findings = checker::check(&subject).await.unwrap();

@@ -20,7 +20,7 @@ const SLOT: u64 = 34;
 /// So much more of its code the build of the tests has in memory than a release: 50 MiB against 35.
 const UNOPTIMISED: u64 = 16;
 
-/// The memory in MiB that a worker may hold whose largest row has so many MiB.
+/// Memory in MiB that a worker may hold if its largest row has the given MiB.
 fn promised(slots: u64, row: u64) -> u64 {
     BASE + slots * (SLOT + 4 * row)
 }

@@ -1,4 +1,4 @@
-//! Whole nights: the production binary on a queue of its own, from pending rows to archives that verify.
+//! Whole nights: the production binary on a separate queue, from pending rows to archives that verify.
 
 use export_tests::{
     platform::{self, SeedOptions},

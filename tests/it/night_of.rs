@@ -164,7 +164,7 @@ impl Nights {
         wait::while_moving(what, NIGHT, work, || self.position()).await.unwrap()
     }
 
-    /// Waits until `look` gives a value, as long as the night moves.
+    /// Waits until `look` returns a value, as long as the night moves.
     pub(crate) async fn until<T, F>(&self, what: &str, mut look: impl FnMut() -> F) -> T
     where
         F: Future<Output = Option<T>>,
@@ -197,7 +197,7 @@ impl Nights {
         self.temporal(&[start.as_slice(), &["--workflow-id", workflow_id, "--input", &input]].concat()).await;
     }
 
-    /// Asks a night how far it is.
+    /// Queries the progress of a night.
     pub(crate) async fn progress(&self, workflow_id: &str) -> serde_json::Value {
         let query = ["workflow", "query", "--workflow-id", workflow_id, "--type", "progress"];
         self.temporal(&query).await["queryResult"][0].clone()
@@ -261,7 +261,7 @@ impl Nights {
         client(&self.environment).await
     }
 
-    /// Runs the `temporal` CLI in this namespace and gives what it answers.
+    /// Runs the `temporal` CLI in this namespace and returns its answer.
     pub(crate) async fn temporal(&self, arguments: &[&str]) -> serde_json::Value {
         let answer = wait::until("Temporal to answer", SOON, || async {
             match self.try_temporal(arguments).await {
@@ -305,7 +305,7 @@ impl Nights {
         checker::check(&self.subject).await.unwrap()
     }
 
-    /// Fails the test unless every invariant holds over so many delivered requests.
+    /// Fails the test unless every invariant holds over the given number of delivered requests.
     pub(crate) async fn assert_sound(&self, delivered: usize) {
         let findings = self.judge().await;
         assert!(findings.broke(&[]), "{findings}");
@@ -346,7 +346,7 @@ pub(crate) async fn kill(worker: &Process) {
     worker.ended(SOON).await.unwrap();
 }
 
-/// Payloads stand as base64 in a history; what they hold is what an operator sees.
+/// A history holds payloads as base64. An operator sees the decoded contents.
 fn decode_payloads(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(fields) => {

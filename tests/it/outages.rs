@@ -117,7 +117,7 @@ async fn a_night_whose_temporal_stands_still_in_its_midst_serves_the_rest_by_its
     in_mid_night(&nights).await;
 
     server.signal(Signal::Stop).unwrap();
-    // What was in flight goes on, but nothing new is handed out.
+    // Requests in flight continue, but no new ones are handed out.
     until_said(&worker, "Waiting for Temporal").await;
     assert!(nights.ready().await < i64::from(REQUESTS), "the control: in its midst");
     server.signal(Signal::Continue).unwrap();

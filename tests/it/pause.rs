@@ -27,7 +27,7 @@ async fn connection() -> (Connection, String) {
     (connection, environment["TEMPORAL_NAMESPACE"].clone())
 }
 
-/// An operator who pauses the night again each time somebody has read a schedule, `times` times at most.
+/// An operator who pauses the night again after each read of a schedule, at most `times` times.
 struct Operator {
     client: Client,
     times: u32,

@@ -1,4 +1,4 @@
-//! A link works for exactly seven days, from the moment it says, and only as it was signed.
+//! A link works for exactly seven days from its signed start, and only as it was signed.
 
 use std::{fmt::Debug, marker::PhantomData};
 

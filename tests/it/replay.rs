@@ -1,6 +1,6 @@
 //! The recorded histories replay with today's code. A difference is named by its event.
 //!
-//! A recorded history is never written anew to turn a test green: it stands for a run that is still under way when a
+//! A recorded history is never rewritten to turn a test green: it represents a run that is still under way when a
 //! new worker is rolled out.
 
 use std::{

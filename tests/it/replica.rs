@@ -1,6 +1,6 @@
 //! Accounts are read on a replica of the source once it is as far as the source was; the source alone says who is gone.
 //!
-//! Source and replica are a cluster of the test's own; the requests are in another one, as they may be.
+//! Source and replica are a separate cluster of the test. The requests are in another one, as is allowed.
 
 use std::{
     collections::BTreeMap,
@@ -36,9 +36,9 @@ use crate::{
 
 /// Longer than any wait of a test that is to end by itself.
 const PATIENT: Duration = Duration::from_secs(60);
-/// Long enough for a look, however busy the machine is.
+/// Long enough for a check, however busy the machine is.
 const BRIEF: Duration = Duration::from_secs(3);
-/// What tells one wait from none: the last look may come a pause before the end.
+/// The difference between one wait and none: the last check may come one pause before the end.
 const WAITED: Duration = Duration::from_secs(2);
 const DATABASE: &str = "platform";
 
@@ -105,7 +105,7 @@ impl Pair {
         given::user_with_project(&self.owner).await
     }
 
-    /// Holds whoever reads `releases`, the last entity, on the source and on the replica.
+    /// Blocks every reader of `releases`, the last entity, on the source and on the replica.
     async fn locked_releases(&self) -> Transaction<'_, sqlx::Postgres> {
         let mut lock = self.owner.begin().await.unwrap();
         sqlx::raw_sql("lock table public.releases in access exclusive mode")

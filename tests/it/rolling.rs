@@ -43,7 +43,7 @@ async fn two_workers_replaced_in_turn_twenty_times_in_one_night_fail_and_count_n
     let nights = Nights::on_faulty_store().await;
     let mut workers = [serving(&nights).await, serving(&nights).await];
     nights.requests(REQUESTS).await;
-    // Their archives alone: a worker that starts puts an object of its own.
+    // Their archives alone: a worker that starts puts a separate object.
     let requests: Vec<Uuid> = sqlx::query_scalar("select id from public.data_export_requests")
         .fetch_all(&nights.owner)
         .await

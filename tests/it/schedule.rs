@@ -1,4 +1,4 @@
-//! The schedules say what they should however often they are applied, keep what is the operator's, and one night runs
+//! The schedules match their definitions however often they are applied, keep the operator's part, and one night runs
 //! at a time.
 
 use export_tests::shared::TestInstallation;

@@ -115,7 +115,7 @@ impl Given {
         proxy
     }
 
-    /// Runs every command that talks to `server`, all at once. Each must end badly, in time, and say one of these words.
+    /// Runs every command that uses `server`, all at once. Each must fail in time and print one of these words.
     async fn all_are_refused(&self, server: Server, words: &[&str]) -> BTreeMap<&'static str, String> {
         let talking = COMMANDS.iter().filter(|(_, servers)| servers.contains(&server));
         let ended = join_all(talking.map(|(line, _)| async move { (*line, self.refused(line).await) })).await;

@@ -1,4 +1,4 @@
-//! Each cell of an archive is what `to_json` gives, for column types of every kind, those of extensions too.
+//! Each cell of an archive equals the result of `to_json`, for column types of every kind, those of extensions too.
 
 use std::collections::BTreeMap;
 

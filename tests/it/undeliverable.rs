@@ -1,4 +1,4 @@
-//! A value that PostgreSQL itself cannot deliver fails its request for good, and the row says in which relation.
+//! A value that PostgreSQL itself cannot deliver fails its request permanently, and the row names the relation.
 
 use std::sync::Arc;
 

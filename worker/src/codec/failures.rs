@@ -1,5 +1,5 @@
-//! Failures with encrypted message and trace. The SDK encrypts them. This module reads them back at every depth: the SDK
-//! does so only for the outermost failure and not for its causes.
+//! Failures with encrypted message and trace. The SDK encrypts them. This module reads them back at every depth: the
+//! SDK does so only for the outermost failure and not for its causes.
 
 use serde::Deserialize;
 use temporalio_client::{Client, NamespacedClient as _};
