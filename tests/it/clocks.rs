@@ -1,4 +1,4 @@
-//! A worker whose clock differs from the database's reports it at its start, and does not serve while links would be wrong.
+//! A worker whose clock differs from the database's reports it at start, and does not serve while links would be wrong.
 
 use std::{collections::BTreeMap, process::Command};
 

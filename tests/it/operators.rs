@@ -30,8 +30,8 @@ use crate::night_of::SOON;
 /// How long a night is disturbed.
 const LENGTH: Duration = Duration::from_secs(20);
 const OPERATIONS: usize = 14;
-/// How long the nights may continue when everything is healed: thirty seconds of a killed worker's heartbeat, a lease, and
-/// the retries of what met a fault.
+/// How long the nights may continue when all is healed: thirty seconds of a killed worker's heartbeat, a lease, and the
+/// retries after faults.
 const AFTERMATH: Duration = Duration::from_secs(240);
 
 /// What came of one round.

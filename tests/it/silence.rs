@@ -31,7 +31,7 @@ enum Server {
 }
 use Server::{Owner, Queue, Source, State, Store, Temporal};
 
-/// Every command that talks to a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
+/// Every command that uses a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
 /// pending one, and the user of the delivered one.
 const COMMANDS: [(&str, &[Server]); 31] = [
     ("migrate", &[Owner]),

@@ -133,7 +133,7 @@ pub(crate) async fn zoo(database: &Database) -> Catalogue {
     catalogue
 }
 
-/// What the server itself says of each column, row by row.
+/// The server's own result for each column, row by row.
 pub(crate) async fn expected(source: &PgPool) -> Vec<Vec<Option<String>>> {
     let cells: Vec<_> =
         (0..COLUMNS.len()).map(|index| format!("pg_catalog.to_json(c{index})::pg_catalog.text")).collect();

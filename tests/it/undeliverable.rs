@@ -28,7 +28,7 @@ about = "x"
 columns = { id = { type = "uuid", use = "export", about = "x" }, v = { type = "TYPE", use = "export", about = "x" } }
 "#;
 
-/// What no message, log line or row may repeat.
+/// Text that no message, log line or row may repeat.
 const VALUE: &str = "mk-value-km";
 
 /// Makes `public.odd` by `sql`, whose column `v` is of type `pg_type`, and the catalogue that exports it.

@@ -157,7 +157,7 @@ async fn a_night_is_counted_by_outcome_and_reason_and_no_label_names_anybody() {
     for word in ["mk-", "X-Amz-", secret] {
         assert!(!after.contains(word), "`{word}` is in {after}");
     }
-    // The control: what is looked for in the labels is found where it does stand.
+    // The control: the search finds these texts where they do occur.
     let request: Uuid = sqlx::query_scalar("select id from public.data_export_requests limit 1")
         .fetch_one(&nights.owner)
         .await

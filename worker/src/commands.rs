@@ -162,7 +162,7 @@ enum Night {
     },
     /// Start no further request in the running night; requests in flight complete.
     Pause {
-        /// Reason, for people who look at the night.
+        /// Reason, shown with the night.
         #[arg(long, value_name = "TEXT", value_parser = text)]
         why: String,
         /// Who you are; else $USER on this host.
