@@ -1,4 +1,4 @@
-//! What one attempt leaves to the next: since when they fail, and which of them were killed.
+//! Each attempt passes on to the next since when attempts fail, and which of them were killed.
 
 use std::{
     sync::{
@@ -37,7 +37,7 @@ async fn given_request(given: &Given) -> Uuid {
     given::request(&given.owner, given::user(&given.owner).await).await
 }
 
-/// Gives `lost` of a request and whether somebody holds it.
+/// Returns `lost` of a request and whether a claim holds it.
 async fn lost_and_held(owner: &PgPool, request: Uuid) -> (i32, bool) {
     sqlx::query_as("select lost, claim_token is not null from public.data_export_requests where id = $1")
         .bind(request)
@@ -52,7 +52,7 @@ async fn until_free(owner: &PgPool, request: Uuid) {
         .unwrap();
 }
 
-/// Gives steps whose way to the state database goes through a proxy.
+/// Returns steps that reach the state database through a proxy.
 async fn through_proxy(given: &Given) -> (Proxy, ExportSteps) {
     let (proxy, url) = proxied(given.database.url(Role::State).await.unwrap().expose_secret()).await;
     let mut steps = given.steps.clone();
@@ -156,7 +156,7 @@ async fn an_attempt_that_waits_for_its_claim_beats_and_is_gone_soon_after_a_canc
     assert!(matches!(ended, Err(Unfinished::Interrupted)), "{ended:?}");
     assert!(cancelled.elapsed() < Duration::from_secs(10), "{:?}", cancelled.elapsed());
     locked.rollback().await.unwrap();
-    // The call that was given up may have claimed it after all.
+    // The abandoned call may have claimed the request anyway.
     until_free(&given.owner, request).await;
     serve(&given.steps, &attempt(request, 2)).await.unwrap();
     given.assert_sound(1).await;

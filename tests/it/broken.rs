@@ -30,7 +30,7 @@ enum Broken {
 }
 use Broken::{End, Object, Set, Sql};
 
-/// What the doctor must say: the line, its state, a part of the cause and a part of the remedy.
+/// What the doctor must report: the line, its state, a part of the cause and a part of the remedy.
 type Said = (&'static str, &'static str, &'static str, &'static str);
 
 /// What `run` logs while it waits or says when it refuses to start, or what `status` says: a part of the cause and a part
@@ -219,7 +219,7 @@ const SET_UPS: [(Broken, Said, Line, Line); 28] = [
     ),
 ];
 
-/// The same for what needs no servers of its own; none but Temporal's lines and those of this machine.
+/// The same for set-ups without separate servers: only Temporal's lines and the lines of this machine.
 const BESIDE: [(Variables, Said, Line, Line); 8] = [
     (
         &[("TEMPORAL_ADDRESS", "127.0.0.1:1")],
@@ -279,7 +279,7 @@ fn check(lines: &[Value], (check, state, cause, remedy): Said) {
     let line = line.unwrap_or_else(|| panic!("no line `{check}` in {lines:#?}"));
     let (found, said) = (line["found"].as_str().unwrap(), line["remedy"].as_str().unwrap_or_default());
     assert!(line["state"] == state && found.contains(cause) && said.contains(remedy), "{check}: {line:#}");
-    // No line blames something that is well: what cannot be examined says so.
+    // No line blames a working part: a check that could not run says so.
     for other in lines.iter().filter(|line| line["state"] == "failed" && line["check"] != check) {
         let named = [other["found"].as_str().unwrap(), other["remedy"].as_str().unwrap_or_default()].concat();
         assert!(
@@ -327,7 +327,7 @@ async fn check_run(environment: &Environment, expected: Line) {
         Ok(None)
     });
     let log = said.await.unwrap_or_else(|error| panic!("{error}: {}", worker.last_words()));
-    // Nothing else is waited for.
+    // The worker waits for nothing else.
     let waits = log.lines().filter(|line| line.contains("Waiting for ")).count();
     assert!(waits <= usize::from(expected.is_some()), "{log}");
 }

@@ -225,7 +225,7 @@ async fn granting_anew_takes_back_what_became_omitted() {
     assert_eq!(refused.unwrap_err().as_database_error().unwrap().code().unwrap(), "42501");
 }
 
-/// Relations and schemas on which a role holds a right of its own, not by way of `public`.
+/// Relations and schemas on which a role itself holds a right, not through `public`.
 async fn held(database: &Database, role: &str) -> Vec<String> {
     let sql = "select c.relname::text || '.' || a.privilege_type from pg_class c, aclexplode(c.relacl) a
                    where a.grantee = $1::regrole

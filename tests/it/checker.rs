@@ -1,4 +1,4 @@
-//! The checker of the invariants is red for each way in which one can be broken.
+//! The checker of the invariants fails for each way in which an invariant can be broken.
 
 use std::path::Path;
 
@@ -40,7 +40,7 @@ async fn assert_red(given: &Given, broken: &[Invariant]) {
     assert!(findings.broke(broken), "{findings}");
 }
 
-/// Runs SQL as nobody can in production: with all triggers off.
+/// Runs SQL with all triggers off, which is impossible in production.
 async fn force(given: &Given, sql: &str) {
     let superuser = given.database.pool(Role::Superuser).await.unwrap();
     let sql = format!("set session_replication_role = replica; {sql}");

@@ -23,7 +23,7 @@ use crate::{
 };
 
 const MIB: usize = 1024 * 1024;
-/// What the start and the doctor say of a store that keeps none.
+/// Message of the start and the doctor for a store that keeps no checksum.
 const NONE: &str = "the store keeps no checksum of whole objects; tried were CRC-64/NVME, CRC-32C, CRC-32";
 
 /// What a store does not keep, and the checksum that is used then.

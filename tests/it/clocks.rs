@@ -1,4 +1,4 @@
-//! A worker whose clock and the database's differ says so at its start, and does not serve while links would be wrong.
+//! A worker whose clock differs from the database's reports it at start, and does not serve while links would be wrong.
 
 use std::{collections::BTreeMap, process::Command};
 
@@ -58,7 +58,7 @@ async fn a_worker_calls_a_person_and_serves_when_the_clocks_are_seconds_apart() 
     let line = lines.lines().find(|line| line.contains("The database serves, but")).unwrap();
     assert!(line.contains("\"level\":\"ERROR\""), "{line}");
 
-    // The control: a right clock is nothing to speak of.
+    // The control: a right clock is not reported.
     let right = worker(&nights, "+0s").await;
     wait::until("a worker that serves", SOON, || async {
         right.check_alive()?;

@@ -22,7 +22,7 @@ const ORIGIN: &str = "http://temporal.test:8233";
 
 const PROGRESS: [&str; 6] = ["workflow", "query", "--workflow-id", "rotated", "--type", "progress"];
 
-/// Keys in a file of the test's own.
+/// Keys in a separate file of the test.
 pub(crate) struct Keys(tempfile::TempDir);
 
 impl Keys {
@@ -47,7 +47,7 @@ impl Keys {
     }
 }
 
-/// Gives each payload of a history, as the server has it.
+/// Returns each payload of a history, as the server has it.
 fn payloads(value: &Value, found: &mut Vec<Value>) {
     match value {
         Value::Object(fields) if fields.contains_key("metadata") && fields.contains_key("data") => {
@@ -142,7 +142,7 @@ async fn a_key_is_replaced_while_a_night_is_under_way() {
     for _ in 0..2 {
         nights.request(given::user(&nights.owner).await).await;
     }
-    // Started by somebody without keys, who says so in plain: it passes through.
+    // A client without keys starts it with a plain payload, which passes through.
     nights.start_night("rotated", &json!({"steering": {"paused": {"by": "ada", "why": "a new key"}}})).await;
     wait::until("the pause", SOON, || async {
         // A query is answered once the first run has begun.
@@ -176,7 +176,7 @@ async fn a_key_is_replaced_while_a_night_is_under_way() {
     assert!(error.contains("encrypted with key `old`") && error.contains("EXPORT_CODEC_KEY_FILE"), "{error}");
 }
 
-/// Starts the server; gives its address.
+/// Starts the server. Returns its address.
 async fn server(keys: &Keys) -> (Process, String) {
     let mut environment = BTreeMap::from([
         ("EXPORT_CODEC_ADDR".to_owned(), "127.0.0.1:0".to_owned()),
@@ -226,7 +226,7 @@ async fn the_codec_server_decodes_a_night_for_whoever_has_the_token() {
     let decoded = decoded["payloads"].as_array().unwrap();
     assert_eq!(decoded.len(), found.len());
     assert!(decoded.iter().filter(|payload| telling(payload, request)).count() > 5, "{text}");
-    // As the Web UI asks, which has no token of its own.
+    // The request of the Web UI, which has no token itself.
     let by_path = format!("/{TOKEN}/decode?preserveStorageRefs=true");
     assert_eq!(ask(&by_path, None, &found).await, (status, text));
     // And back.

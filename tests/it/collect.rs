@@ -410,7 +410,7 @@ async fn a_query_that_runs_long_before_its_first_row_counts_as_moving_and_can_be
     moved.await.unwrap();
 }
 
-/// A catalogue of its own, granted to `export_read`.
+/// A separate catalogue, granted to `export_read`.
 async fn custom(database: &Database, text: &str) -> Catalogue {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = load(folder.path(), text);

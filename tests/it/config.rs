@@ -286,7 +286,7 @@ async fn a_replica_is_examined_and_one_of_another_database_is_refused() {
     assert!(verdict == "warning" && remedy.contains("EXPORT_REPLICA_URL"), "{verdict}: {remedy}");
 }
 
-/// A server that accepts a connection and never says a word.
+/// A server that accepts a connection and then stays silent.
 async fn silent() -> (tokio::net::TcpListener, String) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! A row edited by hand into an illegal combination is refused by the database, whoever edits it.
+//! The database refuses a row edited by hand into an illegal combination, for every role.
 
 use sqlx::PgPool;
 use uuid::Uuid;

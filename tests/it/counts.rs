@@ -1,4 +1,4 @@
-//! What a night has counted is compared with the rows at its end, and a result that is none is called so.
+//! At its end, a night compares its counts with the rows, and reports a result that is none.
 
 use export_tests::{checker::Invariant, faulty_store::Fault, supervisor::Process, wait};
 use export_worker::night::{self, Ended};
@@ -12,7 +12,7 @@ use crate::{
 };
 
 const NIGHT: &str = "forged";
-/// What a worker says of an attempt that nobody waits for any more. Until then it may still deliver.
+/// Log line of a worker for an abandoned attempt. Until then, the attempt may still deliver.
 const LET_GO: &str = "was let go: the attempt was interrupted";
 
 /// Completes an activity that is under way, as a person or another program can.

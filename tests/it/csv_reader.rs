@@ -1,8 +1,8 @@
-//! Reads CSV and tells NULL (`None`) from the empty string, for COPY's files and for ours.
+//! Reads CSV and distinguishes NULL (`None`) from the empty string, for COPY's files and for ours.
 
 pub(crate) type Record = Vec<Option<String>>;
 
-/// Gives the records of a text whose lines end with `end`.
+/// Returns the records of a text whose lines end with `end`.
 pub(crate) fn records(text: &str, end: &str) -> Vec<Record> {
     let mut records = Vec::new();
     let mut rest = text;

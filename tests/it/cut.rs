@@ -40,7 +40,7 @@ columns = { id = { type = "uuid", use = "export", about = "x" }, n = { type = "b
 const COMPUTES: &str = "create view long as select id, (
     with recursive r(n) as (select 1::bigint union all select n + 1 from r where n < 2000000000) select max(n) from r
 ) as n from accounts";
-/// Gives its first row at once and goes on for minutes.
+/// Returns its first row immediately and continues for minutes.
 const STREAMS: &str = "create view long as select id, n from accounts, lateral (
     with recursive r(n) as (select 1::bigint union all select n + 1 from r where n < 2000000000) select n from r
 ) r";
@@ -64,7 +64,7 @@ async fn open(source: &PgPool, catalogue: &Catalogue, pulse: &Pulse) -> Snapshot
     collect::open(source, catalogue, &account, pulse).await.unwrap()
 }
 
-/// The export's queries that the server works on.
+/// Returns the export's queries that are running on the server.
 async fn running(owner: &PgPool) -> i64 {
     sqlx::query_scalar(
         "select count(*) from pg_stat_activity where datname = current_database()

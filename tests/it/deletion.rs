@@ -1,4 +1,4 @@
-//! An archive is called deleted only after it is gone, and only in the bucket that holds it.
+//! An archive is recorded as deleted only after it is gone, and only in the bucket that holds it.
 
 use std::collections::BTreeMap;
 

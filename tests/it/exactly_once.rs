@@ -1,4 +1,4 @@
-//! Whatever starts nights, and however many at once: every request is fulfilled exactly once, and no history grows
+//! However nights are started, and however many at once: every request is fulfilled exactly once, and no history grows
 //! with the number of requests.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::night_of::{Nights, SOON};
 
-/// Waits until no run is left, and gives the report of each night.
+/// Waits until no run is left, and returns the report of each night.
 async fn all_ended(nights: &Nights) -> Vec<Value> {
     nights
         .until("all nights to end", || async {
@@ -30,7 +30,7 @@ fn sum(reports: &[Value], count: &str) -> u64 {
     reports.iter().map(|report| report[count].as_u64().unwrap()).sum()
 }
 
-/// Gives the size of the largest payload.
+/// Returns the size of the largest payload.
 fn largest_payload(value: &Value) -> usize {
     match value {
         Value::Object(fields) => fields
@@ -80,7 +80,7 @@ async fn a_night_of_two_pages_with_others_beside_it_fulfils_each_once_in_bounded
         assert!(payload < 500 * 40, "{}: {payload} bytes", run.id);
         events.push(count("historyLength"));
     }
-    // The control: the night has two looks, the first of two pages, the other one at least two; and a page is large.
+    // The control: the night has two rounds, the first of two pages, the other one at least two; and a page is large.
     assert!(events.len() >= 5 && events.iter().any(|events| *events > 1500), "{events:?}");
 }
 

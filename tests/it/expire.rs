@@ -31,7 +31,7 @@ async fn set_expiry(given: &Given, request: Uuid, expires_at: &str) {
     sqlx::query(sqlx::AssertSqlSafe(sql)).bind(request).execute(&given.owner).await.unwrap();
 }
 
-/// Gives status and whether there is a link, in the table and in the view.
+/// Returns status and whether there is a link, in the table and in the view.
 async fn shown(given: &Given, request: Uuid) -> [(String, bool); 2] {
     let mut shown = Vec::new();
     for relation in ["data_export_requests", "data_export_requests_effective"] {

@@ -108,7 +108,7 @@ async fn a_request_is_served_at_both_extremes_of_every_variable() {
         }
     }
     assert!(sizes["EXPORT_DEFLATE_LEVEL=0"] > sizes["EXPORT_DEFLATE_LEVEL=9"], "the control: {sizes:#?}");
-    // A put that was given up after a moment may have arrived all the same.
+    // A put that was abandoned after a moment may have arrived anyway.
     let mut sweeping = environment.clone();
     sweeping.insert("EXPORT_SWEEP_MIN_AGE".to_owned(), "0s".to_owned());
     worker::command(&sweeping, &["sweep", "--force"]).await.unwrap();

@@ -1,4 +1,4 @@
-//! One request from `pending` to `ready` on real servers, and what becomes of it when it cannot get there.
+//! One request from `pending` to `ready` on real servers, and its outcome if a step fails.
 
 use std::time::Duration;
 

@@ -47,14 +47,14 @@ async fn serve_again(given: &Given, steps: &ExportSteps, request: Uuid, what: &s
     assert_eq!(status_and_attempts(given, request).await, ("ready".to_owned(), 0), "{what}");
 }
 
-/// Where a proxy stands in an attempt's way.
+/// The connection of an attempt that goes through a proxy.
 #[derive(Clone, Copy, Debug)]
 enum Before {
     State,
     Source,
 }
 
-/// Gives steps whose way to one server goes through a proxy.
+/// Returns steps that reach one server through a proxy.
 async fn steps_through_proxy(given: &Given, before: Before) -> (Proxy, ExportSteps) {
     let mut steps = given.steps.clone();
     let proxy = match before {
@@ -74,7 +74,7 @@ async fn steps_through_proxy(given: &Given, before: Before) -> (Proxy, ExportSte
 }
 
 /// Loses the `nth` answer of one server, and after that lets everything through, or nothing until the attempt has
-/// ended. Tells whether there was such an answer.
+/// ended. Returns whether there was such an answer.
 async fn lose_answer(given: &Given, before: Before, nth: usize, then: Mode) -> bool {
     let what = format!("answer {nth} of {before:?} lost, then {then:?}");
     let (proxy, steps) = steps_through_proxy(given, before).await;
@@ -101,7 +101,7 @@ async fn lose_answer(given: &Given, before: Before, nth: usize, then: Mode) -> b
     lost
 }
 
-/// Loses each answer of one server, one attempt each; gives how many there were.
+/// Loses each answer of one server, one attempt each. Returns the number of answers.
 async fn lose_each_answer(given: &Given, before: Before) -> usize {
     let mut lost = 0;
     for then in [Mode::Pass, Mode::Cut] {
@@ -121,7 +121,7 @@ async fn lose_each_answer(given: &Given, before: Before) -> usize {
     lost
 }
 
-/// Serves what is still pending because the test stopped to look, and gives how many are ready.
+/// Serves what is still pending because the test stopped to look, and returns how many are ready.
 async fn finish(given: &Given) -> usize {
     let pending: Vec<Uuid> =
         sqlx::query_scalar("select id from public.data_export_requests where status = 'pending'")
@@ -220,7 +220,7 @@ async fn a_full_spool_is_the_systems_fault_and_the_next_attempt_fulfils() {
     given.steps.spool =
         export_activities::spool::Spool::new(&given.spool.path().join("nowhere"), 1 << 20).unwrap();
     std::fs::remove_dir(given.spool.path().join("nowhere")).unwrap();
-    // A directory would be made again.
+    // The worker would create a directory again.
     std::fs::write(given.spool.path().join("nowhere"), "").unwrap();
     let request = given_request(&given).await;
     let ended = serve(&given.steps, &attempt(request, 1)).await;

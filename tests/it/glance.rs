@@ -1,4 +1,4 @@
-//! What an operator sees at a glance: whether a person is needed, what a night did, how the running one goes.
+//! Status at a glance: whether a person is needed, the results of a night, the progress of the running one.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ async fn say(environment: &BTreeMap<String, String>, arguments: &[&str]) -> Said
     Said { code: output.status.code(), answer, aside }
 }
 
-/// Gives the causes that `status` names, and fails unless its exit code fits them and each has a remedy.
+/// Returns the causes that `status` names, and fails unless its exit code fits them and each has a remedy.
 pub(crate) async fn troubles(nights: &Nights) -> Vec<String> {
     let said = say(&nights.environment, &["status"]).await;
     let troubles = said.answer["troubles"].as_array().unwrap();
@@ -345,7 +345,7 @@ async fn a_running_night_is_followed_to_its_end_good_or_bad() {
     }
 }
 
-/// Watches as an operator without a terminal does, and waits until that is said.
+/// Watches like an operator without a terminal, and waits for the given text.
 async fn watch(nights: &Nights, line: &str) -> Process {
     let name = format!("watch-{}", Uuid::new_v4().simple());
     let stack = stack().await.unwrap();

@@ -118,7 +118,7 @@ async fn attempts_at_once_do_not_slip_past_the_brake_together() {
     assert_eq!((failed_now, failed(&given.owner).await, pending(&given.owner).await), (9, 9, 21));
 }
 
-/// Writes into the log that so many requests of the night ended.
+/// Writes into the log that the given number of requests of the night ended.
 async fn ended(owner: &PgPool, ready: i32, failed: i32) {
     sqlx::query(
         "with made as (

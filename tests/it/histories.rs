@@ -1,5 +1,5 @@
 //! Runs of every kind, made now, replay under today's code; `RECORD_HISTORIES=<prefix>` adds their histories to
-//! `tests/histories`, where they stand for runs that are under way when a new worker is rolled out.
+//! `tests/histories`, where they represent runs that are under way when a new worker is rolled out.
 
 use std::{collections::BTreeMap, fs, io::Write as _};
 
@@ -25,12 +25,12 @@ use crate::{
 /// A recording larger than this is stored compressed.
 const PLAIN: usize = 200_000;
 
-/// Gives the histories of all runs of a workflow, oldest first.
+/// Returns the histories of all runs of a workflow, oldest first.
 async fn histories(nights: &Nights, client: &Client, workflow_type: &str) -> Vec<History> {
     fetch(client, nights.runs(workflow_type).await.iter().rev()).await
 }
 
-/// Gives the histories of the runs under one workflow id, oldest first.
+/// Returns the histories of the runs under one workflow id, oldest first.
 async fn chain(nights: &Nights, client: &Client, workflow_id: &str) -> Vec<History> {
     let runs = nights.runs("nightly_batch").await;
     fetch(client, runs.iter().rev().filter(|run| run.id == workflow_id)).await

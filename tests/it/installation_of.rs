@@ -85,7 +85,7 @@ async fn of(database: TestDatabase, config: StoreConfig) -> Given {
 }
 
 impl Given {
-    /// Fails the test unless every invariant holds over so many delivered requests.
+    /// Fails the test unless every invariant holds over the given number of delivered requests.
     pub(crate) async fn assert_sound(&self, delivered: usize) {
         let subject = self.subject().await;
         let findings = checker::check(&subject).await.unwrap();
@@ -171,7 +171,7 @@ pub(crate) async fn request(owner: &PgPool, user: Uuid) -> Uuid {
         .unwrap()
 }
 
-/// Gives the kinds of a request's events, in order.
+/// Returns the kinds of a request's events, in order.
 pub(crate) async fn events(owner: &PgPool, request: Uuid) -> Vec<String> {
     sqlx::query_scalar("select kind from public.data_export_events where request_id = $1 order by id")
         .bind(request)
@@ -180,7 +180,7 @@ pub(crate) async fn events(owner: &PgPool, request: Uuid) -> Vec<String> {
         .unwrap()
 }
 
-/// Gives the keys of all archives in the bucket.
+/// Returns the keys of all archives in the bucket.
 pub(crate) async fn objects(config: &StoreConfig) -> Vec<String> {
     let listed = sdk_client(config).list_objects_v2().bucket(&config.bucket).send().await.unwrap();
     let keys = listed.contents().iter().filter_map(|object| object.key().map(str::to_owned));

@@ -21,7 +21,7 @@ async fn bytes_behind_the_end_of_a_deflate_stream_are_refused_in_every_kind_of_e
     verify(&path, None).unwrap();
     for name in ["README.txt", "data-dictionary.csv", "json/users.json", "csv/users.csv", "manifest.json"] {
         let changed = with_junk(&sound, name);
-        // An ordinary reader gives the same contents as before.
+        // An ordinary reader returns the same contents as before.
         assert_eq!(read(&changed, name), read(&sound, name));
         std::fs::write(&path, &changed).unwrap();
         let error = format!("{:#}", verify(&path, None).unwrap_err());

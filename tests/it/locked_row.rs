@@ -1,4 +1,4 @@
-//! A row that somebody has locked, in a psql that was forgotten, delays nobody else's export.
+//! A row locked by a forgotten psql delays no other export.
 
 use std::time::{Duration, Instant};
 

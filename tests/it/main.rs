@@ -1,4 +1,4 @@
-//! Promises of the whole system, one file each, kept on real servers.
+//! Promises of the whole system, one file each, tested on real servers.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

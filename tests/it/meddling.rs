@@ -13,7 +13,7 @@ use crate::{
 };
 
 const NIGHT: &str = "meddled";
-/// How long an attempt may go on that nobody wants any more: a few heartbeats.
+/// How long an unwanted attempt may continue: a few heartbeats.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A night of one request whose upload is held, and its worker.
@@ -28,7 +28,7 @@ async fn held_night() -> (Nights, Process, Uuid) {
     (nights, worker, request)
 }
 
-/// Waits until the attempt that was under way has let its upload go.
+/// Waits until the attempt in flight has released its upload.
 async fn until_stopped(nights: &Nights, worker: &Process) {
     let stopped = wait::until("the attempt to stop", STOPS_WITHIN, || async {
         Ok(worker.output().contains("was let go: the attempt was interrupted").then_some(()))

@@ -20,12 +20,12 @@ const SLOT: u64 = 34;
 /// So much more of its code the build of the tests has in memory than a release: 50 MiB against 35.
 const UNOPTIMISED: u64 = 16;
 
-/// The memory in MiB that a worker may hold whose largest row has so many MiB.
+/// Memory in MiB that a worker may hold if its largest row has the given MiB.
 fn promised(slots: u64, row: u64) -> u64 {
     BASE + slots * (SLOT + 4 * row)
 }
 
-/// Starts a worker that may hold so many MiB of private memory.
+/// Starts a worker with a limit of private memory in MiB.
 async fn limited(nights: &Nights, slots: u64, mebibytes: u64) -> Process {
     let worker = nights.worker(&[("EXPORT_SLOTS", &slots.to_string())]).await;
     until_said(&worker, "Serves task queue").await;
@@ -38,7 +38,7 @@ async fn limited(nights: &Nights, slots: u64, mebibytes: u64) -> Process {
 /// Text that no compression makes smaller, a MiB `$1` times.
 const TEXT: &str = "select repeat(string_agg(md5(random()::text), ''), $1) from generate_series(1, 32768)";
 
-/// Gives so many users a cell of so many MiB, and each a request.
+/// Creates the given number of users, each with a cell of the given MiB and a request.
 async fn large_cells(nights: &Nights, users: i32, mebibytes: i32) {
     nights.requests(users).await;
     let text: String = sqlx::query_scalar(TEXT).bind(mebibytes).fetch_one(&nights.owner).await.unwrap();
@@ -60,7 +60,7 @@ async fn heavy(nights: &Nights) -> Uuid {
     nights.request(heavy).await
 }
 
-/// Serves what is asked and gives the most memory in MiB that the worker has held.
+/// Serves what is asked and returns the most memory in MiB that the worker has held.
 async fn peak(nights: &Nights, worker: &Process, ready: i64) -> u64 {
     nights.begin_night().await;
     nights.until_ready(ready).await;

@@ -1,4 +1,4 @@
-//! Whole nights: the production binary on a queue of its own, from pending rows to archives that verify.
+//! Whole nights: the production binary on a separate queue, from pending rows to archives that verify.
 
 use export_tests::{
     platform::{self, SeedOptions},
@@ -230,7 +230,7 @@ async fn each_form_of_input_ends_its_run_and_a_wrong_one_names_the_field() {
     }
 }
 
-/// Gives the most memory that a process has ever used, in bytes.
+/// Returns the most memory that a process has ever used, in bytes.
 fn peak_memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

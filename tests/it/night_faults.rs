@@ -74,7 +74,7 @@ async fn a_request_that_kills_its_worker_each_time_is_given_up_and_delays_no_oth
     assert_eq!(nights.ended().await, "COMPLETED");
     assert_eq!(nights.status(deadly).await, ("failed".to_owned(), Some("attempts_exhausted".to_owned())));
     assert_eq!(nights.counted(deadly).await, (3, 2, 0));
-    // The next request is served as if nothing had been.
+    // The next request is served normally.
     let other = nights.request(given::user(&nights.owner).await).await;
     nights.night().await;
     assert_eq!(nights.status(other).await, ("ready".to_owned(), None));
@@ -90,7 +90,7 @@ async fn a_store_that_is_away_too_long_defers_and_the_second_look_fulfils() {
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.faulty().fail_all("PutObject", Fault::InternalError);
     nights.begin_night().await;
-    // The second look has begun when a second run of the chain claims the request.
+    // The second round has started when a second run of the chain claims the request.
     wait::until("the second look", NIGHT, || async {
         let runs = nights.runs("nightly_batch").await.len();
         Ok((runs >= 2).then_some(()))
@@ -156,7 +156,7 @@ async fn a_night_whose_sweep_fails_says_all_the_same_what_it_has_served() {
     nights.assert_sound(1).await;
 }
 
-/// Gives the files that a worker holds open although they are deleted: its spool.
+/// Returns the files that a worker holds open although they are deleted: its spool.
 fn spool_files(worker: &Process) -> Vec<String> {
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", worker.pid())).unwrap();
     descriptors

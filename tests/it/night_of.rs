@@ -1,4 +1,4 @@
-//! An installation whose nights a test runs: the production binary on a queue and a namespace of its own.
+//! An installation whose nights a test runs: the production binary on a separate queue and namespace.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -112,7 +112,7 @@ impl Nights {
         crate::installation_of::request(&self.owner, user).await
     }
 
-    /// Makes so many requests, each of a user of their own.
+    /// Creates the given number of requests, each of a separate user.
     pub(crate) async fn requests(&self, count: i32) {
         sqlx::query(
             "with made as (
@@ -126,25 +126,25 @@ impl Nights {
         .unwrap();
     }
 
-    /// Gives how many requests are ready.
+    /// Returns how many requests are ready.
     pub(crate) async fn ready(&self) -> i64 {
         let sql = "select count(*) from public.data_export_requests where status = 'ready'";
         sqlx::query_scalar(sql).fetch_one(&self.owner).await.unwrap()
     }
 
-    /// Waits until so many requests are ready.
+    /// Waits until the given number of requests are ready.
     pub(crate) async fn until_ready(&self, count: i64) {
         self.until("requests to be ready", || async { (self.ready().await >= count).then_some(()) }).await;
     }
 
-    /// Gives how many requests have an attempt counted against them, and how many a lost worker.
+    /// Returns how many requests have an attempt counted against them, and how many a lost worker.
     pub(crate) async fn blamed(&self) -> (i64, i64) {
         let sql = "select count(*) filter (where attempts <> 0), count(*) filter (where lost <> 0)
                    from public.data_export_requests";
         sqlx::query_as(sql).fetch_one(&self.owner).await.unwrap()
     }
 
-    /// Runs a night to its end and gives its report.
+    /// Runs a night to its end and returns its report.
     pub(crate) async fn night(&self) -> serde_json::Value {
         let report: serde_json::Value = serde_json::from_str(&self.try_night().await.unwrap()).unwrap();
         assert!(
@@ -165,7 +165,7 @@ impl Nights {
         wait::while_moving(what, NIGHT, work, || self.position()).await.unwrap()
     }
 
-    /// Waits until `look` gives a value, as long as the night moves.
+    /// Waits until `look` returns a value, as long as the night moves.
     pub(crate) async fn until<T, F>(&self, what: &str, mut look: impl FnMut() -> F) -> T
     where
         F: Future<Output = Option<T>>,
@@ -191,20 +191,20 @@ impl Nights {
         worker::command(&self.environment, &["night", "trigger"]).await.unwrap();
     }
 
-    /// Starts a night by hand under an id of its own, with an input.
+    /// Starts a night by hand under a separate id, with an input.
     pub(crate) async fn start_night(&self, workflow_id: &str, input: &serde_json::Value) {
         let (queue, input) = (self.environment["EXPORT_TASK_QUEUE"].as_str(), input.to_string());
         let start = ["workflow", "start", "--type", "nightly_batch", "--task-queue", queue];
         self.temporal(&[start.as_slice(), &["--workflow-id", workflow_id, "--input", &input]].concat()).await;
     }
 
-    /// Asks a night how far it is.
+    /// Queries the progress of a night.
     pub(crate) async fn progress(&self, workflow_id: &str) -> serde_json::Value {
         let query = ["workflow", "query", "--workflow-id", workflow_id, "--type", "progress"];
         self.temporal(&query).await["queryResult"][0].clone()
     }
 
-    /// Waits until the night that runs has ended, and gives how: `COMPLETED`, `FAILED`, `CANCELED`.
+    /// Waits until the night that runs has ended, and returns how: `COMPLETED`, `FAILED`, `CANCELED`.
     pub(crate) async fn ended(&self) -> String {
         self.until("the night to end", || async {
             let runs = self.runs("nightly_batch").await;
@@ -216,7 +216,7 @@ impl Nights {
         .await
     }
 
-    /// Waits until the run under an id has ended, and gives how.
+    /// Waits until the run under an id has ended, and returns how.
     pub(crate) async fn ended_of(&self, workflow_id: &str) -> String {
         self.until("the run to end", || async {
             let run = self.temporal(&["workflow", "describe", "--workflow-id", workflow_id]).await;
@@ -227,7 +227,7 @@ impl Nights {
         .await
     }
 
-    /// Gives the runs of a workflow type, newest first.
+    /// Returns the runs of a workflow type, newest first.
     pub(crate) async fn runs(&self, workflow_type: &str) -> Vec<Run> {
         let query = format!("WorkflowType = '{workflow_type}'");
         let list = self.temporal(&["workflow", "list", "--query", &query]).await;
@@ -243,7 +243,7 @@ impl Nights {
         runs.collect()
     }
 
-    /// Gives the histories of all runs as JSON, with every payload decoded.
+    /// Returns the histories of all runs as JSON, with every payload decoded.
     pub(crate) async fn histories(&self) -> String {
         let mut all = String::new();
         for workflow_type in ["nightly_batch", "export_expiry"] {
@@ -262,7 +262,7 @@ impl Nights {
         client(&self.environment).await
     }
 
-    /// Runs the `temporal` CLI in this namespace and gives what it answers.
+    /// Runs the `temporal` CLI in this namespace and returns its answer.
     pub(crate) async fn temporal(&self, arguments: &[&str]) -> serde_json::Value {
         let answer = wait::until("Temporal to answer", SOON, || async {
             match self.try_temporal(arguments).await {
@@ -293,7 +293,7 @@ impl Nights {
             .unwrap()
     }
 
-    /// Gives `claims`, `lost` and `attempts` of a request.
+    /// Returns `claims`, `lost` and `attempts` of a request.
     pub(crate) async fn counted(&self, request: Uuid) -> (i32, i32, i32) {
         sqlx::query_as("select claims, lost, attempts from public.data_export_requests where id = $1")
             .bind(request)
@@ -306,7 +306,7 @@ impl Nights {
         checker::check(&self.subject).await.unwrap()
     }
 
-    /// Fails the test unless every invariant holds over so many delivered requests.
+    /// Fails the test unless every invariant holds over the given number of delivered requests.
     pub(crate) async fn assert_sound(&self, delivered: usize) {
         let findings = self.judge().await;
         assert!(findings.broke(&[]), "{findings}");
@@ -347,7 +347,7 @@ pub(crate) async fn kill(worker: &Process) {
     worker.ended(SOON).await.unwrap();
 }
 
-/// Payloads stand as base64 in a history; what they hold is what an operator sees.
+/// A history holds payloads as base64. An operator sees the decoded contents.
 fn decode_payloads(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(fields) => {

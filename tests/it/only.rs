@@ -18,7 +18,7 @@ async fn command(nights: &Nights, arguments: &[&str]) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&worker::command(&nights.environment, &arguments).await?)?)
 }
 
-/// Gives how a run for named requests has failed.
+/// Returns how a run for named requests has failed.
 async fn refused(nights: &Nights, id: &str, only: &Value) -> Value {
     nights.start_night(id, &json!({"only": only})).await;
     assert_eq!(nights.ended_of(id).await, "FAILED");

@@ -1,4 +1,4 @@
-//! What an operator does to requests: each move once, never an illegal one, and no link unless it is asked for.
+//! Operators' commands on requests: each move once, never an illegal one, and no link unless requested.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -30,8 +30,8 @@ use crate::night_of::SOON;
 /// How long a night is disturbed.
 const LENGTH: Duration = Duration::from_secs(20);
 const OPERATIONS: usize = 14;
-/// How long the nights may go on when everything is healed: thirty seconds of a killed worker's heartbeat, a lease, and
-/// the retries of what met a fault.
+/// How long the nights may continue when all is healed: thirty seconds of a killed worker's heartbeat, a lease, and the
+/// retries after faults.
 const AFTERMATH: Duration = Duration::from_secs(240);
 
 /// What came of one round.
@@ -117,7 +117,7 @@ async fn round(seed: u64, requests: i32) -> Round {
     Round { seed, requests, served, done, took: began.elapsed(), wrong, findings }
 }
 
-/// Does what the plan says when its moment has come; gives what was done, and what was refused in parentheses.
+/// Runs each step of the plan at its time. Returns the steps that were done, and the refused ones in parentheses.
 async fn disturb(hands: &mut Hands, seed: u64) -> Vec<String> {
     let began = Instant::now();
     let mut done = Vec::new();

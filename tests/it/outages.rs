@@ -23,7 +23,7 @@ use crate::{
 
 const NIGHT: &str = "disturbed";
 const REQUESTS: i32 = 60;
-/// So many are served before the disturbance.
+/// Number of requests served before the disturbance.
 const SERVED: i64 = 5;
 
 /// A store that does not answer is given up quickly, so that a test need not wait for it.
@@ -40,7 +40,7 @@ async fn in_mid_night(nights: &Nights) {
     nights.until_ready(SERVED).await;
 }
 
-/// Fails unless the night has served all by itself; gives its report. A claim that could not be released because the
+/// Fails unless the night has served all by itself. Returns its report. A claim that could not be released because the
 /// database was away counts as lost, of which a request may have many; an attempt would be its own fault.
 async fn assert_ended_well(nights: &Nights) -> Value {
     assert_eq!(nights.ended_of(NIGHT).await, "COMPLETED");
@@ -50,7 +50,7 @@ async fn assert_ended_well(nights: &Nights) -> Value {
     nights.temporal(&["workflow", "result", "--workflow-id", NIGHT]).await["result"].clone()
 }
 
-/// Gives how many attempts a worker has told of as failed by a fault of the system.
+/// Returns how many attempts a worker has reported as failed by a system fault.
 fn failed_attempts(worker: &Process) -> usize {
     worker.output().matches("failed; it will be tried again").count()
 }
@@ -117,7 +117,7 @@ async fn a_night_whose_temporal_stands_still_in_its_midst_serves_the_rest_by_its
     in_mid_night(&nights).await;
 
     server.signal(Signal::Stop).unwrap();
-    // What was in flight goes on, but nothing new is handed out.
+    // Requests in flight continue, but no new ones are handed out.
     until_said(&worker, "Waiting for Temporal").await;
     assert!(nights.ready().await < i64::from(REQUESTS), "the control: in its midst");
     server.signal(Signal::Continue).unwrap();
@@ -177,7 +177,7 @@ async fn what_a_night_could_not_serve_without_its_store_the_next_one_serves() {
     in_mid_night(&nights).await;
     proxy.set(Mode::Cut);
     widen(&nights).await;
-    // Its passes meet the same fault; what it has served counts all the same.
+    // Its passes meet the same fault; what it has served counts anyway.
     assert_eq!(nights.ended_of(NIGHT).await, "FAILED");
     let ready = nights.ready().await;
     assert!((SERVED..i64::from(REQUESTS)).contains(&ready), "the control: {ready} were served");

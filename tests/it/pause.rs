@@ -18,7 +18,7 @@ use url::Url;
 
 const QUEUE: &str = "exports-of-a-test";
 
-/// A connection to a namespace of its own, and its name.
+/// A connection to a separate namespace, and its name.
 async fn connection() -> (Connection, String) {
     let installation = TestInstallation::with_namespace().await.unwrap();
     let environment = installation.environment().await.unwrap();
@@ -27,7 +27,7 @@ async fn connection() -> (Connection, String) {
     (connection, environment["TEMPORAL_NAMESPACE"].clone())
 }
 
-/// An operator who pauses the night again each time somebody has read a schedule, `times` times at most.
+/// An operator who pauses the night again after each read of a schedule, at most `times` times.
 struct Operator {
     client: Client,
     times: u32,
@@ -55,7 +55,7 @@ impl ClientInterceptor for Operator {
     }
 }
 
-/// Gives a client whose every reading is followed by a pause, and an undisturbed one.
+/// Returns a client whose every read is followed by a pause, and an undisturbed one.
 async fn disturbed(times: u32) -> (Client, Client) {
     let (connection, namespace) = connection().await;
     let client = Client::new(connection.clone(), ClientOptions::new(namespace.clone()).build()).unwrap();

@@ -70,7 +70,7 @@ async fn the_second_look_takes_what_was_deferred_and_leaves_what_was_given_up_to
     set(&pool, all[3], "last_error = 'system: database/57P01'").await;
     let second = list_pending(&pool, &look(2, cutoff)).await.unwrap();
     assert_eq!(second.requests, all[1..]);
-    // The control: the first look of the next night takes it again.
+    // The control: the first round of the next night takes it again.
     let next = list_pending(&pool, &look(1, None)).await.unwrap();
     assert_eq!(next.requests, all);
 }

@@ -1,4 +1,4 @@
-//! A request that kills its worker each time takes no other along.
+//! A request that kills its worker each time fails no other request.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A link works for exactly seven days, from the moment it says, and only as it was signed.
+//! A link works for exactly seven days from its signed start, and only as it was signed.
 
 use std::{fmt::Debug, marker::PhantomData};
 
@@ -14,7 +14,7 @@ use export_activities::{
 
 use crate::servers::{TestArchive, connect, new_key, real_store};
 
-/// Puts an archive into the store and gives its key.
+/// Puts an archive into the store and returns its key.
 async fn delivered(store: &Store) -> (ObjectKey, Vec<u8>) {
     let (key, archive) = (new_key(), TestArchive::of_size(1234));
     upload(store, &key, &archive.upload(), &Pulse::default()).await.unwrap();
@@ -150,7 +150,7 @@ async fn temporary_credentials_sign_nothing() {
     presign(&store, &new_key(), Utc::now()).await.unwrap();
 }
 
-/// Tells whether a type can be printed with `{:?}`: the inherent constant wins where its bound holds.
+/// Returns whether a type can be printed with `{:?}`: the inherent constant wins where its bound holds.
 struct Printable<T>(PhantomData<T>);
 
 trait NotPrintable {

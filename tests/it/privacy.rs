@@ -44,7 +44,7 @@ async fn texts(owner: &PgPool, sql: String) -> Vec<String> {
     sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(owner).await.unwrap()
 }
 
-/// Gives all values of all omitted columns that are long enough to be nobody's by chance.
+/// Returns all values of all omitted columns that are long enough to be nobody's by chance.
 async fn omitted_values(owner: &PgPool, catalogue: &Catalogue) -> BTreeSet<String> {
     let mut values = BTreeSet::new();
     for entity in catalogue.entities() {
@@ -96,7 +96,7 @@ async fn no_archive_of_a_night_holds_what_is_another_persons_and_pseudonyms_join
                 assert_eq!(found, mine, "`{word}` in the archive of {user}");
             }
         }
-        // Free text is exported as it was written, whoever is named in it; the archive says so.
+        // Free text is exported as it was written, even if it names people. The archive states this.
         if holds(archive, "@customer.example, please call her back").is_some() {
             free_texts_with_an_address += 1;
             assert!(
@@ -120,7 +120,7 @@ async fn no_archive_of_a_night_holds_what_is_another_persons_and_pseudonyms_join
     let mut joined = 0;
     let mut seen_in_archives: BTreeMap<String, BTreeSet<Uuid>> = BTreeMap::new();
     for (user, archive) in &archives {
-        // The same person is the same pseudonym wherever they stand, and nobody else is.
+        // The same person is the same pseudonym everywhere, and nobody else is.
         let (mut names, mut entities): (BTreeMap<Uuid, String>, BTreeMap<Uuid, BTreeSet<&str>>) =
             Default::default();
         for entity in catalogue.entities() {

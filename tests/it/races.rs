@@ -1,4 +1,4 @@
-//! Two attempts at one request: whoever lost the claim, at whatever step, leaves the winner's row and object untouched.
+//! Two attempts at one request: the one that lost the claim, at any step, never touches the winner's row and object.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn until_claimed(owner: &PgPool, request: Uuid, claims: i32) {
     .unwrap();
 }
 
-/// Waits until so many backends of the database wait for a lock.
+/// Waits until the given number of backends of the database wait for a lock.
 async fn until_waiting(given: &Given, backends: i64) {
     let superuser = given.database.pool(Role::Superuser).await.unwrap();
     wait::until("the wait for a lock", SOON, || async {

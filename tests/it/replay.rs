@@ -1,6 +1,6 @@
-//! The recorded histories replay under today's code, and what the code would no longer do is named by its event.
+//! The recorded histories replay with today's code. A difference is named by its event.
 //!
-//! A recorded history is never written anew to turn a test green: it stands for a run that is still under way when a
+//! A recorded history is never rewritten to turn a test green: it represents a run that is still under way when a
 //! new worker is rolled out.
 
 use std::{
@@ -33,7 +33,7 @@ pub(crate) fn folder() -> PathBuf {
     tools::root().join("tests/histories")
 }
 
-/// Gives type and id of the activity that an event schedules.
+/// Returns type and id of the activity that an event schedules.
 pub(crate) fn activity(event: &HistoryEvent) -> Option<(&str, &str)> {
     match &event.attributes {
         Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
@@ -97,7 +97,7 @@ async fn the_recorded_histories_replay() {
     }
 }
 
-/// Gives the recording whose name ends so.
+/// Returns the recording whose name ends so.
 fn one(name: &str) -> History {
     recorded().into_iter().find(|(file, _)| file.ends_with(name)).unwrap().1
 }

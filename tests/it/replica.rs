@@ -1,6 +1,6 @@
 //! Accounts are read on a replica of the source once it is as far as the source was; the source alone says who is gone.
 //!
-//! Source and replica are a cluster of the test's own; the requests are in another one, as they may be.
+//! Source and replica are a separate cluster of the test. The requests are in another one, as is allowed.
 
 use std::{
     collections::BTreeMap,
@@ -36,13 +36,13 @@ use crate::{
 
 /// Longer than any wait of a test that is to end by itself.
 const PATIENT: Duration = Duration::from_secs(60);
-/// Long enough for a look, however busy the machine is.
+/// Long enough for a check, however busy the machine is.
 const BRIEF: Duration = Duration::from_secs(3);
-/// What tells one wait from none: the last look may come a pause before the end.
+/// The difference between one wait and none: the last check may come one pause before the end.
 const WAITED: Duration = Duration::from_secs(2);
 const DATABASE: &str = "platform";
 
-/// Looks at the replica as an operator does.
+/// Checks the replica as an operator does.
 async fn doctor(pair: &Pair) -> serde_json::Value {
     let installation = shared::TestInstallation::new().await.unwrap();
     let mut environment = installation.environment().await.unwrap();
@@ -105,7 +105,7 @@ impl Pair {
         given::user_with_project(&self.owner).await
     }
 
-    /// Holds whoever reads `releases`, the last entity, on the source and on the replica.
+    /// Blocks every reader of `releases`, the last entity, on the source and on the replica.
     async fn locked_releases(&self) -> Transaction<'_, sqlx::Postgres> {
         let mut lock = self.owner.begin().await.unwrap();
         sqlx::raw_sql("lock table public.releases in access exclusive mode")
@@ -156,7 +156,7 @@ async fn serve_user(given: &Given, user: Uuid) -> Outcome {
     serve(&given.steps, &attempt(request, 1)).await.unwrap()
 }
 
-/// How often each thing became of the replica.
+/// Number of each outcome of the replica.
 fn passed(given: &Given) -> BTreeMap<String, u64> {
     let text = prometheus::TextEncoder::new().encode_to_string(&given.registry.gather()).unwrap();
     let lines = text.lines().filter_map(|line| line.strip_prefix("export_reads_total{replica=\""));
@@ -180,7 +180,7 @@ async fn begin(given: &Given, steps: &ExportSteps, user: Uuid) -> (Uuid, Served)
     (request, tokio::spawn(async move { serve(&steps, &attempt(request, 1)).await }))
 }
 
-/// Tells whether the read of a request waits for a lock on this server.
+/// Returns whether the read of a request waits for a lock on this server.
 async fn waits(server: &PgPool, request: Uuid) -> bool {
     let sql = "select exists (select from pg_stat_activity
                    where application_name = $1 and wait_event_type = 'Lock')";
@@ -232,7 +232,7 @@ async fn a_replica_that_lags_is_waited_for_and_then_the_source_is_read() {
     assert!(matches!(serve_user(&given, new).await, Outcome::Fulfilled { rows: 2, .. }));
     assert!(began.elapsed() >= WAITED, "it was read after {:?}", began.elapsed());
     assert_eq!(passed(&given), only("lag", 1));
-    // One has waited in vain: the next does not wait as long.
+    // One has waited without success: the next does not wait as long.
     let began = Instant::now();
     serve_user(&given, new).await;
     assert!(began.elapsed() < WAITED, "it was read after {:?}", began.elapsed());

@@ -28,7 +28,7 @@ async fn serving(nights: &Nights) -> Process {
     worker
 }
 
-/// Gives when each request was let go, as a worker's log tells.
+/// Returns when each request was released, according to a worker's log.
 fn interruptions(log: &str) -> Vec<(Uuid, DateTime<Utc>)> {
     let told = log.lines().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -44,7 +44,7 @@ async fn two_workers_replaced_in_turn_twenty_times_in_one_night_fail_and_count_n
     let nights = Nights::on_faulty_store().await;
     let mut workers = [serving(&nights).await, serving(&nights).await];
     nights.requests(REQUESTS).await;
-    // Their archives alone: a worker that starts puts an object of its own.
+    // Their archives alone: a worker that starts puts a separate object.
     let requests: Vec<Uuid> = sqlx::query_scalar("select id from public.data_export_requests")
         .fetch_all(&nights.owner)
         .await
@@ -81,7 +81,7 @@ async fn two_workers_replaced_in_turn_twenty_times_in_one_night_fail_and_count_n
     assert_eq!(ready.len(), REQUESTS as usize);
     assert_eq!(nights.blamed().await, (0, 0));
     for (request, at) in ready {
-        // Who lets go a second time has begun again in between.
+        // A second release means that the request was started again in between.
         let times: Vec<_> = let_go.remove(&request).into_iter().flatten().chain([at]).collect();
         for pair in times.windows(2) {
             let waited = (pair[1] - pair[0]).to_std().unwrap();

@@ -1,4 +1,4 @@
-//! The schedules say what they should however often they are applied, keep what is the operator's, and one night runs
+//! The schedules match their definitions however often they are applied, keep the operator's part, and one night runs
 //! at a time.
 
 use export_tests::shared::TestInstallation;
@@ -16,7 +16,7 @@ use url::Url;
 
 const QUEUE: &str = "exports-of-a-test";
 
-/// A client of a namespace of its own, in which no worker polls.
+/// A client of a separate namespace, in which no worker polls.
 async fn client() -> Client {
     let installation = TestInstallation::with_namespace().await.unwrap();
     let environment = installation.environment().await.unwrap();

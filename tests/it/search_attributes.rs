@@ -11,7 +11,7 @@ use crate::{
 /// The type of the event that sets them.
 const UPSERTED: &str = "EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES";
 
-/// Gives the workflow ids of all runs that match.
+/// Returns the workflow ids of all runs that match.
 async fn found(nights: &Nights, query: &str) -> Vec<String> {
     let list = nights.temporal(&["workflow", "list", "--query", query]).await;
     let runs = list.as_array().cloned().unwrap_or_default();
@@ -32,7 +32,7 @@ async fn a_night_is_found_by_its_date_and_its_failures() {
     let _worker = nights.worker(&[]).await;
     let report = night(&nights).await;
     let date = report["result"]["night"].as_str().unwrap();
-    // Both looks of it: the second run inherits what the first has set.
+    // Both rounds of it: the second run inherits what the first has set.
     let query = format!("WorkflowType = 'nightly_batch' AND ExportNight = '{date}' AND ExportFailed = 2");
     wait::until("both runs to be found", SOON, || async {
         Ok((found(&nights, &query).await.len() == 2).then_some(()))

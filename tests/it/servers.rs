@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-/// Gives the settings for an empty bucket of the test's own, in the real store.
+/// Returns the settings for an empty bucket of the test's own, in the real store.
 pub(crate) async fn real_store() -> StoreConfig {
     let store = &shared::stack().await.unwrap().servers().store;
     let mut config = StoreConfig::new(format!("test-{}", Uuid::new_v4().simple()));
@@ -32,7 +32,7 @@ pub(crate) async fn real_store() -> StoreConfig {
     config
 }
 
-/// Starts a faulty store and gives the settings for it, with few and quick tries.
+/// Starts a faulty store and returns the settings for it, with few and quick tries.
 pub(crate) async fn faulty_store() -> (FaultyStore, StoreConfig, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let faulty = FaultyStore::start(folder.path(), "bucket").await.unwrap();
@@ -48,7 +48,7 @@ pub(crate) async fn connect(config: &StoreConfig) -> Store {
     Store::connect(config).await.unwrap()
 }
 
-/// Gives a bare client, to look at the store past our own code.
+/// Returns a bare client, to look at the store past our own code.
 pub(crate) fn sdk_client(config: &StoreConfig) -> Client {
     let access = config.access.as_ref().unwrap();
     let credentials = Credentials::new(&access.id, access.secret.expose_secret(), None, None, "test");
@@ -63,7 +63,7 @@ pub(crate) fn sdk_client(config: &StoreConfig) -> Client {
     Client::from_conf(config)
 }
 
-/// Gives a database of the test's own with our tables in it.
+/// Returns a database of the test's own with our tables in it.
 pub(crate) async fn database() -> PgPool {
     TestDatabase::new().await.unwrap().owner().await.unwrap()
 }
@@ -107,13 +107,13 @@ pub(crate) fn new_key() -> ObjectKey {
     ObjectKey::new(Uuid::new_v4(), Uuid::new_v4())
 }
 
-/// Gives the keys of all unfinished multipart uploads in the bucket.
+/// Returns the keys of all unfinished multipart uploads in the bucket.
 pub(crate) async fn unfinished_uploads(config: &StoreConfig) -> Vec<String> {
     let output = sdk_client(config).list_multipart_uploads().bucket(&config.bucket).send().await.unwrap();
     output.uploads().iter().map(|upload| upload.key().unwrap().to_owned()).collect()
 }
 
-/// Gives the bytes of an object; none when there is no such object.
+/// Returns the bytes of an object; none when there is no such object.
 pub(crate) async fn content(config: &StoreConfig, key: &ObjectKey) -> Option<Vec<u8>> {
     let answer = sdk_client(config).get_object().bucket(&config.bucket).key(key.as_str()).send().await;
     match answer {
@@ -123,7 +123,7 @@ pub(crate) async fn content(config: &StoreConfig, key: &ObjectKey) -> Option<Vec
     }
 }
 
-/// Puts a proxy before a server and gives the URL through it.
+/// Puts a proxy before a server and returns the URL through it.
 pub(crate) async fn proxied(url: &str) -> (Proxy, String) {
     let mut url = url::Url::parse(url).unwrap();
     let server: SocketAddr = format!("127.0.0.1:{}", url.port().unwrap()).parse().unwrap();
@@ -142,7 +142,7 @@ pub(crate) async fn keep_versions(config: &StoreConfig) {
     put.send().await.unwrap();
 }
 
-/// Gives the keys of all versions and markers in the bucket.
+/// Returns the keys of all versions and markers in the bucket.
 pub(crate) async fn versions(config: &StoreConfig) -> Vec<String> {
     let listed = sdk_client(config).list_object_versions().bucket(&config.bucket).send().await.unwrap();
     let versions = listed.versions().iter().map(|version| version.key());

@@ -1,4 +1,4 @@
-//! A server that accepts and says nothing, and a table that is locked, end each command with a sentence in time.
+//! With a silent server or a locked table, each command ends in time with a sentence.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use crate::servers::proxied;
 
 type Environment = BTreeMap<String, String>;
 
-/// What a command talks to.
+/// The server of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Server {
     State,
@@ -31,7 +31,7 @@ enum Server {
 }
 use Server::{Owner, Queue, Source, State, Store, Temporal};
 
-/// Every command that talks to a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
+/// Every command that uses a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
 /// pending one, and the user of the delivered one.
 const COMMANDS: [(&str, &[Server]); 31] = [
     ("migrate", &[Owner]),
@@ -70,7 +70,7 @@ const COMMANDS: [(&str, &[Server]); 31] = [
 /// Commands that talk to no server of ours, or serve until they are stopped.
 const OTHERS: [&str; 5] = ["run", "grants", "codec-server", "history replay", "verify"];
 
-/// What a command may take that only asks, and what the doctor may take, which asks everybody.
+/// Time limit of a command that only queries, and of the doctor, which queries all servers.
 const COMMAND: Duration = Duration::from_secs(35);
 const DOCTOR: Duration = Duration::from_secs(75);
 
@@ -115,7 +115,7 @@ impl Given {
         proxy
     }
 
-    /// Runs every command that talks to `server`, all at once. Each must end badly, in time, and say one of these words.
+    /// Runs every command that uses `server`, all at once. Each must fail in time and print one of these words.
     async fn all_are_refused(&self, server: Server, words: &[&str]) -> BTreeMap<&'static str, String> {
         let talking = COMMANDS.iter().filter(|(_, servers)| servers.contains(&server));
         let ended = join_all(talking.map(|(line, _)| async move { (*line, self.refused(line).await) })).await;

@@ -27,7 +27,7 @@ struct Spilt {
     temp_bytes: i64,
 }
 
-/// Reads the counters when no session is left that has not told its own: a session does so at its end.
+/// Reads the counters after every session has reported its own, which it does at its end.
 async fn spilt(server: &PgPool, database: &str) -> Spilt {
     wait::until("the sessions to end", SOON, || async {
         let sql = "select count(*) from pg_stat_activity where datname = $1
@@ -50,7 +50,7 @@ async fn an_export_of_a_heavy_account_writes_no_temporary_file_on_the_source() {
     let options = SeedOptions { heavy_runs: 20_000, ..SeedOptions::default() };
     let heavy = platform::seed(&owner, &options).await.unwrap().heavy;
     let request = given::request(&owner, heavy).await;
-    // The least there is: whoever sorts the account, or gathers it, does it on the disk.
+    // The minimum: a plan that sorts or gathers the account must use the disk.
     let little = format!("alter database \"{}\" set work_mem = '64kB'", database.name());
     sqlx::raw_sql(AssertSqlSafe(little)).execute(&owner).await.unwrap();
     owner.close().await;
@@ -94,7 +94,7 @@ async fn a_small_account_costs_eight_round_trips_on_a_warm_connection() {
     assert!(counts[1] <= 9 && counts[2] <= 9, "{counts:?}");
 }
 
-/// Holds the export of `request` in the midst of its read, has a DBA end it by `function`, and lets it go on.
+/// Holds the export of `request` during its read, lets a DBA end it by `function`, and releases it.
 async fn stopped_by(function: &str, sqlstate: &str) {
     let nights = Nights::new().await;
     let request = nights.request(given::user_with_project(&nights.owner).await).await;

@@ -1,4 +1,4 @@
-//! Operators steer a running night by updates, and their word holds in every run of it, whichever worker runs it.
+//! Operators steer a running night by updates. Their settings hold in every run of it, on every worker.
 
 use export_tests::{faulty_store::Fault, supervisor::Process, wait, worker};
 use export_worker::night::{self, Ended};
@@ -76,7 +76,7 @@ async fn a_paused_night_ends_what_is_in_flight_and_begins_nothing_until_it_is_re
 async fn a_pause_and_a_window_outlive_the_run_in_which_they_were_said() {
     let (nights, _worker) = held_night().await;
     update(&nights, "set_window", &json!({"lanes": 7})).await.unwrap();
-    // All three are in flight now; the first look ends in spite of the pause, the second does not begin.
+    // All three are in flight now; the first round ends in spite of the pause, the second does not start.
     until(&nights, "all to be in flight", |now| now["in_flight"] == 3 || now["served"] == 2).await;
     update(&nights, "pause", &json!({"by": "ada", "why": "the store moves"})).await.unwrap();
     nights.faulty().release();

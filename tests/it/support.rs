@@ -1,4 +1,4 @@
-//! A database of its own for each test.
+//! A separate database for each test.
 
 use export_tests::{postgres::Role, shared::stack};
 use secrecy::ExposeSecret as _;

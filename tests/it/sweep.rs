@@ -63,7 +63,7 @@ impl Scene {
         client.create_multipart_upload().bucket(&self.config.bucket).key(key).send().await.unwrap();
     }
 
-    /// Gives the keys of all objects, in order, without the installation's mark.
+    /// Returns the keys of all objects, in order, without the installation's mark.
     async fn objects(&self) -> Vec<String> {
         let client = sdk_client(&self.config);
         let mut pages = client.list_objects_v2().bucket(&self.config.bucket).into_paginator().send();

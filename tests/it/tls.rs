@@ -1,4 +1,4 @@
-//! Temporal behind TLS: a certificate on both sides, an API key, a profile; what is wrong is said in a sentence.
+//! Temporal behind TLS: a certificate on both sides, an API key, a profile. A sentence reports each mistake.
 
 use std::{
     collections::BTreeMap,

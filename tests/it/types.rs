@@ -1,4 +1,4 @@
-//! Each cell of an archive is what `to_json` gives, for column types of every kind, those of extensions too.
+//! Each cell of an archive equals the result of `to_json`, for column types of every kind, those of extensions too.
 
 use std::collections::BTreeMap;
 
@@ -133,7 +133,7 @@ pub(crate) async fn zoo(database: &Database) -> Catalogue {
     catalogue
 }
 
-/// What the server itself says of each column, row by row.
+/// The server's own result for each column, row by row.
 pub(crate) async fn expected(source: &PgPool) -> Vec<Vec<Option<String>>> {
     let cells: Vec<_> =
         (0..COLUMNS.len()).map(|index| format!("pg_catalog.to_json(c{index})::pg_catalog.text")).collect();

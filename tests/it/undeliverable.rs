@@ -1,4 +1,4 @@
-//! A value that PostgreSQL itself cannot deliver fails its request for good, and the row says in which relation.
+//! A value that PostgreSQL itself cannot deliver fails its request permanently, and the row names the relation.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ about = "x"
 columns = { id = { type = "uuid", use = "export", about = "x" }, v = { type = "TYPE", use = "export", about = "x" } }
 "#;
 
-/// What no message, log line or row may repeat.
+/// Text that no message, log line or row may repeat.
 const VALUE: &str = "mk-value-km";
 
 /// Makes `public.odd` by `sql`, whose column `v` is of type `pg_type`, and the catalogue that exports it.

@@ -79,7 +79,7 @@ async fn the_comparison_fails_for_a_wrong_encoder() {
     compare(&mut connection, &wrong, vec![Some("2024-01-01 00:00:00".to_owned())]).await;
 }
 
-/// Gives another seed each time; a failing test shows it, and takes it from `EXPORT_TEST_SEED`.
+/// Returns another seed each time; a failing test shows it, and takes it from `EXPORT_TEST_SEED`.
 #[expect(clippy::print_stderr, reason = "a failing test tells how to repeat it")]
 fn seed() -> [u8; 32] {
     let number = match std::env::var("EXPORT_TEST_SEED") {
@@ -177,7 +177,7 @@ async fn compare(connection: &mut PgConnection, tested: &Type, values: Vec<Optio
     }
 }
 
-/// Gives JSON and CSV.
+/// Returns JSON and CSV.
 fn write(columns: &[Column], rows: &[PgRow], name: &str) -> (String, String) {
     let mut files = Files::<Vec<u8>>::default();
     let mut serialiser = Serialiser::new(name, columns.to_vec(), vec![0], pseudonyms());

@@ -1,4 +1,4 @@
-//! What a running worker tells whoever watches it: counts without names, readiness in a sentence, and nothing wrong.
+//! Monitoring of a running worker: counts without names, readiness in a sentence, and no false report.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -71,13 +71,13 @@ fn has_line(text: &str, line: &str) -> bool {
     text.lines().any(|found| found == line)
 }
 
-/// Gives the value of the one series that begins so.
+/// Returns the value of the one series that begins so.
 fn value(text: &str, series: &str) -> f64 {
     let line = text.lines().find(|line| line.starts_with(series));
     line.unwrap_or_else(|| panic!("no {series} in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// Gives every label of our own metrics and of the SDK's, with its texts.
+/// Returns every label of our own metrics and of the SDK's, with its texts.
 fn labels(text: &str) -> BTreeSet<(String, String)> {
     let series = text.lines().filter(|line| !line.starts_with('#'));
     let inside = series.filter_map(|line| line.split_once('{')?.1.rsplit_once('}'));
@@ -157,7 +157,7 @@ async fn a_night_is_counted_by_outcome_and_reason_and_no_label_names_anybody() {
     for word in ["mk-", "X-Amz-", secret] {
         assert!(!after.contains(word), "`{word}` is in {after}");
     }
-    // The control: what is looked for in the labels is found where it does stand.
+    // The control: the search finds these texts where they do occur.
     let request: Uuid = sqlx::query_scalar("select id from public.data_export_requests limit 1")
         .fetch_one(&nights.owner)
         .await
@@ -166,7 +166,7 @@ async fn a_night_is_counted_by_outcome_and_reason_and_no_label_names_anybody() {
     assert_eq!(broken.iter().filter(|(_, text)| names_somebody(text)).count(), 1, "{broken:?}");
 }
 
-/// Tells whether a text has an id or an address in it.
+/// Returns whether a text has an id or an address in it.
 fn names_somebody(text: &str) -> bool {
     let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
     text.contains('@') || text.split(['-', '/', ':', '_']).any(|part| part.len() > 7 && is_hex(part))
@@ -180,7 +180,7 @@ async fn before(nights: &mut Nights, variable: &str, prefix: &str) -> Proxy {
     proxy
 }
 
-/// Gives the names of our metrics and of alerts' paragraphs that a text has.
+/// Returns the names of our metrics and of alerts' paragraphs that a text has.
 fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '#' | '-' | '/' | '.'));
     words.filter(|word| word.starts_with(prefix)).collect()
@@ -221,7 +221,7 @@ async fn alerts_and_dashboard_ask_for_nothing_that_is_not_told_and_each_alert_ha
     assert!(paragraphs.len() > 8 && !headings.contains("docs/OPERATIONS.md#nothing"));
 }
 
-/// Gives the anchor that a heading gets where Markdown is shown.
+/// Returns the anchor that a heading gets where Markdown is shown.
 fn anchor(heading: &str) -> String {
     heading.trim_start_matches(['#', ' ']).to_lowercase().replace(' ', "-")
 }

@@ -1,4 +1,4 @@
-//! Compares the two files of an entity cell by cell, and counts again what the manifest says of them.
+//! Compares the two files of an entity cell by cell, and checks the counts of the manifest.
 
 use anyhow::{Context as _, bail, ensure};
 use export_activities::{
@@ -12,7 +12,7 @@ use crate::{
     json::{JsonRows, Start},
 };
 
-/// What was counted in one column.
+/// Counts of one column.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     neutralised: u64,
@@ -20,7 +20,7 @@ struct Counts {
     escaped: u64,
 }
 
-/// Compares both files to their ends and gives them back, to be digested.
+/// Compares both files to their ends and returns them, to be digested.
 pub(crate) fn compare<'a, 'f>(
     entity: &Entity,
     json: Contents<'a, 'f>,
@@ -63,7 +63,7 @@ fn recount(entity: &Entity, rows: u64, counts: &[Counts]) -> anyhow::Result<()> 
     );
     for (column, counts) in entity.columns.iter().zip(counts) {
         let pairs = [
-            // Other columns may hold by themselves what looks like it.
+            // Cells of other columns may look escaped although they are not.
             (
                 "cells with escaped halves",
                 counts.escaped,
@@ -141,7 +141,7 @@ fn cell(
 /// A CSV field that is compared byte by byte.
 struct Field<'c, 'a, 'f> {
     csv: &'c mut CsvRows<'a, 'f>,
-    /// Its characters so far, as UTF-16 counts them.
+    /// Number of its characters so far, in UTF-16 units.
     characters: usize,
 }
 

@@ -1,10 +1,10 @@
-//! Reads our CSV files field by field; tells NULL from the empty string, as no CSV library does.
+//! Reads our CSV files field by field. Distinguishes NULL from the empty string, as no CSV library does.
 
 use anyhow::{bail, ensure};
 
 use crate::entry::Contents;
 
-/// A CSV file being read; keeps nothing of a field, however long it is.
+/// A CSV file being read. Keeps no part of a field in memory, however long it is.
 pub(crate) struct CsvRows<'a, 'f> {
     input: Contents<'a, 'f>,
     quoted: bool,
@@ -30,12 +30,12 @@ impl<'a, 'f> CsvRows<'a, 'f> {
         Ok(rows)
     }
 
-    /// Says whether another row follows.
+    /// Returns whether another row follows.
     pub(crate) fn has_row(&mut self) -> anyhow::Result<bool> {
         Ok(self.input.peek()?.is_some())
     }
 
-    /// Goes to the next field; says whether it holds a value, which the empty string is.
+    /// Moves to the next field. Returns whether it holds a value; the empty string is one.
     pub(crate) fn begin_field(&mut self) -> anyhow::Result<bool> {
         self.quoted = self.input.peek()? == Some(b'"');
         if self.quoted {
@@ -45,7 +45,7 @@ impl<'a, 'f> CsvRows<'a, 'f> {
         Ok(!matches!(self.input.peek()?, None | Some(b',' | b'\r')))
     }
 
-    /// Gives the next byte of the field, or nothing at its end.
+    /// Returns the next byte of the field, or `None` at its end.
     #[inline]
     pub(crate) fn next(&mut self) -> anyhow::Result<Option<u8>> {
         if self.quoted {
@@ -71,12 +71,12 @@ impl<'a, 'f> CsvRows<'a, 'f> {
         }
     }
 
-    /// Ends a field whose bytes were all taken; says whether it ends as its place in the row wants.
+    /// Ends a field whose bytes were all read. Returns whether its end fits its position in the row.
     pub(crate) fn end_field(&mut self, is_last: bool) -> anyhow::Result<bool> {
         self.input.take(if is_last { b"\r\n" } else { b"," })
     }
 
-    /// Gives the file back, to be digested to its end.
+    /// Returns the file, to be digested to its end.
     pub(crate) fn into_inner(self) -> Contents<'a, 'f> {
         self.input
     }

@@ -14,10 +14,10 @@ use zip::{CompressionMethod, ZipArchive, read::ZipFile};
 
 use crate::structure::Entry;
 
-/// Large enough that a call for a block costs nothing beside inflating it.
+/// Large enough that the call for a block costs little compared to its inflation.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// A reader with a place of its own: two entries of one file are read side by side.
+/// A reader with a separate position, so that two entries of one file can be read side by side.
 #[derive(Clone)]
 pub(crate) struct At<'f> {
     file: &'f File,
@@ -51,8 +51,8 @@ pub(crate) fn open(file: &File) -> anyhow::Result<ZipArchive<At<'_>>> {
     ZipArchive::new(At { file, position: 0, length }).context("failed to open the archive")
 }
 
-/// What lies in the archive for one entry. Inflated here and not by the library, which does not say where in it the
-/// deflate stream ended.
+/// Stored data of one entry. Inflated here and not by the library, which does not report where in the data the deflate
+/// stream ended.
 enum Data<'a, 'f> {
     Stored(ZipFile<'a, At<'f>>),
     Deflated(DeflateDecoder<ZipFile<'a, At<'f>>>),
@@ -83,7 +83,7 @@ impl<'a, 'f> Contents<'a, 'f> {
     ) -> anyhow::Result<Self> {
         let name = entry.name.clone();
         let raw = zip.by_index_raw(index).with_context(|| format!("failed to open the entry `{name}`"))?;
-        // The library read the archive by itself; it must have come to the same end as we did.
+        // The library parsed the archive separately; its result must equal ours.
         let seen = (raw.data_start(), raw.compressed_size(), raw.size());
         ensure!(
             raw.name_raw() == name.as_bytes()
@@ -110,7 +110,7 @@ impl<'a, 'f> Contents<'a, 'f> {
         })
     }
 
-    /// Gives the next byte without taking it, or nothing at the end.
+    /// Returns the next byte without consuming it, or `None` at the end.
     #[inline]
     pub(crate) fn peek(&mut self) -> anyhow::Result<Option<u8>> {
         if self.at == self.filled && !self.fill()? {
@@ -119,7 +119,7 @@ impl<'a, 'f> Contents<'a, 'f> {
         Ok(Some(self.block[self.at]))
     }
 
-    /// Takes the next byte.
+    /// Consumes the next byte.
     #[inline]
     pub(crate) fn next(&mut self) -> anyhow::Result<Option<u8>> {
         let byte = self.peek()?;
@@ -127,7 +127,7 @@ impl<'a, 'f> Contents<'a, 'f> {
         Ok(byte)
     }
 
-    /// Takes these bytes, or says that they are not there.
+    /// Consumes the expected bytes. Returns whether they were there.
     pub(crate) fn take(&mut self, expected: &[u8]) -> anyhow::Result<bool> {
         for &byte in expected {
             if self.next()? != Some(byte) {
@@ -137,7 +137,7 @@ impl<'a, 'f> Contents<'a, 'f> {
         Ok(true)
     }
 
-    /// Reads what is left, at most up to the limit.
+    /// Reads the remaining contents, up to the limit.
     pub(crate) fn read_rest(&mut self) -> anyhow::Result<Vec<u8>> {
         let mut rest = Vec::new();
         while self.peek()?.is_some() {
@@ -168,7 +168,7 @@ impl<'a, 'f> Contents<'a, 'f> {
 
     fn fill(&mut self) -> anyhow::Result<bool> {
         self.at = 0;
-        // Nothing stale is left to be read when the next block fails.
+        // Leave no stale bytes to read if the next block fails.
         self.filled = 0;
         let read = match &mut self.data {
             Data::Stored(raw) => raw.read(&mut self.block),

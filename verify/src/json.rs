@@ -1,21 +1,21 @@
-//! Reads our JSON files cell by cell, in the one layout that they have, as strictly as any reader does.
+//! Reads our JSON files cell by cell, in their only layout, as strictly as the strictest reader.
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 
 use crate::entry::Contents;
 
-/// Deeper than PostgreSQL nests values; a claim of more would fill the memory.
+/// Deeper than PostgreSQL nests values. Without a limit, a hostile file would fill the memory.
 const MAX_DEPTH: usize = 1 << 20;
 
-/// A JSON file being read; keeps nothing of a cell, however long it is.
+/// A JSON file being read. Keeps no part of a cell in memory, however long it is.
 pub(crate) struct JsonRows<'a, 'f> {
     input: Contents<'a, 'f>,
-    /// What stands before the value of each column.
+    /// The bytes before the value of each column.
     keys: Vec<Vec<u8>>,
     any: bool,
 }
 
-/// What a cell begins as.
+/// Kind of a cell, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     Null,
@@ -36,7 +36,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
         Ok(Self { input, keys: keys.collect::<anyhow::Result<_>>()?, any: false })
     }
 
-    /// Goes to the next row; says whether there is one.
+    /// Moves to the next row. Returns whether there is one.
     pub(crate) fn next_row(&mut self) -> anyhow::Result<bool> {
         let first = !std::mem::replace(&mut self.any, true);
         if first && self.input.peek()? == Some(b']') {
@@ -57,7 +57,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
         Ok(true)
     }
 
-    /// Goes to the value of a column.
+    /// Moves to the value of a column.
     pub(crate) fn begin_cell(&mut self, column: usize) -> anyhow::Result<Start> {
         ensure!(self.input.take(&self.keys[column])?, "the JSON key is another one");
         match self.input.peek()? {
@@ -77,7 +77,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
         Ok(())
     }
 
-    /// Gives the contents of a string, character by character.
+    /// Passes the contents of a string to `each`, character by character.
     pub(crate) fn string(&mut self, mut each: impl FnMut(char) -> anyhow::Result<()>) -> anyhow::Result<()> {
         ensure!(self.input.next()? == Some(b'"'), "the JSON value is not a string");
         while let Some(character) = self.character(&mut |_| Ok(()))? {
@@ -86,10 +86,10 @@ impl<'a, 'f> JsonRows<'a, 'f> {
         Ok(())
     }
 
-    /// Gives the bytes of any value as they are; it may hold no white space outside of strings.
+    /// Passes the raw bytes of any value to `each`. The value may hold no white space outside of strings.
     pub(crate) fn token(&mut self, mut each: impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let each = &mut each;
-        // The brackets that close what is open.
+        // Closing brackets of the open arrays and objects.
         let mut open = Vec::new();
         loop {
             let mut is_whole = true;
@@ -128,7 +128,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
         }
     }
 
-    /// Gives the file back, to be digested to its end.
+    /// Returns the file, to be digested to its end.
     pub(crate) fn into_inner(self) -> Contents<'a, 'f> {
         self.input
     }
@@ -170,7 +170,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
         Ok(digits)
     }
 
-    /// Takes the next byte, whatever it is.
+    /// Consumes the next byte, whatever it is.
     fn take_any(&mut self, each: &mut impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<u8> {
         let Some(byte) = self.input.next()? else { bail!("the JSON ends within a value") };
         each(byte)?;
@@ -192,7 +192,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
         Ok(())
     }
 
-    /// Gives the next character of a string, or nothing at its end, which is taken too.
+    /// Returns the next character of a string, or `None` at its end, which is consumed too.
     fn character(&mut self, each: &mut impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<Option<char>> {
         let (first, length) = match self.take_any(each)? {
             b'"' => return Ok(None),
@@ -250,7 +250,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
     }
 }
 
-/// Names a byte that a strict reader would not take.
+/// Returns the error for a byte that a strict reader would refuse.
 fn unexpected(byte: Option<u8>) -> anyhow::Error {
     anyhow!(match byte {
         None => "the JSON ends within a value",

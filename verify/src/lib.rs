@@ -1,7 +1,7 @@
 //! Proves offline that an archive is whole: its structure, every digest and count, and JSON = CSV cell by cell.
 //!
-//! It never extracts anything and holds neither a file nor a row nor a cell in memory, whatever the archive claims
-//! to contain. Without `--sha256` it proves that the archive agrees with itself, not who wrote it.
+//! The verifier never extracts anything and never holds a file, a row or a cell in memory, whatever the archive claims
+//! to contain. Without `--sha256`, it proves that the archive is consistent, not who wrote it.
 
 mod compare;
 mod csv;
@@ -25,52 +25,52 @@ use uuid::Uuid;
 
 use self::{compare::compare, entry::Contents, structure::Entry};
 
-/// A manifest is the only thing that is held in memory.
+/// Maximum size of a manifest, the only file that is held in memory.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
-/// An error says no more of what the archive says, such as a name.
+/// Maximum length of an error, which may quote the archive, for example a name.
 const MAX_SAID_CHARACTERS: usize = 500;
 
-/// The archive is digested in blocks of this size.
+/// Size of the blocks in which the archive is digested.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// What was verified.
+/// Result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The request that the archive was made for.
     pub request_id: Uuid,
-    /// Whose data it is.
+    /// The user whose data it is.
     pub user_id: Uuid,
-    /// The moment as of which all rows are.
+    /// Time of the snapshot that holds all rows.
     pub snapshot_at: DateTime<Utc>,
     /// The archive's size.
     pub bytes: u64,
     /// The archive's digest, in hex.
     pub sha256: String,
-    /// Its entries, the manifest included.
+    /// Number of its entries, including the manifest.
     pub files: usize,
-    /// The rows of each entity, in the archive's order.
+    /// Row counts of each entity, in the archive's order.
     pub entities: Vec<EntityReport>,
 }
 
-/// What was verified of one entity.
+/// Result for one entity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EntityReport {
     /// Its name.
     pub name: String,
-    /// Its rows.
+    /// Number of its rows.
     pub rows: u64,
 }
 
-/// Verifies an archive; the error names the first difference.
+/// Verifies an archive. The error names the first difference.
 pub fn verify(path: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Report> {
-    // Whatever the archive says in an error is what its maker wants a terminal to show.
+    // An error may quote text that the archive's author chose to attack a terminal.
     let verified =
         verify_file(path, expected_sha256).map_err(|error| anyhow!(printable(&format!("{error:#}"))));
     verified.with_context(|| format!("`{}` is not a valid export", path.display()))
 }
 
-/// Escapes what a terminal would not show as it is, and cuts what is too long.
+/// Escapes characters that a terminal would interpret, and shortens a long text.
 fn printable(text: &str) -> String {
     let mut shown = String::new();
     for character in text.chars().take(MAX_SAID_CHARACTERS) {
@@ -147,7 +147,7 @@ fn read_manifest(file: &File, entries: &[Entry]) -> anyhow::Result<Manifest> {
     Ok(manifest)
 }
 
-/// Compares three lists of names: what the entities ask for, what the manifest tells, what the archive holds.
+/// Compares three lists of names: expected from the entities, listed in the manifest, present in the archive.
 fn check_names(manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
     let told: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
     let held: Vec<&str> = entries[..entries.len() - 1].iter().map(|entry| entry.name.as_str()).collect();
@@ -180,13 +180,13 @@ fn check_names(manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Finds the first name that the other list lacks; there may be tens of thousands of them.
+/// Finds the first name that is missing in the other list. The lists may have tens of thousands of names.
 fn first_not_in<'n>(names: &[&'n str], others: &[&str]) -> Option<&'n str> {
     let others: HashSet<&str> = others.iter().copied().collect();
     names.iter().copied().find(|name| !others.contains(name))
 }
 
-/// The catalogue allows only these, so that a name is a file name everywhere.
+/// Returns whether the catalogue allows this name. Every such name is a valid file name on every system.
 fn is_entity_name(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|first: char| first.is_ascii_lowercase())

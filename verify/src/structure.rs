@@ -1,7 +1,7 @@
-//! Reads the skeleton of a zip archive and refuses everything that our archives never have.
+//! Reads the structure of a zip archive and refuses everything that our archives never contain.
 //!
-//! Readers differ in what they take from a strange archive: here the end, the central directory and the local
-//! headers must tell the same story, and entries must follow each other without overlap and without a gap.
+//! Readers interpret an irregular archive differently. Here, the end record, the central directory and the local
+//! headers must agree, and entries must follow each other without overlap and without a gap.
 
 use std::{collections::HashSet, fs::File, os::unix::fs::FileExt as _};
 
@@ -19,7 +19,7 @@ const END_BYTES: u64 = 22;
 const END_64_BYTES: u64 = 56;
 const LOCATOR_64_BYTES: u64 = 20;
 
-/// Our archives have two entries for each entity and a few more: this is room for tens of thousands.
+/// Room for tens of thousands of entries. Our archives have two entries for each entity and a few more.
 const MAX_CENTRAL_BYTES: u64 = 16 << 20;
 
 /// The only extra field that our archives have: sizes and offsets that need more than 32 bits.
@@ -29,13 +29,13 @@ const FLAG_ENCRYPTED: u16 = 1;
 const FLAG_STREAMED: u16 = 1 << 3;
 const FLAG_STRONGLY_ENCRYPTED: u16 = 1 << 6;
 const FLAG_MASKED: u16 = 1 << 13;
-/// How hard the compressor tried, and that the name is UTF-8.
+/// Bits for the compression level, and for a name in UTF-8.
 const FLAGS_ALLOWED: u16 = (1 << 1) | (1 << 2) | (1 << 11);
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 
-/// One entry, as its two headers agree on it.
+/// One entry, on which its two headers agree.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: String,
@@ -44,7 +44,7 @@ pub(crate) struct Entry {
     pub(crate) compressed: u64,
 }
 
-/// Gives the entries in the order of the central directory, which must be that of the file.
+/// Returns the entries in the order of the central directory, which must equal the order in the file.
 pub(crate) fn entries(file: &File) -> anyhow::Result<Vec<Entry>> {
     let length = file.metadata().context("failed to read the archive")?.len();
     let end = read_end(file, length)?;
@@ -92,7 +92,7 @@ struct End {
     central_bytes: u64,
 }
 
-/// Reads what stands at the very end; nothing may follow it, not even a comment.
+/// Reads the end record. Nothing may follow it, not even a comment.
 fn read_end(file: &File, length: u64) -> anyhow::Result<End> {
     let not_a_zip = "it does not end as a zip archive does: it is cut off, or no zip archive";
     let start = length.checked_sub(END_BYTES).context(not_a_zip)?;
@@ -145,7 +145,7 @@ fn read_end_64(file: &File, end_start: u64) -> anyhow::Result<(End, u64)> {
     Ok((End { entries: counts[0], central_start, central_bytes }, start))
 }
 
-/// What both headers of an entry say.
+/// Fields that both headers of an entry contain.
 struct Header {
     name: String,
     flags: u16,
@@ -190,7 +190,7 @@ fn refuse_strange(header: &Header) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares the local header with the central one and gives the place where the data begins.
+/// Compares the local header with the central one. Returns the offset of the data.
 fn check_local(file: &File, header: &Header) -> anyhow::Result<u64> {
     let name = &header.name;
     let cut_off = || format!("the entry `{name}` is cut off");
@@ -220,8 +220,8 @@ fn check_local(file: &File, header: &Header) -> anyhow::Result<u64> {
     Ok(header.offset + LOCAL_BYTES + variable)
 }
 
-/// Returns the numbers of a header, both sizes first: those that it marks as large are in its zip64 field, which has
-/// no others.
+/// Returns the numbers of a header, both sizes first. Numbers that the header marks as large are in its zip64 field,
+/// which has no others.
 fn resolve<const N: usize>(extra: &[u8], fields: [u32; N], name: &str) -> anyhow::Result<[u64; N]> {
     let mut bytes = Bytes(extra);
     let mut large = Bytes(&[]);
@@ -235,7 +235,7 @@ fn resolve<const N: usize>(extra: &[u8], fields: [u32; N], name: &str) -> anyhow
     for (number, field) in numbers.iter_mut().zip(fields) {
         *number = if field == u32::MAX { large.u64()? } else { field.into() };
     }
-    // One size that is large brings the other one along.
+    // If one size is large, both are in the zip64 field.
     let needs = |number: &u64| *number >= u32::MAX.into();
     let needed = [numbers[..2].iter().any(needs), numbers[2..].iter().any(needs)];
     let marked = [fields[..2].contains(&u32::MAX), fields[2..].contains(&u32::MAX)];

@@ -1,7 +1,7 @@
-//! Encrypts what stands in Temporal's histories: AES-256-GCM, each payload for itself, as other SDKs' samples lay it
-//! out, so that one codec server can serve all of an organisation's workers.
+//! Encrypts the payloads in Temporal's histories with AES-256-GCM, each one separately. The layout is that of the other
+//! SDKs' samples, so one codec server can serve all workers of an organisation.
 //!
-//! The first key of the file encrypts, every key decrypts, and what is not marked as encrypted passes through: so
+//! The first key of the file encrypts, and every key decrypts. A payload not marked as encrypted passes through. Thus
 //! encryption can be turned on, and a key replaced, while nights are running.
 
 pub(crate) mod failures;
@@ -26,7 +26,7 @@ use temporalio_common::{
 
 pub use self::keys::{Exposed, exposed};
 
-/// What the metadata `encoding` of an encrypted payload says.
+/// Value of the metadata `encoding` of an encrypted payload.
 const MARK: &[u8] = b"binary/encrypted";
 const KEY_ID: &str = "encryption-key-id";
 
@@ -49,7 +49,7 @@ impl Codec {
         Self::parse(&text)
     }
 
-    /// Takes the keys from the text of such a file.
+    /// Parses the text of such a file.
     pub fn parse(text: &str) -> Result<Self> {
         let mut keys = Vec::new();
         for (id, bytes) in keys::parse(text)? {
@@ -59,7 +59,7 @@ impl Codec {
         Ok(Self { keys: Arc::new(keys) })
     }
 
-    /// Makes the converter that a client and its worker use: failures are encrypted with their messages.
+    /// Creates the converter for a client and its worker. It also encrypts the messages of failures.
     pub fn converter(self) -> DataConverter {
         DataConverter::new(PayloadConverter::default(), failures::Failures, self)
     }
@@ -82,7 +82,7 @@ impl Codec {
         })
     }
 
-    /// Decrypts a payload that carries our mark; another is given back as it is.
+    /// Decrypts a payload with our mark. Returns any other payload unchanged.
     pub fn decrypt(&self, payload: Payload) -> Result<Payload> {
         if payload.metadata.get("encoding").map(Vec::as_slice) != Some(MARK) {
             return Ok(payload);
@@ -106,7 +106,7 @@ impl Codec {
     }
 }
 
-/// Warns in the log when everybody on this machine may read the keys.
+/// Warns in the log if everybody on this machine may read the keys.
 pub fn warn_if_exposed(file: &Path) {
     if let Some(Exposed(mode)) = exposed(file) {
         tracing::warn!(

@@ -1,7 +1,7 @@
-//! The command line: what can be typed, and which command does it.
+//! The command line: its arguments, and the command that each one runs.
 //!
-//! Exit code 0: done, or all is well. 1: it failed, or what was examined is not well. 2: the command line or the
-//! configuration is wrong, and nothing was tried.
+//! Exit code 0: the command succeeded, or the check found no problem. 1: the command failed, or the check found a
+//! problem. 2: the command line or the configuration is wrong, and the command tried nothing.
 
 mod bucket;
 mod catalogue;
@@ -35,7 +35,7 @@ use crate::{
     run, telemetry,
 };
 
-/// Fulfils data export requests: collects a user's data, stores it as an archive, hands out a link for seven days.
+/// Fulfils data export requests: collects a user's data, stores it as an archive, and issues a link for seven days.
 #[derive(Debug, Parser)]
 #[command(name = "export-worker", version, propagate_version = true)]
 #[command(
@@ -43,7 +43,7 @@ use crate::{
     Configuration: environment variables EXPORT_*, TEMPORAL_*, AWS_*; see .env.sample."
 )]
 pub struct Cli {
-    /// How the answer is written.
+    /// Format of the answer.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub output: Output,
     #[command(subcommand)]
@@ -52,73 +52,73 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the worker until SIGTERM or SIGINT; a second signal ends it at once.
+    /// Run the worker until SIGTERM or SIGINT; a second signal ends it immediately.
     Run,
     /// Create or upgrade our tables, as the role of EXPORT_OWNER_URL.
     Migrate,
-    /// Print the SQL that gives both roles their rights, made from the catalogue.
+    /// Print the SQL that grants both roles their rights, generated from the catalogue.
     Grants {
         /// Run it instead, as the role of EXPORT_OWNER_URL.
         #[arg(long)]
         apply: bool,
     },
-    /// The two schedules of Temporal.
+    /// Manage the two Temporal schedules.
     #[command(subcommand)]
     Schedule(Schedule),
-    /// Show how everything stands; exits with 1 when something needs a person, and says what and how.
+    /// Show the status of the system; if something needs a person, name it with its remedy and exit with 1.
     Status,
-    /// The nightly run.
+    /// Manage the nightly run.
     #[command(subcommand)]
     Night(Night),
-    /// The requests.
+    /// Manage requests.
     #[command(subcommand)]
     Request(Request),
-    /// End what is overdue and delete the archives of failed requests, as the schedule does every five minutes.
+    /// Fail overdue requests and delete the archives of failed ones, as the schedule does every five minutes.
     Expire {
-        /// Also revoke the archives of users who have no row any more.
+        /// Also revoke the archives of users who no longer have a row.
         #[arg(long)]
         accounts: bool,
-        /// Revoke also when too many users seem to be gone: at least ten and half, or more than 20 and a tenth.
+        /// Revoke even if too many users seem to be gone: at least ten and half, or more than 20 and a tenth.
         #[arg(long, requires = "accounts")]
         force: bool,
     },
     /// Delete objects and uploads that no request points to, as the night does.
     Sweep {
-        /// Count only.
+        /// Only count them.
         #[arg(long)]
         dry_run: bool,
-        /// Delete also when too many objects would go: at least ten and half, or more than 20 and a tenth.
+        /// Delete even if too many objects would go: at least ten and half, or more than 20 and a tenth.
         #[arg(long)]
         force: bool,
     },
-    /// The bucket that holds the archives.
+    /// Manage the bucket that holds the archives.
     #[command(subcommand)]
     Bucket(Bucket),
-    /// The fulfilment log.
+    /// Manage the fulfilment log.
     #[command(subcommand)]
     Events(Events),
-    /// The histories of Temporal.
+    /// Dump and replay Temporal histories.
     #[command(subcommand)]
     History(History),
     /// Verify an archive offline: every digest, every count, JSON against CSV, cell by cell.
     Verify {
         /// The archive.
         archive: PathBuf,
-        /// Also that it is the file with this SHA-256.
+        /// Also check that the file has this SHA-256.
         #[arg(long, value_name = "HEX", value_parser = sha256, conflicts_with = "request")]
         sha256: Option<String>,
-        /// Also that it is the file that was delivered for this request (needs EXPORT_DATABASE_URL).
+        /// Also check that the file was delivered for this request (needs EXPORT_DATABASE_URL).
         #[arg(long, value_name = "ID")]
         request: Option<Uuid>,
     },
-    /// What is exported.
+    /// Manage the catalogue: the list of exported tables and columns.
     #[command(subcommand)]
     Catalogue(Catalogue),
     /// Decode payloads for the Web UI and the Temporal CLI, until SIGTERM or SIGINT.
     CodecServer,
-    /// Examine everything that a night depends on; each line is ok, or a cause and its remedy.
+    /// Check everything that a night depends on; each line is ok, or a cause and its remedy.
     Doctor {
-        /// Make the bucket this installation's, whatever its mark says now.
+        /// Assign the bucket to this installation, whatever its current mark says.
         #[arg(long)]
         adopt_bucket: bool,
     },
@@ -126,24 +126,24 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum Schedule {
-    /// Create or update both schedules; paused ones stay paused, notes stay.
+    /// Create or update both schedules; a paused schedule stays paused and keeps its note.
     Apply,
-    /// Show both schedules and whether they are as they should be.
+    /// Show both schedules and whether they match their definitions.
     Show,
-    /// Keep nights from starting until `schedule unpause`; one that runs goes on.
+    /// Start no further night until `schedule unpause`; a running night continues.
     Pause {
-        /// Why, for the schedule's note.
+        /// Reason, for the schedule's note.
         #[arg(long, value_name = "TEXT", value_parser = text)]
         why: String,
-        /// Also pause the expiry pass of every five minutes: archives outlive their links.
+        /// Also pause the five-minute expiry pass: archives then outlive their links.
         #[arg(long)]
         all: bool,
     },
-    /// Let both schedules start their runs again.
+    /// Resume both schedules.
     Unpause,
-    /// Delete both schedules; what runs goes on.
+    /// Delete both schedules; current runs continue.
     Delete {
-        /// Yes, no night will begin by itself any more.
+        /// Confirm that no night will start automatically any more.
         #[arg(long, required = true)]
         yes: bool,
     },
@@ -151,100 +151,100 @@ enum Schedule {
 
 #[derive(Debug, Subcommand)]
 enum Night {
-    /// Start a night now; with one running, name that one.
+    /// Start a night now; if a night is already running, print its id instead.
     Trigger {
-        /// Wait until it has ended and print its counts; Ctrl-C ends the waiting, not the night.
+        /// Wait until the night ends, then print its counts; Ctrl-C ends the waiting, not the night.
         #[arg(long)]
         wait: bool,
-        /// Fail requests for this reason however many they are: after a look at those that were held back.
+        /// Fail all requests with this reason, however many; first inspect those that were held back.
         #[arg(long, value_name = "REASON")]
         accept: Vec<Accept>,
     },
-    /// Let the running night begin no further request; what is in flight ends.
+    /// Start no further request in the running night; requests in flight complete.
     Pause {
-        /// Why, for whoever looks at the night.
+        /// Reason, shown with the night.
         #[arg(long, value_name = "TEXT", value_parser = text)]
         why: String,
         /// Who you are; else $USER on this host.
         #[arg(long, value_name = "NAME", value_parser = text)]
         by: Option<String>,
     },
-    /// Let the paused night go on.
+    /// Resume the paused night.
     Resume {
-        /// Why, for the night's history.
+        /// Reason, for the night's history.
         #[arg(long, value_name = "TEXT", value_parser = text)]
         why: Option<String>,
         /// Who you are; else $USER on this host.
         #[arg(long, value_name = "NAME", value_parser = text)]
         by: Option<String>,
     },
-    /// Let the running night have so many requests in flight at most.
+    /// Set the maximum number of requests in flight for the running night.
     Window {
-        /// How many, 1 to 50.
+        /// Maximum number of requests, 1 to 50.
         #[arg(value_parser = clap::value_parser!(u32).range(1..=50))]
         lanes: u32,
     },
-    /// End the running night: its attempts let go of their requests, which stay pending.
+    /// Cancel the running night: its attempts release their claims, and the requests stay pending.
     Cancel,
-    /// Show what a night did, from the log; Temporal is not asked.
+    /// Show the results of a night from the log, without Temporal.
     Show {
-        /// The UTC date on which it began; by default the last that did anything.
+        /// UTC start date of the night; by default the last night in the log.
         #[arg(long, value_name = "DATE")]
         night: Option<NaiveDate>,
     },
-    /// Follow the night that is running to its end.
+    /// Follow the running night to its end.
     Watch,
 }
 
 #[derive(Debug, Subcommand)]
 enum Request {
-    /// Make a pending request.
+    /// Create a pending request.
     Create {
-        /// Whose data.
+        /// User whose data is exported.
         #[arg(long)]
         user: Uuid,
     },
     /// List requests, newest first.
     List {
-        /// Only those in this state.
+        /// Only requests in this state.
         #[arg(long, value_enum)]
         status: Option<Status>,
-        /// At most so many.
+        /// Maximum number of requests.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
         limit: i64,
     },
-    /// Show one request and its log; says that a link exists, and until when.
+    /// Show one request and its log: whether a link exists, and when it expires.
     Show {
         /// The request.
         id: Uuid,
-        /// Print the link itself: whoever has it has the archive.
+        /// Also print the link: anyone who has it can download the archive.
         #[arg(long)]
         reveal: bool,
     },
-    /// Fulfil a pending request now, in a run of its own beside the night.
+    /// Fulfil a pending request now, in a run separate from the night.
     Fulfil {
         /// The request.
         id: Uuid,
-        /// Wait until it has ended and print how; Ctrl-C ends the waiting, not the run.
+        /// Wait until the run ends, then print its result; Ctrl-C ends the waiting, not the run.
         #[arg(long)]
         wait: bool,
     },
-    /// Take a request back: its link dies with its archive.
+    /// Revoke a request: delete its archive, so that its link stops working.
     Revoke {
         /// The request.
         id: Uuid,
-        /// Why.
+        /// Reason.
         #[arg(long, value_enum)]
         reason: Reason,
     },
-    /// Make a new pending request that repeats a failed one.
+    /// Create a pending request that repeats a failed one.
     Retry {
         /// The failed request.
         id: Uuid,
     },
-    /// Revoke the requests of an erased account, delete their archives, and take the user's id out of their rows.
+    /// Revoke the requests of an erased account, delete their archives, and remove the user's id from their rows.
     Forget {
-        /// Whose requests.
+        /// User whose requests are revoked.
         #[arg(long)]
         user: Uuid,
     },
@@ -305,9 +305,9 @@ impl From<Reason> for RevokeReason {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Bucket {
-    /// Store new archives in the bucket of EXPORT_BUCKET from now on; older ones stay where they are until they expire.
+    /// Store new archives in the bucket of EXPORT_BUCKET; existing archives stay in their bucket until they expire.
     Move {
-        /// It is the same bucket under another address: the archives are in it.
+        /// Only the address changed: this is the same bucket and holds the same archives.
         #[arg(long)]
         same_bucket: bool,
     },
@@ -315,7 +315,7 @@ enum Bucket {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Events {
-    /// Delete the lines that are older than 24 months, and the requests that have none left.
+    /// Delete log lines older than 24 months, and requests without any log line left.
     Prune,
 }
 
@@ -325,14 +325,14 @@ enum History {
     Dump {
         /// The workflow, such as `nightly_batch-2026-11-21T01:00:00Z`.
         workflow_id: String,
-        /// One run of it; else the latest.
+        /// One run of the workflow; by default the latest.
         #[arg(long, value_name = "ID")]
         run_id: Option<String>,
         /// The file; `-` is standard output.
         #[arg(short = 'o', long = "file", value_name = "FILE")]
         file: PathBuf,
     },
-    /// Show whether this release can go on with these histories, without a server.
+    /// Check whether this release can continue these histories, without a server.
     Replay {
         /// Files of `history dump`, of `temporal workflow show -o json`, or of Download in the Web UI.
         #[arg(required = true, value_name = "FILE")]
@@ -364,21 +364,21 @@ fn sha256(text: &str) -> Result<String, String> {
     }
 }
 
-/// How long a command may take that only asks and answers. A server that accepts and is silent gives no error.
+/// Time limit of commands that only query. A server that accepts a connection and then stays silent returns no error.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// How a command ended that could do its work.
+/// Result of a command that could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Done, or all is well.
+    /// The command succeeded, or found no problem.
     Good,
-    /// It could not be done, or something is not well; the answer says what.
+    /// The command failed or found a problem; the answer names it.
     Bad,
 }
 
-/// Reads the command line, does what it says, and words what went wrong.
+/// Parses the command line, runs the command, and reports its error.
 pub async fn main() -> ExitCode {
-    // Ends by itself with 0 after `--help` and with 2 after a mistake.
+    // Exits by itself: with 0 after `--help`, with 2 after a mistake.
     let cli = Cli::parse();
     let within = if cli.command.may_take_long() { Duration::MAX } else { ANSWER_WITHIN };
     let ended = tokio::time::timeout(within, Box::pin(dispatch(cli))).await.unwrap_or_else(|_| {
@@ -392,7 +392,7 @@ pub async fn main() -> ExitCode {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Bad) => ExitCode::from(1),
         Err(error) => {
-            // Not by the log: a wrong configuration may be the reason why there is none.
+            // Not in the log: a wrong configuration may have prevented its setup.
             let _ = writeln!(std::io::stderr().lock(), "error: {}", explain::command(&error));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
@@ -400,7 +400,7 @@ pub async fn main() -> ExitCode {
 }
 
 impl Command {
-    /// Returns whether it waits for something, or works through as much as there is. Everything else answers at once.
+    /// Returns whether the command waits for something, or does work without a bound. The others answer immediately.
     fn may_take_long(&self) -> bool {
         match self {
             Self::Run
@@ -483,7 +483,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
     }
 }
 
-/// A command whose output is its answer logs warnings only; those of a replay are that answer, at length.
+/// A command that prints an answer logs only warnings. A replay logs only errors: its warnings repeat its answer.
 fn log_level(command: &Command) -> LevelFilter {
     match command {
         Command::Run | Command::CodecServer => LevelFilter::INFO,

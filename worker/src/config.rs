@@ -1,8 +1,8 @@
-//! Reads the one configuration from the environment and names every mistake at once.
+//! Reads the configuration from the environment and reports all mistakes together.
 //!
-//! A value that is set must be right, whatever the command; a value that is missing is an error only for a
-//! command that needs it, so `verify` works offline and `migrate` needs no bucket. Secrets are a type whose `Debug`
-//! hides them, and no error repeats their text.
+//! A value that is set must be valid for every command. A missing value is an error only for a command that needs it:
+//! `verify` works offline and `migrate` needs no bucket. The `Debug` of secrets hides them, and no error repeats their
+//! text.
 
 pub mod codec;
 mod value;
@@ -26,10 +26,10 @@ use self::{
     variable::{GROUPS, Variable},
 };
 
-/// A configuration that cannot be used; each problem names a variable and its remedy.
+/// An invalid configuration. Each problem names a variable and its remedy.
 #[derive(Debug)]
 pub struct ConfigError {
-    /// One sentence a mistake.
+    /// One sentence for each mistake.
     pub problems: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Human on a terminal, JSON otherwise.
@@ -52,7 +52,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// All that can be set; see [`variable`] for what each one means.
+/// All settings; [`variable`] describes each one.
 #[derive(Clone, Debug)]
 pub struct Config {
     database_url: Option<SecretString>,
@@ -188,7 +188,7 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
     }
 
-    /// Checks bounds that depend on each other: each value may be right alone, and the two together fail every export.
+    /// Checks bounds that depend on each other: two values may each be valid alone, and together fail every export.
     fn contradictions(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let role = |url: &Option<SecretString>| {
@@ -218,32 +218,32 @@ impl Config {
         problems
     }
 
-    /// Gives the database of requests and events, as role `export_state`.
+    /// Returns the database of requests and events, as role `export_state`.
     pub fn database_url(&self) -> Result<&SecretString, ConfigError> {
         needed(self.database_url.as_ref(), &variable::DATABASE_URL)
     }
 
-    /// Gives the platform's database, as role `export_read`.
+    /// Returns the platform's database, as role `export_read`.
     pub fn source_url(&self) -> Result<&SecretString, ConfigError> {
         needed(self.source_url.as_ref(), &variable::SOURCE_URL)
     }
 
-    /// Gives the replica of the platform's database, if there is one.
+    /// Returns the replica of the platform's database, if there is one.
     pub fn replica_url(&self) -> Option<&SecretString> {
         self.replica_url.as_ref()
     }
 
-    /// Gives the database as the role that may create tables.
+    /// Returns the database, as the role that may create tables.
     pub fn owner_url(&self) -> Result<&SecretString, ConfigError> {
         needed(self.owner_url.as_ref(), &variable::OWNER_URL)
     }
 
-    /// Gives the bucket.
+    /// Returns the bucket.
     pub fn bucket(&self) -> Result<&str, ConfigError> {
         needed(self.bucket.as_deref(), &variable::BUCKET)
     }
 
-    /// Checks at once all that `run` needs, so that one start names everything that is missing.
+    /// Checks everything that `run` needs, so that one start names all missing values.
     pub fn require_for_run(&self) -> Result<(), ConfigError> {
         let problems: Vec<_> = [
             self.database_url().err(),
@@ -269,7 +269,7 @@ impl Config {
     }
 }
 
-/// Gives the variables with our prefix that the worker does not know: most likely misspelt.
+/// Returns the variables with our prefix that the worker does not know. They are probably misspelt.
 pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let known = |name: &str| {
         GROUPS.iter().flat_map(|group| group.variables).any(|variable| variable.name == name)
@@ -288,7 +288,7 @@ fn needed<T>(value: Option<T>, variable: &Variable) -> Result<T, ConfigError> {
 
 fn database_url(env: &mut Reader<'_>, variable: &Variable) -> Option<SecretString> {
     let text = env.text(variable)?;
-    // The text holds a password: nothing of it may be repeated.
+    // The text holds a password, so no error may repeat any of it.
     let problem = match Url::parse(&text) {
         Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => None,
         Ok(_) => Some("does not begin with postgres://"),
@@ -330,7 +330,7 @@ fn endpoint(env: &mut Reader<'_>, variable: &Variable) -> Option<String> {
     }
 }
 
-/// Reads names that are separated by commas.
+/// Reads a comma-separated list of names.
 fn names(env: &mut Reader<'_>, variable: &Variable) -> Vec<String> {
     let text = env.text(variable).unwrap_or_else(|| variable.default.to_owned());
     text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
@@ -374,7 +374,7 @@ fn notice_problem(path: &Path, error: &std::io::Error) -> ConfigError {
     }
 }
 
-/// Names a database for a sentence: host, port and database, never the password.
+/// Formats the name of a database for a sentence: host, port and database, never the password.
 pub fn display_database(url: &SecretString) -> String {
     match Url::parse(url.expose_secret()) {
         Ok(url) => format!(
@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(config.task_queue, "exports");
     }
 
-    /// The values just outside of a variable's bounds.
+    /// Returns the values just outside of a variable's bounds.
     fn beyond(bounds: Bounds) -> [String; 2] {
         let show = |least: i128, most: i128, unit: &str| [least - 1, most + 1].map(|n| format!("{n}{unit}"));
         match bounds {
@@ -435,7 +435,7 @@ mod tests {
             let Some(extremes) = variable.bounds.show() else { continue };
             let name = variable.name;
             let taken = extremes.map(|text| {
-                // The first of a name counts; the second is what the longest timeouts need to be of use.
+                // The first entry of a name counts. The longest timeouts are useful only with the second entry.
                 let config = read(&[(name, text.as_str()), ("EXPORT_STALL_TIMEOUT", "12h")]);
                 format!("{:?}", config.unwrap_or_else(|error| panic!("{error}")))
             });

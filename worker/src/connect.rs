@@ -1,6 +1,6 @@
-//! Connects to what a command needs: the two databases, the store, Temporal.
+//! Connects to the servers of a command: the two databases, the store, Temporal.
 //!
-//! Nothing here waits or tries again; `run` does that around it. No sentence carries a password or a key.
+//! This module never waits or retries; `run` does that around it. No message contains a password or a key.
 
 pub(crate) mod clock;
 pub mod explain;
@@ -32,26 +32,26 @@ use crate::{
     config::{Config, ConfigError},
 };
 
-/// The longest wait for a connection to Temporal.
+/// Time limit of a connection to Temporal.
 const TEMPORAL_CONNECT: Duration = Duration::from_secs(10);
 
-/// The longest wait for a connection to a database, its handshake included. A server that accepts and is silent would be
-/// waited for without an end.
+/// Time limit of a connection to a database, including its handshake. Without it, a server that accepts and then stays
+/// silent would block forever.
 const DATABASE_CONNECT: Duration = Duration::from_secs(10);
 
-/// The longest that one call of a command to the store may take, with all its tries: a person waits for it.
+/// Time limit of one store call of a command, including its retries: a person waits for it.
 const STORE_COMMAND: Duration = Duration::from_secs(15);
 
-/// A call of ours locks and changes few rows; one that takes longer waits for somebody, and is tried again.
+/// Our calls lock and change few rows. A call that takes longer waits for another session, and is retried.
 const CALLS: Kind = Kind::Calls { statement: Duration::from_secs(20), lock: Duration::from_secs(5) };
 
-/// A look that somebody waits for.
+/// A read that a person or a scrape waits for.
 const GLANCES: Kind = Kind::Calls { statement: Duration::from_secs(2), lock: Duration::from_secs(2) };
 
-/// The longest look at a replica, which nothing waits for.
+/// Time limit of a check of a replica. Nothing waits for it.
 const REPLICA_LOOK: Duration = Duration::from_secs(5);
 
-/// Temporal answers, and does not know the namespace.
+/// Temporal answers, but does not know the namespace.
 #[derive(Clone, Debug)]
 pub struct NoNamespace {
     namespace: String,
@@ -66,7 +66,7 @@ impl fmt::Display for NoNamespace {
 
 impl std::error::Error for NoNamespace {}
 
-/// Makes the pool of requests and events; nothing is connected yet.
+/// Creates the pool of requests and events, without a connection yet.
 pub fn state(config: &Config) -> Result<PgPool> {
     let options = options(config.database_url()?, "EXPORT_DATABASE_URL")?;
     Ok(source::of_sessions(CALLS)
@@ -75,33 +75,33 @@ pub fn state(config: &Config) -> Result<PgPool> {
         .connect_lazy_with(session::options(options)))
 }
 
-/// Connects once, beside the pool, which would hide the cause behind its own timeout.
+/// Connects once outside the pool, whose own timeout would hide the cause of a failure.
 pub async fn once(pool: &PgPool) -> sqlx::Result<PgConnection> {
     in_time(session::connect(&pool.connect_options(), CALLS)).await
 }
 
-/// Connects as [`once`] does, and makes sure that no pooler changes the session.
+/// Connects like [`once`], and checks that no pooler changes the session.
 pub async fn probe(pool: &PgPool) -> sqlx::Result<PgConnection> {
     in_time(session::probe(&pool.connect_options(), CALLS)).await
 }
 
-/// Waits for a call to a database, which fails as a connection that ran out of time.
+/// Waits for a call to a database. A timeout fails like the timeout of a connection.
 async fn in_time<T>(call: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     let answered = tokio::time::timeout(DATABASE_CONNECT, call).await;
     answered.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
-/// Connects once for a look that must not last: the server itself ends a statement that takes longer than a moment.
+/// Connects once for a short read. The server itself cancels a statement that takes too long.
 pub async fn glance(pool: &PgPool) -> sqlx::Result<PgConnection> {
     in_time(session::connect(&pool.connect_options(), GLANCES)).await
 }
 
-/// Makes the pool that reads the exported tables; nothing is connected yet.
+/// Creates the pool that reads the exported tables, without a connection yet.
 pub fn source(config: &Config) -> Result<PgPool> {
     read_pool(config, config.source_url()?)
 }
 
-/// Makes the pool of the source's replica, if one is configured; nothing is connected yet.
+/// Creates the pool of the source's replica, if one is configured, without a connection yet.
 pub fn replica(config: &Config) -> Result<Option<Replica>> {
     let Some(url) = config.replica_url() else { return Ok(None) };
     let pool = read_pool(config, url)?;
@@ -112,7 +112,7 @@ fn read_pool(config: &Config, url: &SecretString) -> Result<PgPool> {
     source::pool(url, config.source_connections, config.acquire_timeout, config.statement_timeout)
 }
 
-/// Looks how the replica stands to the source. The outer error is the source's, the inner one the replica's.
+/// Compares the replica with the source. The outer error is the source's, the inner one the replica's.
 pub async fn replica_fit(source: &PgPool, replica: &Replica) -> sqlx::Result<sqlx::Result<Fit>> {
     let mut asked = once(source).await?;
     let position = replica::position(&mut asked).await?;
@@ -137,12 +137,12 @@ fn options(url: &SecretString, variable: &str) -> Result<PgConnectOptions> {
     Ok(options.application_name("export-worker"))
 }
 
-/// Makes the client of the store; the store is not called yet.
+/// Creates the client of the store, without a call yet.
 pub async fn store(config: &Config) -> Result<Store> {
     Store::connect(&store_config(config)?).await
 }
 
-/// As [`store`], for a command: no call takes longer than a person waits.
+/// Like [`store`], for a command: each call ends while a person waits.
 pub async fn store_for_command(config: &Config) -> Result<Store> {
     let mut settings = store_config(config)?;
     settings.operation_timeout = settings.operation_timeout.min(STORE_COMMAND);
@@ -172,7 +172,7 @@ fn store_config(config: &Config) -> Result<StoreConfig> {
     })
 }
 
-/// Connects to Temporal as `TEMPORAL_*` and its configuration file say, and makes sure of the namespace.
+/// Connects to Temporal as `TEMPORAL_*` and its configuration file specify, and checks that the namespace exists.
 pub async fn temporal(config: &Config) -> Result<Client> {
     let (connection, client) = temporal_options(config)?;
     let address = connection.target.clone();
@@ -181,7 +181,7 @@ pub async fn temporal(config: &Config) -> Result<Client> {
         anyhow!("cannot reach Temporal at {address} ({})", explain::temporal_connection(&error, secure))
     })?;
     let client = Client::new(connection, client).context("failed to make the Temporal client")?;
-    // A worker would find out about a missing namespace only after it was made, and at length.
+    // A worker would report a missing namespace only after its creation, and in a long message.
     let namespace = client.namespace();
     let request = DescribeNamespaceRequest { namespace: namespace.clone(), ..Default::default() };
     match client.clone().describe_namespace(request.into_request()).await {
@@ -195,7 +195,7 @@ pub async fn temporal(config: &Config) -> Result<Client> {
     }
 }
 
-/// Says where Temporal's own configuration is: in its variables, and in the file and profile that they name.
+/// Returns the location of Temporal's own configuration: its variables, and the file and profile that they name.
 pub fn temporal_profile() -> LoadClientConfigProfileOptions {
     LoadClientConfigProfileOptions::builder().config_file_strict(true).build()
 }
@@ -214,17 +214,17 @@ pub fn temporal_options(config: &Config) -> Result<(ConnectionOptions, ClientOpt
     Ok((connection, client))
 }
 
-/// Makes what encrypts payloads, where keys are configured.
+/// Creates the converter of payloads, which encrypts them if keys are configured.
 pub fn converter(config: &Config) -> Result<DataConverter> {
     Ok(config.codec.codec()?.map(Codec::converter).unwrap_or_default())
 }
 
-/// Says in the Web UI which process it was.
+/// Returns the name of this process for the Web UI.
 fn identity() -> String {
     format!("export-worker {}@{}", std::process::id(), host())
 }
 
-/// Names this machine; nothing when it has no name.
+/// Returns the name of this machine, or an empty text if it has none.
 pub(crate) fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     host.trim().to_owned()

@@ -1,7 +1,7 @@
-//! `export-worker doctor`: looks at everything a night depends on; each line is ok, or a cause and its remedy.
+//! `export-worker doctor`: checks everything a night depends on. Each line is ok, or a cause and its remedy.
 //!
-//! It changes nothing that matters: it stores, reads and deletes two objects of its own, and writes the bucket's mark only
-//! with `--adopt-bucket`. A line that cannot be examined because an earlier one failed says so.
+//! The doctor stores, reads and deletes two probe objects, and writes the bucket's mark only with `--adopt-bucket`. It
+//! changes nothing else. If an earlier failure prevents a check, its line says so.
 
 mod clocks;
 mod database;
@@ -23,28 +23,28 @@ use crate::{
     },
 };
 
-/// How one line stands.
+/// Result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// As it should be.
+    /// No problem found.
     Ok,
-    /// A night runs, but somebody should look.
+    /// A night runs, but a person should look.
     Warning,
-    /// A night would not run, or not rightly.
+    /// A night would not run, or would run wrongly.
     Failed,
-    /// It could not be examined.
+    /// The check could not run.
     Skipped,
 }
 
-/// One line of the examination.
+/// One line of the report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
-    /// What was examined.
+    /// Name of the check.
     pub check: &'static str,
-    /// How it stands.
+    /// Result of the check.
     pub state: State,
-    /// What was found: the cause, unless all is well.
+    /// Finding: the cause, unless the check is ok.
     pub found: String,
     /// What to do about it.
     pub remedy: Option<String>,
@@ -72,11 +72,11 @@ impl Line {
     }
 }
 
-/// How long one part of the examination may take. A server that accepts and is silent gives no error: the next part is
-/// examined all the same, and the whole ends while a person waits.
+/// Time limit of one part. A server that accepts a connection and then stays silent returns no error. The next part
+/// runs anyway, and the report ends while a person waits.
 const PART_WITHIN: Duration = Duration::from_secs(20);
 
-/// Waits for one part; without an answer in time its line says so.
+/// Waits for one part. If it times out, its line says so.
 async fn in_time<T>(
     check: &'static str,
     remedy: &str,
@@ -93,7 +93,7 @@ async fn in_time<T>(
     ended.ok()
 }
 
-/// Examines everything, in the order in which one thing depends on another.
+/// Runs all checks, in the order of their dependencies.
 pub async fn examine(config: &Config, adopt_bucket: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     start::examine(config, &mut lines);
@@ -139,7 +139,7 @@ fn spool(directory: &Path, quota: u64) -> Line {
     }
 }
 
-/// Tells whether nothing failed.
+/// Returns whether no check failed.
 pub fn is_healthy(lines: &[Line]) -> bool {
     lines.iter().all(|line| line.state != State::Failed)
 }

@@ -1,4 +1,4 @@
-//! Histories of runs: fetched from Temporal, read from files in both forms that exist, replayed under this program's
+//! Histories of runs: fetched from Temporal, read from files in both existing formats, replayed with this program's
 //! code.
 
 mod difference;
@@ -26,29 +26,29 @@ use temporalio_sdk::workflow_replayer::{
 
 pub use self::{difference::Difference, form::read};
 
-/// What a replay has shown.
+/// Result of a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Replayed {
     /// The workflow's type.
     pub workflow_type: String,
     /// The run's workflow id; empty in the histories of old servers.
     pub workflow_id: String,
-    /// How many events there are.
+    /// Number of events.
     pub events: usize,
-    /// Why today's code cannot go on with this history; none when it can.
+    /// Why this program's code cannot continue this history; `None` if it can.
     pub failure: Option<Failure>,
 }
 
 /// Why a history does not replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    /// In one sentence.
+    /// The reason, in one sentence.
     pub sentence: String,
-    /// The first event that differs; none when the SDK does not tell.
+    /// The first event that differs; `None` if the SDK does not report it.
     pub difference: Option<Difference>,
 }
 
-/// Fetches a run as it is stored; without `run_id` the latest of its workflow.
+/// Fetches the stored history of a run; without `run_id`, of the latest run of the workflow.
 pub async fn fetch(client: &Client, workflow_id: &str, run_id: Option<&str>) -> Result<History> {
     let run = WorkflowExecutionInfo::builder()
         .namespace(client.namespace())
@@ -85,7 +85,7 @@ fn refused(
     }
 }
 
-/// Makes the replayer of this program's workflows; `converter` decrypts what is encrypted.
+/// Creates the replayer of this program's workflows. `converter` decrypts encrypted payloads.
 pub fn replayer(converter: DataConverter) -> Result<WorkflowReplayer> {
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<NightlyBatch>()
@@ -96,7 +96,7 @@ pub fn replayer(converter: DataConverter) -> Result<WorkflowReplayer> {
     WorkflowReplayer::new(options).context("failed to make the replayer")
 }
 
-/// Replays one history. An error says that it is none that could be replayed here.
+/// Replays one history. Returns an error if this program cannot replay it at all.
 pub async fn replay(replayer: &WorkflowReplayer, history: History) -> Result<Replayed> {
     let started = started(&history.events)?;
     let workflow_type = started.workflow_type.as_ref().map_or("", |known| known.name.as_str());
@@ -121,7 +121,7 @@ pub async fn replay(replayer: &WorkflowReplayer, history: History) -> Result<Rep
     Ok(replayed)
 }
 
-/// Gives how the run began, of a history that is whole: the replayer panics on one with a gap.
+/// Returns the start event of a complete history. Refuses a gap, on which the replayer would panic.
 fn started(events: &[HistoryEvent]) -> Result<&WorkflowExecutionStartedEventAttributes> {
     if let Some((event, number)) = events.iter().zip(1..).find(|(event, number)| event.event_id != *number) {
         bail!("its events are not whole: event {} stands where event {number} should", event.event_id);

@@ -1,8 +1,7 @@
-//! Answers whoever watches a running worker: `/metrics` for Prometheus, `/livez`, `/readyz`.
+//! Serves the monitoring of a running worker: `/metrics` for Prometheus, `/livez`, `/readyz`.
 //!
-//! It only reads, knows no caller and no other route, and is meant for a private network. What the SDK measures is
-//! given out by it over a port of its own and in no other way; that one listens on this machine only, and its text is
-//! put behind ours.
+//! The server only reads, authenticates no caller, has no other route, and is meant for a private network. The SDK
+//! exposes its metrics only over a separate port, which listens on this machine only. We append its text to ours.
 
 mod readings;
 
@@ -31,22 +30,22 @@ use tokio::{net::TcpListener, task::AbortHandle};
 pub(crate) use self::readings::Readings;
 use crate::run::readiness::Readiness;
 
-/// How long the SDK may take to give out what it has in memory.
+/// Time limit of the SDK to return the metrics that it holds in memory.
 const SDK_WITHIN: Duration = Duration::from_secs(1);
 
-/// What the answers are made of.
+/// Sources of the answers.
 pub(crate) struct Sources {
     /// The counters of the steps.
     pub(crate) registry: Registry,
     /// Whether the worker serves.
     pub(crate) readiness: Readiness,
-    /// The spool, whose fill is told.
+    /// The spool, whose fill is reported.
     pub(crate) spool: Spool,
-    /// What is read when it is asked for.
+    /// Values that are read on request.
     pub(crate) readings: Readings,
 }
 
-/// The server; it stops when this is dropped.
+/// The server. It stops when dropped.
 pub(crate) struct Server {
     meter: Arc<dyn CoreMeter>,
     sources: Arc<Sources>,
@@ -55,13 +54,13 @@ pub(crate) struct Server {
 
 struct Told {
     sources: Arc<Sources>,
-    /// Where the SDK gives out what it measures.
+    /// Address of the SDK's metrics.
     sdk: String,
     client: reqwest::Client,
 }
 
 impl Server {
-    /// Begins to answer at once, so that `/readyz` can say what a start waits for.
+    /// Answers from now on, so that `/readyz` can report what the start waits for.
     pub(crate) async fn start(address: SocketAddr, sources: Sources) -> Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!(
@@ -83,18 +82,18 @@ impl Server {
         };
         tracing::info!("Answers /metrics, /livez and /readyz at http://{}", listener.local_addr()?);
         let served = tokio::spawn(async move {
-            // It ends with the process; an error of one connection is that connection's.
+            // Serves until it is aborted. An error of one connection affects only that connection.
             let _ = axum::serve(listener, router(told)).await;
         });
         Ok(Self { meter: sdk.meter, sources, tasks: [served.abort_handle(), sdk.abort_handle] })
     }
 
-    /// Gives what the SDK is to measure with.
+    /// Returns the meter for the SDK.
     pub(crate) fn meter(&self) -> Arc<dyn CoreMeter> {
         Arc::clone(&self.meter)
     }
 
-    /// Schedules and pollers are read over this connection from now on.
+    /// Uses this connection to read schedules and pollers from now on.
     pub(crate) fn connected(&self, client: &Client) {
         self.sources.readings.connected(client);
     }
@@ -149,7 +148,7 @@ async fn text(told: &Told) -> Result<String> {
     Ok(text)
 }
 
-/// Gives what the SDK measures; nothing when it does not answer, which takes nothing from the rest.
+/// Returns the SDK's metrics, or an empty text if it does not answer. The other metrics are served anyway.
 async fn sdk(told: &Told) -> String {
     let answer = async {
         let answer = told.client.get(&told.sdk).send().await?.error_for_status()?;

@@ -1,4 +1,4 @@
-//! What the binary `export-worker` is made of: the worker, its schedules, the operator's commands, the doctor.
+//! Parts of the binary `export-worker`: the worker, its schedules, the operator's commands, the doctor.
 
 pub mod codec;
 pub mod commands;

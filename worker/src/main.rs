@@ -6,7 +6,7 @@ use export_worker::commands;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // First of all: reqwest takes the TLS provider that is the default, and none is until one is named.
+    // Must come first: reqwest uses the default TLS provider, and there is none until one is installed.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return ExitCode::FAILURE;
     }

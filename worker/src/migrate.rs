@@ -1,4 +1,4 @@
-//! What the owner of the tables does: brings the export's own tables up to date, and gives the two roles their rights.
+//! Tasks of the tables' owner: brings the export's own tables up to date, and grants the two roles their rights.
 //!
 //! The migrations are compiled in. They are recorded in `public.data_export_migrations` and not in sqlx's usual
 //! table, which the platform that shares the database may use itself.
@@ -13,17 +13,17 @@ use sqlx::{
     postgres::PgConnectOptions,
 };
 
-/// How long the server may take to accept the owner.
+/// Time limit of the owner's connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
-/// How long a statement may wait for a lock.
+/// Time limit of a statement's wait for a lock.
 const LOCK_TIMEOUT: &str = "20s";
-/// Where the applied migrations are recorded.
+/// The table that records applied migrations.
 const TABLE: &str = "public.data_export_migrations";
 
-/// Applies the migrations that are missing, as the role in `url`, which will own the tables; gives their names.
+/// Applies the missing migrations as the role in `url`, which will own the tables. Returns their names.
 ///
-/// Safe to run at any time and by several at once: they wait for each other. Fails without changing
-/// anything when an applied migration is not the one that is compiled in.
+/// Safe to run at any time and concurrently: the calls wait for each other. Fails without any change if an applied
+/// migration differs from the compiled one.
 pub async fn migrate(url: &SecretString) -> anyhow::Result<Vec<String>> {
     let mut connection = connect(url).await?;
     let missing = missing(&mut connection).await?;
@@ -55,7 +55,7 @@ async fn connect(url: &SecretString) -> anyhow::Result<PgConnection> {
     // The parser's own error may repeat the URL.
     let options = url.expose_secret().parse::<PgConnectOptions>();
     let options = options.map_err(|_| anyhow::anyhow!("EXPORT_OWNER_URL cannot be read"))?;
-    // Behind a lock that somebody has forgotten, a migration would wait without an end, and everybody behind it.
+    // Without a limit, a forgotten lock would block a migration forever, and everyone behind it.
     let options = options.options([("lock_timeout", LOCK_TIMEOUT)]);
     let connected = tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&options)).await;
     connected
@@ -63,18 +63,18 @@ async fn connect(url: &SecretString) -> anyhow::Result<PgConnection> {
         .context("failed to connect to the database as the owner of the tables")
 }
 
-/// How the tables compare with this program.
+/// Difference between the tables and this program.
 #[derive(Debug, Default)]
 pub struct Compared {
     /// Migrations of this program that are not applied.
     pub missing: Vec<String>,
     /// Versions that were applied with another text.
     pub changed: Vec<i64>,
-    /// Versions that this program does not know: a newer one has applied them.
+    /// Versions that this program does not know: a newer release applied them.
     pub newer: Vec<i64>,
 }
 
-/// Compares what is recorded with what is compiled in.
+/// Compares the recorded migrations with the compiled ones.
 pub async fn compare(connection: &mut PgConnection) -> anyhow::Result<Compared> {
     let missing = missing(&mut *connection).await?;
     let recorded: Vec<(i64, Vec<u8>)> = sqlx::query_as(
@@ -95,7 +95,7 @@ pub async fn compare(connection: &mut PgConnection) -> anyhow::Result<Compared> 
     Ok(compared)
 }
 
-/// Gives the names of the migrations that are not applied yet.
+/// Returns the names of the migrations that are not applied yet.
 pub async fn missing(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
     let recorded: bool =
         sqlx::query_scalar("select pg_catalog.to_regclass('public.data_export_migrations') is not null")

@@ -1,8 +1,8 @@
-//! Triggers a night by hand and waits for a night, whoever started it.
+//! Triggers a night by hand and waits for a night, however it was started.
 //!
-//! A night that is running is never joined by a second one: the claims would keep the two from harm, but it would be
-//! wasteful. The look for a running one and the start are two steps, so the start itself goes through the schedule
-//! with overlap Skip, or under the fixed workflow id: a race has one winner, and the other hears of it.
+//! Two nights never run at once: claims would keep them safe, but the second would waste work. The check for a running
+//! night and the start are two steps. The start therefore goes through the schedule with overlap Skip, or uses the
+//! fixed workflow id: a race has one winner, and the loser learns of it.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -42,20 +42,20 @@ use temporalio_common::{
 use tonic::{Code, IntoRequest as _};
 use uuid::Uuid;
 
-/// How long a triggered schedule may take to show its run: the server starts it in a workflow of its own.
+/// Time limit for a triggered schedule to show its run: the server starts the run in a separate workflow.
 const SHOWS_WITHIN: Duration = Duration::from_secs(20);
-/// How often the schedule is asked meanwhile.
+/// Interval of the queries meanwhile.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
-/// How a call for a night was answered.
+/// How a triggered night came to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Started {
     /// The schedule started it.
     BySchedule,
-    /// There is no schedule; it was started directly.
+    /// The client started it directly, without the schedule.
     Directly,
-    /// It was running already.
+    /// It was already running.
     WasRunning,
 }
 
@@ -66,7 +66,7 @@ pub struct Night {
     pub workflow_id: String,
     /// How it came to run.
     pub started: Started,
-    /// The schedule is paused, which a trigger by hand does not mind.
+    /// The schedule is paused. A trigger by hand works anyway.
     pub schedule_paused: bool,
 }
 
@@ -75,14 +75,13 @@ pub struct Night {
 pub enum Ended {
     /// It completed with these counts.
     Completed(serde_json::Value),
-    /// It failed, or was cancelled or terminated; the sentence says why. What it had counted until then, if it
-    /// could say so.
+    /// It failed, or was cancelled or terminated. Holds the reason, and the counts until then if it reported them.
     NotCompleted(String, Option<serde_json::Value>),
 }
 
-/// Starts a night, or names the one that is running.
+/// Starts a night, or returns the running one.
 ///
-/// One that accepts reasons is started directly: the input of the schedule's nights never changes.
+/// Starts a night with accepted reasons directly: the input of the schedule's nights never changes.
 pub async fn trigger(client: &Client, task_queue: &str, accept: Vec<FailureReason>) -> Result<Night> {
     let schedule = describe(client).await?;
     let paused = schedule.as_ref().is_some_and(ScheduleDescription::paused);
@@ -104,16 +103,16 @@ pub async fn trigger(client: &Client, task_queue: &str, accept: Vec<FailureReaso
     }
 }
 
-/// A night that is running.
+/// A running night.
 #[derive(Clone, Debug)]
 pub struct Running {
     /// Its workflow id.
     pub workflow_id: String,
-    /// When its first run began, by Temporal's clock.
+    /// Start of its first run, on Temporal's clock.
     pub since: DateTime<Utc>,
 }
 
-/// Finds the night that is running, and when its first run began.
+/// Finds the running night and the start of its first run.
 pub async fn running(client: &Client) -> Result<Option<Running>> {
     let schedule = describe(client).await?;
     let Some(workflow_id) = find_running(client, schedule.as_ref()).await? else { return Ok(None) };
@@ -130,17 +129,17 @@ pub async fn running(client: &Client) -> Result<Option<Running>> {
     Ok(Some(Running { workflow_id, since }))
 }
 
-/// Fulfils one request at once, in a run of its own beside the night; names the one that is running already. The claim
-/// on the row keeps it and a night that meets the same request apart.
+/// Fulfils one request immediately, in a run separate from the night, or returns the run that is already active. The
+/// claim on the row separates this run from a night that reaches the same request.
 pub async fn fulfil(client: &Client, task_queue: &str, request_id: Uuid) -> Result<Night> {
     let input = NightInput { only: Some(vec![request_id]), ..NightInput::default() };
     let (workflow_id, input) = (request_workflow_id(request_id), encode(client, &input)?);
     start(client, task_queue, workflow_id, input, "started by `export-worker request fulfil`").await
 }
 
-/// Encodes an input of a workflow or an update, which take theirs undecoded.
+/// Encodes the input of a workflow or an update, which take raw payloads.
 ///
-/// Encrypted it is when it is sent: here it would be so twice.
+/// Does not encrypt: the client encrypts when it sends, so the input would be encrypted twice.
 pub(crate) fn encode<T: Serialize + Send + Sync + 'static>(client: &Client, input: &T) -> Result<RawValue> {
     let data = SerializationContextData::Workflow(WorkflowSerializationContext::new());
     let converter = client.data_converter().payload_converter();
@@ -156,8 +155,8 @@ async fn describe(client: &Client) -> Result<Option<ScheduleDescription>> {
     }
 }
 
-/// Looks in three places: the schedule knows its own runs at once, the fixed id those started by hand, and the list of
-/// workflows, which lags by a moment, all others.
+/// Searches three places: the schedule lists its own runs immediately, the fixed id finds runs started by hand, and the
+/// list of workflows, which lags slightly, has all others.
 async fn find_running(client: &Client, schedule: Option<&ScheduleDescription>) -> Result<Option<String>> {
     if let Some(run) = schedule.and_then(|schedule| schedule.running_actions().into_iter().next()) {
         return Ok(Some(run.workflow_id));
@@ -191,7 +190,7 @@ async fn trigger_schedule(client: &Client, before: &ScheduleDescription) -> Resu
         if let Some(run) = now.recent_actions().into_iter().rev().find(|run| !known.contains(&run.run_id)) {
             return Ok(night(run.workflow_id, Started::BySchedule));
         }
-        // Somebody was quicker: the trigger was skipped because of their run.
+        // Another start won the race: the server skipped our trigger because of that run.
         if now.overlap_skipped() > before.overlap_skipped()
             && let Some(run) = now.running_actions().into_iter().next()
         {
@@ -207,7 +206,7 @@ async fn trigger_schedule(client: &Client, before: &ScheduleDescription) -> Resu
     }
 }
 
-/// Starts a run without a schedule, under a fixed id, so that two calls at once make one run.
+/// Starts a run without a schedule, under a fixed id, so that two concurrent calls start one run.
 async fn start(
     client: &Client,
     task_queue: &str,
@@ -258,12 +257,12 @@ pub async fn wait(client: &Client, workflow_id: &str) -> Result<Ended> {
     Ok(Ended::NotCompleted(sentence, counts))
 }
 
-/// Reads the counts that a run left as details of its failure, if it did.
+/// Reads the counts that a run left in the details of its failure, if any.
 fn counted(details: &[Payload]) -> Option<serde_json::Value> {
     serde_json::from_slice(&details.first()?.data).ok()
 }
 
-/// Words a failure with its closed code, which the SDK's own text leaves out.
+/// Formats a failure with its closed code, which the SDK's text omits.
 fn cause(error: &IncomingError) -> String {
     match error {
         IncomingError::Application(failure) => match failure.type_name() {
@@ -274,34 +273,34 @@ fn cause(error: &IncomingError) -> String {
     }
 }
 
-/// How the newest night is.
+/// The newest night.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Last {
     /// Its workflow id.
     pub workflow_id: String,
-    /// How it goes or ended.
+    /// Its state or result.
     pub how: How,
-    /// Its counts that the database did not confirm; none while it runs.
+    /// Its counts that the database did not confirm; empty while it runs.
     pub miscounted: BTreeMap<String, Miscount>,
 }
 
-/// How a night goes or ended.
+/// State or result of a night.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum How {
     /// It runs, or it completed.
     Well,
-    /// Its workflow task fails again and again, so nothing moves.
+    /// Its workflow task fails repeatedly, so the night makes no progress.
     StandsStill {
-        /// How often it has failed.
+        /// Number of failures.
         failures: i32,
     },
-    /// It failed or timed out; the sentence says why.
+    /// It failed or timed out. Holds the reason.
     NotCompleted(String),
 }
 
-/// Looks at the newest night, running or ended; none when there was none within the server's retention.
+/// Returns the newest night, running or ended, or `None` if there was none within the server's retention.
 ///
-/// A night that an operator cancelled or terminated is as they wanted it.
+/// A night that an operator cancelled or terminated counts as `Well`.
 pub async fn last(client: &Client) -> Result<Option<Last>> {
     let mut nights = client.list_workflows(format!("WorkflowType = '{NIGHTLY_BATCH}'"), Default::default());
     let newest = loop {
@@ -316,7 +315,7 @@ pub async fn last(client: &Client) -> Result<Option<Last>> {
     let status = described.raw().workflow_execution_info.as_ref().map(|info| info.status());
     let mut report = None;
     let how = if described.close_time().is_none() {
-        // A task is tried again at once, then ever less often: three failures are no accident of a restart.
+        // The server retries a task immediately, then with backoff: a restart alone does not cause three failures.
         match described.raw().pending_workflow_task.as_ref().map_or(0, |task| task.attempt) {
             failures @ 4.. => How::StandsStill { failures: failures - 1 },
             _ => How::Well,
@@ -334,7 +333,7 @@ pub async fn last(client: &Client) -> Result<Option<Last>> {
                 How::Well
             }
             Err(error) if failed => return Err(error),
-            // A result that only another key or release can read takes nothing from the rest.
+            // A result that needs another key or release must not hide the rest.
             Err(error) => {
                 tracing::warn!("The counts of `{newest}` could not be read: {error:#}");
                 How::Well
@@ -345,16 +344,16 @@ pub async fn last(client: &Client) -> Result<Option<Last>> {
     Ok(Some(Last { workflow_id: newest, how, miscounted: report.unwrap_or_default().miscounted }))
 }
 
-/// How many polls the server knows of for each of our queues.
+/// Number of polls that the server knows for each of our queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Pollers {
-    /// For exports: the fewer of those that ask for runs and those that ask for activities.
+    /// For exports: the smaller of the polls for workflow tasks and the polls for activities.
     pub exports: usize,
     /// For expiry passes and sweeps.
     pub passes: usize,
 }
 
-/// Asks who polls; the server forgets a poller five minutes after its last poll.
+/// Counts the pollers. The server forgets a poller five minutes after its last poll.
 pub async fn pollers(client: &Client, task_queue: &str) -> Result<Pollers> {
     let passes = passes_queue(task_queue);
     let (runs, exports, passes) = tokio::try_join!(
@@ -365,7 +364,7 @@ pub async fn pollers(client: &Client, task_queue: &str) -> Result<Pollers> {
     Ok(Pollers { exports: runs.min(exports), passes })
 }
 
-/// Tells whether any worker asks for the runs of this task queue; none means that nothing will move.
+/// Returns whether any worker polls this task queue for workflow tasks. Without one, no run makes progress.
 pub async fn worker_is_polling(client: &Client, task_queue: &str) -> Result<bool> {
     Ok(count_pollers(client, task_queue, TaskQueueType::Workflow).await? > 0)
 }

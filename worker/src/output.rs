@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// How a command's answer is written.
+/// Format of a command's answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
     /// Text for people.
@@ -15,7 +15,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// Writes `answer`: as it serialises, or as `human` words it.
+    /// Writes `answer` as JSON, or with `human`.
     pub fn write<T: Serialize + ?Sized>(
         self,
         answer: &T,
@@ -29,13 +29,13 @@ impl Output {
                 .and_then(|()| out.write_all(b"\n")),
         };
         match written.and_then(|()| out.flush()) {
-            // Whoever reads, for example `head`, has seen enough.
+            // The reader, for example `head`, has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other?),
         }
     }
 
-    /// Tells a person what is going on; a JSON document stays alone on standard output.
+    /// Reports progress to a person. A JSON document stays alone on standard output.
     pub fn say(self, sentence: &str) {
         if self == Self::Human {
             let _ = writeln!(io::stderr().lock(), "{sentence}");
@@ -43,7 +43,7 @@ impl Output {
     }
 }
 
-/// Lines up rows under their headings.
+/// Aligns rows under their headings.
 pub fn table(out: &mut dyn Write, headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let mut widths: Vec<usize> = headings.iter().map(|heading| heading.len()).collect();
     for row in rows {

@@ -1,7 +1,7 @@
-//! `export-worker run`: waits for what it needs, then serves the task queue until it is told to stop.
+//! `export-worker run`: waits for its servers, then serves the task queue until a signal.
 //!
-//! Nothing is served before database, bucket and credentials are known to be right: a worker on the wrong bucket would
-//! take every archive in it for an orphan. SIGTERM or SIGINT drains; a second one ends at once.
+//! The worker serves nothing before it has checked database, bucket and credentials: on the wrong bucket, it would
+//! treat every archive as an orphan. SIGTERM or SIGINT drains; a second signal ends the process immediately.
 
 pub(crate) mod outage;
 mod probe;
@@ -59,13 +59,13 @@ use crate::{
     http,
 };
 
-/// Workflow tasks at a time: they take milliseconds each.
+/// Maximum number of concurrent workflow tasks. Each takes milliseconds.
 const WORKFLOW_SLOTS: usize = 20;
-/// Runs that stay in memory between their tasks: a night, an expiry pass, and room for others by hand.
+/// Runs cached in memory between their tasks: a night, an expiry pass, and room for runs started by hand.
 const CACHED_WORKFLOWS: usize = 20;
-/// Passes at a time: that of a night and the one of every five minutes.
+/// Maximum number of concurrent passes: the pass of a night and the five-minute pass.
 const PASS_SLOTS: usize = 2;
-/// Polls that wait for tasks. One fewer than two for workflows is refused by the SDK.
+/// Concurrent polls. The SDK refuses fewer than two for workflows.
 const POLLERS: usize = 2;
 
 /// Runs the worker until a signal.
@@ -130,7 +130,7 @@ pub async fn run(config: &Config) -> Result<()> {
     serve(config, &steps, http.as_ref(), &readiness, &stop).await
 }
 
-/// Limits and times of the steps.
+/// Returns the limits and timeouts of the steps.
 pub fn settings(config: &Config) -> Result<Settings> {
     Ok(Settings {
         max_attempts: config.max_attempts,
@@ -144,7 +144,7 @@ pub fn settings(config: &Config) -> Result<Settings> {
     })
 }
 
-/// Checks that the database answers, is migrated, may be read by the role, and that its clock is right.
+/// Checks that the database answers and is migrated, that the role may read it, and that its clock is right.
 async fn check_database(state: &PgPool) -> Result<(), Trouble> {
     let read = async {
         let mut connection = connect::probe(state).await?;
@@ -163,12 +163,12 @@ async fn check_database(state: &PgPool) -> Result<(), Trouble> {
             );
             Ok(())
         }
-        // A clock that is put right needs no restart of the worker.
+        // Once the clock is corrected, the start continues without a restart of the worker.
         clock::Judged::Unusable(explained) => Err(Trouble::Wait(explained)),
     }
 }
 
-/// A server that is away comes back; a pooler that changes sessions, and a setting that is refused, stay.
+/// Waits for an unreachable server. Refuses a pooler that changes sessions and a rejected setting: they are permanent.
 fn trouble(error: sqlx::Error, variable: &str, has_replica: bool) -> Trouble {
     let error = error.into();
     let explained = match has_replica {
@@ -181,7 +181,7 @@ fn trouble(error: sqlx::Error, variable: &str, has_replica: bool) -> Trouble {
     }
 }
 
-/// A replica that is away or behind may come back; one that is no replica of the source never was meant.
+/// Checks that the source answers. Refuses a server that is no replica of it; any other fault of a replica may pass.
 async fn reach(source: &PgPool, replica: Option<&Replica>) -> Result<(), Trouble> {
     let wait = |error| trouble(error, "EXPORT_SOURCE_URL", replica.is_some());
     let reached = async { connect::probe(source).await?.close().await };
@@ -193,7 +193,7 @@ async fn reach(source: &PgPool, replica: Option<&Replica>) -> Result<(), Trouble
     }
 }
 
-/// Checks that links would live and that the bucket is ours; marks an empty one. Returns the id of the installation.
+/// Checks that links would work and that the bucket is ours. Marks an empty bucket. Returns the installation's id.
 async fn open_bucket(state: &PgPool, store: &Store) -> Result<Uuid, Trouble> {
     let wait = |error: anyhow::Error| Trouble::Wait(explain::store(&error));
     if let Err(error) = store.check_signing().await {
@@ -205,10 +205,10 @@ async fn open_bucket(state: &PgPool, store: &Store) -> Result<Uuid, Trouble> {
     installation::open_bucket(state, store).await.map_err(wait)
 }
 
-/// Finds the checksum by which uploads are compared, by storing two small objects in the bucket, which is ours by now.
+/// Stores two small objects to find the checksum for comparing uploads. The bucket is known to be ours at this point.
 ///
-/// A store that keeps none of them is refused: no upload would ever be confirmed. What cannot be deleted is left to the
-/// sweep, since archives that cannot be deleted are no reason to deliver none.
+/// Refuses a store that keeps no checksum: no upload would ever be confirmed. Leaves a probe that cannot be deleted to
+/// the sweep: a store that deletes nothing is no reason to stop deliveries.
 async fn find_checksum(store: &Store, spool: &Spool) -> Result<Checksum, Trouble> {
     let mut probe = Probe::new(store, spool);
     let found = probe.find().await;
@@ -231,7 +231,7 @@ async fn find_checksum(store: &Store, spool: &Spool) -> Result<Checksum, Trouble
     }
 }
 
-/// Serves the task queue; begins anew after an outage at the start.
+/// Serves the task queue. Connects again if Temporal fails while a worker starts.
 async fn serve(
     config: &Config,
     steps: &ExportSteps,
@@ -246,7 +246,7 @@ async fn serve(
     let mut outage = Outage::new("Temporal", readiness);
     while !stop.is_cancelled() {
         let connected = wait_for("Temporal", readiness, stop, async || {
-            // A broken configuration does not mend itself; a server that is away does.
+            // A wrong configuration is permanent; an unreachable server may come back.
             connect::temporal_options(config).map_err(Trouble::Refuse)?;
             connect::temporal(config).await.map_err(|error| Trouble::Wait(explain::temporal(&error)))
         });
@@ -263,7 +263,8 @@ async fn serve(
     Ok(())
 }
 
-/// Runs a worker over one connection, until the stop, until its memory is worth giving back, or until the server refuses it.
+/// Runs a worker over one connection until `stop`, until the process is due for a restart, or until the server refuses
+/// the worker.
 async fn serve_over(
     config: &Config,
     runtime: &Runtime,
@@ -303,12 +304,12 @@ async fn serve_over(
             Ok(((), ())) => {
                 outage.over();
                 if !stop.is_cancelled() {
-                    // Nothing is in flight. If it cannot be, another SDK worker in this process does as well.
+                    // Nothing is in flight. If the restart fails, a new SDK worker in this process is enough.
                     let error = begin_afresh();
                     tracing::warn!(%error, "Could not begin afresh; goes on in the same process");
                 }
             }
-            // The namespace could not be read: the server went away again, or does not know it.
+            // The namespace could not be read: the server is unreachable again, or does not know the namespace.
             Err(error @ WorkerRunError::Validation(_)) => {
                 outage.goes_on(&explain::temporal(&error.into()));
                 tokio::select! {
@@ -323,11 +324,11 @@ async fn serve_over(
     Ok(())
 }
 
-/// Replaces this process by a new one of the same program, arguments and environment; returns only if it cannot.
+/// Replaces this process with a new one of the same program, arguments and environment. Returns only on failure.
 ///
-/// Dropping the SDK's worker does not give its memory back. The process id stays, so no supervisor has to notice.
+/// Dropping the SDK's worker does not free its memory. The process id stays the same, so a supervisor sees no restart.
 fn begin_afresh() -> std::io::Error {
-    // The running program itself, even if another one lies at its path by now.
+    // The running program, even if the file at its path has been replaced.
     let itself =
         if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() };
     let mut arguments = std::env::args_os();
@@ -352,14 +353,14 @@ fn worker_options(config: &Config, steps: &ExportSteps, renewal: Renewal) -> Res
         .max_cached_workflows(CACHED_WORKFLOWS)
         .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(POLLERS))
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(POLLERS))
-        // A started activity must be in the server's hands before it runs, or a kill between the two is not noticed.
+        // The server must record the start of an activity before it runs, or it misses a kill between the two.
         .max_eager_activity_reservations_per_workflow_task(0)
         .build();
     tracing::debug!("Drains for at most {}", show_time(config.shutdown_grace));
     Ok(with_times(config, options))
 }
 
-/// The passes have slots of their own on a queue of their own, so that no link outlives its end behind long exports.
+/// The passes have separate slots on a separate queue, so that long exports do not delay the expiry of links.
 fn passes_options(config: &Config, steps: &ExportSteps) -> WorkerOptions {
     let options = WorkerOptions::new(passes_queue(&config.task_queue))
         .register_activities(steps.clone())
@@ -395,7 +396,7 @@ fn with_times(config: &Config, mut options: WorkerOptions) -> WorkerOptions {
     options
 }
 
-/// Counts the activities of a process and says when it is time for a new one.
+/// Counts the activities of this process and notifies `due` when the process should be replaced.
 #[derive(Clone)]
 struct Renewal {
     left: Arc<AtomicU64>,
@@ -425,7 +426,7 @@ impl ActivityInboundInterceptor for Renewal {
     }
 }
 
-/// Turns the first SIGTERM or SIGINT into a drain and the second into the end.
+/// Drains at the first SIGTERM or SIGINT, ends the process at the second.
 fn stop_on_signals(readiness: &Readiness) -> Result<CancellationToken> {
     let mut terminate =
         unix::signal(unix::SignalKind::terminate()).context("failed to listen for SIGTERM")?;

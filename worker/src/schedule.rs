@@ -1,7 +1,7 @@
-//! The two schedules: what they say, how they are applied, how they stand.
+//! The two schedules: their definitions, their application, their status.
 //!
-//! Applying is idempotent: it creates what is missing, and sets times, action and policies of what is there. It never
-//! touches what belongs to the operator: whether a schedule is paused, and its note.
+//! Applying is idempotent: it creates a missing schedule, and sets the times, action and policies of an existing one.
+//! It never changes the operator's part: whether a schedule is paused, and its note.
 
 use std::time::{Duration, SystemTime};
 
@@ -36,62 +36,62 @@ pub struct Definition {
     pub id: &'static str,
     /// When it fires, UTC.
     pub cron: &'static str,
-    /// How late a missed start is still made up for.
+    /// Maximum delay with which a missed start is still made up for.
     pub catchup: Duration,
 }
 
 /// Both schedules, as every installation has them.
 pub const DEFINITIONS: [Definition; 2] = [
-    // 12 hours: an outage is followed by one night at most, never by two at once.
+    // 12 hours: at most one night follows an outage, never two at once.
     Definition { id: NIGHTLY_BATCH, cron: "0 1 * * *", catchup: Duration::from_secs(12 * 3600) },
-    // A pass that was missed is made up for by the next one anyway.
+    // The next pass makes up for a missed one anyway.
     Definition { id: EXPORT_EXPIRY, cron: "*/5 * * * *", catchup: Duration::from_secs(600) },
 ];
 
-/// How often applying begins again because somebody else changed the schedule at the same moment.
+/// Maximum number of tries to apply while others change the schedule at the same time.
 const TRIES: u32 = 10;
 
-/// What applying did to one schedule.
+/// Effect of applying one schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Applied {
-    /// It was not there.
+    /// It did not exist.
     Created,
-    /// It was there; times, action and policies are set again.
+    /// It existed; its times, action and policies are set again.
     Updated,
 }
 
-/// How one schedule stands.
+/// Status of one schedule.
 #[derive(Debug, Serialize)]
 pub struct Standing {
     /// Schedule id.
     pub id: String,
-    /// Whether it exists at all; the rest is empty otherwise.
+    /// Whether it exists; if not, the rest is empty.
     pub exists: bool,
-    /// Whether it is as `schedule apply` would make it.
+    /// Whether it matches the definition that `schedule apply` would set.
     pub as_defined: bool,
-    /// What differs, in words.
+    /// The differences, in words.
     pub differences: Vec<String>,
-    /// An operator has paused it.
+    /// Whether an operator has paused it.
     pub paused: bool,
     /// The operator's note.
     pub note: Option<String>,
     /// The task queue of its runs.
     pub task_queue: String,
-    /// When it fires next.
+    /// Time of its next start.
     pub next: Option<DateTime<Utc>>,
-    /// When it fired last.
+    /// Time of its last start.
     pub last: Option<DateTime<Utc>>,
-    /// Its runs that are running now.
+    /// Its current runs.
     pub running: Vec<String>,
-    /// Starts that came too late to be made up for.
+    /// Starts that were missed and are too old to be made up for.
     pub missed: i64,
-    /// Starts that were left out because a run was still running.
+    /// Starts that were skipped because a run was still active.
     pub skipped: i64,
 }
 
 impl Standing {
-    /// Says what keeps its runs from starting as they should.
+    /// Returns the cause that prevents its runs from starting as defined, if any.
     pub fn trouble(&self) -> Option<Explained> {
         let id = &self.id;
         if !self.as_defined {
@@ -135,7 +135,7 @@ async fn apply_one(client: &Client, definition: &Definition, task_queue: &str) -
     let handle = client.get_schedule_handle(definition.id);
     for _ in 0..TRIES {
         update(client, definition, task_queue, handle.describe(Default::default()).await?).await?;
-        // Most servers answer an update before they look at its token, and drop it without a word.
+        // Most servers answer an update before they check its token, then drop it without an error.
         let described = handle.describe(Default::default()).await?;
         if differences(definition, task_queue, &described).is_empty() {
             return Ok(Applied::Updated);
@@ -144,9 +144,10 @@ async fn apply_one(client: &Client, definition: &Definition, task_queue: &str) -
     bail!("somebody else changed it at each of {TRIES} tries; try again")
 }
 
-/// Sets all that is ours. Paused, note and a limit of actions are written back as they were read, so the update
-/// carries the token of that reading: else it would undo a pause that an operator made meanwhile, even one made just
-/// after it was answered, because the server may carry out the two in another order. The SDK's update sends no token.
+/// Sets our part of the schedule. The paused flag, the note and a limit of actions are written back as read, so the
+/// update carries the token of that read. Without the token, it would undo a pause that an operator made meanwhile,
+/// even a pause made just after the update's answer, because the server may apply the two in another order. The SDK's
+/// own update sends no token.
 async fn update(
     client: &Client,
     definition: &Definition,
@@ -166,18 +167,18 @@ async fn update(
     };
     match client.clone().update_schedule(request.into_request()).await {
         Err(status) if status.code() != Code::FailedPrecondition => Err(status.into()),
-        // A token that no longer fits is refused so by the servers that say it at all.
+        // Servers that report a stale token do it with this code.
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-/// The schedule as it is defined, with the state that is the operator's.
+/// Returns the schedule as defined, with the operator's state.
 fn schedule(definition: &Definition, task_queue: &str, state: Option<ScheduleState>) -> Schedule {
     let start = NewWorkflowExecutionInfo {
         workflow_id: definition.id.to_owned(),
         workflow_type: Some(WorkflowType { name: definition.id.to_owned() }),
         task_queue: Some(TaskQueue { name: task_queue.to_owned(), ..Default::default() }),
-        // No input: the workflows take a start without a payload for the ordinary one, as the Web UI makes it.
+        // No input: for the workflows, a start without a payload is the ordinary one, as from the Web UI.
         ..Default::default()
     };
     Schedule {
@@ -197,22 +198,22 @@ fn schedule(definition: &Definition, task_queue: &str, state: Option<ScheduleSta
     }
 }
 
-/// What a word about a schedule did.
+/// Effect of a pause, unpause or delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Said {
-    /// It holds now.
+    /// It is in effect.
     Done,
-    /// There is no such schedule.
+    /// The schedule does not exist.
     Missing,
 }
 
-/// Keeps runs from starting; what runs goes on. The note says why.
+/// Pauses the schedule, with the reason as its note. Current runs continue.
 pub async fn pause(client: &Client, id: &str, why: &str) -> Result<Said> {
     said(client.get_schedule_handle(id).pause(Some(why), Default::default()).await, "pause", id)
 }
 
-/// Lets runs start again; those that were missed meanwhile are not made up for.
+/// Unpauses the schedule. Starts missed meanwhile are not made up for.
 pub async fn unpause(client: &Client, id: &str) -> Result<Said> {
     said(
         client
@@ -224,7 +225,7 @@ pub async fn unpause(client: &Client, id: &str) -> Result<Said> {
     )
 }
 
-/// Deletes a schedule; what runs goes on.
+/// Deletes a schedule. Current runs continue.
 pub async fn delete(client: &Client, id: &str) -> Result<Said> {
     said(client.get_schedule_handle(id).delete(Default::default()).await, "delete", id)
 }
@@ -285,7 +286,7 @@ fn standing(definition: &Definition, task_queue: &str, described: &ScheduleDescr
         paused: described.paused(),
         note: described.note().map(str::to_owned),
         task_queue: queue,
-        // A paused schedule still computes times at which it will do nothing.
+        // A paused schedule still lists future times, although it will start nothing then.
         next: (!described.paused()).then(|| described.future_action_times().first().map(time)).flatten(),
         last: described
             .recent_actions()
@@ -300,8 +301,8 @@ fn standing(definition: &Definition, task_queue: &str, described: &ScheduleDescr
     }
 }
 
-/// Compares what the server holds with what applying would set. The server keeps a cron line as calendars, so
-/// times are compared by what they fire: the next one must fit the cron line.
+/// Compares the schedule on the server with its definition. The server stores a cron line as calendars, so times are
+/// compared by effect: the next start must fit the cron line.
 fn differences(definition: &Definition, task_queue: &str, described: &ScheduleDescription) -> Vec<String> {
     let mut found = Vec::new();
     match described.action() {

@@ -1,6 +1,6 @@
-//! How everything stands at one glance, and what of it needs a person.
+//! The status of the system at a glance, and the troubles that need a person.
 //!
-//! What does not answer is itself such a thing; the rest is told all the same.
+//! A server that does not answer is such a trouble; the rest is reported anyway.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,30 +25,30 @@ use crate::{
     schedule::{self, Standing},
 };
 
-/// Two nights: the first may have met an outage, the second has taken what it left.
+/// Two nights: after an outage in the first, the second serves the rest.
 const PENDING_SECONDS: i64 = 48 * 3600;
-/// The expiry pass runs every five minutes: three that did not.
+/// Three missed expiry passes, which run every five minutes.
 const OVERDUE_SECONDS: i64 = 15 * 60;
 
-/// How long database and Temporal may take each; a command answers within 30 s.
+/// Time limit of the database and of Temporal, each. A command answers within 30 s.
 const PART_WITHIN: Duration = Duration::from_secs(15);
-/// Archives are deleted in the pass that ends their request, or in one of the next: six that did not.
+/// Six missed passes. An archive is deleted in the pass that ends its request, or in one of the next.
 const UNDELETED_SECONDS: i64 = 30 * 60;
 
-/// How everything stands.
+/// The status of the system.
 #[derive(Debug, Serialize)]
 pub struct Status {
     /// Nothing needs a person.
     pub well: bool,
-    /// The requests; nothing when the database does not answer.
+    /// The requests; `None` if the database does not answer.
     pub requests: Option<Requests>,
-    /// When nights ran and run; nothing when Temporal does not answer, as below.
+    /// Times of the nights; `None` if Temporal does not answer, as are the next two fields.
     pub nights: Option<Nights>,
     /// Both schedules.
     pub schedules: Option<Vec<Standing>>,
-    /// The workers that ask for work.
+    /// The workers that poll.
     pub pollers: Option<Pollers>,
-    /// What needs a person.
+    /// Troubles that need a person.
     pub troubles: Vec<Explained>,
 }
 
@@ -58,38 +58,38 @@ pub struct Requests {
     /// The queue.
     #[serde(flatten)]
     pub queue: Queue,
-    /// How long its oldest request has waited.
+    /// Age of its oldest request.
     pub oldest_pending_seconds: i64,
-    /// Whole days until that one is a month old; negative when it is older.
+    /// Whole days until that request is a month old; negative if it is older.
     pub days_left: Option<i64>,
-    /// For how long the oldest overdue request has been overdue.
+    /// Time since the oldest overdue request became overdue.
     pub overdue_seconds: i64,
-    /// For how long the oldest archive of a failed request has been kept, although it is to be deleted.
+    /// Age of the oldest pending deletion of a failed request's archive.
     pub undeleted_seconds: i64,
-    /// The failed ones by reason.
+    /// Failed requests by reason.
     pub failed: BTreeMap<String, i64>,
-    /// Pending ones that wait for a person, because too many of a night would fail, by reason.
+    /// Pending requests that wait for a person because too many of a night would fail, by reason.
     pub held_back: BTreeMap<String, i64>,
-    /// Pending ones that a fault of the system deferred in two nights or more.
+    /// Pending requests that a system fault deferred in two nights or more.
     pub deferred_twice: i64,
-    /// Passes that would have done too much at once and wait for a person.
+    /// Passes that wait for a person because they would have done too much at once.
     pub held: Vec<Held>,
 }
 
 /// The nights that the schedule started and will start.
 #[derive(Debug, Serialize)]
 pub struct Nights {
-    /// When the last one began.
+    /// Start of the last night.
     pub last: Option<DateTime<Utc>>,
-    /// When the next one begins; nothing while the schedule is paused.
+    /// Start of the next night; `None` while the schedule is paused.
     pub next: Option<DateTime<Utc>>,
 }
 
-/// Looks at the database and at Temporal, each of which may be away.
+/// Reads the status from the database and from Temporal. Either may be unreachable.
 pub async fn look(config: &Config) -> Result<Status> {
-    // A missing variable is the caller's mistake, and no state of anything.
+    // A missing variable is a mistake of the caller, not a trouble to report.
     config.database_url()?;
-    // Boxed: the future of all that Temporal is asked is large.
+    // Boxed: the future of the Temporal queries is large.
     let (requests, temporal) = tokio::join!(in_time(requests(config)), in_time(Box::pin(temporal(config))));
     let mut troubles = Vec::new();
     let requests =
@@ -110,7 +110,7 @@ pub async fn look(config: &Config) -> Result<Status> {
     Ok(Status { well: troubles.is_empty(), requests, nights, schedules, pollers, troubles })
 }
 
-/// Waits for one of the two, whose silence takes nothing from the other.
+/// Waits for one of the two parts. If it times out, the other is still reported.
 async fn in_time<T>(part: impl Future<Output = Result<T>>) -> Result<T> {
     match tokio::time::timeout(PART_WITHIN, part).await {
         Ok(answer) => answer,

@@ -1,4 +1,4 @@
-//! Says an operator's word to the night that is running: pause, resume, window, cancel.
+//! Sends an operator's order to the running night: pause, resume, window, cancel.
 
 use std::time::Duration;
 
@@ -9,32 +9,32 @@ use tonic::Code;
 
 use crate::{codec::failures, night::encode};
 
-/// How long a worker may take to answer: longer than one that starts or is being renewed.
+/// Time limit of a worker's answer: longer than the start or the restart of a worker takes.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
-/// What is said to a night.
+/// An order to a night.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// Begin no further request.
+    /// Start no further request.
     Pause(Pause),
-    /// Go on.
+    /// Resume.
     Resume(Resume),
-    /// Have so many requests in flight at most.
+    /// Set the maximum number of requests in flight.
     SetWindow(SetWindow),
 }
 
-/// How an order was answered.
+/// Answer to an order.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// It holds; this is the operators' standing word now.
+    /// The order is in effect. Holds the current settings of the operators.
     Taken(Steering),
-    /// The night refused it, and why.
+    /// The night refused it. Holds the reason.
     Refused(String),
     /// The night had just ended.
     Ended,
 }
 
-/// Gives an order to a night, whichever run of it is at work.
+/// Sends an order to the current run of a night.
 pub async fn give(client: &Client, workflow_id: &str, order: Order) -> Result<Answer> {
     let night = client.get_workflow_handle::<NightlyBatch>(workflow_id);
     let input = match &order {
@@ -63,7 +63,7 @@ pub async fn give(client: &Client, workflow_id: &str, order: Order) -> Result<An
             Ok(Answer::Refused(failures::message(client, *failure).await))
         }
         Err(WorkflowUpdateError::NotFound(_)) => Ok(Answer::Ended),
-        // What the server answers while the run's workflow task fails.
+        // The server answers this while the run's workflow task fails.
         Err(WorkflowUpdateError::Rpc(status)) if status.code() == Code::FailedPrecondition => bail!(
             "`{workflow_id}` takes nothing in: {}. If it stands still, see \"A night that stands still\" in \
              docs/OPERATIONS.md",
@@ -73,7 +73,7 @@ pub async fn give(client: &Client, workflow_id: &str, order: Order) -> Result<An
     }
 }
 
-/// Asks a night to end; its attempts let go of their requests first.
+/// Requests the cancellation of a night. Its attempts first release their claims.
 pub async fn cancel(client: &Client, workflow_id: &str, reason: &str) -> Result<()> {
     let options = WorkflowCancelOptions::builder().reason(reason).build();
     let night = client.get_workflow_handle::<UntypedWorkflow>(workflow_id);

@@ -1,7 +1,7 @@
 //! Sets up the log: human on a terminal, JSON otherwise, on standard error, so that output can be piped.
 //!
-//! Targets that see credentials, statements and row values are capped at `info` whatever `RUST_LOG` says: the cap is
-//! a second filter beside it, so that no directive, however exact, can lift it.
+//! Targets that see credentials, statements and row values are capped at `info`, whatever `RUST_LOG` sets. The cap is a
+//! separate second filter, so no directive can lift it, however specific.
 
 use std::{io::IsTerminal as _, panic::PanicHookInfo};
 
@@ -12,14 +12,14 @@ use tracing_subscriber::{
 
 use crate::config::LogFormat;
 
-/// Targets whose lines below `info` carry headers, statements or values.
+/// Targets whose lines below `info` contain headers, statements or values.
 const CAPPED: [&str; 4] = ["aws_", "hyper", "sqlx", "rustls"];
-/// PostgreSQL's own messages, which may quote a row; their codes reach the log by our own lines.
+/// PostgreSQL's own messages, which may quote a row. Our own lines log their codes.
 const SILENT: &str = "sqlx::postgres::notice";
-/// Pollers warn on each retry of an outage; the probe says once that Temporal is lost and once that it is back.
+/// Pollers warn on each retry of an outage. The probe already reports the loss and the return of Temporal once each.
 const RETRY: &str = "temporalio_client::retry";
 
-/// Starts logging at the level `default`, unless `RUST_LOG` says otherwise.
+/// Starts logging at the level `default`, unless `RUST_LOG` sets another.
 pub fn init(format: LogFormat, default: LevelFilter) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(default.into()).from_env().map_err(|error| {
         anyhow::anyhow!("RUST_LOG cannot be read ({error}): set it to a level such as info")
@@ -45,7 +45,7 @@ pub fn init(format: LogFormat, default: LevelFilter) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says where a panic was, and never its message, which the default hook prints: it may hold a row value.
+/// Logs the location of a panic, never its message, which may hold a row value. The default hook would print it.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");

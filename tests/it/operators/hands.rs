@@ -1,4 +1,4 @@
-//! The hands that do what the plan says, on what is there at that moment.
+//! The hands that run the steps of the plan, on whatever exists at that moment.
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
@@ -39,7 +39,7 @@ pub(super) struct Hands {
     pub(super) wrong: Vec<String>,
 }
 
-/// Gives the lines of a worker's log that call for a person, which nothing that is done here may: a panic among them.
+/// Returns the lines of a worker's log that call for a person, which nothing that is done here may: a panic among them.
 fn alarms(worker: &Process) -> Vec<String> {
     let log = worker.output();
     log.lines()
@@ -77,7 +77,7 @@ impl Hands {
         }
     }
 
-    /// Does one step. What cannot be done as things stand is refused with an error, which is an answer too.
+    /// Runs one step. A step that is impossible in the current state returns an error, which is an answer too.
     pub(super) async fn perform(&mut self, step: &Step) -> anyhow::Result<()> {
         match wait::within("a step of an operator", SOON, Box::pin(self.attempt(step))).await {
             Ok(answer) => answer,
@@ -196,7 +196,7 @@ impl Hands {
         }
     }
 
-    /// Takes every disturbance back; nights that run go on.
+    /// Removes every disturbance. Current nights continue.
     pub(super) async fn heal(&mut self) -> anyhow::Result<()> {
         self.proxies.iter().for_each(|proxy| proxy.set(Mode::Pass));
         self.nights.faulty().heal();

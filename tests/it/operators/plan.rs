@@ -99,7 +99,7 @@ pub(super) fn plan(seed: u64, operations: usize, length: Duration) -> Vec<Step> 
     steps
 }
 
-/// Gives a disturbance and what undoes it.
+/// Returns a disturbance and what undoes it.
 fn disturbance(kind: usize, random: &Random) -> (Operation, Option<Operation>) {
     use Operation::*;
     match kind {

@@ -1,5 +1,5 @@
-//! Failures whose message and trace are encrypted: on the way out by the SDK, on the way in read again at every depth,
-//! which the SDK does for the outermost alone where somebody looks at the causes below it.
+//! Failures with encrypted message and trace. The SDK encrypts them. This module reads them back at every depth: the
+//! SDK does so only for the outermost failure and not for its causes.
 
 use serde::Deserialize;
 use temporalio_client::{Client, NamespacedClient as _};
@@ -14,7 +14,7 @@ use temporalio_common::{
 
 const BY_SDK: DefaultFailureConverter = DefaultFailureConverter::new(true);
 
-/// The SDK's own converter with that difference.
+/// The SDK's own converter, but reads failures back at every depth.
 pub(super) struct Failures;
 
 impl FailureConverter for Failures {
@@ -45,7 +45,7 @@ impl FailureConverter for Failures {
     }
 }
 
-/// What the SDK takes out of a failure.
+/// Fields that the SDK moves out of a failure.
 #[derive(Deserialize)]
 struct Attributes {
     message: String,
@@ -53,12 +53,12 @@ struct Attributes {
     stack_trace: String,
 }
 
-/// Nothing is read of what is still encrypted, or was never ours.
+/// Returns `None` for a payload that is still encrypted, or is not ours.
 fn read(payload: &Payload) -> Option<Attributes> {
     serde_json::from_slice(&payload.data).ok()
 }
 
-/// Gives the message of a failure that the SDK's client hands on as it came.
+/// Returns the message of a failure that the SDK's client passes on undecoded.
 pub(crate) async fn message(client: &Client, failure: Failure) -> String {
     let Some(payload) = failure.encoded_attributes else { return failure.message };
     let context = SerializationContextData::Workflow(WorkflowSerializationContext::new());

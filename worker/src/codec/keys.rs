@@ -1,4 +1,4 @@
-//! The file with the keys: a line each, `<key id> <32 bytes in base64 or hexadecimal>`, the one in use first.
+//! The file with the keys: one key a line, `<key id> <32 bytes in base64 or hexadecimal>`. The first key encrypts.
 
 use std::{collections::HashSet, path::Path};
 
@@ -10,7 +10,7 @@ use base64::{
 
 const BYTES: usize = 32;
 
-/// Reads the lines; no error repeats a key.
+/// Parses the lines. No error repeats a key.
 pub(super) fn parse(text: &str) -> Result<Vec<(String, Box<[u8; BYTES]>)>> {
     let (mut keys, mut seen) = (Vec::new(), HashSet::new());
     for (number, line) in (1..).zip(text.lines()) {
@@ -51,7 +51,7 @@ fn bytes(text: &str) -> Option<Box<[u8; BYTES]>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exposed(pub u32);
 
-/// Tells whether everybody on this machine may read the file.
+/// Returns whether everybody on this machine may read the file.
 #[cfg(unix)]
 pub fn exposed(file: &Path) -> Option<Exposed> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -59,7 +59,7 @@ pub fn exposed(file: &Path) -> Option<Exposed> {
     (mode & 0o004 != 0).then_some(Exposed(mode))
 }
 
-/// Tells whether everybody on this machine may read the file; not known here.
+/// Returns whether everybody on this machine may read the file; not known on this system.
 #[cfg(not(unix))]
 pub fn exposed(_: &Path) -> Option<Exposed> {
     None

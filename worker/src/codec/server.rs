@@ -1,7 +1,7 @@
-//! Temporal's remote codec protocol: the Web UI and the Temporal CLI send payloads here, and show what comes back.
+//! Temporal's remote codec protocol: the Web UI and the Temporal CLI send payloads here, and show the decoded answer.
 //!
-//! It knows neither the database nor Temporal. Whoever has the token can read every payload, so there is no server
-//! without one. A browser may ask from the named origins only.
+//! The server uses neither the database nor Temporal. A caller with the token can read every payload, so the server
+//! requires a token. A browser may call only from the configured origins.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -25,10 +25,10 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::Codec;
 
-/// Who may ask, from where.
+/// Allowed callers and origins.
 #[derive(Debug)]
 pub struct Access {
-    /// What a caller must know.
+    /// Token that a caller must send.
     pub token: SecretString,
     /// The addresses of the Web UI, such as `https://temporal.example.com`.
     pub origins: Vec<HeaderValue>,
@@ -39,7 +39,7 @@ struct Told {
     token: SecretString,
 }
 
-/// Listens; gives where, and what serves until it is dropped.
+/// Listens. Returns the address, and the future that serves until it is dropped.
 pub async fn listen(
     address: SocketAddr,
     codec: Codec,
@@ -62,7 +62,7 @@ pub async fn listen(
         ]);
     let router = Router::new()
         .route("/{direction}", post(by_header))
-        // The Web UI sends no token but that of its own login: without one, it has the token in its endpoint.
+        // The Web UI sends only the token of its own login. Without a login, its endpoint contains our token.
         .route("/{token}/{direction}", post(by_path))
         .layer(cors)
         .with_state(Arc::new(Told { codec, token: access.token }));
@@ -89,7 +89,7 @@ async fn by_path(
 
 fn answer(told: &Told, token: Option<&str>, direction: &str, body: &Bytes) -> Response {
     let refuse = |status: StatusCode, sentence: String| (status, format!("{sentence}\n")).into_response();
-    // Compared by digests: how long it takes tells nothing of the token.
+    // Compare digests, so that the duration reveals nothing of the token.
     let same = |token: &str| Sha256::digest(token) == Sha256::digest(told.token.expose_secret());
     if !token.is_some_and(same) {
         let sentence = "send `Authorization: Bearer` with the token of EXPORT_CODEC_TOKEN".to_owned();

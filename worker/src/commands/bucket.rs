@@ -23,7 +23,7 @@ struct Moved {
 
 /// Moves the installation to the bucket of the configuration. Deletes and copies nothing.
 ///
-/// The former bucket must still be in reach and ours: its archives are deleted there when they expire.
+/// The former bucket must still be reachable and ours: its archives are deleted there when they expire.
 pub(super) async fn move_to(config: &Config, output: Output, same: bool) -> Result<Verdict> {
     let state = connect::state(config)?;
     let store = connect::store_for_command(config).await?;
@@ -52,7 +52,7 @@ pub(super) async fn move_to(config: &Config, output: Output, same: bool) -> Resu
     Ok(verdict)
 }
 
-/// Makes sure that both buckets are ours; marks an empty new one.
+/// Checks that both buckets are ours. Marks an empty new one.
 async fn prepare(
     state: &PgPool,
     store: &export_activities::store::Store,

@@ -8,7 +8,7 @@ use export_activities::catalogue;
 use super::Verdict;
 use crate::{config::Config, connect, output::Output};
 
-/// Prints the drift report; bad when something needs a decision.
+/// Prints the drift report. Returns `Bad` if something needs a decision.
 pub(super) async fn check(config: &Config, output: Output) -> Result<Verdict> {
     let catalogue = connect::catalogue(config)?;
     let mut conn = connect::source(config)?.acquire().await.context("failed to reach the source database")?;
@@ -27,7 +27,7 @@ pub(super) async fn check(config: &Config, output: Output) -> Result<Verdict> {
     Ok(if report.is_clean() { Verdict::Good } else { Verdict::Bad })
 }
 
-/// Prints a first catalogue; it is refused until every column is decided.
+/// Prints a first catalogue. The worker refuses it until every column is decided.
 pub(super) async fn init(config: &Config, relations: &[String]) -> Result<Verdict> {
     let mut conn = connect::source(config)?.acquire().await.context("failed to reach the source database")?;
     let text = catalogue::init(&mut conn, relations).await?;

@@ -9,7 +9,7 @@ use crate::{
     config::Config,
 };
 
-/// Decodes and encodes for the Web UI and the Temporal CLI until it is told to stop.
+/// Decodes and encodes payloads for the Web UI and the Temporal CLI until SIGTERM or SIGINT.
 pub(super) async fn serve(config: &Config) -> Result<Verdict> {
     let settings = &config.codec;
     let (codec, address) = (settings.needed_codec()?, settings.needed_addr()?);

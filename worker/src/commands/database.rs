@@ -14,7 +14,7 @@ use crate::{
     output::Output,
 };
 
-/// Connections of `export_read` beside the exports': for the start of a night, the metrics and the doctor.
+/// Connections of `export_read` in addition to the exports: for the start of a night, the metrics and the doctor.
 const FOR_COMMANDS: u32 = 4;
 
 #[derive(Serialize)]
@@ -22,7 +22,7 @@ struct Migrated {
     applied: Vec<String>,
 }
 
-/// Applies what is missing.
+/// Applies the missing migrations.
 pub(super) async fn migrate(config: &Config, output: Output) -> Result<Verdict> {
     let applied = migrate::migrate(config.owner_url()?).await.map_err(explain::owner)?;
     output.write(&Migrated { applied }, |answer, out| {
@@ -39,7 +39,7 @@ struct Grants {
     sql: String,
 }
 
-/// Prints the SQL, for an owner who wants to read it first.
+/// Prints the SQL, so that the owner can read it first.
 pub(super) fn grants(config: &Config, output: Output) -> Result<Verdict> {
     output.write(&Grants { sql: grants_sql(config)? }, |answer, out| out.write_all(answer.sql.as_bytes()))?;
     Ok(Verdict::Good)

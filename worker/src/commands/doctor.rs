@@ -9,7 +9,7 @@ use crate::{
     output::Output,
 };
 
-/// Prints every line; bad when one failed.
+/// Prints every line. Returns `Bad` if one failed.
 pub(super) async fn doctor(config: &Config, output: Output, adopt_bucket: bool) -> Result<Verdict> {
     let lines = doctor::examine(config, adopt_bucket).await;
     output.write(&lines, |lines, out| {

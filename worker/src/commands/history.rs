@@ -59,7 +59,7 @@ struct Answer {
     ok: bool,
     #[serde(flatten)]
     replayed: Option<Replayed>,
-    /// Why the file could not be replayed at all.
+    /// Why the file could not be replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -76,7 +76,7 @@ impl Answer {
     }
 }
 
-/// Replays each file under this release's code; every one gets its line.
+/// Replays each file with the code of this release. Prints one line a file.
 pub(super) async fn replay(config: &Config, output: Output, files: &[PathBuf]) -> Result<Verdict> {
     let replayer = history::replayer(connect::converter(config)?)?;
     let mut answers = Vec::new();

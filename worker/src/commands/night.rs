@@ -1,4 +1,4 @@
-//! `night trigger`, and how a night or a run for one request ended.
+//! `night trigger`, and the result of a night or of a run for one request.
 
 use std::{
     fmt::Display,
@@ -30,7 +30,7 @@ struct Answer {
     failure: Option<String>,
 }
 
-/// Starts a night, or names the running one; with `wait`, prints how it ended.
+/// Starts a night, or names the running one. With `wait`, prints its result.
 pub(super) async fn trigger(
     config: &Config,
     output: Output,
@@ -62,7 +62,7 @@ pub(super) async fn trigger(
     answer(&client, output, night, wait).await
 }
 
-/// Says that nothing will move, if so.
+/// Reports that no worker polls the task queue, if so.
 pub(super) async fn say_if_nobody_polls(config: &Config, client: &Client, output: Output) -> Result<()> {
     if !night::worker_is_polling(client, &config.task_queue).await? {
         output.say(&format!(
@@ -73,7 +73,7 @@ pub(super) async fn say_if_nobody_polls(config: &Config, client: &Client, output
     Ok(())
 }
 
-/// Writes which run it is and, with `wait`, how it ended.
+/// Writes the id of the run and, with `wait`, its result.
 pub(super) async fn answer(
     client: &Client,
     output: Output,
@@ -95,14 +95,14 @@ pub(super) async fn answer(
         let Some(result) = &answer.result else { return Ok(()) };
         match serde_json::from_value(result.clone()) {
             Ok(report) => counts(&report, out),
-            // A night of another release.
+            // Another release wrote this result.
             Err(_) => writeln!(out, "{result}"),
         }
     })?;
     Ok(if answer.completed == Some(false) { Verdict::Bad } else { Verdict::Good })
 }
 
-/// Prints the counts in the order in which the night goes: what became of the requests, then the passes.
+/// Prints the counts in the order of the night: the outcomes of the requests, then the passes.
 fn counts(report: &NightReport, out: &mut dyn Write) -> io::Result<()> {
     let mut line = |name: &str, value: &dyn Display| writeln!(out, "{name:<24}{value}");
     if let Some(night) = report.night {

@@ -37,10 +37,10 @@ impl Answer {
     }
 }
 
-/// Makes a pending request.
+/// Creates a pending request.
 pub(super) async fn create(config: &Config, output: Output, user: Uuid) -> Result<Verdict> {
     let id = operate::create(&connect::state(config)?, user).await?;
-    // The id alone, so that a shell can take it.
+    // Only the id, so that a shell script can use it.
     let answer = Answer { id, retry_of: None, done: true, sentence: id.to_string() };
     answer.write(output)
 }
@@ -84,7 +84,7 @@ struct ShownAnswer<'a> {
     download_url: Option<&'a str>,
 }
 
-/// Shows one request; the link only when it is asked for.
+/// Shows one request. Shows its link only with `reveal`.
 pub(super) async fn show(config: &Config, output: Output, id: Uuid, reveal: bool) -> Result<Verdict> {
     let Some(shown) = operate::show(&connect::state(config)?, id).await? else {
         return unknown(id).write(output);
@@ -139,9 +139,9 @@ fn unknown(id: Uuid) -> Answer {
     Answer { id, retry_of: None, done: false, sentence: format!("There is no request {id}") }
 }
 
-/// Fulfils one request at once, in a run of its own; with `wait`, prints how it ended.
+/// Fulfils one request immediately, in a separate run. With `wait`, prints its result.
 pub(super) async fn fulfil(config: &Config, output: Output, id: Uuid, wait: bool) -> Result<Verdict> {
-    // Asked here as well as by the run: who does not wait would not hear of it.
+    // The run checks this too, but a caller that does not wait would not see its answer.
     let Some(shown) = operate::show(&connect::state(config)?, id).await? else {
         return unknown(id).write(output);
     };
@@ -159,7 +159,7 @@ pub(super) async fn fulfil(config: &Config, output: Output, id: Uuid, wait: bool
     super::night::answer(&client, output, run, wait).await
 }
 
-/// Takes a request back and deletes its archive at once. It is done only when the link is dead.
+/// Revokes a request and deletes its archive immediately. Succeeds only if the link no longer works.
 pub(super) async fn revoke(
     config: &Config,
     output: Output,
@@ -187,7 +187,7 @@ pub(super) async fn revoke(
     Answer { id, retry_of: None, done, sentence }.write(output)
 }
 
-/// Deletes this archive before any other: its link works until then. Returns whether it is gone, and a sentence.
+/// Deletes this archive before any other: its link works until then. Returns whether it is deleted, and a sentence.
 async fn delete(config: &Config, state: &PgPool, id: Uuid) -> (bool, String) {
     let deleted = async { delete_archive(state, &connect::store_for_command(config).await?, id).await };
     match deleted.await {
@@ -229,9 +229,9 @@ struct ForgottenAnswer {
     requests: operate::Forgotten,
 }
 
-/// Revokes what the user has open, deletes the archives, and takes the user's id out of the rows.
+/// Revokes the user's open requests, deletes the archives, and removes the user's id from the rows.
 ///
-/// Safe to repeat: each step takes what the one before has finished.
+/// Safe to repeat: each step takes what the step before has finished.
 pub(super) async fn forget(config: &Config, output: Output, user: Uuid) -> Result<Verdict> {
     let state = connect::state(config)?;
     let open = operate::open_requests(&state, user).await?;

@@ -19,7 +19,7 @@ struct Line {
     applied: Applied,
 }
 
-/// Applies both schedules and registers our search attributes; nights run without those as well.
+/// Applies both schedules and registers our search attributes. Nights also run without the attributes.
 pub(super) async fn apply(config: &Config, output: Output) -> Result<Verdict> {
     let client = connect::temporal(config).await?;
     let applied = schedule::apply(&client, &config.task_queue).await?;
@@ -40,7 +40,7 @@ pub(super) async fn apply(config: &Config, output: Output) -> Result<Verdict> {
     Ok(Verdict::Good)
 }
 
-/// Shows both; bad when one is not as `apply` would make it.
+/// Shows both schedules. Returns `Bad` if one differs from its definition.
 pub(super) async fn show(config: &Config, output: Output) -> Result<Verdict> {
     let client = connect::temporal(config).await?;
     let standings = schedule::show(&client, &config.task_queue).await?;
@@ -81,7 +81,7 @@ struct SaidLine {
     said: Said,
 }
 
-/// Keeps nights from starting and, with `all`, expiry passes too.
+/// Pauses the schedule of the nights and, with `all`, the schedule of the expiry passes too.
 pub(super) async fn pause(config: &Config, output: Output, why: &str, all: bool) -> Result<Verdict> {
     let client = connect::temporal(config).await?;
     let mut lines =
@@ -92,7 +92,7 @@ pub(super) async fn pause(config: &Config, output: Output, why: &str, all: bool)
     tell(output, &lines, "paused")
 }
 
-/// Lets both start their runs again.
+/// Unpauses both schedules.
 pub(super) async fn unpause(config: &Config, output: Output) -> Result<Verdict> {
     let client = connect::temporal(config).await?;
     let mut lines = Vec::new();
@@ -102,7 +102,7 @@ pub(super) async fn unpause(config: &Config, output: Output) -> Result<Verdict> 
     tell(output, &lines, "unpaused")
 }
 
-/// Deletes both.
+/// Deletes both schedules.
 pub(super) async fn delete(config: &Config, output: Output) -> Result<Verdict> {
     let client = connect::temporal(config).await?;
     let mut lines = Vec::new();
@@ -112,7 +112,7 @@ pub(super) async fn delete(config: &Config, output: Output) -> Result<Verdict> {
     tell(output, &lines, "deleted")
 }
 
-/// Bad when one of them does not exist.
+/// Prints one line a schedule. Returns `Bad` if one does not exist.
 fn tell(output: Output, lines: &[SaidLine], done: &str) -> Result<Verdict> {
     output.write(lines, |lines, out| {
         for line in lines {

@@ -12,7 +12,7 @@ use crate::{
     status::{self, Requests, Status, show_age},
 };
 
-/// Prints how everything stands; bad when something needs a person.
+/// Prints the status. Returns `Bad` if something needs a person.
 pub(super) async fn status(config: &Config, output: Output) -> Result<Verdict> {
     let status = status::look(config).await?;
     output.write(&status, human)?;

@@ -16,7 +16,7 @@ use crate::{
 
 #[derive(Serialize)]
 struct Said {
-    /// The night to which it was said; none when none runs.
+    /// The night that received the order; `None` if none runs.
     workflow_id: Option<String>,
     done: bool,
     sentence: String,
@@ -30,7 +30,7 @@ impl Said {
     }
 }
 
-/// Begins no further request.
+/// Starts no further request.
 pub(super) async fn pause(
     config: &Config,
     output: Output,
@@ -47,7 +47,7 @@ pub(super) async fn pause(
     .await
 }
 
-/// Goes on.
+/// Resumes the night.
 pub(super) async fn resume(
     config: &Config,
     output: Output,
@@ -57,7 +57,7 @@ pub(super) async fn resume(
     say(config, output, Order::Resume(Resume { by: who(by)?, why }), "goes on").await
 }
 
-/// Has so many requests in flight at most.
+/// Sets the maximum number of requests in flight.
 pub(super) async fn window(config: &Config, output: Output, lanes: u32) -> Result<Verdict> {
     let then = format!("has {lanes} requests in flight at most");
     say(config, output, Order::SetWindow(SetWindow { lanes }), &then).await
@@ -76,7 +76,7 @@ async fn say(config: &Config, output: Output, order: Order, then: &str) -> Resul
     Said { workflow_id: Some(id), done, sentence, steering }.write(output)
 }
 
-/// Ends the night.
+/// Cancels the night.
 pub(super) async fn cancel(config: &Config, output: Output) -> Result<Verdict> {
     let client: Client = connect::temporal(config).await?;
     let Some(Running { workflow_id: id, .. }) = night::running(&client).await? else {
@@ -96,7 +96,7 @@ fn none_runs(output: Output) -> Result<Verdict> {
     Said { workflow_id: None, done: false, sentence, steering: None }.write(output)
 }
 
-/// Who says it: as told, or whoever is logged in.
+/// Returns the name given with `--by`, or the user of this host.
 fn who(by: Option<String>) -> Result<String> {
     if let Some(by) = by {
         return Ok(by);

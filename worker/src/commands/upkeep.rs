@@ -1,4 +1,4 @@
-//! `expire`, `sweep` and `events prune`: what the schedules do, by hand.
+//! `expire`, `sweep` and `events prune`: upkeep by hand.
 
 use anyhow::Result;
 use export_activities::{
@@ -70,7 +70,7 @@ struct Pruned {
     pruned: u64,
 }
 
-/// Deletes what the log no longer has to keep.
+/// Deletes the log lines past their retention.
 pub(super) async fn prune(config: &Config, output: Output) -> Result<Verdict> {
     let pruned = operate::prune_events(&connect::state(config)?).await?;
     output.write(&Pruned { pruned }, |answer, out| {

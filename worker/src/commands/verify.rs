@@ -26,7 +26,7 @@ pub(super) async fn verify(
     };
     let path = archive.to_owned();
     let verified = tokio::task::spawn_blocking(move || export_verify::verify(&path, expected.as_deref()));
-    // The error of a thread that panicked is dropped: it repeats the panic's message, which may hold a value.
+    // Drop the error of a panicked thread: it repeats the panic message, which may hold a value.
     let report = verified.await.map_err(|_| anyhow!("the verifier was interrupted"))??;
     output.write(&report, |report, out| {
         writeln!(out, "`{}` is whole", archive.display())?;

@@ -1,4 +1,4 @@
-//! `night show` and `night watch`: what a night did or does, as the database has it.
+//! `night show` and `night watch`: the progress and results of a night, read from the database.
 
 use std::{
     io::{self, Write},
@@ -21,21 +21,21 @@ use crate::{
     output::Output,
 };
 
-/// How often a bar moves.
+/// Interval at which the progress bar is updated.
 const BAR_EVERY: Duration = Duration::from_secs(1);
-/// How often a line is written where there is no terminal.
+/// Interval of progress lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 #[derive(Serialize)]
 struct Shown {
-    /// Requests that it had to serve: those below, and those that it left.
+    /// Requests that the night had to serve: the ones counted below, and the ones left pending.
     requested: i64,
-    /// Those that it left pending.
+    /// Requests that the night left pending.
     left: i64,
     #[serde(flatten)]
     night: Night,
 }
 
-/// Shows what a night did, by default the last that wrote into the log; Temporal is not asked.
+/// Shows the results of a night, by default the last in the log. Does not contact Temporal.
 pub(super) async fn show(config: &Config, output: Output, date: Option<NaiveDate>) -> Result<Verdict> {
     let mut connection = connect::once(&connect::state(config)?).await?;
     let date = match date {
@@ -98,7 +98,7 @@ struct Watched {
     night: Option<Night>,
 }
 
-/// Follows the night that is running to its end; with none running there is nothing to follow.
+/// Follows the running night to its end. Reports if no night is running.
 pub(super) async fn watch(config: &Config, output: Output) -> Result<Verdict> {
     let state = connect::state(config)?;
     let client = connect::temporal(config).await?;
@@ -143,7 +143,7 @@ pub(super) async fn watch(config: &Config, output: Output) -> Result<Verdict> {
     Ok(if watched.failure.is_none() { Verdict::Good } else { Verdict::Bad })
 }
 
-/// Reads what the night has done since it began, and how many requests it has not come to.
+/// Reads the results of the night since its start, and the number of requests still pending.
 async fn read(state: &PgPool, since: DateTime<Utc>) -> Result<(Night, i64)> {
     let mut connection = connect::glance(state).await?;
     let date = since.date_naive();
@@ -160,7 +160,7 @@ struct Progress {
 
 impl Progress {
     fn new(output: Output) -> Self {
-        // On standard error, and by itself hidden where that is no terminal.
+        // Drawn on standard error, and hidden if that is no terminal.
         let bar = if output == Output::Human { ProgressBar::new(0) } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len}  {elapsed}  {msg}") {
             bar.set_style(style);
@@ -168,7 +168,7 @@ impl Progress {
         Self { output, bar }
     }
 
-    /// A moment without the database does not end the watching.
+    /// A short database outage does not end the watching.
     fn show(&self, read: Result<(Night, i64)>) {
         let message = match read {
             Ok((night, pending)) => {

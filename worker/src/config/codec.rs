@@ -1,4 +1,4 @@
-//! What is set of the payload codec, and of the server that decodes for the Web UI.
+//! Settings of the payload codec, and of the server that decodes for the Web UI.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -33,7 +33,7 @@ impl CodecSettings {
         }
     }
 
-    /// Reads the keys; none without a file.
+    /// Reads the keys. Returns `None` if no file is set.
     pub fn codec(&self) -> Result<Option<Codec>, ConfigError> {
         let Some(file) = &self.key_file else { return Ok(None) };
         let codec = Codec::load(file).map_err(|error| ConfigError {
@@ -42,17 +42,17 @@ impl CodecSettings {
         Ok(Some(codec))
     }
 
-    /// Gives the keys for a command that can do nothing without.
+    /// Returns the keys, for a command that requires them.
     pub fn needed_codec(&self) -> Result<Codec, ConfigError> {
         needed(self.codec()?, &variable::CODEC_KEY_FILE)
     }
 
-    /// Gives the address for a command that can do nothing without.
+    /// Returns the address, for a command that requires it.
     pub fn needed_addr(&self) -> Result<SocketAddr, ConfigError> {
         needed(self.addr, &variable::CODEC_ADDR)
     }
 
-    /// Gives what a caller of the codec server must know.
+    /// Returns the token that callers of the codec server must send.
     pub fn token(&self) -> Result<&SecretString, ConfigError> {
         needed(self.token.as_ref(), &variable::CODEC_TOKEN)
     }
@@ -60,7 +60,7 @@ impl CodecSettings {
 
 fn token(env: &mut Reader<'_>) -> Option<SecretString> {
     let text = env.text(&variable::CODEC_TOKEN)?;
-    // It may stand in a path, and in a header.
+    // The token may be part of a path or a header.
     let fits = text.len() >= TOKEN_CHARACTERS
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~'));
     if !fits {

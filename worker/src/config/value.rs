@@ -1,10 +1,10 @@
-//! Reads one value of the environment: numbers, times and sizes with their units, each within its bounds.
+//! Reads values of the environment: numbers, times and sizes with their units, each within its bounds.
 
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use super::variable::{Bounds, Variable};
 
-/// Reads variables and collects what is wrong with them, so that one start names every mistake.
+/// Reads variables and collects their mistakes, so that one start names all of them.
 pub(super) struct Reader<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
     pub(super) problems: Vec<String>,
@@ -15,12 +15,12 @@ impl<'a> Reader<'a> {
         Self { get, problems: Vec::new() }
     }
 
-    /// Gives the text that was set; an empty one counts as not set, as shells and compose files make them.
+    /// Returns the text that is set. An empty text counts as not set: shells and compose files create them.
     pub(super) fn text(&self, variable: &Variable) -> Option<String> {
         (self.get)(variable.name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// Gives a whole number; `fallback` counts when there is neither a value nor a default.
+    /// Returns a whole number, or `fallback` if there is neither a value nor a default.
     pub(super) fn number<T: TryFrom<u64>>(&mut self, variable: &Variable, fallback: T) -> T {
         let Bounds::Number(least, most) = variable.bounds else { return fallback };
         let parse = |text: &str| text.parse().ok();
@@ -28,7 +28,7 @@ impl<'a> Reader<'a> {
         read.and_then(|number| T::try_from(number).ok()).unwrap_or(fallback)
     }
 
-    /// Gives an IP address with a port.
+    /// Returns an IP address with a port.
     pub(super) fn address(&mut self, variable: &Variable) -> Option<SocketAddr> {
         let text = self.text(variable)?;
         let address = text.parse().ok();
@@ -40,21 +40,21 @@ impl<'a> Reader<'a> {
         address
     }
 
-    /// Gives a time such as `250ms`, `30s`, `5m`, `24h`; the variable has a default.
+    /// Returns a time such as `250ms`, `30s`, `5m`, `24h`. The variable has a default.
     pub(super) fn time(&mut self, variable: &Variable) -> Duration {
         let Bounds::Time(least, most) = variable.bounds else { return Duration::ZERO };
         let kind = "a time such as 250ms, 30s, 5m or 24h";
         self.parse(variable, least..=most, kind, parse_time, show_time).unwrap_or(least)
     }
 
-    /// Gives a size in bytes such as `512KiB`, `16MiB`, `20GiB`; the variable has a default.
+    /// Returns a size in bytes such as `512KiB`, `16MiB`, `20GiB`. The variable has a default.
     pub(super) fn size(&mut self, variable: &Variable) -> u64 {
         let Bounds::Size(least, most) = variable.bounds else { return 0 };
         let kind = "a size such as 512KiB, 16MiB or 20GiB";
         self.parse(variable, least..=most, kind, parse_size, show_size).unwrap_or(least)
     }
 
-    /// Gives what is set, else the default, else nothing.
+    /// Returns the value that is set, else the default, else `None`.
     fn parse<T: PartialOrd + Copy>(
         &mut self,
         variable: &Variable,
@@ -90,14 +90,14 @@ fn parse_time(text: &str) -> Option<Duration> {
         "m" => 60,
         "h" => 3600,
         "d" => 86_400,
-        // A bare number says nothing about its unit, except zero.
+        // Only zero needs no unit.
         "" if number == 0 => 1,
         _ => return None,
     };
     number.checked_mul(seconds).map(Duration::from_secs)
 }
 
-/// Shows a time in the largest unit that keeps it whole.
+/// Formats a time in the largest unit that keeps it whole.
 pub(crate) fn show_time(time: Duration) -> String {
     let seconds = time.as_secs();
     if time.subsec_millis() != 0 {
@@ -124,7 +124,7 @@ fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(factor)
 }
 
-/// Shows a size in the largest unit that keeps it whole.
+/// Formats a size in the largest unit that keeps it whole.
 pub(crate) fn show_size(bytes: u64) -> String {
     for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if bytes != 0 && bytes.is_multiple_of(1 << shift) {

@@ -1,4 +1,4 @@
-//! Names every environment variable of the worker, its default, and what goes wrong at its extremes.
+//! Describes every environment variable of the worker: its default, and the failures at its extremes.
 //!
 //! `.env.sample` and `docs/CONFIGURATION.md` are rendered from this table.
 
@@ -14,17 +14,17 @@ use super::value::{show_size, show_time};
 pub struct Variable {
     /// Its name.
     pub name: &'static str,
-    /// What counts when it is not set; empty when there is no default.
+    /// Value if the variable is not set; empty if there is no default.
     pub default: &'static str,
-    /// What stands in `.env.sample` in place of a default; empty when the default does.
+    /// Value shown in `.env.sample` instead of the default; empty if the default is shown.
     pub example: &'static str,
-    /// What it means, and what goes wrong when it is too small or too large.
+    /// Its meaning, and the failures if it is too small or too large.
     pub about: &'static str,
-    /// The least and the most that it may be.
+    /// Its minimum and maximum.
     pub bounds: Bounds,
 }
 
-/// The extremes of a variable, each of which works.
+/// Minimum and maximum of a variable, both valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bounds {
     /// A text.
@@ -38,7 +38,7 @@ pub enum Bounds {
 }
 
 impl Bounds {
-    /// Shows both as they may be set.
+    /// Formats both in the form in which they may be set.
     pub fn show(self) -> Option<[String; 2]> {
         match self {
             Self::None => None,
@@ -120,7 +120,7 @@ pub static STATE_CONNECTIONS: Variable = Variable::example(
     "Connections for requests and events; default: the larger of 4 and an eighth of EXPORT_SLOTS. Too few: claims \
      queue behind each other; too many: the role's CONNECTION LIMIT is met and attempts fail with 53300.",
 )
-// Two is the least: the lease must be renewed while the attempt itself writes.
+// At least two: the lease must be renewed while the attempt itself writes.
 .number(2, 1000);
 pub static SOURCE_CONNECTIONS: Variable = Variable::example(
     "EXPORT_SOURCE_CONNECTIONS",
@@ -137,7 +137,7 @@ pub static STATEMENT_TIMEOUT: Variable = Variable::new(
      rows of an entity. Too short: a heavy account is never served; too long: a query that went astray holds back vacuum \
      until a DBA stops it.",
 )
-// A statement that outlives its activity, which ends after a day, reads for nobody.
+// An activity ends after a day, so a longer statement would be useless.
 .time(SECOND, DAY);
 pub static ACQUIRE_TIMEOUT: Variable = Variable::new(
     "EXPORT_ACQUIRE_TIMEOUT",
@@ -145,7 +145,7 @@ pub static ACQUIRE_TIMEOUT: Variable = Variable::new(
     "How long a step waits for a free database connection. Too short: a busy moment looks like an outage; \
      too long: an outage is noticed late.",
 )
-// Opening a session and setting all of it takes longer than a moment on a busy machine.
+// Opening and setting up a session takes a while on a busy machine.
 .time(SECOND, HOUR);
 
 pub static BUCKET: Variable = Variable::example(
@@ -209,7 +209,7 @@ pub static PUT_LIMIT: Variable = Variable::new(
     "The largest archive that goes up in one put, else multipart. It is held in memory once for each slot: too large \
      costs memory; too small costs three calls in place of one.",
 )
-// 5 GiB is the most that S3 takes in one put.
+// S3 accepts at most 5 GiB in one put.
 .size(0, 5 << 30);
 pub static PARALLEL_PARTS: Variable = Variable::new(
     "EXPORT_PARALLEL_PARTS",

@@ -5,9 +5,9 @@ use sqlx::PgConnection;
 
 use super::explain::Explained;
 
-/// Seconds from which a difference is worth a look.
+/// Difference in seconds from which a person should look.
 pub(crate) const WARN: i64 = 5;
-/// Seconds from which links end early or late enough to be noticed.
+/// Difference in seconds from which links noticeably expire too early or too late.
 pub(crate) const FAIL: i64 = 60;
 
 /// Returns how far the database's clock is ahead of this machine's.
@@ -17,8 +17,8 @@ pub(crate) async fn ahead(connection: &mut PgConnection) -> sqlx::Result<TimeDel
     Ok(difference(before, database, Utc::now()))
 }
 
-/// Returns how far `there` is ahead of the time between `before` and `after`, at least. The answer was made at some
-/// moment between the two, so a slow line makes no difference.
+/// Returns the minimum by which `there` is ahead of the time between `before` and `after`. The server read its clock
+/// between the two, so a slow line does not change the result.
 fn difference(before: DateTime<Utc>, there: DateTime<Utc>, after: DateTime<Utc>) -> TimeDelta {
     if there < before {
         there - before
@@ -29,21 +29,21 @@ fn difference(before: DateTime<Utc>, there: DateTime<Utc>, after: DateTime<Utc>)
     }
 }
 
-/// How the clocks of database and worker compare.
+/// Difference between the clocks of database and worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Judged {
     /// They agree.
     Agree,
     /// A night runs, but a person should look.
     Differ(Explained),
-    /// Links would not live as long as they should.
+    /// Links would expire too early or too late.
     Unusable(Explained),
 }
 
-/// Judges by how far the database is ahead of this worker.
+/// Judges how far the database's clock is ahead of this worker's.
 pub(crate) fn judge(ahead: TimeDelta) -> Judged {
     let which = if ahead < TimeDelta::zero() { "behind" } else { "ahead of" };
-    // Without the figure, which changes with each look: an outage is logged once for each cause.
+    // Without the number, which changes with each check: an outage is logged once for each cause.
     let explained = |bound: i64| {
         Explained::new(
             format!("its clock is {bound} s or more {which} this worker's"),

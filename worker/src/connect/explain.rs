@@ -1,6 +1,6 @@
-//! Words what is wrong with a database, the store or Temporal, and what to do about it.
+//! Explains a fault of a database, the store or Temporal, with its remedy.
 //!
-//! The words come from closed codes; the message text of PostgreSQL and the SDKs, which may carry values, stays out.
+//! The sentences come from closed codes. They leave out messages of PostgreSQL and the SDKs, which may contain values.
 
 use std::{error::Error, fmt};
 
@@ -17,14 +17,14 @@ use crate::config::ConfigError;
 /// A cause and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explained {
-    /// What is wrong.
+    /// The fault, as a sentence.
     pub cause: String,
-    /// What to do about it.
+    /// The action that fixes it.
     pub remedy: String,
 }
 
 impl Explained {
-    /// Puts the two together.
+    /// Combines the two.
     pub fn new(cause: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { cause: cause.into(), remedy: remedy.into() }
     }
@@ -112,7 +112,7 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
     Explained::new(cause, remedy)
 }
 
-/// Words an error of a command that works as the owner of the tables: it concerns `EXPORT_OWNER_URL` alone.
+/// Explains an error of a command that runs as the owner of the tables. It concerns only `EXPORT_OWNER_URL`.
 pub fn owner(error: anyhow::Error) -> anyhow::Error {
     if !error.chain().any(|cause| cause.is::<sqlx::Error>()) {
         return error;
@@ -131,9 +131,9 @@ pub fn owner(error: anyhow::Error) -> anyhow::Error {
     anyhow::anyhow!("{error}: {explained}")
 }
 
-/// Explains an error of the source, which must be a primary where it has a replica.
+/// Explains an error of the source, which must be a primary if it has a replica.
 pub fn source(error: &anyhow::Error, has_replica: bool) -> Explained {
-    // What a server in recovery answers when it is asked how far it has written.
+    // A server in recovery returns this code when asked for its write position.
     if has_replica && judge(error).code == "database/55000" {
         let remedy = "set EXPORT_SOURCE_URL to the primary, or take EXPORT_REPLICA_URL away";
         return Explained::new("the source database is a replica itself", remedy);
@@ -141,7 +141,7 @@ pub fn source(error: &anyhow::Error, has_replica: bool) -> Explained {
     database(error, "EXPORT_SOURCE_URL")
 }
 
-/// Explains that the replica is none of the source.
+/// Explains that the server is no replica of the source.
 pub fn stranger() -> Explained {
     let cause = "EXPORT_REPLICA_URL is no replica of EXPORT_SOURCE_URL: another cluster, or another database";
     Explained::new(cause, "mend host, port and database in either, or take EXPORT_REPLICA_URL away")
@@ -206,7 +206,7 @@ pub fn store(error: &anyhow::Error) -> Explained {
     Explained::new(format!("{cause} ({error})"), remedy)
 }
 
-/// Words by which checksum uploads are compared, and that the preferred one is missing if it is.
+/// Names the checksum for comparing uploads, and reports if the preferred one is missing.
 pub fn compared_by(checksum: Checksum) -> String {
     let [preferred, ..] = Checksum::ALL;
     if checksum == preferred {
@@ -220,9 +220,9 @@ pub fn spool(error: &anyhow::Error) -> Explained {
     Explained::new(format!("{error:#}"), "name a directory of the worker's own in EXPORT_SPOOL_DIR")
 }
 
-/// Explains an error on the way to Temporal.
+/// Explains an error of the connection to Temporal.
 pub fn temporal(error: &anyhow::Error) -> Explained {
-    // Nobody was asked: starting a server does not help.
+    // No server was contacted, so starting one does not help.
     if let Some(ConfigError { problems }) = error.downcast_ref() {
         return Explained::new(problems.join("; "), "set the variables and files that it names");
     }
@@ -235,10 +235,10 @@ pub fn temporal(error: &anyhow::Error) -> Explained {
     Explained::new(short(&format!("{error:#}")), remedy)
 }
 
-/// Words why there is no connection: the innermost cause, without the SDK's debug forms around it.
+/// Explains why there is no connection: the innermost cause, without the SDK's debug text around it.
 ///
-/// `secure`: TLS is spoken. With TLS 1.3 a client's certificate is judged when the client has begun to speak, so that a
-/// refusal often looks like a connection that ends.
+/// `secure`: the connection uses TLS. With TLS 1.3, the server checks the client's certificate after the client has
+/// started to send, so a refusal often looks like a closed connection.
 pub fn temporal_connection(error: &ClientConnectError, secure: bool) -> String {
     if let ClientConnectError::SystemInfoCallError(status) = error {
         let broken = status.source().is_some();
@@ -262,7 +262,7 @@ pub fn temporal_connection(error: &ClientConnectError, secure: bool) -> String {
 const CLOSED: &str = "the server accepts TLS, then ends the connection, as one does that demands a certificate or \
                       refuses the one it got: look at TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH";
 
-/// Words what goes wrong between a client and a server that do not know each other.
+/// Explains a failure of trust between a client and a server.
 fn tls(cause: &str) -> Option<&'static str> {
     const WORDS: [(&str, &str); 7] = [
         (
@@ -287,8 +287,8 @@ fn tls(cause: &str) -> Option<&'static str> {
     WORDS.iter().find(|(part, _)| cause.contains(part)).map(|(_, explained)| *explained)
 }
 
-/// Words an error for the command line: what was tried, then cause and remedy. The text of PostgreSQL, which may carry
-/// a row, and that of the SDKs stay out.
+/// Formats an error for the command line: the operation, then cause and remedy. Leaves out the messages of PostgreSQL,
+/// which may contain a row, and of the SDKs.
 pub fn command(error: &anyhow::Error) -> String {
     let mut tried = Vec::new();
     for cause in error.chain() {
@@ -305,7 +305,7 @@ pub fn command(error: &anyhow::Error) -> String {
     format!("{error:#}")
 }
 
-/// Cuts what an SDK words at length.
+/// Shortens a long message of an SDK.
 fn short(text: &str) -> String {
     const CHARACTERS: usize = 300;
     let end = text.char_indices().nth(CHARACTERS).map_or(text.len(), |(at, _)| at);

@@ -1,11 +1,11 @@
-//! What of Temporal's own configuration has no effect here, because the SDK does not honour it: said by `doctor`.
+//! Settings of Temporal's own configuration that the SDK ignores. `doctor` reports them.
 
 use temporalio_client::envconfig::{ClientConfigProfile, LoadClientConfigProfileOptions};
 use temporalio_common::envconfig::load_client_config_profile;
 
 use super::explain::Explained;
 
-/// Reads the profile and names what has no effect. A profile that cannot be read is for who connects.
+/// Reads the profile and names the settings without effect. Connecting reports an unreadable profile.
 pub fn without_effect(options: LoadClientConfigProfileOptions) -> Vec<Explained> {
     load_client_config_profile(options, None).map(|profile| judge(&profile)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The clocks of database, worker and store: links are signed by the first and judged by the last.
+//! The clocks of database, worker and store: the first signs links, the last decides whether they have expired.
 
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -9,7 +9,7 @@ use crate::connect::{
     explain::{self, Explained},
 };
 
-/// Compares the three.
+/// Compares the three clocks.
 pub(super) async fn examine(state: Option<&PgPool>, bucket: Option<Clock>, lines: &mut Vec<Line>) {
     const CHECK: &str = "clocks";
     let Some(state) = state else {
@@ -28,11 +28,11 @@ pub(super) async fn examine(state: Option<&PgPool>, bucket: Option<Clock>, lines
     lines.push(judge(database, store));
 }
 
-/// Judges by how far database and store are ahead of us.
+/// Judges how far the clocks of database and store are ahead of ours.
 fn judge(database: TimeDelta, store: Option<TimeDelta>) -> Line {
     const CHECK: &str = "clocks";
     let apart = |a: TimeDelta, b: TimeDelta| (a - b).num_milliseconds().abs();
-    // The store tells whole seconds, so less than one is no difference.
+    // The store reports whole seconds, so less than one is no difference.
     let mut pairs = vec![("database and worker", apart(database, TimeDelta::zero()))];
     if let Some(store) = store {
         pairs.push(("store and database", apart(store, database)));

@@ -1,4 +1,4 @@
-//! The two databases: reachable, migrated, and each role with its rights and no others.
+//! The two databases: reachable and migrated, and each role has its rights and no others.
 
 use std::collections::BTreeSet;
 
@@ -22,11 +22,11 @@ use crate::{
 const STATE_URL: &str = "EXPORT_DATABASE_URL";
 const SOURCE_URL: &str = "EXPORT_SOURCE_URL";
 const REPLICA: &str = "replica";
-/// So far behind, a replica does not catch up within the moment for which an export waits.
+/// Lag in bytes from which a replica does not catch up in the short time that an export waits for it.
 const MUCH_BEHIND: i64 = 64 << 20;
 const GRANTS: &str = "run the SQL of `export-worker grants` as the owner of the tables";
 
-/// Examines the database of requests; gives its pool if it answers.
+/// Checks the database of requests. Returns its pool if it answers.
 pub(super) async fn state(
     config: &Config,
     catalogue: Option<&Catalogue>,
@@ -55,7 +55,7 @@ pub(super) async fn state(
     Some(pool)
 }
 
-/// Examines whether accounts can be read on the replica; there is no line without one.
+/// Checks whether accounts can be read on the replica. Without a replica, there is no line.
 pub(super) async fn replica(config: &Config, lines: &mut Vec<Line>) {
     let (source, replica) = match (connect::source(config), connect::replica(config)) {
         (Ok(source), Ok(Some(replica))) => (source, replica),
@@ -69,7 +69,7 @@ pub(super) async fn replica(config: &Config, lines: &mut Vec<Line>) {
     });
 }
 
-/// Whatever is wrong with a replica of the source, accounts are read on the source meanwhile.
+/// A fault of the replica is only a warning: accounts are then read on the source.
 fn replica_line(fit: sqlx::Result<Fit>, place: String) -> Line {
     let meanwhile = "until then accounts are read on the source";
     match fit {
@@ -91,7 +91,7 @@ fn replica_line(fit: sqlx::Result<Fit>, place: String) -> Line {
     }
 }
 
-/// Examines the platform's database against the catalogue.
+/// Checks the platform's database against the catalogue.
 pub(super) async fn source(config: &Config, catalogue: Option<&Catalogue>, lines: &mut Vec<Line>) {
     let pool =
         reach("source database", SOURCE_URL, connect::source(config), config.source_url().ok(), lines).await;
@@ -149,7 +149,7 @@ async fn version(pool: &PgPool) -> sqlx::Result<String> {
     Ok(version)
 }
 
-/// Requests are written, and what was written is read back: a standby refuses the one and is late with the other.
+/// Reports a standby: it refuses our writes, and our reads would lag behind them.
 async fn standby(pool: &PgPool) -> Option<Line> {
     const CHECK: &str = "database";
     let asked: sqlx::Result<bool> =
@@ -197,7 +197,7 @@ async fn migrations(pool: &PgPool) -> Line {
     Line::failed(CHECK, Explained::new(cause, remedy))
 }
 
-/// What `export_state` must be able to do with tables; inserts and updates are granted by column.
+/// Table rights that `export_state` needs. Inserts and updates are granted by column.
 const STATE_NEEDS: [(&str, &str); 10] = [
     ("public.data_export_requests", "SELECT"),
     ("public.data_export_requests", "INSERT"),
@@ -270,7 +270,7 @@ async fn state_rights(pool: &PgPool, catalogue: Option<&Catalogue>) -> Result<Li
     Ok(verdict(CHECK, excess, "its tables and nothing else"))
 }
 
-/// Names every role that is not ours and can read a link or a salt. The platform's own roles may read links in the view.
+/// Names every role that is not ours and can read a link or a salt. The platform's roles may read links in the view.
 async fn link_readers(pool: &PgPool, platform: &[String]) -> Result<Line> {
     const CHECK: &str = "readers of links";
     let readers: Vec<String> = sqlx::query_scalar(
@@ -297,7 +297,7 @@ async fn link_readers(pool: &PgPool, platform: &[String]) -> Result<Line> {
     Ok(Line::failed(CHECK, Explained::new(some_of(&readers), remedy)))
 }
 
-/// What makes every other right pointless to examine.
+/// Returns the powers that make a check of other rights pointless.
 async fn powers(pool: &PgPool) -> Result<Vec<String>> {
     let row = sqlx::query(
         "select r.rolname, r.rolsuper, r.rolbypassrls, exists (
@@ -331,7 +331,7 @@ fn verdict(check: &'static str, excess: Vec<String>, fine: &str) -> Line {
     }
 }
 
-/// Proves that the role reads what is exported and is refused everything else.
+/// Checks that the role can read the exported columns and nothing else.
 async fn read_rights(pool: &PgPool, catalogue: &Catalogue) -> Result<Line> {
     const CHECK: &str = "rights of export_read";
     let powers = powers(pool).await?;
@@ -340,7 +340,7 @@ async fn read_rights(pool: &PgPool, catalogue: &Catalogue) -> Result<Line> {
     }
     let readable = readable(pool).await?;
     let (needed, omitted) = wanted(catalogue);
-    // A column that is gone is the catalogue's line; no grant brings it back.
+    // The catalogue's line reports a missing column: no grant brings it back.
     let there = columns(pool).await?;
     let missing: Vec<_> =
         needed.difference(&readable).filter(|column| there.contains(*column)).cloned().collect();
@@ -371,7 +371,7 @@ async fn read_rights(pool: &PgPool, catalogue: &Catalogue) -> Result<Line> {
     if !excess.is_empty() {
         return Ok(verdict(CHECK, excess, ""));
     }
-    // Extensions let everybody read tables of theirs, so more than was granted is no failure by itself.
+    // Extensions let every role read their tables, so extra rights alone are no failure.
     let more: Vec<_> = readable.difference(&needed).cloned().collect();
     if more.is_empty() {
         return Ok(Line::ok(
@@ -383,7 +383,7 @@ async fn read_rights(pool: &PgPool, catalogue: &Catalogue) -> Result<Line> {
     Ok(Line::warning(CHECK, Explained::new(cause, "revoke that, unless everybody may read it anyway")))
 }
 
-/// Every column, as `schema.relation.column`, that the role may read outside of PostgreSQL's own schemas.
+/// Returns every column that the role may read outside of PostgreSQL's own schemas, as `schema.relation.column`.
 async fn readable(pool: &PgPool) -> Result<BTreeSet<String>> {
     let columns: Vec<String> = sqlx::query_scalar(
         "select n.nspname || '.' || c.relname || '.' || a.attname
@@ -399,7 +399,7 @@ async fn readable(pool: &PgPool) -> Result<BTreeSet<String>> {
     Ok(columns.into_iter().collect())
 }
 
-/// All columns that there are, readable or not.
+/// Returns all existing columns, readable or not.
 async fn columns(pool: &PgPool) -> Result<BTreeSet<String>> {
     let columns: Vec<String> = sqlx::query_scalar(
         "select n.nspname || '.' || c.relname || '.' || a.attname
@@ -413,7 +413,7 @@ async fn columns(pool: &PgPool) -> Result<BTreeSet<String>> {
     Ok(columns.into_iter().collect())
 }
 
-/// The columns that the catalogue needs, and those that it leaves out on purpose.
+/// Returns the columns that the catalogue needs, and the columns that it omits on purpose.
 fn wanted(catalogue: &Catalogue) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut needed, mut omitted) = (BTreeSet::new(), BTreeSet::new());
     for entity in catalogue.entities() {
@@ -426,7 +426,7 @@ fn wanted(catalogue: &Catalogue) -> (BTreeSet<String>, BTreeSet<String>) {
     for (relation, columns) in catalogue.reads() {
         needed.extend(columns.iter().map(|column| format!("{relation}.{column}")));
     }
-    // A key may be a column that is not exported; then it is needed all the same.
+    // A key column that is not exported is needed anyway.
     let omitted = omitted.difference(&needed).cloned().collect();
     (needed, omitted)
 }

@@ -1,4 +1,4 @@
-//! Whether passwords, rows and links cross a network in plain text. It looks at the configuration and asks nobody.
+//! Checks whether passwords, rows and links cross a network in plain text. Reads only the configuration.
 
 use std::{net::IpAddr, str::FromStr as _};
 
@@ -9,7 +9,7 @@ use url::Url;
 use super::Line;
 use crate::{config::Config, connect::explain::Explained};
 
-/// Examines the way to each database, and that of the links.
+/// Checks the connection to each database, and the address of the links.
 pub(super) fn examine(config: &Config) -> Line {
     const CHECK: &str = "encryption";
     let databases = [
@@ -28,7 +28,7 @@ pub(super) fn examine(config: &Config) -> Line {
         ("EXPORT_PUBLIC_ENDPOINT", config.public_endpoint.as_deref()),
         ("EXPORT_S3_ENDPOINT", config.s3_endpoint.as_deref()),
     ];
-    // The first that is set is the one that the links begin with.
+    // Links use the first address that is set.
     if let Some((variable, address)) = links.into_iter().find_map(|(name, address)| Some((name, address?)))
         && is_plain_address(address)
     {

@@ -1,4 +1,4 @@
-//! What `run` needs before it connects to anything: variables, files, and the address of the metrics.
+//! The needs of `run` before its first connection: variables, files, and the address of the metrics.
 
 use std::{io::ErrorKind, net::TcpListener};
 
@@ -8,7 +8,7 @@ use crate::{config::Config, connect::explain::Explained, run};
 const CHECK: &str = "start";
 const METRICS: &str = "metrics address";
 
-/// Examines what would keep `run` from starting.
+/// Checks for causes that would keep `run` from starting.
 pub(super) fn examine(config: &Config, lines: &mut Vec<Line>) {
     let problems =
         [config.require_for_run().err(), run::settings(config).err().and_then(|error| error.downcast().ok())];
@@ -21,7 +21,7 @@ pub(super) fn examine(config: &Config, lines: &mut Vec<Line>) {
     lines.extend(metrics_address(config));
 }
 
-/// A worker that runs here holds the address; then `/metrics` answers.
+/// If a worker runs on this machine, it holds the address, and `/metrics` answers.
 fn metrics_address(config: &Config) -> Option<Line> {
     let address = config.http_addr?;
     Some(match TcpListener::bind(address) {

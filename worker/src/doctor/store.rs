@@ -1,4 +1,4 @@
-//! The store: signing key, whose bucket it is, and the whole way of an archive through it.
+//! The store: the signing key, the owner of the bucket, and the whole path of an archive.
 
 mod link;
 mod probe;
@@ -21,13 +21,13 @@ use crate::{
 
 /// The store's clock, read once.
 pub(super) struct Clock {
-    /// What it said.
+    /// Time on the store's clock.
     pub(super) store: DateTime<Utc>,
-    /// What ours said then.
+    /// Time on our clock at that moment.
     pub(super) here: DateTime<Utc>,
 }
 
-/// Examines the store; gives its clock if it told the time.
+/// Checks the store. Returns its clock if it reported the time.
 pub(super) async fn examine(
     config: &Config,
     state: Option<&PgPool>,
@@ -86,7 +86,7 @@ async fn signing(store: &Store) -> Line {
     }
 }
 
-/// Compares the bucket's mark and its location with the database; writes the mark only to adopt the bucket.
+/// Compares the bucket's mark and location with the database. Writes the mark only to adopt the bucket.
 async fn check_installation(state: &PgPool, store: &Store, installation: &Installation, adopt: bool) -> Line {
     const CHECK: &str = "installation";
     let (id, location) = (installation.id, store.location());

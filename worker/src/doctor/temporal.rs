@@ -1,4 +1,4 @@
-//! Temporal: reachable, somebody polls the task queue, both schedules as they should be.
+//! Temporal: it is reachable, a worker polls the task queue, and both schedules match their definitions.
 
 use export_activities::search_attributes;
 use temporalio_client::NamespacedClient as _;
@@ -16,7 +16,7 @@ use crate::{
 
 const ATTRIBUTES: &str = "search attributes";
 
-/// Examines Temporal.
+/// Checks Temporal.
 pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
     let useless = connect::profile::without_effect(connect::temporal_profile());
     lines.extend(useless.into_iter().map(|explained| Line::warning("Temporal's settings", explained)));
@@ -30,7 +30,7 @@ pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
             return;
         }
     };
-    // A connection alone proves nothing about the namespace: ask for something in it.
+    // A connection alone proves nothing about the namespace, so send a request that uses it.
     let polling = night::worker_is_polling(&client, &config.task_queue).await;
     match polling {
         Ok(polling) => {
@@ -69,7 +69,7 @@ pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
     }
 }
 
-/// Says whether payloads are encrypted; nothing where nobody asked for it.
+/// Reports whether payloads are encrypted. Returns `None` if encryption is not configured.
 fn encryption(config: &Config) -> Option<Line> {
     const CHECK: &str = "encryption";
     let file = config.codec.key_file.as_deref()?;

@@ -1,6 +1,6 @@
-//! Works out which event of a history today's code does not follow, from what the SDK says.
+//! Finds the event of a history at which this program's code differs, from the SDK's message.
 //!
-//! The SDK words it in one of a few ways, none of which gives all that a person wants to know; the history has the rest.
+//! The SDK has a few forms of this message, and none holds everything that a person needs. The history has the rest.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ use temporalio_common::protos::temporal::api::{
 pub struct Difference {
     /// Its number in the history.
     pub event_id: i64,
-    /// Its type, as in the Web UI.
+    /// Its type, as the Web UI names it.
     pub event_type: String,
-    /// What stands in the history.
+    /// The event in the history, described.
     pub history: String,
-    /// What the code wanted in its place.
+    /// What the code did instead.
     pub code: String,
-    /// The SDK's own words.
+    /// The SDK's message.
     pub message: String,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Finds the event that the SDK's message is about.
+/// Finds the event that the SDK's message refers to.
 pub(super) fn find(events: &[HistoryEvent], message: &str) -> Option<Difference> {
     let message = said(message);
     let (event, code) =
@@ -49,7 +49,7 @@ pub(super) fn find(events: &[HistoryEvent], message: &str) -> Option<Difference>
     })
 }
 
-/// Takes the sentence out of the wrappings that the SDK puts around it, some of which are a whole event long.
+/// Extracts the sentence from the SDK's text around it, which may be as long as a whole event.
 pub(super) fn said(message: &str) -> String {
     const CHARACTERS: usize = 300;
     let mut sentence = message;
@@ -103,7 +103,7 @@ fn of_another_event<'a>(events: &'a [HistoryEvent], message: &str) -> Option<(&'
     Some((event, code))
 }
 
-/// Words what stands in the history, with the name that tells it from its like.
+/// Describes the event in the history, with the name that distinguishes it from similar ones.
 fn what(event: &HistoryEvent) -> String {
     match &event.attributes {
         Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {

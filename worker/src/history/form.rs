@@ -1,5 +1,5 @@
-//! Reads a history in either of its forms: the SDK's own JSON (snake case, enums as numbers), which `history dump`
-//! writes, and that of proto3 (camel case, enums by name, times as text), which the Web UI and the Temporal CLI write.
+//! Reads a history in either format. `history dump` writes the SDK's own JSON (snake case, enums as numbers). The Web
+//! UI and the Temporal CLI write proto3 JSON (camel case, enums by name, times as text).
 
 use std::sync::LazyLock;
 
@@ -8,10 +8,10 @@ use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageD
 use serde::{Deserialize, de::IgnoredAny};
 use temporalio_common::protos::temporal::api::history::v1::History;
 
-/// The messages of Temporal's API, as the SDK's own types were made from them.
+/// The messages of Temporal's API from which the SDK's types were generated.
 static DESCRIPTORS: &[u8] = include_bytes!(env!("TEMPORAL_DESCRIPTORS"));
 
-/// Only what tells one form from the other.
+/// The fields that distinguish the formats.
 #[derive(Deserialize)]
 struct Probe {
     events: Vec<ProbedEvent>,
@@ -24,7 +24,7 @@ struct ProbedEvent {
     camel: Option<IgnoredAny>,
 }
 
-/// Reads a history, whichever form it has.
+/// Reads a history in either format.
 pub fn read(json: &[u8]) -> Result<History> {
     let probe: Probe = serde_json::from_slice(json).map_err(|error| {
         anyhow!(
@@ -46,7 +46,7 @@ pub fn read(json: &[u8]) -> Result<History> {
 }
 
 fn proto3(json: &[u8]) -> Result<History> {
-    // A newer server may write fields that this release does not know; those cannot matter to it.
+    // A newer server may write fields that this release does not know and does not need.
     let options = DeserializeOptions::new().deny_unknown_fields(false);
     let json = &mut serde_json::Deserializer::from_slice(json);
     let message = DynamicMessage::deserialize_with_options(descriptor()?, json, &options)?;

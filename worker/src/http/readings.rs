@@ -1,7 +1,7 @@
-//! What is read when somebody asks for the metrics: the queue, the catalogue's drift, schedules and pollers.
+//! Values that are read at each request for the metrics: the queue, the catalogue's drift, schedules and pollers.
 //!
-//! Each is read at most so often, however many ask, over a connection of its own, and is waited for no longer than a
-//! moment. What cannot be read is absent: an old or made-up number would be believed.
+//! Each is cached for a fixed time, however many clients ask, is read over a separate connection, and has a short time
+//! limit. A value that cannot be read is absent: people would believe an old or invented number.
 
 use std::{
     sync::Arc,
@@ -29,16 +29,16 @@ use crate::{
     schedule::{self, Standing},
 };
 
-/// How old the counts of the queue may be: a usual interval of scraping, for a statement that costs what it counts.
+/// Maximum age of the counts of the queue: a usual scrape interval. The cost of the statement grows with the counts.
 const QUEUE_KEEPS: Duration = Duration::from_secs(15);
-/// How old schedules and pollers may be; the server itself forgets a poller only after five minutes.
+/// Maximum age of schedules and pollers. The server itself forgets a poller only after five minutes.
 const TEMPORAL_KEEPS: Duration = Duration::from_secs(30);
-/// How old the comparison with the catalogue may be: it changes with a migration of the platform.
+/// Maximum age of the comparison with the catalogue. It changes only with a migration of the platform.
 const DRIFT_KEEPS: Duration = Duration::from_secs(300);
-/// How long one reading may take, its connection included; less than a usual scrape waits (10 s).
+/// Time limit of one reading, including its connection. Less than the usual scrape timeout (10 s).
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// Reads, keeps for a while, and shows.
+/// Reads and caches the values, and returns them as gauges.
 pub(crate) struct Readings {
     state: PgPool,
     source: PgPool,
@@ -53,7 +53,7 @@ pub(crate) struct Readings {
 /// Requests that are held back, by reason.
 type HeldBack = Vec<(FailureReason, i64)>;
 
-/// Columns in which database and catalogue differ.
+/// Number of columns in which database and catalogue differ.
 #[derive(Clone, Copy)]
 struct Drift {
     unclassified: usize,
@@ -67,7 +67,7 @@ struct Temporal {
 }
 
 impl Readings {
-    /// Reads nothing yet.
+    /// Creates the readings. Reads nothing yet.
     pub(crate) fn new(state: PgPool, source: PgPool, catalogue: Arc<Catalogue>, task_queue: String) -> Self {
         Self {
             state,
@@ -81,12 +81,12 @@ impl Readings {
         }
     }
 
-    /// Schedules and pollers are read over this connection from now on.
+    /// Uses this connection to read schedules and pollers from now on.
     pub(crate) fn connected(&self, client: &Client) {
         self.client.send_replace(Some(client.clone()));
     }
 
-    /// Gives a registry with all that can be read now, and nothing else.
+    /// Returns a registry with only the values that can be read now.
     pub(crate) async fn gauges(&self, spool: &Spool) -> Result<Registry> {
         let (queue, drift, temporal) = tokio::join!(
             self.queue.get(read_queue(&self.state)),
@@ -115,7 +115,7 @@ impl Readings {
     }
 }
 
-/// Not over the pool: a scrape must neither wait behind the exports nor leave them a connection in mid-statement.
+/// Does not use the pool: a scrape must not wait behind exports, nor return a connection in mid-statement to them.
 async fn read_queue(state: &PgPool) -> Result<(Queue, Vec<Held>, HeldBack)> {
     let mut connection = connect::glance(state).await?;
     let queue = census::queue(&mut connection).await?;
@@ -146,7 +146,7 @@ async fn read_temporal(client: &Client, task_queue: &str) -> Result<Temporal> {
     Ok(Temporal { schedules: schedules.into(), pollers })
 }
 
-/// A reading that is good for a while, also a failed one, so that a server in trouble is not asked the more.
+/// A cached reading. A failed one is cached too, so that a server in trouble gets no extra load.
 struct Kept<T> {
     what: &'static str,
     keeps: Duration,
@@ -159,7 +159,7 @@ impl<T: Clone> Kept<T> {
         Self { what, keeps, within: WITHIN, last: Mutex::new(None) }
     }
 
-    /// Gives the last reading, or reads; whoever asks meanwhile waits for that one.
+    /// Returns the cached reading, or reads. Concurrent callers wait for the same reading.
     async fn get(&self, read: impl Future<Output = Result<T>>) -> Option<T> {
         let mut last = self.last.lock().await;
         if let Some((at, value)) = &*last

@@ -1,4 +1,5 @@
-//! Waits for what is not there yet, and says so once per outage and once when it is back; meanwhile nobody is ready.
+//! Waits for an unreachable server. Logs each outage once at its start and once at its end; the worker is not ready
+//! meanwhile.
 
 use std::{
     collections::HashSet,
@@ -10,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use super::readiness::Readiness;
 use crate::connect::explain::Explained;
 
-/// How patiently something is waited for.
+/// Pauses and time limits of the tries.
 #[derive(Clone, Copy)]
 struct Patience {
     /// The first pause; it doubles with each try.
     first_pause: Duration,
-    /// The longest pause: what has come back is noticed within it.
+    /// The longest pause: a server that is back is noticed within this time.
     longest_pause: Duration,
-    /// How long one try may take, so that a black hole is spoken of too.
+    /// Time limit of one try, so that a server that never answers is reported too.
     try_within: Duration,
 }
 
@@ -27,19 +28,19 @@ const PATIENCE: Patience = Patience {
     try_within: Duration::from_secs(30),
 };
 
-/// How long one try may take that stores megabytes: a slow line delays the start and does not prevent it.
+/// Time limit of a try that stores megabytes. A slow line delays the start but does not prevent it.
 const UPLOAD_WITHIN: Duration = Duration::from_secs(300);
 
 /// Why a try failed.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// It may be there later.
+    /// The cause may go away.
     Wait(Explained),
     /// Waiting would not help: the worker refuses to start.
     Refuse(anyhow::Error),
 }
 
-/// Tries until it works; `None` when the worker is to stop first.
+/// Tries until it succeeds. Returns `None` if the worker stops first.
 pub(crate) async fn wait_for<T>(
     what: &str,
     readiness: &Readiness,
@@ -49,7 +50,7 @@ pub(crate) async fn wait_for<T>(
     wait_with(PATIENCE, what, readiness, stop, attempt).await
 }
 
-/// As [`wait_for`], for a try that stores megabytes.
+/// Like [`wait_for`], for a try that stores megabytes.
 pub(crate) async fn wait_for_upload<T>(
     what: &str,
     readiness: &Readiness,
@@ -96,7 +97,7 @@ async fn wait_with<T>(
     }
 }
 
-/// One outage of one thing; a different cause within it is said once too.
+/// One outage of one server. Each different cause within it is logged once.
 #[derive(Debug)]
 pub(crate) struct Outage {
     what: String,
@@ -110,7 +111,7 @@ impl Outage {
         Self { what: what.to_owned(), readiness: readiness.clone(), since: None, said: HashSet::new() }
     }
 
-    /// It is not there. Returns whether that was news.
+    /// Records a failed try. Returns whether it was news.
     pub(crate) fn goes_on(&mut self, explained: &Explained) -> bool {
         self.since.get_or_insert_with(Instant::now);
         self.readiness.waits(format!("Waiting for {}: {explained}", self.what));
@@ -121,7 +122,7 @@ impl Outage {
         true
     }
 
-    /// It is there. Returns whether that was news.
+    /// Records the end of the outage. Returns whether it was news.
     pub(crate) fn over(&mut self) -> bool {
         let Some(since) = self.since.take() else { return false };
         self.said.clear();

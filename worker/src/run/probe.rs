@@ -1,7 +1,7 @@
-//! Watches the way to Temporal while the worker runs: says once that it is lost and once that it is back.
+//! Watches the connection to Temporal while the worker runs. Reports once that it is lost and once that it is back.
 //!
-//! The worker's pollers resume by themselves after an outage, but the SDK tells nobody; this probe only speaks, in the log and as
-//! readiness.
+//! The worker's pollers resume by themselves after an outage, but the SDK does not report it. This probe only reports,
+//! in the log and as readiness.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use tonic::IntoRequest as _;
 use super::{outage::Outage, readiness::Readiness};
 use crate::connect::explain::Explained;
 
-/// How often the server is asked.
+/// Interval of the probes.
 const EVERY: Duration = Duration::from_secs(5);
-/// How long an answer may take.
+/// Time limit of one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// Answers that must be missing in a row: one lost packet is no outage.
+/// Number of answers in a row that must be missing: one lost packet is no outage.
 const MISSES: u32 = 2;
 
-/// Asks until `stop`.
+/// Probes until `stop`.
 pub(super) async fn watch(client: Client, readiness: Readiness, stop: CancellationToken) {
     let mut outage = Outage::new("Temporal", &readiness);
     let mut missed = 0;

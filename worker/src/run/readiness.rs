@@ -1,8 +1,8 @@
-//! Whether the worker serves, in one sentence: what `/readyz` answers.
+//! Readiness of the worker, and the sentence that `/readyz` answers.
 
 use tokio::sync::watch;
 
-/// How the worker stands; every clone tells the same.
+/// Readiness of the worker, shared by all clones.
 #[derive(Clone, Debug)]
 pub(crate) struct Readiness(watch::Sender<Standing>);
 
@@ -20,22 +20,22 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// It waits for something, as the sentence says.
+    /// The worker waits; `sentence` names what for.
     pub(crate) fn waits(&self, sentence: String) {
         self.becomes(Standing::Waits(sentence));
     }
 
-    /// It polls for work.
+    /// The worker polls for work.
     pub(crate) fn serves(&self) {
         self.becomes(Standing::Serves);
     }
 
-    /// It drains; nothing makes it ready again.
+    /// The worker drains, and never becomes ready again.
     pub(crate) fn stops(&self) {
         self.becomes(Standing::Stops);
     }
 
-    /// Says why it does not serve; `None` when it does.
+    /// Returns why the worker does not serve, or `None` if it serves.
     pub(crate) fn why_not(&self) -> Option<String> {
         match &*self.0.borrow() {
             Standing::Waits(sentence) => Some(sentence.clone()),

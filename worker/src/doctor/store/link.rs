@@ -1,4 +1,4 @@
-//! Whether a link works as a user opens it, and if not, whether that is of the address or of the key.
+//! Checks that a link works as a user opens it. If not, finds whether the address or the key is the cause.
 
 use std::time::Duration;
 
@@ -18,21 +18,21 @@ use crate::{
 };
 
 const CHECK: &str = "store";
-/// How long the link may take to answer.
+/// Time limit of the link's answer.
 const LINK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why a link does not work.
 enum Fault {
-    /// Nothing answers at its address, from here.
+    /// Nothing answers at its address, seen from this machine.
     NoAnswer(String),
-    /// Something answers, but not as it should.
+    /// A server answers, but wrongly.
     Wrong(String),
 }
 
 /// Reads the small probe over its link.
 ///
-/// A public endpoint that is not reached from here is a warning if the link works at the endpoint of the worker: in a
-/// container, or behind a firewall, users may reach what the worker does not.
+/// If the public endpoint is unreachable from here but the link works at the worker's endpoint, that is only a warning:
+/// users may reach the public endpoint although a worker in a container or behind a firewall does not.
 pub(super) async fn examine(
     config: &Config,
     store: &Store,
@@ -78,16 +78,16 @@ pub(super) async fn examine(
     }
 }
 
-/// The outer error is a fault of the store or the credentials, the inner one the link's.
+/// The outer error is a fault of the store or the credentials, the inner one a fault of the link.
 async fn open(store: &Store, key: &ObjectKey) -> Result<Result<Option<Clock>, Fault>, Line> {
-    // A minute ago, so that a store whose clock is a little late does not refuse the link as not yet valid.
+    // One minute ago, so that a store whose clock is slow does not refuse the link as not yet valid.
     let start = Utc::now() - TimeDelta::seconds(60);
     let link =
         presign(store, key, start).await.map_err(|error| Line::failed(CHECK, explain::store(&error)))?;
     Ok(read_over(link.reveal()).await)
 }
 
-/// Asks for the first bytes by plain HTTP. No error of reqwest is shown: it carries the link.
+/// Requests the first bytes by plain HTTP. Never shows an error of reqwest: it contains the link.
 async fn read_over(link: &str) -> Result<Option<Clock>, Fault> {
     let wrong = |cause: &str| Fault::Wrong(cause.to_owned());
     let client = reqwest::Client::builder().timeout(LINK_WITHIN).build().context("failed to make a client");

@@ -1,4 +1,5 @@
-//! The way of an archive through the store: a small one in one put, a large one in two parts; both are deleted at once.
+//! The path of an archive through the store: a small probe in one put, a large one in two parts. Both are deleted
+//! immediately.
 
 use std::time::Duration;
 
@@ -20,10 +21,10 @@ use crate::{
 };
 
 const CHECK: &str = "store";
-/// What a person waits for. A line that is slower makes exports slow, and is no fault of the store.
+/// Time limit while a person waits. A slower line makes exports slow, but is no fault of the store.
 const PARTS_WITHIN: Duration = Duration::from_secs(15);
 
-/// Stores both probes, reads the small one over its link, and gives the store's clock if it told the time.
+/// Stores both probes and reads the small one over its link. Returns the store's clock if it reported the time.
 pub(super) async fn go_through(config: &Config, store: &Store, lines: &mut Vec<Line>) -> Option<Clock> {
     let spool = match Spool::new(&config.spool_dir, config.spool_quota) {
         Ok(spool) => spool,
@@ -72,8 +73,8 @@ async fn in_parts(store: &Store, probe: &mut Probe<'_>) -> Line {
     }
 }
 
-/// What an archive over `EXPORT_PUT_LIMIT` needs, and the sweep after a killed worker. Returns the checksum by which `run`
-/// would compare.
+/// Checks the calls for an archive over `EXPORT_PUT_LIMIT`, and for the sweep after a killed worker. Returns the
+/// checksum that `run` would use.
 async fn two_parts(store: &Store, probe: &mut Probe<'_>) -> Result<Checksum, Line> {
     let Found { checksum, large, .. } = probe.find().await.map_err(|error| failed(&error))?;
     if !store.is_listed(&large).await.map_err(|error| failed(&error))? {
