@@ -267,7 +267,7 @@ impl Nights {
         let answer = wait::until("Temporal to answer", SOON, || async {
             match self.try_temporal(arguments).await {
                 // Refused, because another call holds the run just now.
-                Err(error) if error.to_string().contains("Workflow is busy") => Ok(None),
+                Err(error) if is_busy(&error) => Ok(None),
                 answer => answer.map(Some),
             }
         });
@@ -318,6 +318,12 @@ impl Nights {
         environment.insert("EXPORT_SWEEP_MIN_AGE".to_owned(), "0s".to_owned());
         worker::command(&environment, &["sweep", "--force"]).await.unwrap();
     }
+}
+
+/// Returns whether the server could not answer now: another call holds the run, or the machine is busy.
+fn is_busy(error: &anyhow::Error) -> bool {
+    let error = error.to_string();
+    ["Workflow is busy", "context deadline exceeded"].iter().any(|busy| error.contains(busy))
 }
 
 async fn client(environment: &BTreeMap<String, String>) -> Client {
