@@ -7,13 +7,13 @@ use export_activities::{
     failure::{Class, judge},
     pulse::Pulse,
 };
-use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, postgres::PgPoolOptions};
 
 use crate::{
     collect::open,
     installation_of::source,
     sample::{contents, write},
-    support::{Database, database},
+    support::database,
     types::{USER, expected, zoo},
 };
 
@@ -68,24 +68,25 @@ async fn archive(source: &PgPool, catalogue: &Catalogue) -> anyhow::Result<Vec<u
 }
 
 /// Sets something for the database; returns whether the server takes it.
-async fn set(database: &Database, sql: &str) -> bool {
-    let name = database.source().connect_options().get_database().unwrap().to_owned();
+async fn set(owner: &mut PgConnection, sql: &str) -> bool {
+    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut *owner).await.unwrap();
     let sql = format!("alter database {name} {sql}");
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&database.owner).await.is_ok()
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(owner).await.is_ok()
 }
 
 #[tokio::test]
 async fn no_setting_of_the_database_changes_a_byte_of_an_archive() {
     let database = database().await;
     let catalogue = zoo(&database).await;
+    // One session, which is older than every setting and so has none of them.
+    let mut owner = database.owner.acquire().await.unwrap();
     let url = database.read_url.clone().into();
     let expected = archive(&source(&url, 1), &catalogue).await.unwrap();
-    let mut settings: Vec<(String, String)> =
-        sqlx::query_as(SETTINGS).fetch_all(&database.owner).await.unwrap();
+    let mut settings: Vec<(String, String)> = sqlx::query_as(SETTINGS).fetch_all(&mut *owner).await.unwrap();
     settings.extend(TEXTS.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let (mut same, mut failed) = (0, Vec::new());
     for (name, value) in settings {
-        if !set(&database, &format!("set {name} = '{value}'")).await {
+        if !set(&mut owner, &format!("set {name} = '{value}'")).await {
             continue;
         }
         let pool = source(&url, 1);
@@ -101,7 +102,8 @@ async fn no_setting_of_the_database_changes_a_byte_of_an_archive() {
             }
         }
         pool.close().await;
-        assert!(set(&database, &format!("reset {name}")).await);
+        // Some settings cannot be reset by name.
+        assert!(set(&mut owner, "reset all").await);
     }
     // The walk must be one, and what may fail is named here.
     assert!(same > 250, "{same} settings were taken");
@@ -112,9 +114,10 @@ async fn no_setting_of_the_database_changes_a_byte_of_an_archive() {
 async fn without_our_settings_the_server_writes_other_values() {
     let database = database().await;
     zoo(&database).await;
+    let mut owner = database.owner.acquire().await.unwrap();
     let ours = expected(&database.source()).await;
     // One that sqlx itself does not set.
-    assert!(set(&database, "set quote_all_identifiers = on").await);
+    assert!(set(&mut owner, "set quote_all_identifiers = on").await);
     let plain = PgPoolOptions::new().max_connections(1).connect(&database.read_url).await.unwrap();
     assert_ne!(expected(&plain).await, ours);
     assert_eq!(expected(&database.source()).await, ours);
