@@ -1,17 +1,20 @@
-//! Serves one request from `pending` to `ready`: the order of the steps, and the outcome when one fails.
+//! Serves one request from `pending` to `ready`: the order of the steps. `outcome.rs` decides what a failed
+//! step means for the request.
 //!
 //! The order of writes makes every crash harmless: claim, read, upload to the attempt's own key, read back, and only
 //! then `ready`. An object is deleted only after the row was read, or released, and no commit can name it any more.
 
+mod outcome;
+
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use anyhow::{Context, Result};
-use chrono::Utc;
-use export_workflows::contract::{FailureReason, FulfilInput, Outcome};
+use export_workflows::contract::{FulfilInput, Outcome};
 use futures::FutureExt;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use self::outcome::{EXHAUSTED, discard_object, end, give_up, release_later, system_failure, too_long};
 use crate::{
     alone::SUSPECT,
     archive::Archive,
@@ -29,27 +32,15 @@ use crate::{
     pulse::Pulse,
     ready::{self, Race},
     replica::{self, Opened},
-    request::{self, Brake, Delivery, Failed, Trace},
+    request::{Delivery, Trace},
     upload::{self, Upload},
 };
 
-/// Failures of our own code after which a request rests until the next night.
-const ATTEMPTS_A_NIGHT: u32 = 5;
-/// The class of a request that used up its attempts or its workers.
-const EXHAUSTED: Class = Class::Permanent(FailureReason::AttemptsExhausted);
 /// How long a stopped attempt may take to end by itself (abort its upload, close its connection) before it is dropped.
-/// With the two bounds below, an interrupted attempt ends within ten seconds.
+/// With the two bounds in `outcome.rs`, an interrupted attempt ends within ten seconds.
 const ENDING: Duration = Duration::from_secs(4);
-/// How long a failed attempt waits for the release of its claim. The release then continues in the background.
-const RELEASING: Duration = Duration::from_secs(3);
-/// How long a failed attempt tries to delete its object. After that the object is left to the sweep.
-const DISCARDING: Duration = Duration::from_secs(2);
 /// Delay before an attempt asks again whether it may run beside other attempts of this worker, or alone.
 const COME_BACK: Duration = Duration::from_secs(5);
-/// Timeout of one try to release a claim in the background, and the delay before the next.
-const RELEASE_AGAIN: Duration = Duration::from_secs(5);
-/// Maximum number of these tries, for a quarter of an hour: by then the lease has long expired.
-const MOST_RELEASES: u32 = 180;
 
 /// One attempt at one request.
 pub struct Attempt {
@@ -288,195 +279,6 @@ async fn read(steps: &ExportSteps, claim: &Claim, pulse: &Pulse) -> Result<Archi
     let archive = pipeline::write_archive(snapshot, claim, steps, pulse).await;
     drop(turn);
     archive
-}
-
-/// Ends a failed attempt. The class of the failure decides whether the request fails, rests, or is tried again.
-async fn end(
-    steps: &ExportSteps,
-    attempt: &Attempt,
-    claim: &Claim,
-    trace: &Trace,
-    verdict: Verdict,
-) -> Result<Outcome, Unfinished> {
-    match verdict.class {
-        Class::Permanent(_) => give_up(steps, attempt, claim, trace, verdict, false).await,
-        Class::Request if claim.attempts + 1 >= steps.settings.max_attempts => {
-            give_up(steps, attempt, claim, trace, Verdict { class: EXHAUSTED, ..verdict }, true).await
-        }
-        Class::Request => {
-            let rests = (claim.attempts + 1).is_multiple_of(ATTEMPTS_A_NIGHT);
-            let count = if rests { Count::AttemptAndRest } else { Count::Attempt };
-            match release(steps, claim, &verdict, count).await {
-                Released::Taken => return Ok(Outcome::Superseded),
-                Released::Done if rests => {}
-                Released::Done | Released::Unknown => return Err(Unfinished::Retry(verdict)),
-            }
-            tracing::error!(
-                error.chain = %verdict,
-                "Request {} failed in our own code {} times; it rests until the next night",
-                claim.request_id,
-                claim.attempts + 1
-            );
-            Ok(Outcome::GivenUpTonight)
-        }
-        Class::Interrupted => {
-            release(steps, claim, &verdict, Count::Nothing).await;
-            Err(Unfinished::Interrupted)
-        }
-        Class::System => {
-            let night = attempt.input.night.filter(|_| too_long(steps, attempt));
-            let count = night.map_or(Count::Nothing, Count::Deferral);
-            let released = release(steps, claim, &verdict, count).await;
-            if released == Released::Taken && verdict.code == Failure::ClaimLost.code() {
-                return Ok(Outcome::Superseded);
-            }
-            system_failure(steps, attempt, verdict)
-        }
-    }
-}
-
-/// Moves the request `pending -> failed`, and deletes the attempt's own object.
-async fn give_up(
-    steps: &ExportSteps,
-    attempt: &Attempt,
-    claim: &Claim,
-    trace: &Trace,
-    verdict: Verdict,
-    counted: bool,
-) -> Result<Outcome, Unfinished> {
-    let Class::Permanent(reason) = verdict.class else { return Err(Unfinished::Retry(verdict)) };
-    let text = verdict.to_string();
-    let (state, id, token) = (&steps.state, claim.request_id, claim.token);
-    let brake = if attempt.input.accept.contains(&reason) { Brake::Off } else { Brake::On };
-    match call(request::mark_failed(state, id, token, reason, &text, counted, trace, brake)).await {
-        Ok(Failed::Done) => {
-            tracing::info!(request.id = %id, failure.reason = reason.as_str(), "Request {id} failed: {text}");
-            discard_object(steps, claim).await;
-            Ok(Outcome::Failed { reason })
-        }
-        Ok(Failed::HeldBack) => {
-            tracing::warn!(
-                request.id = %id,
-                failure.reason = reason.as_str(),
-                "Request {id} is held back, because too many of the night would fail: {text}"
-            );
-            discard_object(steps, claim).await;
-            Ok(Outcome::HeldBack { reason })
-        }
-        Ok(Failed::Taken) => {
-            discard_if_not_named(steps, claim).await;
-            Ok(Outcome::Superseded)
-        }
-        // The commit may have taken place. The next attempt finds out: it ends as `already_done`, or fails the request
-        // again.
-        Err(error) => {
-            let verdict = judge(&error);
-            release(steps, claim, &verdict, Count::Nothing).await;
-            system_failure(steps, attempt, verdict)
-        }
-    }
-}
-
-/// How the release of a claim ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Released {
-    /// The request is free.
-    Done,
-    /// It was no longer this attempt's.
-    Taken,
-    /// The database failed or did not answer in time. The release continues in the background.
-    Unknown,
-}
-
-/// Releases the claim. If that updated the row, deletes the object: no commit can name the attempt's key any more.
-async fn release(steps: &ExportSteps, claim: &Claim, verdict: &Verdict, count: Count) -> Released {
-    let (id, token, text) = (claim.request_id, claim.token, verdict.to_string());
-    let released = claim::release(&steps.state, id, token, &text, count);
-    let error = match timeout(RELEASING, released).await {
-        Ok(Ok(true)) => {
-            discard_object(steps, claim).await;
-            return Released::Done;
-        }
-        Ok(Ok(false)) => {
-            discard_if_not_named(steps, claim).await;
-            return Released::Taken;
-        }
-        Ok(Err(error)) => judge(&error).to_string(),
-        Err(_) => format!("no answer within {} s", RELEASING.as_secs()),
-    };
-    tracing::warn!(
-        error.chain = %error,
-        "The claim on request {id} could not be released; it is tried again in the background"
-    );
-    release_later(steps, id, token, text, count);
-    Released::Unknown
-}
-
-/// Releases a claim in the background. A claim that an ended attempt leaves on the row would count as a killed worker.
-///
-/// Ignores a first answer of `false`: the call that makes the claim may still be under way.
-fn release_later(steps: &ExportSteps, request_id: Uuid, token: Uuid, last_error: String, count: Count) {
-    let state = steps.state.clone();
-    tokio::spawn(async move {
-        for number in 1..=MOST_RELEASES {
-            let released = claim::release(&state, request_id, token, &last_error, count);
-            match timeout(RELEASE_AGAIN, released).await {
-                Ok(Ok(true)) => return,
-                Ok(Ok(false)) if number > 1 => return,
-                _ => tokio::time::sleep(RELEASE_AGAIN).await,
-            }
-        }
-    });
-}
-
-/// Reads the row, and deletes this attempt's object unless the row names it or carries its token.
-async fn discard_if_not_named(steps: &ExportSteps, claim: &Claim) {
-    let key = ObjectKey::new(claim.request_id, claim.token);
-    let error = match timeout(RELEASING, request::standing(&steps.state, claim.request_id)).await {
-        Ok(Ok(Some(row)))
-            if row.object_key.as_deref() == Some(key.as_str()) || row.claim_token == Some(claim.token) =>
-        {
-            return;
-        }
-        Ok(Ok(_)) => return discard_object(steps, claim).await,
-        Ok(Err(error)) => judge(&error).to_string(),
-        Err(_) => format!("no answer within {} s", RELEASING.as_secs()),
-    };
-    tracing::warn!(
-        error.chain = %error,
-        "Object `{}` was left to the sweep: its request could not be read back", key.as_str()
-    );
-}
-
-/// Deletes this attempt's object and uploads. Leaves to the sweep what cannot be deleted in time.
-async fn discard_object(steps: &ExportSteps, claim: &Claim) {
-    let key = ObjectKey::new(claim.request_id, claim.token);
-    let discard = async {
-        let (aborted, deleted) = (steps.store.abort_uploads(&key).await, steps.store.delete(&key).await);
-        aborted.and(deleted)
-    };
-    let error = match timeout(DISCARDING, discard).await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => judge(&error).to_string(),
-        Err(_) => format!("no answer within {} s", DISCARDING.as_secs()),
-    };
-    tracing::warn!(error.chain = %error, "Object `{}` was left to the sweep", key.as_str());
-}
-
-/// Retries a fault of the system, and after `defer_after` defers it to the second round. It never counts against the
-/// request.
-fn system_failure(steps: &ExportSteps, attempt: &Attempt, verdict: Verdict) -> Result<Outcome, Unfinished> {
-    if too_long(steps, attempt) {
-        return Ok(Outcome::Deferred { code: verdict.code });
-    }
-    Err(Unfinished::Retry(verdict))
-}
-
-/// Returns whether the attempts at this activity have failed for `EXPORT_DEFER_AFTER` or longer. The wait for a slot
-/// before the first attempt does not count.
-fn too_long(steps: &ExportSteps, attempt: &Attempt) -> bool {
-    let since = attempt.before.failing_since.unwrap_or_else(Utc::now);
-    (Utc::now() - since).to_std().unwrap_or_default() >= steps.settings.defer_after
 }
 
 #[cfg(test)]
