@@ -1,8 +1,9 @@
-//! The expiry pass waits neither behind exports, however long they take, nor for a database that is silent.
+//! The expiry pass waits neither behind exports, however long they take, nor for a silent server.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use export_tests::{
+    faulty_store::Fault,
     proxy::Mode,
     shared::{TestInstallation, stack},
     tools, wait, worker,
@@ -12,9 +13,12 @@ use sqlx::PgPool;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::{installation_of as given, night_of::Nights, servers::proxied};
+use crate::{
+    installation_of as given,
+    night_of::{Nights, SOON, until_said},
+    servers::proxied,
+};
 
-const SOON: Duration = Duration::from_secs(60);
 /// Longer than the least `EXPORT_STALL_TIMEOUT`.
 const STALLED: Duration = Duration::from_secs(120);
 
@@ -120,4 +124,20 @@ async fn a_pass_whose_database_is_silent_stalls_and_the_next_attempt_ends_it() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_before_a_store_that_hangs_flips_and_completes_before_it_stalls() {
+    let nights = Nights::on_faulty_store().await;
+    // One call may last longer than the pass may stand still.
+    let worker = nights.worker(&[("EXPORT_STALL_TIMEOUT", "60s")]).await;
+    until_said(&worker, "Serves task queue").await;
+    let overdue = overdue(&nights.owner, given::user(&nights.owner).await).await;
+    nights.faulty().fail_all("DeleteObject", Fault::Hang);
+    start_expiry(&nights.environment).await;
+    assert_eq!(nights.ended_of(EXPORT_EXPIRY).await, "COMPLETED");
+    let said = worker.output();
+    assert!(said.contains("Deleting archives took longer than 30 s"), "{said}");
+    assert!(!said.contains("The expiry pass failed"), "{said}");
+    assert_eq!(nights.status(overdue).await, ("failed".to_owned(), Some("expired".to_owned())));
 }
