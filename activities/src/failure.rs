@@ -14,8 +14,6 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use export_workflows::contract::FailureReason;
 use uuid::Uuid;
 
-use crate::store::Checksum;
-
 /// Whose fault a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -89,8 +87,8 @@ pub enum Failure {
     #[error("the stored object differs from the archive: {0}")]
     StoredObjectDiffers(String),
     /// The store keeps none of the checksums by which an upload could be compared.
-    #[error("the store keeps no checksum of whole objects; tried were {}", Checksum::ALL.map(|checksum| checksum.to_string()).join(", "))]
-    NoChecksum,
+    #[error("the store keeps no checksum of whole objects; tried were {0}")]
+    NoChecksum(String),
     /// The bucket belongs to another installation, or lost its mark.
     #[error("{0}")]
     Installation(String),
@@ -124,7 +122,7 @@ impl Failure {
             | Self::SharedSession
             | Self::SpoolFull
             | Self::StoredObjectDiffers(_)
-            | Self::NoChecksum
+            | Self::NoChecksum(_)
             | Self::Installation(_)
             | Self::Stalled(_)
             | Self::ClaimLost => Class::System,
@@ -148,7 +146,7 @@ impl Failure {
             Self::SpoolFull => "spool_full",
             Self::SpoolQuotaExceeded { .. } => "spool_quota_exceeded",
             Self::StoredObjectDiffers(_) => "stored_object_differs",
-            Self::NoChecksum => "no_checksum",
+            Self::NoChecksum(_) => "no_checksum",
             Self::Installation(_) => "installation",
             Self::Stalled(_) => "stalled",
             Self::Interrupted => "interrupted",
@@ -432,9 +430,11 @@ mod tests {
             "system: store/SlowDown (PutObject was answered with SlowDown, HTTP 503)"
         );
     }
+
     #[test]
     fn a_store_without_checksums_is_the_systems_fault_and_the_three_are_named() {
-        let verdict = judge(&anyhow::Error::new(Failure::NoChecksum));
+        let tried = "CRC-64/NVME, CRC-32C, CRC-32".to_owned();
+        let verdict = judge(&anyhow::Error::new(Failure::NoChecksum(tried)));
         assert_eq!(
             verdict.to_string(),
             "system: no_checksum (the store keeps no checksum of whole objects; tried were CRC-64/NVME, CRC-32C, CRC-32)"

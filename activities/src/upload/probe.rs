@@ -67,7 +67,7 @@ impl<'a> Probe<'a> {
             let Some(large) = self.attempt(checksum, Way::Parts).await? else { continue };
             return Ok(Found { checksum, small, large });
         }
-        Err(Failure::NoChecksum.into())
+        Err(no_checksum())
     }
 
     /// Stores a small object, with the first checksum that the store keeps for an upload in one put.
@@ -80,7 +80,7 @@ impl<'a> Probe<'a> {
                 return Ok(small);
             }
         }
-        Err(Failure::NoChecksum.into())
+        Err(no_checksum())
     }
 
     /// Deletes every object that was stored.
@@ -147,4 +147,8 @@ impl<'a> Probe<'a> {
         file.write_all_at(PROBE_TEXT, before).context("failed to write to the spool")?;
         Archive::of_file(file, BTreeMap::new(), Utc::now(), checksum, pulse)
     }
+}
+
+fn no_checksum() -> anyhow::Error {
+    Failure::NoChecksum(Checksum::ALL.map(|checksum| checksum.to_string()).join(", ")).into()
 }

@@ -154,12 +154,12 @@ pub fn store(error: &anyhow::Error) -> Explained {
         return Explained::new(cause, remedy);
     }
     match error.downcast_ref() {
-        Some(failure @ Failure::NoChecksum) => {
+        Some(failure @ Failure::NoChecksum(_)) => {
             let remedy = "use a store, or a version of it, that keeps one of them: docs/OPERATIONS.md names stores under \"Stores\"";
             return Explained::new(failure.to_string(), remedy);
         }
         Some(failure @ Failure::StoredObjectDiffers(_)) => {
-            let remedy = "look at the store and at what is between: it did not keep what was sent";
+            let remedy = "check the store and any proxy before it: it did not keep what was sent";
             return Explained::new(failure.to_string(), remedy);
         }
         _ => {}
@@ -333,7 +333,10 @@ mod tests {
 
     #[test]
     fn a_store_without_checksums_is_told_from_one_that_is_away() {
-        let explained = store(&anyhow::Error::new(Failure::NoChecksum).context("failed to try the store"));
+        let explained = store(
+            &anyhow::Error::new(Failure::NoChecksum("CRC-64/NVME, CRC-32C, CRC-32".to_owned()))
+                .context("failed to try the store"),
+        );
         assert!(explained.cause.contains("CRC-64/NVME, CRC-32C, CRC-32"), "{explained}");
         assert!(explained.remedy.contains("docs/OPERATIONS.md"), "{explained}");
     }
