@@ -11,7 +11,7 @@ use std::{fmt, str::FromStr as _, time::Duration};
 use anyhow::{Context as _, Result, anyhow, bail};
 use export_activities::{
     catalogue::Catalogue,
-    replica::{self, Fit, Replica},
+    replica::{self, Fit, Position, Replica},
     session::{self, Kind},
     source,
     store::{KeyPair, Store, StoreConfig},
@@ -112,19 +112,24 @@ fn read_pool(config: &Config, url: &SecretString) -> Result<PgPool> {
     source::pool(url, config.source_connections, config.acquire_timeout, config.statement_timeout)
 }
 
-/// Compares the replica with the source. The outer error is the source's, the inner one the replica's.
-pub async fn replica_fit(source: &PgPool, replica: &Replica) -> sqlx::Result<sqlx::Result<Fit>> {
+/// Reads how far the source has written.
+pub async fn source_position(source: &PgPool) -> sqlx::Result<Position> {
     let mut asked = once(source).await?;
     let position = replica::position(&mut asked).await?;
     asked.close().await?;
+    Ok(position)
+}
+
+/// Compares the replica with a position of the source.
+pub async fn replica_fit(replica: &Replica, position: &Position) -> sqlx::Result<Fit> {
     let look = async {
         let mut looked_at = once(replica.pool()).await?;
-        let fit = replica::look(&mut looked_at, &position).await?;
+        let fit = replica::look(&mut looked_at, position).await?;
         looked_at.close().await?;
         Ok(fit)
     };
     let looked = tokio::time::timeout(REPLICA_LOOK, look).await;
-    Ok(looked.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))))
+    looked.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 fn options(url: &SecretString, variable: &str) -> Result<PgConnectOptions> {

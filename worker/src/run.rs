@@ -187,7 +187,8 @@ async fn reach(source: &PgPool, replica: Option<&Replica>) -> Result<(), Trouble
     let reached = async { connect::probe(source).await?.close().await };
     reached.await.map_err(wait)?;
     let Some(replica) = replica else { return Ok(()) };
-    match connect::replica_fit(source, replica).await.map_err(wait)? {
+    let position = connect::source_position(source).await.map_err(wait)?;
+    match connect::replica_fit(replica, &position).await {
         Ok(Fit::Stranger) => Err(Trouble::Refuse(anyhow!("{}", explain::stranger()))),
         Ok(Fit::Reached | Fit::Behind(_) | Fit::Astray) | Err(_) => Ok(()),
     }
@@ -224,7 +225,7 @@ async fn find_checksum(store: &Store, spool: &Spool) -> Result<Checksum, Trouble
             tracing::info!(store.checksum = %checksum, "In `{}` {compared}", store.location());
             Ok(checksum)
         }
-        Err(error) if matches!(error.downcast_ref(), Some(Failure::NoChecksum)) => {
+        Err(error) if matches!(error.downcast_ref(), Some(Failure::NoChecksum(_))) => {
             Err(Trouble::Refuse(anyhow!("{}", explain::store(&error))))
         }
         Err(error) => Err(Trouble::Wait(explain::store(&error))),
@@ -286,7 +287,7 @@ async fn serve_over(
         let drain = tokio::spawn(async move {
             tokio::select! {
                 () = told.cancelled() => {}
-                () = due.due.notified() => tracing::info!("Drains to begin afresh as a new process (EXPORT_RECYCLE_AFTER)"),
+                () = due.due.notified() => tracing::info!("Drains to restart as a new process (EXPORT_RECYCLE_AFTER)"),
             }
             stop_exports();
             stop_passes();
@@ -305,8 +306,8 @@ async fn serve_over(
                 outage.over();
                 if !stop.is_cancelled() {
                     // Nothing is in flight. If the restart fails, a new SDK worker in this process is enough.
-                    let error = begin_afresh();
-                    tracing::warn!(%error, "Could not begin afresh; goes on in the same process");
+                    let error = restart();
+                    tracing::warn!(%error, "Restart failed; continuing in this process");
                 }
             }
             // The namespace could not be read: the server is unreachable again, or does not know the namespace.
@@ -327,7 +328,7 @@ async fn serve_over(
 /// Replaces this process with a new one of the same program, arguments and environment. Returns only on failure.
 ///
 /// Dropping the SDK's worker does not free its memory. The process id stays the same, so a supervisor sees no restart.
-fn begin_afresh() -> std::io::Error {
+fn restart() -> std::io::Error {
     // The running program, even if the file at its path has been replaced.
     let itself =
         if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() };

@@ -65,7 +65,7 @@ pub async fn give(client: &Client, workflow_id: &str, order: Order) -> Result<An
         Err(WorkflowUpdateError::NotFound(_)) => Ok(Answer::Ended),
         // The server answers this while the run's workflow task fails.
         Err(WorkflowUpdateError::Rpc(status)) if status.code() == Code::FailedPrecondition => bail!(
-            "`{workflow_id}` takes nothing in: {}. If it stands still, see \"A night that stands still\" in \
+            "`{workflow_id}` accepts no order now: {}. If it stands still, see \"A night that stands still\" in \
              docs/OPERATIONS.md",
             status.message().trim_end_matches('.')
         ),

@@ -248,7 +248,7 @@ pub static SHUTDOWN_GRACE: Variable = Variable::new(
 pub static RECYCLE_AFTER: Variable = Variable::new(
     "EXPORT_RECYCLE_AFTER",
     "100000",
-    "Activities after which the worker drains and begins afresh, as a new process under the same id: the SDK keeps \
+    "Activities after which the worker drains and restarts, as a new process under the same id: the SDK keeps \
      about 480 bytes of each. Too small: it drains all the time; too large: memory grows.",
 )
 .number(100, u64::MAX);
@@ -354,7 +354,7 @@ pub static CODEC_ADDR: Variable = Variable::example(
 pub static CODEC_TOKEN: Variable = Variable::example(
     "EXPORT_CODEC_TOKEN",
     "secret",
-    "Only for `codec-server`: what a caller sends as `Authorization: Bearer`. Whoever has it can read every payload.",
+    "Only for `codec-server`: what a caller sends as `Authorization: Bearer`. Anyone with it can read every payload.",
 );
 pub static CODEC_ORIGINS: Variable = Variable::example(
     "EXPORT_CODEC_ORIGINS",

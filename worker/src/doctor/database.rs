@@ -62,10 +62,13 @@ pub(super) async fn replica(config: &Config, lines: &mut Vec<Line>) {
         (_, Ok(None)) => return,
         _ => return lines.push(Line::skipped(REPLICA, "the source is not set")),
     };
-    lines.push(match connect::replica_fit(&source, &replica).await {
-        Ok(Ok(Fit::Stranger)) => Line::failed(REPLICA, explain::stranger()),
-        Ok(fit) => replica_line(fit, config.replica_url().map(display_database).unwrap_or_default()),
-        Err(error) => Line::failed(REPLICA, explain::source(&error.into(), true)),
+    let position = match connect::source_position(&source).await {
+        Ok(position) => position,
+        Err(error) => return lines.push(Line::failed(REPLICA, explain::source(&error.into(), true))),
+    };
+    lines.push(match connect::replica_fit(&replica, &position).await {
+        Ok(Fit::Stranger) => Line::failed(REPLICA, explain::stranger()),
+        fit => replica_line(fit, config.replica_url().map(display_database).unwrap_or_default()),
     });
 }
 

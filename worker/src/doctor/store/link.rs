@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use export_activities::{object_key::ObjectKey, presign::presign, store::Store, upload::PROBE_TEXT};
+use export_activities::{
+    object_key::ObjectKey,
+    presign::{PresignedUrl, presign},
+    store::Store,
+    upload::PROBE_TEXT,
+};
 use reqwest::{StatusCode, header};
 
 use super::Clock;
@@ -39,7 +44,7 @@ pub(super) async fn examine(
     key: &ObjectKey,
     lines: &mut Vec<Line>,
 ) -> Result<Option<Clock>, Line> {
-    let fault = match open(store, key).await? {
+    let fault = match read_over(&sign(store, key).await?).await {
         Ok(clock) => return Ok(clock),
         Err(fault) => fault,
     };
@@ -59,7 +64,7 @@ pub(super) async fn examine(
         let (Fault::NoAnswer(cause) | Fault::Wrong(cause)) = fault;
         return wrong(&cause, KEY);
     };
-    match (open(&direct, key).await?, fault) {
+    match (read_over(&sign(&direct, key).await?).await, fault) {
         (Err(Fault::NoAnswer(cause) | Fault::Wrong(cause)), _) => {
             wrong(&format!("also without EXPORT_PUBLIC_ENDPOINT {cause}"), KEY)
         }
@@ -78,21 +83,18 @@ pub(super) async fn examine(
     }
 }
 
-/// The outer error is a fault of the store or the credentials, the inner one a fault of the link.
-async fn open(store: &Store, key: &ObjectKey) -> Result<Result<Option<Clock>, Fault>, Line> {
+async fn sign(store: &Store, key: &ObjectKey) -> Result<PresignedUrl, Line> {
     // One minute ago, so that a store whose clock is slow does not refuse the link as not yet valid.
     let start = Utc::now() - TimeDelta::seconds(60);
-    let link =
-        presign(store, key, start).await.map_err(|error| Line::failed(CHECK, explain::store(&error)))?;
-    Ok(read_over(link.reveal()).await)
+    presign(store, key, start).await.map_err(|error| Line::failed(CHECK, explain::store(&error)))
 }
 
 /// Requests the first bytes by plain HTTP. Never shows an error of reqwest: it contains the link.
-async fn read_over(link: &str) -> Result<Option<Clock>, Fault> {
+async fn read_over(link: &PresignedUrl) -> Result<Option<Clock>, Fault> {
     let wrong = |cause: &str| Fault::Wrong(cause.to_owned());
     let client = reqwest::Client::builder().timeout(LINK_WITHIN).build().context("failed to make a client");
     let client = client.map_err(|error| Fault::Wrong(format!("{error:#}")))?;
-    let answer = client.get(link).header(header::RANGE, "bytes=0-9").send().await;
+    let answer = client.get(link.reveal()).header(header::RANGE, "bytes=0-9").send().await;
     let here = Utc::now();
     let answer = answer.map_err(|_| Fault::NoAnswer("nothing answers".to_owned()))?;
     let status = answer.status();
