@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use export_tests::{
     checker::{self, Findings, Subject},
-    faulty_store::{self, FaultyStore},
+    faulty_store::{self, Fault, FaultyStore},
     postgres::Role,
     shared::{TestInstallation, stack},
     supervisor::{Process, protocol::Signal},
@@ -17,9 +17,11 @@ use uuid::Uuid;
 
 use crate::servers;
 
-/// For how long nothing may move in a night: longer than the 30 s after which a killed worker is noticed, and the longest
-/// pause before a retry, which is 5 minutes.
-pub(crate) const NIGHT: Duration = Duration::from_secs(400);
+/// How long nothing may move in a night: longer than the 30 s after which a killed worker is noticed and the pause before
+/// an early retry.
+pub(crate) const NIGHT: Duration = Duration::from_secs(180);
+/// The same for a request with many attempts, before whose retry Temporal pauses for up to 5 minutes.
+pub(crate) const MANY_ATTEMPTS: Duration = Duration::from_secs(400);
 /// How long a state may take to come that does not wait for a timeout of Temporal.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
@@ -31,6 +33,8 @@ pub(crate) struct Nights {
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) owner: PgPool,
     pub(crate) subject: Subject,
+    /// How long nothing may move while a test waits for the night.
+    pub(crate) quiet: Duration,
     /// Goes with the test, and with it the objects.
     faulty: Option<(FaultyStore, tempfile::TempDir)>,
 }
@@ -60,7 +64,8 @@ impl Nights {
         let s3 = stack().await.unwrap().servers().store.client();
         let histories = Some(client(&environment).await);
         let subject = Subject { database, s3, bucket: installation.names.bucket.clone(), histories };
-        Self { environment, owner: installation.database.owner().await.unwrap(), subject, faulty: None }
+        let owner = installation.database.owner().await.unwrap();
+        Self { environment, owner, subject, quiet: NIGHT, faulty: None }
     }
 
     /// Makes an installation on a store that fails when it is told to.
@@ -97,6 +102,29 @@ impl Nights {
         .await
         .unwrap();
         self.faulty().wait_in_flight("PutObject", 1).await.unwrap();
+    }
+
+    /// Makes an installation whose worker holds the upload of its only request, in the night with this id.
+    pub(crate) async fn held(workflow_id: &str) -> (Self, Process, Uuid) {
+        let nights = Self::on_faulty_store().await;
+        let worker = nights.worker(&[("EXPORT_LEASE", "15s")]).await;
+        // Before that it stores the mark and objects to try the store.
+        until_said(&worker, "Serves task queue").await;
+        nights.faulty().fail_all("PutObject", Fault::Hold);
+        let request = nights.request(crate::installation_of::user(&nights.owner).await).await;
+        nights.start_night(workflow_id, &serde_json::json!({})).await;
+        nights.until_uploading().await;
+        (nights, worker, request)
+    }
+
+    /// Returns the exit code of the doctor, and its line of a check.
+    pub(crate) async fn doctor(&self, check: &str) -> (Option<i32>, serde_json::Value) {
+        let arguments = ["--output", "json", "doctor"];
+        let output = wait::within("the doctor", SOON, worker::output(&self.environment, &arguments)).await;
+        let output = output.unwrap().unwrap();
+        let lines: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let line = lines.into_iter().find(|line| line["check"] == check);
+        (output.status.code(), line.unwrap_or_else(|| panic!("the doctor has no line `{check}`")))
     }
 
     /// Starts a worker that is killed at the end of the test.
@@ -162,7 +190,7 @@ impl Nights {
 
     /// Waits for something that a night does, as long as the night moves.
     pub(crate) async fn while_it_moves<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
-        wait::while_moving(what, NIGHT, work, || self.position()).await.unwrap()
+        wait::while_moving(what, self.quiet, work, || self.position()).await.unwrap()
     }
 
     /// Waits until `look` returns a value, as long as the night moves.

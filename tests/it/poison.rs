@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use export_tests::faulty_store::Fault;
 
-use crate::night_of::{Nights, kill, until_said};
+use crate::night_of::{MANY_ATTEMPTS, Nights, kill, until_said};
 
 /// Requests of the night; one of them kills.
 const REQUESTS: i32 = 60;
@@ -12,7 +12,8 @@ const REQUESTS: i32 = 60;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_kills_its_worker_fails_alone_and_the_others_are_ready() {
     let most: u32 = std::env::var("POISON_MAX_LOST").map_or(3, |text| text.parse().unwrap());
-    let nights = Nights::on_faulty_store().await;
+    let mut nights = Nights::on_faulty_store().await;
+    nights.quiet = MANY_ATTEMPTS;
     let most_lost = most.to_string();
     let settings = [("EXPORT_MAX_LOST", most_lost.as_str())];
     let mut worker = nights.worker(&settings).await;

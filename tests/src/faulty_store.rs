@@ -32,6 +32,7 @@ use tokio::{
 
 use self::backend::Backend;
 pub use self::backend::Unknown;
+use crate::wait;
 
 /// The access key id that the store accepts.
 pub const ACCESS_KEY_ID: &str = "faulty-store";
@@ -176,9 +177,9 @@ impl FaultyStore {
     pub async fn wait_in_flight(&self, operation: &'static str, calls: usize) -> anyhow::Result<()> {
         let mut in_flight = self.shared.in_flight.subscribe();
         let enough = in_flight.wait_for(|now| now.get(operation).copied().unwrap_or_default() >= calls);
-        tokio::time::timeout(Duration::from_secs(30), enough)
-            .await
-            .with_context(|| format!("there were never {calls} calls of {operation} in flight"))?
+        let what = format!("{calls} calls of {operation} in flight");
+        wait::within(&what, Duration::from_secs(30), enough)
+            .await?
             .context("the faulty store has stopped")?;
         Ok(())
     }

@@ -3,10 +3,15 @@
 //! A bound is in seconds of an idle machine. On a busy machine each second counts for less, in proportion to the load.
 //! So a test that passes on an idle machine passes on a busy one, and a test that hangs still ends.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::bail;
-use tokio::time::Instant;
+use chrono::{DateTime, Utc};
+use tokio::{task::AbortHandle, time::Instant};
 
 /// The pause before a state is read again.
 const INTERVAL: Duration = Duration::from_millis(40);
@@ -43,11 +48,59 @@ impl Patience {
 }
 
 /// Returns the number of tasks per core, from 1 to 10; 1 if the system does not report it.
-pub fn load_for_each_core() -> f64 {
+fn load_for_each_core() -> f64 {
     let load = std::fs::read_to_string("/proc/loadavg").ok();
     let load: Option<f64> = load.and_then(|text| text.split(' ').next()?.parse().ok());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (load.unwrap_or(0.0) / cores as f64).clamp(1.0, MOST_LOAD)
+}
+
+/// Records the load of the machine, so that times in a log can be weighed afterwards. It stops when it is dropped.
+pub struct LoadRecord {
+    loads: Arc<Mutex<Vec<(DateTime<Utc>, f64)>>>,
+    task: AbortHandle,
+}
+
+impl LoadRecord {
+    /// Records the load from now on.
+    pub fn start() -> Self {
+        let loads = Arc::new(Mutex::new(vec![(Utc::now(), load_for_each_core())]));
+        let recorded = Arc::clone(&loads);
+        let task = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                ticks.tick().await;
+                lock(&recorded).push((Utc::now(), load_for_each_core()));
+            }
+        });
+        Self { loads, task: task.abort_handle() }
+    }
+
+    /// Returns the time from `from` to `to` as an idle machine would count it.
+    pub fn weighed(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
+        weighed(&lock(&self.loads), from, to)
+    }
+}
+
+impl Drop for LoadRecord {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Each load holds until the next one; the first also holds before, and the last afterwards.
+fn weighed(loads: &[(DateTime<Utc>, f64)], from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
+    let mut sum = Duration::ZERO;
+    for (index, (at, load)) in loads.iter().enumerate() {
+        let begin = if index == 0 { from } else { from.max(*at) };
+        let end = loads.get(index + 1).map_or(to, |(next, _)| to.min(*next));
+        sum += (end - begin).to_std().unwrap_or_default().div_f64(*load);
+    }
+    sum
 }
 
 /// Waits until `look` returns a value.
@@ -108,6 +161,24 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(9);
+
+    #[test]
+    fn each_second_counts_by_the_load_of_its_time() {
+        let at = |seconds: i64| DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap();
+        let loads = [(at(0), 1.0), (at(10), 2.0), (at(20), 5.0)];
+        for (from, to, seconds) in [
+            (0, 10, 10),
+            (10, 20, 5),
+            (5, 15, 7),
+            (20, 30, 2),
+            (0, 30, 17),
+            (-5, 5, 10),
+            (-9, -4, 5),
+            (25, 25, 0),
+        ] {
+            assert_eq!(weighed(&loads, at(from), at(to)).as_secs(), seconds, "{from} to {to}");
+        }
+    }
 
     #[tokio::test]
     async fn the_wait_ends_with_the_value_the_error_or_the_bound() {
