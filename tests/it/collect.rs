@@ -28,7 +28,7 @@ pub(crate) async fn reference(options: SeedOptions) -> (Database, Catalogue, See
     (database, catalogue, seeded)
 }
 
-fn account(user_id: Uuid) -> Account {
+pub(crate) fn account(user_id: Uuid) -> Account {
     Account { request_id: Uuid::new_v4(), user_id }
 }
 
@@ -213,74 +213,6 @@ async fn all_entities_are_of_one_moment() {
         sqlx::query_scalar("select now()").fetch_one(&database.owner).await.unwrap();
     assert!(snapshot.snapshot_at < now && now - snapshot.snapshot_at < chrono::Duration::minutes(5));
     assert!(snapshot.server_version.starts_with(|first: char| first.is_ascii_digit()));
-}
-
-#[tokio::test]
-async fn a_read_session_has_every_setting_that_values_and_safety_depend_on() {
-    let (database, catalogue, seeded) = reference(SeedOptions::default()).await;
-    // Settings of role and database, which the session's own must win over; both are gone with the database.
-    let name = (*database.source().connect_options()).clone();
-    let name = name.get_database().unwrap();
-    for setting in [
-        "jit = on",
-        "statement_timeout = '5min'",
-        "quote_all_identifiers = on",
-        "idle_in_transaction_session_timeout = '10min'",
-        "idle_session_timeout = '10min'",
-        "lock_timeout = '10min'",
-        "gin_fuzzy_search_limit = 1",
-        "transform_null_equals = on",
-        "exit_on_error = on",
-        "client_min_messages = debug1",
-        "lc_time = 'C.UTF-8'",
-        "tcp_keepalives_idle = 7200",
-        "standard_conforming_strings = off",
-    ] {
-        let sql = format!(
-            "alter database {name} set {setting}; alter role export_read in database {name} set {setting}"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&database.owner).await.unwrap();
-    }
-    let source = database.source();
-    for (name, value) in [
-        ("row_security", "off"),
-        ("default_transaction_read_only", "on"),
-        ("search_path", "\"\""),
-        ("TimeZone", "UTC"),
-        ("DateStyle", "ISO, MDY"),
-        ("IntervalStyle", "postgres"),
-        ("extra_float_digits", "1"),
-        ("bytea_output", "hex"),
-        ("lc_monetary", "C"),
-        ("jit", "off"),
-        ("statement_timeout", "1h"),
-        ("quote_all_identifiers", "off"),
-        ("idle_in_transaction_session_timeout", "1h"),
-        ("idle_session_timeout", "0"),
-        ("lock_timeout", "0"),
-        ("gin_fuzzy_search_limit", "0"),
-        ("transform_null_equals", "off"),
-        ("exit_on_error", "off"),
-        ("client_min_messages", "error"),
-        ("lc_time", "C"),
-        ("tcp_keepalives_idle", "60"),
-        ("application_name", "export-worker"),
-    ] {
-        let set: String =
-            sqlx::query_scalar("select current_setting($1)").bind(name).fetch_one(&source).await.unwrap();
-        assert!(set == value || (name == "search_path" && set.is_empty()), "{name} is {set}");
-    }
-    let wanted = account(seeded.heavy);
-    let snapshot = collect::open(&source, &catalogue, &wanted, &Pulse::default()).await.unwrap();
-    let (state, isolation): (String, bool) = sqlx::query_as(
-        "select state, backend_xmin is not null from pg_stat_activity where application_name = $1",
-    )
-    .bind(format!("export-worker {}", wanted.request_id))
-    .fetch_one(&database.owner)
-    .await
-    .unwrap();
-    assert_eq!((state.as_str(), isolation), ("idle in transaction", true));
-    snapshot.close().await.unwrap();
 }
 
 #[tokio::test]

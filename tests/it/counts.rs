@@ -1,6 +1,6 @@
 //! At its end, a night compares its counts with the rows, and reports a result that is none.
 
-use export_tests::{checker::Invariant, faulty_store::Fault, supervisor::Process, wait};
+use export_tests::{checker::Invariant, wait};
 use export_worker::night::{self, Ended};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -68,22 +68,9 @@ async fn a_listing_result_that_is_none_fails_the_night_as_what_it_is() {
     assert_eq!(nights.night().await["result"]["fulfilled"], 1);
 }
 
-/// A night whose first upload is held, and its worker.
-async fn held_night() -> (Nights, Process, Uuid) {
-    let nights = Nights::on_faulty_store().await;
-    let worker = nights.worker(&[("EXPORT_LEASE", "15s")]).await;
-    // Before that it puts the mark and objects of its own.
-    until_said(&worker, "Serves task queue").await;
-    nights.faulty().fail_all("PutObject", Fault::Hold);
-    let request = nights.request(given::user(&nights.owner).await).await;
-    nights.start_night(NIGHT, &json!({})).await;
-    nights.until_uploading().await;
-    (nights, worker, request)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_the_rows_do_not_confirm_is_logged_reported_and_a_line_of_the_status() {
-    let (nights, worker, request) = held_night().await;
+    let (nights, worker, request) = Nights::held(NIGHT).await;
     complete(&nights, &request.to_string(), &json!({"outcome": "fulfilled", "archive_bytes": 1, "rows": 1}))
         .await;
     until_said(&worker, LET_GO).await;
@@ -108,7 +95,7 @@ async fn an_outcome_that_the_rows_do_not_confirm_is_logged_reported_and_a_line_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_was_said_to_have_ended_and_is_pending_is_noticed() {
-    let (nights, _worker, request) = held_night().await;
+    let (nights, _worker, request) = Nights::held(NIGHT).await;
     // In both rounds: the second one asks the rows, and would have served it.
     for _ in 0..2 {
         complete(&nights, &request.to_string(), &json!({"outcome": "already_done"})).await;
@@ -121,7 +108,7 @@ async fn a_request_that_was_said_to_have_ended_and_is_pending_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_is_none_leaves_its_request_to_the_second_round() {
-    let (nights, worker, request) = held_night().await;
+    let (nights, worker, request) = Nights::held(NIGHT).await;
     complete(&nights, &request.to_string(), &json!({"outcome": "lost"})).await;
     until_said(&worker, LET_GO).await;
     nights.faulty().release();

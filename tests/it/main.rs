@@ -74,4 +74,5 @@ mod undeliverable;
 mod upload;
 mod values;
 mod verify;
+mod verify_bounds;
 mod watched;

@@ -3,30 +3,14 @@
 
 use std::time::Duration;
 
-use export_tests::{faulty_store::Fault, supervisor::Process, wait};
-use serde_json::json;
+use export_tests::{supervisor::Process, wait};
 use uuid::Uuid;
 
-use crate::{
-    installation_of as given,
-    night_of::{NIGHT as A_NIGHT, Nights, SOON, until_said},
-};
+use crate::night_of::{NIGHT as A_NIGHT, Nights, SOON};
 
 const NIGHT: &str = "meddled";
 /// How long an unwanted attempt may continue: a few heartbeats.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
-
-/// A night of one request whose upload is held, and its worker.
-async fn held_night() -> (Nights, Process, Uuid) {
-    let nights = Nights::on_faulty_store().await;
-    let worker = nights.worker(&[("EXPORT_LEASE", "15s")]).await;
-    until_said(&worker, "Serves task queue").await;
-    nights.faulty().fail_all("PutObject", Fault::Hold);
-    let request = nights.request(given::user(&nights.owner).await).await;
-    nights.start_night(NIGHT, &json!({})).await;
-    nights.until_uploading().await;
-    (nights, worker, request)
-}
 
 /// Waits until the attempt in flight has released its upload.
 async fn until_stopped(nights: &Nights, worker: &Process) {
@@ -56,7 +40,7 @@ async fn assert_delivered(nights: &Nights, request: Uuid) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_attempts_of_a_terminated_night_stop_and_the_next_one_delivers() {
-    let (nights, worker, request) = held_night().await;
+    let (nights, worker, request) = Nights::held(NIGHT).await;
     nights
         .try_temporal(&["workflow", "terminate", "--workflow-id", NIGHT, "--reason", "test"])
         .await
@@ -73,7 +57,7 @@ async fn the_attempts_of_a_terminated_night_stop_and_the_next_one_delivers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_attempts_of_a_night_that_was_reset_stop_and_its_new_run_delivers() {
-    let (nights, worker, request) = held_night().await;
+    let (nights, worker, request) = Nights::held(NIGHT).await;
     let reset =
         ["workflow", "reset", "--workflow-id", NIGHT, "--type", "FirstWorkflowTask", "--reason", "test"];
     nights.try_temporal(&reset).await.unwrap();
@@ -86,7 +70,7 @@ async fn the_attempts_of_a_night_that_was_reset_stop_and_its_new_run_delivers() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_activity_that_was_paused_lets_its_request_go_until_it_is_unpaused() {
-    let (nights, worker, request) = held_night().await;
+    let (nights, worker, request) = Nights::held(NIGHT).await;
     let id = request.to_string();
     let ids = ["--workflow-id", NIGHT, "--activity-id", &id];
     nights.try_temporal(&[["activity", "pause"].as_slice(), &ids].concat()).await.unwrap();
@@ -109,7 +93,7 @@ async fn an_activity_that_was_paused_lets_its_request_go_until_it_is_unpaused() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_activity_that_was_reset_is_tried_again() {
-    let (nights, worker, request) = held_night().await;
+    let (nights, worker, request) = Nights::held(NIGHT).await;
     let id = request.to_string();
     nights.try_temporal(&["activity", "reset", "--workflow-id", NIGHT, "--activity-id", &id]).await.unwrap();
     until_stopped(&nights, &worker).await;
@@ -121,7 +105,7 @@ async fn an_activity_that_was_reset_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_that_nobody_knows_changes_nothing() {
-    let (nights, worker, request) = held_night().await;
+    let (nights, worker, request) = Nights::held(NIGHT).await;
     let signal = ["workflow", "signal", "--workflow-id", NIGHT, "--name", "stop", "--input", "{}"];
     nights.try_temporal(&signal).await.unwrap();
     nights.faulty().release();

@@ -36,10 +36,8 @@ async fn pooled(mode: PoolMode, folder: &tempfile::TempDir) -> (Nights, Process)
 async fn behind_a_pooler_that_keeps_sessions_a_night_is_as_any_other() {
     let folder = tempfile::tempdir().unwrap();
     let (nights, _bouncer) = pooled(PoolMode::Session, &folder).await;
-    let lines = worker::output(&nights.environment, &["--output", "json", "doctor"]).await.unwrap();
-    let lines: Vec<serde_json::Value> = serde_json::from_slice(&lines.stdout).unwrap();
     for check in ["database", "source database"] {
-        let line = lines.iter().find(|line| line["check"] == check).unwrap();
+        let (_, line) = nights.doctor(check).await;
         assert_eq!(line["state"], "ok", "{line}");
     }
     nights.requests(REQUESTS).await;
@@ -54,10 +52,8 @@ async fn a_pooler_that_changes_sessions_is_refused_by_doctor_and_run() {
     const CAUSE: &str = "a pooler";
     let folder = tempfile::tempdir().unwrap();
     let (nights, _bouncer) = pooled(PoolMode::Transaction, &folder).await;
-    let lines = worker::output(&nights.environment, &["--output", "json", "doctor"]).await.unwrap();
-    let lines: Vec<serde_json::Value> = serde_json::from_slice(&lines.stdout).unwrap();
     for check in ["database", "source database"] {
-        let line = lines.iter().find(|line| line["check"] == check).unwrap();
+        let (_, line) = nights.doctor(check).await;
         assert_eq!(line["state"], "failed", "{line}");
         assert!(line.to_string().contains(CAUSE), "{line}");
     }

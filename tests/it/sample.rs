@@ -5,6 +5,7 @@ use std::{fs::File, path::Path};
 use chrono::DateTime;
 use export_activities::{
     archive::{Archive, ArchiveWriter, Contents, EntityContents, LeftOut, Omitted},
+    catalogue::EntityPlan,
     pulse::Pulse,
     serialise::{Column, Row, Treatment, ValueKind},
     spool::Spool,
@@ -30,6 +31,18 @@ pub(crate) fn contents(entities: Vec<EntityContents>) -> Contents {
             relation: "public.invoices".to_owned(),
             why: "They are elsewhere.".to_owned(),
         }],
+    }
+}
+
+/// Describes an entity as a plan reads it.
+pub(crate) fn planned(plan: &EntityPlan) -> EntityContents {
+    EntityContents {
+        name: plan.name.clone(),
+        relation: plan.relation.clone(),
+        about: "Everything.".to_owned(),
+        columns: plan.columns.clone(),
+        omitted: Vec::new(),
+        order: plan.order.clone(),
     }
 }
 

@@ -1,18 +1,19 @@
-//! No setting of a server changes a byte of an archive: either the archive is the same, or the read fails as a fault of
-//! the system.
+//! Sessions have the settings that results depend on. No setting of a server changes a byte of an archive: either the
+//! archive is the same, or the read fails as a fault of the system.
 
 use export_activities::{
-    archive::EntityContents,
     catalogue::Catalogue,
+    collect,
     failure::{Class, judge},
     pulse::Pulse,
 };
+use export_tests::platform::SeedOptions;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, postgres::PgPoolOptions};
 
 use crate::{
-    collect::open,
+    collect::{account, open, reference},
     installation_of::source,
-    sample::{contents, write},
+    sample::{contents, planned, write},
     support::database,
     types::{USER, expected, zoo},
 };
@@ -44,15 +45,7 @@ const SETTINGS: &str = "
 async fn archive(source: &PgPool, catalogue: &Catalogue) -> anyhow::Result<Vec<u8>> {
     let pulse = Pulse::default();
     let mut snapshot = open(source, catalogue, USER).await?;
-    let plan = &snapshot.plan.entities[0];
-    let entity = EntityContents {
-        name: "zoo".to_owned(),
-        relation: plan.relation.clone(),
-        about: "Everything.".to_owned(),
-        columns: plan.columns.clone(),
-        omitted: Vec::new(),
-        order: plan.order.clone(),
-    };
+    let entity = planned(&snapshot.plan.entities[0]);
     let mut read = Vec::new();
     let mut rows = snapshot.rows(0, &pulse)?;
     while let Some(row) = rows.next().await? {
@@ -67,7 +60,7 @@ async fn archive(source: &PgPool, catalogue: &Catalogue) -> anyhow::Result<Vec<u
     Ok(std::fs::read(path)?)
 }
 
-/// Sets something for the database; returns whether the server takes it.
+/// Changes the settings of the database. Returns whether the server accepts the change.
 async fn set(owner: &mut PgConnection, sql: &str) -> bool {
     let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut *owner).await.unwrap();
     let sql = format!("alter database {name} {sql}");
@@ -105,7 +98,7 @@ async fn no_setting_of_the_database_changes_a_byte_of_an_archive() {
         // Some settings cannot be reset by name.
         assert!(set(&mut owner, "reset all").await);
     }
-    // The walk must be one, and what may fail is named here.
+    // The control: most settings were accepted.
     assert!(same > 250, "{same} settings were taken");
     assert!(failed.is_empty(), "{failed:#?}");
 }
@@ -121,4 +114,72 @@ async fn without_our_settings_the_server_writes_other_values() {
     let plain = PgPoolOptions::new().max_connections(1).connect(&database.read_url).await.unwrap();
     assert_ne!(expected(&plain).await, ours);
     assert_eq!(expected(&database.source()).await, ours);
+}
+
+#[tokio::test]
+async fn a_read_session_has_every_setting_that_values_and_safety_depend_on() {
+    let (database, catalogue, seeded) = reference(SeedOptions::default()).await;
+    // Settings of role and database, which the session's own must win over; both are gone with the database.
+    let name = (*database.source().connect_options()).clone();
+    let name = name.get_database().unwrap();
+    for setting in [
+        "jit = on",
+        "statement_timeout = '5min'",
+        "quote_all_identifiers = on",
+        "idle_in_transaction_session_timeout = '10min'",
+        "idle_session_timeout = '10min'",
+        "lock_timeout = '10min'",
+        "gin_fuzzy_search_limit = 1",
+        "transform_null_equals = on",
+        "exit_on_error = on",
+        "client_min_messages = debug1",
+        "lc_time = 'C.UTF-8'",
+        "tcp_keepalives_idle = 7200",
+        "standard_conforming_strings = off",
+    ] {
+        let sql = format!(
+            "alter database {name} set {setting}; alter role export_read in database {name} set {setting}"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&database.owner).await.unwrap();
+    }
+    let source = database.source();
+    for (name, value) in [
+        ("row_security", "off"),
+        ("default_transaction_read_only", "on"),
+        ("search_path", "\"\""),
+        ("TimeZone", "UTC"),
+        ("DateStyle", "ISO, MDY"),
+        ("IntervalStyle", "postgres"),
+        ("extra_float_digits", "1"),
+        ("bytea_output", "hex"),
+        ("lc_monetary", "C"),
+        ("jit", "off"),
+        ("statement_timeout", "1h"),
+        ("quote_all_identifiers", "off"),
+        ("idle_in_transaction_session_timeout", "1h"),
+        ("idle_session_timeout", "0"),
+        ("lock_timeout", "0"),
+        ("gin_fuzzy_search_limit", "0"),
+        ("transform_null_equals", "off"),
+        ("exit_on_error", "off"),
+        ("client_min_messages", "error"),
+        ("lc_time", "C"),
+        ("tcp_keepalives_idle", "60"),
+        ("application_name", "export-worker"),
+    ] {
+        let set: String =
+            sqlx::query_scalar("select current_setting($1)").bind(name).fetch_one(&source).await.unwrap();
+        assert!(set == value || (name == "search_path" && set.is_empty()), "{name} is {set}");
+    }
+    let wanted = account(seeded.heavy);
+    let snapshot = collect::open(&source, &catalogue, &wanted, &Pulse::default()).await.unwrap();
+    let (state, isolation): (String, bool) = sqlx::query_as(
+        "select state, backend_xmin is not null from pg_stat_activity where application_name = $1",
+    )
+    .bind(format!("export-worker {}", wanted.request_id))
+    .fetch_one(&database.owner)
+    .await
+    .unwrap();
+    assert_eq!((state.as_str(), isolation), ("idle in transaction", true));
+    snapshot.close().await.unwrap();
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use export_activities::{
-    archive::EntityContents,
     catalogue::{Catalogue, init},
     manifest::Manifest,
     serialise::ValueKind,
@@ -16,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     archive::opens_everywhere,
     collect::{open, rows},
-    sample::{contents, write},
+    sample::{contents, planned, write},
     support::{Database, database},
     values::without_white_space,
 };
@@ -150,14 +149,7 @@ async fn every_cell_is_what_to_json_gives_and_every_reader_takes_it() {
     let mut snapshot = open(&source, &catalogue, USER).await.unwrap();
     let plan = &snapshot.plan.entities[0];
     let columns: Vec<_> = plan.columns.clone();
-    let entity = EntityContents {
-        name: "zoo".to_owned(),
-        relation: "public.zoo".to_owned(),
-        about: "Everything.".to_owned(),
-        columns: columns.clone(),
-        omitted: Vec::new(),
-        order: vec![1],
-    };
+    let entity = planned(plan);
     let read = rows(&mut snapshot, 0).await;
     snapshot.close().await.unwrap();
     let count = read.len();
