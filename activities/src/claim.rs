@@ -76,8 +76,8 @@ pub enum Claimed {
 
 /// Claims a request under a new `token`, in one statement.
 ///
-/// Granted if the row is `pending`, and nobody holds it, or the lease has expired, or an older attempt of the same
-/// activity holds it, which Temporal has given up. A replaced claim counts as a lost worker. The exception is an
+/// Granted if the row is `pending` and one of three holds: no attempt holds it, its lease has expired, or an older
+/// attempt of the same activity holds it, which Temporal has given up. A replaced claim counts as a lost worker. The exception is an
 /// attempt that is known to have ended by itself: the database was away when its claim was to be released.
 pub async fn claim(
     state: &PgPool,

@@ -36,7 +36,7 @@ use crate::{
 /// How often a query that has not answered yet is counted as movement.
 const STILL_RUNNING: Duration = Duration::from_secs(1);
 /// How long a query may compute before its first row. After that it no longer counts as movement, and the attempt
-/// stalls: the query waits for a lock that nobody releases, or its server vanished silently.
+/// stalls: the query waits for a lock that is never released, or its server vanished silently.
 const LONGEST_COMPUTATION: Duration = Duration::from_secs(30 * 60);
 
 /// Number of rows between two checks for cancellation. A check costs a lock.

@@ -406,7 +406,7 @@ pub async fn forget(state: &PgPool, user_id: Uuid) -> Result<Forgotten> {
 
 /// Deletes the lines of the log that are older than 24 months, its retention. Returns how many.
 ///
-/// A trigger refuses to delete a younger line, whoever asks. Another trigger deletes an ended request with its last
+/// A trigger refuses to delete a younger line for every role. Another trigger deletes an ended request with its last
 /// line.
 pub async fn prune_events(state: &PgPool) -> Result<u64> {
     /// Lines of one transaction: few enough to leave room for a night.

@@ -2,7 +2,7 @@
 //!
 //! The moves of the passes are in `expire.rs`, the moves of an operator in `operate.rs`. Each update here is a
 //! compare-and-set: it names the state and the claim that it expects, and zero rows is an answer, not an error. A
-//! trigger writes the event and notifies `data_export` in the same transaction, whoever moves the row. An update here
+//! trigger writes the event and notifies `data_export` in the same transaction, for every move of a row. An update here
 //! only adds the night and the run. `claim.rs` takes and renews the claim.
 
 use std::collections::BTreeMap;
