@@ -55,9 +55,12 @@ fn load_for_each_core() -> f64 {
     (load.unwrap_or(0.0) / cores as f64).clamp(1.0, MOST_LOAD)
 }
 
+/// The load for each core, and when it was read.
+type Load = (DateTime<Utc>, f64);
+
 /// Records the load of the machine, so that times in a log can be weighed afterwards. It stops when it is dropped.
 pub struct LoadRecord {
-    loads: Arc<Mutex<Vec<(DateTime<Utc>, f64)>>>,
+    loads: Arc<Mutex<Vec<Load>>>,
     task: AbortHandle,
 }
 
@@ -93,7 +96,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Each load holds until the next one; the first also holds before, and the last afterwards.
-fn weighed(loads: &[(DateTime<Utc>, f64)], from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
+fn weighed(loads: &[Load], from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
     let mut sum = Duration::ZERO;
     for (index, (at, load)) in loads.iter().enumerate() {
         let begin = if index == 0 { from } else { from.max(*at) };
