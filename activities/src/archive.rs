@@ -8,6 +8,7 @@
 mod container;
 mod contents;
 mod lane;
+pub mod manifest;
 mod rows;
 mod texts;
 
@@ -25,10 +26,9 @@ use self::{
     rows::{Work, write_rows},
 };
 use crate::{
+    archive::manifest::{CsvCells, EXCEL_ROWS, FORMAT, MANIFEST_NAME, Manifest, Treatment},
     blocking,
     failure::Failure,
-    manifest,
-    manifest::{CsvCells, EXCEL_ROWS, FORMAT, MANIFEST_NAME, Manifest, Treatment},
     pulse::Pulse,
     serialise::{self, Csv, Files, Row},
     spool::{Hold, Share, Spool, SpoolFile, named},

@@ -1,7 +1,7 @@
 //! Defines what is exported: the one source of the statements, the grants, the manifest and the dictionary.
 //!
 //! The catalogue is a text file. [`Catalogue::resolve`] compares it with a database and returns the [`Plan`] by which
-//! one export is read. The catalogue names the columns; the keys queries select whose rows. [`collect`](crate::collect)
+//! one export is read. The catalogue names the columns; the keys queries select whose rows. [`collect`](crate::source::snapshot)
 //! reads them.
 
 mod check;
@@ -230,7 +230,7 @@ impl Catalogue {
     ///
     /// A vanished or retyped column is [`Failure::CatalogueDrift`](crate::failure::Failure::CatalogueDrift), row security
     /// on a relation [`Failure::RowSecurity`](crate::failure::Failure::RowSecurity). The connection must be one of
-    /// [`source::pool`](crate::source::pool): names of types depend on its `search_path`.
+    /// [`source::pool`](crate::source::pool::pool): names of types depend on its `search_path`.
     pub async fn resolve(&self, connection: &mut PgConnection) -> anyhow::Result<Plan> {
         let rows = sqlx::raw_sql(self.check.clone()).fetch_all(connection).await;
         self.plan(&rows.context("failed to read the system catalogs")?)

@@ -4,7 +4,14 @@
 //! The order of writes makes every crash harmless: claim, read, upload to the attempt's own key, read back, and only
 //! then `ready`. An object is deleted only after the row was read, or released, and no commit can name it any more.
 
+pub mod alone;
+pub mod handover;
+pub mod lease;
 mod outcome;
+pub mod pack;
+pub mod presign;
+pub mod ready;
+pub mod upload;
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -14,26 +21,30 @@ use futures::FutureExt;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use self::outcome::{EXHAUSTED, discard_object, end, give_up, release_later, system_failure, too_long};
-use crate::{
+use self::{
     alone::SUSPECT,
-    archive::Archive,
-    call::call,
-    claim::{self, Claim, Claimed, Count, Owner},
-    collect::{self, Account},
-    exports::ExportSteps,
-    failure::{Class, Doing, Failure, Verdict, judge},
     handover::Handover,
-    installation,
-    lease::{self, Heartbeat},
+    lease::Heartbeat,
+    outcome::{EXHAUSTED, discard_object, end, give_up, release_later, system_failure, too_long},
+    ready::Race,
+    upload::Upload,
+};
+use crate::{
+    archive::Archive,
+    context::ExportSteps,
+    failure::{Class, Doing, Failure, Verdict, judge},
     metrics::Step,
-    object_key::ObjectKey,
-    pipeline, presign,
     pulse::Pulse,
-    ready::{self, Race},
-    replica::{self, Opened},
-    request::{Delivery, Trace},
-    upload::{self, Upload},
+    requests::{
+        call::call,
+        claim::{self, Claim, Claimed, Count, Owner},
+        state::{Delivery, Trace},
+    },
+    source::{
+        replica::{self, Opened},
+        snapshot::{self, Account},
+    },
+    store::{installation, object_key::ObjectKey},
 };
 
 /// How long a stopped attempt may take to end by itself (abort its upload, close its connection) before it is dropped.
@@ -263,7 +274,7 @@ async fn read(steps: &ExportSteps, claim: &Claim, pulse: &Pulse) -> Result<Archi
         turn = Some(replica.turn(pulse).await?);
         let opened = replica::open(replica, &steps.source, &steps.catalogue, &account, pulse).await?;
         let passed = match opened {
-            Opened::Here(snapshot) => match pipeline::write_archive(snapshot, claim, steps, pulse).await {
+            Opened::Here(snapshot) => match pack::write_archive(snapshot, claim, steps, pulse).await {
                 Err(error) => replica::passed(&error).ok_or(error)?,
                 archive => {
                     steps.metrics.read(None);
@@ -275,8 +286,8 @@ async fn read(steps: &ExportSteps, claim: &Claim, pulse: &Pulse) -> Result<Archi
         steps.metrics.read(Some(&passed));
         tracing::warn!("Request {} is read on the source: {passed}", claim.request_id);
     }
-    let snapshot = collect::open(&steps.source, &steps.catalogue, &account, pulse).await?;
-    let archive = pipeline::write_archive(snapshot, claim, steps, pulse).await;
+    let snapshot = snapshot::open(&steps.source, &steps.catalogue, &account, pulse).await?;
+    let archive = pack::write_archive(snapshot, claim, steps, pulse).await;
     drop(turn);
     archive
 }

@@ -1,39 +1,29 @@
-//! The steps that take one export request from `pending` to `ready`, and the passes that expire and sweep.
-pub mod alone;
+//! Fulfils data-export requests, in wings. They are listed in the order in which a request passes through them.
+
+/// The zip archive and its manifest.
 pub mod archive;
-pub mod blocking;
-pub mod brake;
-pub mod buckets;
-pub mod call;
+/// Which tables, columns and rows are exported.
 pub mod catalogue;
-pub mod census;
-pub mod claim;
-pub mod collect;
-pub mod expire;
-pub mod exports;
-pub mod failure;
+/// The dependencies and settings of every step.
+pub mod context;
+/// One request: the steps from `pending` to `ready`.
 pub mod fulfil;
-pub mod handover;
-pub mod held_back;
-pub mod installation;
-pub mod lease;
-pub mod manifest;
-pub mod metrics;
-pub mod object_key;
-pub mod operate;
-pub mod pending;
-pub mod pipeline;
-pub mod presign;
-pub mod pseudonym;
-pub mod pulse;
-pub mod ready;
-pub mod replica;
-pub mod request;
-pub mod search_attributes;
+/// Work without a single request: expiry and sweep.
+pub mod passes;
+/// Every statement on the queue and its log.
+pub mod requests;
+/// Values as JSON and CSV.
 pub mod serialise;
-pub mod session;
+/// The platform's database, read only.
 pub mod source;
-pub mod spool;
+/// The bucket: objects, keys, checksums, and whose bucket it is.
 pub mod store;
-pub mod sweep;
-pub mod upload;
+/// The activities: the edge to Temporal.
+pub mod temporal;
+
+pub mod blocking;
+pub mod failure;
+pub mod metrics;
+pub mod pulse;
+pub mod search_attributes;
+pub mod spool;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use export_workflows::contract::{ExpireOutput, FailureReason, Outcome};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
-use crate::replica::Passed;
+use crate::source::replica::Passed;
 
 /// From an account of one row to one of gigabytes behind a slow line.
 const STEP_SECONDS: [f64; 15] =

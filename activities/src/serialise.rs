@@ -11,6 +11,7 @@ mod json;
 mod mark;
 mod network;
 mod number;
+pub mod pseudonym;
 mod time;
 mod value;
 
@@ -25,7 +26,7 @@ pub use self::{
     mark::Marks,
     value::{Cell, Unreadable, decode},
 };
-use crate::{failure::Failure, pseudonym::Pseudonyms};
+use crate::{failure::Failure, serialise::pseudonym::Pseudonyms};
 
 /// The scratch buffer is released above this size, so that one huge value does not stay in memory.
 const SCRATCH_KEPT_BYTES: usize = 1 << 20;

@@ -5,9 +5,11 @@
 
 mod checksum;
 mod credentials;
+pub mod installation;
 mod list;
 mod location;
 mod object;
+pub mod object_key;
 mod pace;
 mod uploads;
 

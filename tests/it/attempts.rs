@@ -10,9 +10,8 @@ use std::{
 
 use chrono::{TimeDelta, Utc};
 use export_activities::{
-    exports::ExportSteps,
-    fulfil::{Unfinished, fulfil},
-    lease::Heartbeat,
+    context::ExportSteps,
+    fulfil::{Unfinished, fulfil, lease::Heartbeat},
     pulse::Pulse,
 };
 use export_tests::{

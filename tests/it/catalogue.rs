@@ -4,10 +4,10 @@ use std::path::Path;
 
 use export_activities::{
     catalogue::{self, Catalogue, FindingKind, Plan},
-    collect::{self, Account},
     failure::{self, Class, Failure},
     pulse::Pulse,
     serialise::ValueKind,
+    source::snapshot::{self, Account},
 };
 use export_tests::platform::{self, SeedOptions};
 use sqlx::PgPool;
@@ -432,7 +432,7 @@ async fn a_keys_query_that_does_not_fit_is_nobodys_fault() {
         write(folder.path(), &builtin.replace("queries/project_keys.sql", query));
         let catalogue = Catalogue::load(folder.path()).unwrap();
         let account = Account { request_id: Uuid::new_v4(), user_id: seeded.heavy };
-        let opened = collect::open(&database.source(), &catalogue, &account, &Pulse::default()).await;
+        let opened = snapshot::open(&database.source(), &catalogue, &account, &Pulse::default()).await;
         let Err(error) = opened else { panic!("{query}") };
         assert!(
             error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Failure::CatalogueDrift(_)))),

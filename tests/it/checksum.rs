@@ -4,10 +4,10 @@ use std::path::Path;
 
 use export_activities::{
     failure::{Class, Failure, StoreError, judge},
+    fulfil::upload::{Probe, upload},
     pulse::Pulse,
     spool::Spool,
     store::{Checksum, StoreConfig},
-    upload::{Probe, upload},
 };
 use export_tests::{
     faulty_store::{Fault, FaultyStore, Unknown},
@@ -186,7 +186,7 @@ async fn an_object_that_a_sweep_takes_says_nothing_about_its_checksum() {
         let store = connect(&config).await;
         for key in &objects {
             assert!(key.starts_with("exports/00000000-0000-0000-0000-000000000000/"), "{key}");
-            let key = export_activities::object_key::ObjectKey::parse(key).unwrap();
+            let key = export_activities::store::object_key::ObjectKey::parse(key).unwrap();
             store.delete(&key).await.unwrap();
         }
         assert_eq!(objects.len(), 1);

@@ -8,10 +8,10 @@ use std::{
 
 use export_activities::{
     catalogue::Catalogue,
-    collect::{self, Account, Snapshot},
     failure::{self, Class},
     pulse::Pulse,
     serialise::{Row as _, ValueKind},
+    source::snapshot::{self, Account, Snapshot},
 };
 use export_tests::platform::{self, SeedOptions, Seeded};
 use sqlx::{PgPool, Row as _, postgres::PgRow};
@@ -33,7 +33,7 @@ pub(crate) fn account(user_id: Uuid) -> Account {
 }
 
 pub(crate) async fn open(source: &PgPool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<Snapshot> {
-    collect::open(source, catalogue, &account(user), &Pulse::default()).await
+    snapshot::open(source, catalogue, &account(user), &Pulse::default()).await
 }
 
 pub(crate) async fn rows(snapshot: &mut Snapshot, entity: usize) -> Vec<PgRow> {
@@ -193,7 +193,7 @@ async fn an_account_without_a_row_is_deleted() {
     };
     assert_eq!(failure::judge(&error).code, "account_deleted");
     let asked = [unknown, seeded.lonely, seeded.heavy];
-    let found = collect::existing_accounts(&source, &catalogue, &asked).await.unwrap();
+    let found = snapshot::existing_accounts(&source, &catalogue, &asked).await.unwrap();
     assert_eq!(found, [seeded.lonely, seeded.heavy].into());
 }
 
@@ -227,7 +227,7 @@ async fn a_finished_read_gives_its_connection_back_and_an_unfinished_one_is_cut(
     assert_eq!(name, "export-worker", "the request's name stays on the connection");
 
     let wanted = account(seeded.heavy);
-    let mut snapshot = collect::open(&source, &catalogue, &wanted, &Pulse::default()).await.unwrap();
+    let mut snapshot = snapshot::open(&source, &catalogue, &wanted, &Pulse::default()).await.unwrap();
     let pid: i32 = sqlx::query_scalar("select pid from pg_stat_activity where application_name = $1")
         .bind(format!("export-worker {}", wanted.request_id))
         .fetch_one(&database.owner)
@@ -271,7 +271,7 @@ async fn a_cancelled_read_stops_as_interrupted() {
         reference(SeedOptions { heavy_runs: 2_000, ..SeedOptions::default() }).await;
     let source = database.source();
     let pulse = Pulse::default();
-    let mut snapshot = collect::open(&source, &catalogue, &account(seeded.heavy), &pulse).await.unwrap();
+    let mut snapshot = snapshot::open(&source, &catalogue, &account(seeded.heavy), &pulse).await.unwrap();
     let mut rows = snapshot.rows(3, &pulse).unwrap();
     rows.next().await.unwrap();
     assert!(pulse.moved() > 0);
@@ -287,7 +287,7 @@ async fn a_cancelled_read_stops_as_interrupted() {
     assert_eq!(failure::judge(&error).class, Class::Interrupted);
     drop(rows);
     drop(snapshot);
-    let Err(error) = collect::open(&source, &catalogue, &account(seeded.heavy), &pulse).await else {
+    let Err(error) = snapshot::open(&source, &catalogue, &account(seeded.heavy), &pulse).await else {
         panic!("a cancelled attempt opened a snapshot")
     };
     assert_eq!(failure::judge(&error).class, Class::Interrupted);
@@ -327,7 +327,7 @@ async fn a_query_that_runs_long_before_its_first_row_counts_as_moving_and_can_be
     .await;
     let pulse = Pulse::default();
     let wanted = account(Uuid::from_u128(1));
-    let mut snapshot = collect::open(&database.source(), &catalogue, &wanted, &pulse).await.unwrap();
+    let mut snapshot = snapshot::open(&database.source(), &catalogue, &wanted, &pulse).await.unwrap();
     let before = pulse.moved();
     let canceller = pulse.clone();
     let moved = tokio::spawn(async move {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use export_activities::operate;
+use export_activities::requests::operate;
 use export_tests::{
     postgres::Role,
     shared::{TestInstallation, stack},

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use export_activities::{
     catalogue::Catalogue,
-    collect::{self, Account, Snapshot},
     failure::{self, Class},
     pulse::Pulse,
+    source::snapshot::{self, Account, Snapshot},
 };
 use export_tests::wait;
 use sqlx::{Connection as _, PgConnection, PgPool};
@@ -61,7 +61,7 @@ async fn with_view(view: &str) -> (Database, Catalogue) {
 
 async fn open(source: &PgPool, catalogue: &Catalogue, pulse: &Pulse) -> Snapshot {
     let account = Account { request_id: Uuid::new_v4(), user_id: Uuid::from_u128(1) };
-    collect::open(source, catalogue, &account, pulse).await.unwrap()
+    snapshot::open(source, catalogue, &account, pulse).await.unwrap()
 }
 
 /// Returns the export's queries that are running on the server.

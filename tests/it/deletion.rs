@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 
 use export_activities::{
-    expire::{DELETE_WITHIN, Deleted, ExpiryPass, delete_archive, expire},
     failure::{Class, Failure, judge},
-    installation::{check_archives, move_to, open_bucket, read_installation},
-    object_key::{INSTALLATION_MARK, ObjectKey},
-    operate::{RevokeReason, revoke},
+    passes::{
+        expire::{DELETE_WITHIN, Deleted, ExpiryPass, delete_archive, expire},
+        sweep::{SweepOptions, sweep},
+    },
     pulse::Pulse,
-    request::Trace,
-    store::{Store, StoreConfig},
-    sweep::{SweepOptions, sweep},
+    requests::{
+        operate::{RevokeReason, revoke},
+        state::Trace,
+    },
+    store::{
+        Store, StoreConfig,
+        installation::{check_archives, move_to, open_bucket, read_installation},
+        object_key::{INSTALLATION_MARK, ObjectKey},
+    },
 };
 use export_tests::{faulty_store::Fault, shared::TestInstallation, shared::stack, worker};
 use export_workflows::contract::{ExpireInput, ExpireOutput, Outcome};
@@ -119,7 +125,7 @@ async fn archives_of_a_former_bucket_expire_and_are_deleted_there() {
     let former = given.steps.store.location().to_owned();
 
     open_bucket(&state, &elsewhere).await.unwrap_err();
-    export_activities::installation::adopt(&elsewhere, read_installation(&state).await.unwrap().id)
+    export_activities::store::installation::adopt(&elsewhere, read_installation(&state).await.unwrap().id)
         .await
         .unwrap();
     assert_eq!(move_to(&state, &elsewhere, &former, false).await.unwrap(), 1);

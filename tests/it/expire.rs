@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use export_activities::{
-    brake,
-    expire::{DELETE_WITHIN, ExpiryPass, expire},
+    passes::expire::{DELETE_WITHIN, ExpiryPass, expire},
     pulse::Pulse,
-    request::Trace,
+    requests::{brake, state::Trace},
 };
 use export_tests::{faulty_store::Fault, wait};
 use export_workflows::contract::{ExpireInput, ExpireOutput};

@@ -7,13 +7,15 @@ use std::{
 };
 
 use export_activities::{
-    alone::Alone,
     catalogue::Catalogue,
-    exports::ExportSteps,
-    installation::{self, MarkWatch},
+    context::ExportSteps,
+    fulfil::alone::Alone,
     metrics::Metrics,
     spool::Spool,
-    store::{Checksum, KeyPair, Store, StoreConfig},
+    store::{
+        Checksum, KeyPair, Store, StoreConfig,
+        installation::{self, MarkWatch},
+    },
 };
 use export_tests::{
     checker::{self, Subject},

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use aws_sdk_s3::error::SdkError;
-use export_activities::{failure::judge, pulse::Pulse, upload::upload};
+use export_activities::{failure::judge, fulfil::upload::upload, pulse::Pulse};
 use export_tests::{
     faulty_store::Fault,
     proxy::{Mode, Proxy},

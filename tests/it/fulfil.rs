@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use export_activities::{
-    fulfil::{Unfinished, fulfil},
-    lease::Heartbeat,
-    object_key::ObjectKey,
+    fulfil::{Unfinished, fulfil, lease::Heartbeat},
     pulse::Pulse,
+    store::object_key::ObjectKey,
 };
 use export_workflows::contract::{FailureReason, Outcome};
 use futures::FutureExt as _;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use export_activities::{exports::ExportSteps, store::Store};
+use export_activities::{context::ExportSteps, store::Store};
 use export_tests::{
     faulty_store::Fault,
     postgres::Role,
@@ -132,10 +132,15 @@ async fn finish(given: &Given) -> usize {
         serve_again(given, &given.steps, request, "after the test").await;
     }
     // A store that was cut off keeps what the attempt could not take back.
-    let options =
-        export_activities::sweep::SweepOptions { min_age: Duration::ZERO, dry_run: false, force: true };
+    let options = export_activities::passes::sweep::SweepOptions {
+        min_age: Duration::ZERO,
+        dry_run: false,
+        force: true,
+    };
     let pulse = export_activities::pulse::Pulse::default();
-    export_activities::sweep::sweep(&given.steps.state, &given.steps.store, &options, &pulse).await.unwrap();
+    export_activities::passes::sweep::sweep(&given.steps.state, &given.steps.store, &options, &pulse)
+        .await
+        .unwrap();
     let ready: i64 =
         sqlx::query_scalar("select count(*) from public.data_export_requests where status = 'ready'")
             .fetch_one(&given.owner)

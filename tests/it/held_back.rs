@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use export_activities::{
     fulfil::Attempt,
-    request::{self, Brake, Failed, Trace},
+    requests::state::{self, Brake, Failed, Trace},
 };
 use export_tests::worker;
 use export_workflows::contract::{FailureReason, Outcome};
@@ -172,7 +172,7 @@ async fn both_sides_of_the_tenth_hold_among_a_thousand() {
         .unwrap();
         let trace = Trace { night: Some(night()), run_id: None };
         let (state, text) = (&given.steps.state, "permanent: account_deleted");
-        let done = request::mark_failed(state, request, token, REASON, text, false, &trace, Brake::On);
+        let done = state::mark_failed(state, request, token, REASON, text, false, &trace, Brake::On);
         assert_eq!(done.await.unwrap(), expected, "{failed_before} + 1 failed beside {ready}");
     }
 }

@@ -2,9 +2,11 @@
 
 use export_activities::{
     failure::{Class, judge},
-    installation::{Standing, adopt, answers, look, standing},
-    object_key::INSTALLATION_MARK,
-    store::StoreConfig,
+    store::{
+        StoreConfig,
+        installation::{Standing, adopt, answers, look, standing},
+        object_key::INSTALLATION_MARK,
+    },
 };
 use export_tests::faulty_store::Fault;
 use uuid::Uuid;

@@ -3,18 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use export_activities::{
-    alone::Alone,
     catalogue::Catalogue,
-    claim::Owner,
-    exports::{ExportSteps, Settings},
-    fulfil::{Attempt, Unfinished, fulfil},
-    installation::{self, MarkWatch},
-    lease::Heartbeat,
+    context::{ExportSteps, Settings},
+    fulfil::{Attempt, Unfinished, alone::Alone, fulfil, lease::Heartbeat},
     metrics::Metrics,
     pulse::Pulse,
-    source,
+    requests::claim::Owner,
+    source::pool,
     spool::Spool,
-    store::{Checksum, KeyPair, Store, StoreConfig},
+    store::{
+        Checksum, KeyPair, Store, StoreConfig,
+        installation::{self, MarkWatch},
+    },
 };
 use export_tests::{
     checker::{self, Invariant, Subject},
@@ -105,7 +105,7 @@ impl Given {
 
 /// Makes a pool that reads as the worker's does.
 pub(crate) fn source(url: &SecretString, most: u32) -> PgPool {
-    source::pool(url, most, Duration::from_secs(30), Duration::from_secs(3600)).unwrap()
+    pool::of_source(url, most, Duration::from_secs(30), Duration::from_secs(3600)).unwrap()
 }
 
 /// One attempt of the activity that serves `request_id`.

@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::Utc;
 use export_activities::{
-    claim::{self, Claimed, Count, Owner},
-    object_key::ObjectKey,
-    operate::{self, Retried, RevokeReason, Revoked},
-    request::{Delivery, Trace, mark_ready},
+    requests::{
+        claim::{self, Claimed, Count, Owner},
+        operate::{self, Retried, RevokeReason, Revoked},
+        state::{Delivery, Trace, mark_ready},
+    },
+    store::object_key::ObjectKey,
 };
 use export_tests::shared::TestDatabase;
 use sqlx::PgPool;

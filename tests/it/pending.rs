@@ -1,6 +1,6 @@
 //! The queue is listed once, whole and in order, whatever happens to it meanwhile.
 
-use export_activities::pending::list_pending;
+use export_activities::requests::pending::list_pending;
 use export_workflows::contract::ListPendingInput;
 use sqlx::PgPool;
 use uuid::Uuid;

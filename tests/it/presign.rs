@@ -5,11 +5,12 @@ use std::{fmt::Debug, marker::PhantomData};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use export_activities::{
     failure::{Class, judge},
-    object_key::ObjectKey,
-    presign::{LINK_LIFE, PresignedUrl, presign},
+    fulfil::{
+        presign::{LINK_LIFE, PresignedUrl, presign},
+        upload::upload,
+    },
     pulse::Pulse,
-    store::{KeyPair, Store, StoreConfig, TemporaryCredentials},
-    upload::upload,
+    store::{KeyPair, Store, StoreConfig, TemporaryCredentials, object_key::ObjectKey},
 };
 
 use crate::servers::{TestArchive, connect, new_key, real_store};

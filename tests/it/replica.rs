@@ -8,11 +8,11 @@ use std::{
 };
 
 use export_activities::{
-    exports::ExportSteps,
+    context::ExportSteps,
     failure,
     fulfil::Unfinished,
-    replica::{self, Fit, Replica},
-    request,
+    requests::state,
+    source::replica::{self, Fit, Replica},
 };
 use export_tests::{
     database,
@@ -356,8 +356,8 @@ async fn a_standby_never_answers_how_a_race_for_a_request_ended() {
         .unwrap();
     pair.caught_up().await;
     let (primary, standby) = (pool(&pair.source, Role::State).await, pool(&pair.replica, Role::State).await);
-    assert_eq!(request::standing(&primary, id).await.unwrap().unwrap().status, "pending");
-    let error = request::standing(&standby, id).await.unwrap_err();
+    assert_eq!(state::standing(&primary, id).await.unwrap().unwrap().status, "pending");
+    let error = state::standing(&standby, id).await.unwrap_err();
     let verdict = failure::judge(&error);
     assert_eq!(
         (verdict.class, verdict.code.as_str()),

@@ -7,9 +7,8 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region},
 };
 use export_activities::{
-    object_key::ObjectKey,
-    store::{self, Checksum, KeyPair, Store, StoreConfig, Sum},
-    upload::Upload,
+    fulfil::upload::Upload,
+    store::{self, Checksum, KeyPair, Store, StoreConfig, Sum, object_key::ObjectKey},
 };
 use export_tests::{
     faulty_store::{ACCESS_KEY_ID, FaultyStore, SECRET_ACCESS_KEY},

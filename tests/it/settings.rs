@@ -3,9 +3,9 @@
 
 use export_activities::{
     catalogue::Catalogue,
-    collect,
     failure::{Class, judge},
     pulse::Pulse,
+    source::snapshot,
 };
 use export_tests::platform::SeedOptions;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, postgres::PgPoolOptions};
@@ -172,7 +172,7 @@ async fn a_read_session_has_every_setting_that_values_and_safety_depend_on() {
         assert!(set == value || (name == "search_path" && set.is_empty()), "{name} is {set}");
     }
     let wanted = account(seeded.heavy);
-    let snapshot = collect::open(&source, &catalogue, &wanted, &Pulse::default()).await.unwrap();
+    let snapshot = snapshot::open(&source, &catalogue, &wanted, &Pulse::default()).await.unwrap();
     let (state, isolation): (String, bool) = sqlx::query_as(
         "select state, backend_xmin is not null from pg_stat_activity where application_name = $1",
     )

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use export_activities::{
-    brake::{self, Held},
     failure::{Class, Failure, judge},
-    installation::open_bucket,
-    object_key::{INSTALLATION_MARK, ObjectKey},
+    passes::sweep::{SweepOptions, sweep},
     pulse::Pulse,
-    store::{Store, StoreConfig},
-    sweep::{SweepOptions, sweep},
+    requests::brake::{self, Held},
+    store::{
+        Store, StoreConfig,
+        installation::open_bucket,
+        object_key::{INSTALLATION_MARK, ObjectKey},
+    },
 };
 use export_tests::faulty_store::Fault;
 use export_workflows::contract::SweepOutput;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use export_activities::{
+    archive::manifest::Manifest,
     catalogue::{Catalogue, init},
-    manifest::Manifest,
     serialise::ValueKind,
 };
 use export_verify::verify;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use export_activities::{
     failure::{Class, Failure, StoreError, judge},
+    fulfil::upload::upload,
     pulse::Pulse,
     store::{Checksum, StoreConfig},
-    upload::upload,
 };
 use export_tests::faulty_store::Fault;
 
@@ -31,7 +31,7 @@ fn store_error(error: &anyhow::Error) -> &StoreError {
 
 async fn assert_headers(
     config: &StoreConfig,
-    key: &export_activities::object_key::ObjectKey,
+    key: &export_activities::store::object_key::ObjectKey,
     sha256: [u8; 32],
 ) {
     let client = sdk_client(config);

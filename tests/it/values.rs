@@ -2,8 +2,7 @@
 
 use export_activities::{
     failure::Failure,
-    pseudonym::Pseudonyms,
-    serialise::{Column, Files, Serialiser, Treatment, ValueKind},
+    serialise::{Column, Files, Serialiser, Treatment, ValueKind, pseudonym::Pseudonyms},
 };
 use futures::TryStreamExt as _;
 use proptest::{

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail, ensure};
 use export_activities::{
-    manifest::{Column, CsvCells, EXCEL_ROWS, Entity},
+    archive::manifest::{Column, CsvCells, EXCEL_ROWS, Entity},
     serialise::{ESCAPED_SEMICOLON, EXCEL_CELL_CHARACTERS, Halves, Marks},
 };
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use export_activities::manifest;
+use export_activities::archive::manifest;
 use flate2::{Crc, read::DeflateDecoder};
 use sha2::{Digest as _, Sha256};
 use zip::{CompressionMethod, ZipArchive, read::ZipFile};

@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 use chrono::{DateTime, Utc};
-use export_activities::manifest::{self, FORMAT, MANIFEST_NAME, Manifest};
+use export_activities::archive::manifest::{self, FORMAT, MANIFEST_NAME, Manifest};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;

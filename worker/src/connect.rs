@@ -11,9 +11,11 @@ use std::{fmt, str::FromStr as _, time::Duration};
 use anyhow::{Context as _, Result, anyhow, bail};
 use export_activities::{
     catalogue::Catalogue,
-    replica::{self, Fit, Position, Replica},
-    session::{self, Kind},
-    source,
+    source::{
+        pool,
+        replica::{self, Fit, Position, Replica},
+        session::{self, Kind},
+    },
     store::{KeyPair, Store, StoreConfig},
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -69,7 +71,7 @@ impl std::error::Error for NoNamespace {}
 /// Creates the pool of requests and events, without a connection yet.
 pub fn state(config: &Config) -> Result<PgPool> {
     let options = options(config.database_url()?, "EXPORT_DATABASE_URL")?;
-    Ok(source::of_sessions(CALLS)
+    Ok(pool::of_sessions(CALLS)
         .max_connections(config.state_connections)
         .acquire_timeout(config.acquire_timeout)
         .connect_lazy_with(session::options(options)))
@@ -109,7 +111,7 @@ pub fn replica(config: &Config) -> Result<Option<Replica>> {
 }
 
 fn read_pool(config: &Config, url: &SecretString) -> Result<PgPool> {
-    source::pool(url, config.source_connections, config.acquire_timeout, config.statement_timeout)
+    pool::of_source(url, config.source_connections, config.acquire_timeout, config.statement_timeout)
 }
 
 /// Reads how far the source has written.

@@ -17,15 +17,19 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use export_activities::{
-    alone::Alone,
-    exports::{ExportSteps, Settings},
+    context::{ExportSteps, Settings},
     failure::{Failure, judge},
-    installation::{self, MarkWatch},
+    fulfil::{
+        alone::Alone,
+        upload::{Found, Probe},
+    },
     metrics::Metrics,
-    replica::{Fit, Replica},
+    source::replica::{Fit, Replica},
     spool::Spool,
-    store::{Checksum, Store, TemporaryCredentials},
-    upload::{Found, Probe},
+    store::{
+        Checksum, Store, TemporaryCredentials,
+        installation::{self, MarkWatch},
+    },
 };
 use export_workflows::{contract::passes_queue, export_expiry::ExportExpiry, nightly_batch::NightlyBatch};
 use prometheus::Registry;

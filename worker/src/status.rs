@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
-use export_activities::{
+use export_activities::requests::{
     brake::{self, Held},
     census::{self, Queue},
     held_back,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-pub use crate::manifest::{LeftOut, Omitted};
+pub use crate::archive::manifest::{LeftOut, Omitted};
 use crate::{serialise::Column, store::Checksum};
 
 /// The description of one archive. Two archives of equal contents and equal rows have equal bytes.

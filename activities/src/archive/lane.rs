@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::container::{Writing, Zip};
 use crate::{
+    archive::manifest,
     failure::Failure,
-    manifest,
     spool::{self, Share, SpoolFile},
 };
 

@@ -9,8 +9,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    pseudonym::Pseudonyms,
-    serialise::{Csv, Files, Row, Serialiser},
+    serialise::{Csv, Files, Row, Serialiser, pseudonym::Pseudonyms},
 };
 
 /// A message to the thread.

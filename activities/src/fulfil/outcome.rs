@@ -12,12 +12,14 @@ use uuid::Uuid;
 
 use super::{Attempt, Unfinished};
 use crate::{
-    call::call,
-    claim::{self, Claim, Count},
-    exports::ExportSteps,
+    context::ExportSteps,
     failure::{Class, Failure, Verdict, judge},
-    object_key::ObjectKey,
-    request::{self, Brake, Failed, Trace},
+    requests::{
+        call::call,
+        claim::{self, Claim, Count},
+        state::{self, Brake, Failed, Trace},
+    },
+    store::object_key::ObjectKey,
 };
 
 /// The class of a request that used up its attempts or its workers.
@@ -91,7 +93,7 @@ pub(super) async fn give_up(
     let text = verdict.to_string();
     let (state, id, token) = (&steps.state, claim.request_id, claim.token);
     let brake = if attempt.input.accept.contains(&reason) { Brake::Off } else { Brake::On };
-    match call(request::mark_failed(state, id, token, reason, &text, counted, trace, brake)).await {
+    match call(state::mark_failed(state, id, token, reason, &text, counted, trace, brake)).await {
         Ok(Failed::Done) => {
             tracing::info!(request.id = %id, failure.reason = reason.as_str(), "Request {id} failed: {text}");
             discard_object(steps, claim).await;
@@ -181,7 +183,7 @@ pub(super) fn release_later(
 /// Reads the row, and deletes this attempt's object unless the row names it or carries its token.
 async fn discard_if_not_named(steps: &ExportSteps, claim: &Claim) {
     let key = ObjectKey::new(claim.request_id, claim.token);
-    let error = match timeout(RELEASING, request::standing(&steps.state, claim.request_id)).await {
+    let error = match timeout(RELEASING, state::standing(&steps.state, claim.request_id)).await {
         Ok(Ok(Some(row)))
             if row.object_key.as_deref() == Some(key.as_str()) || row.claim_token == Some(claim.token) =>
         {

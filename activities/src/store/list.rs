@@ -7,7 +7,7 @@ use futures::{Stream, stream};
 use super::Store;
 use crate::{
     failure::StoreError,
-    object_key::{INSTALLATION_MARK, ObjectKey, PREFIX},
+    store::object_key::{INSTALLATION_MARK, ObjectKey, PREFIX},
 };
 
 /// An object in a listing.

@@ -7,7 +7,7 @@ use super::{
     Store,
     checksum::{self, Checksum, Sum},
 };
-use crate::{failure::StoreError, object_key::ObjectKey};
+use crate::{failure::StoreError, store::object_key::ObjectKey};
 
 /// Maximum number of rounds of listing and deleting one key. One is enough, unless versioning was suspended meanwhile.
 const DELETE_ROUNDS: u32 = 4;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use futures::TryStreamExt as _;
 
 use super::Store;
-use crate::{failure::StoreError, object_key::ObjectKey};
+use crate::{failure::StoreError, store::object_key::ObjectKey};
 
 impl Store {
     /// Aborts every unfinished multipart upload to this key.

@@ -13,19 +13,18 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use export_activities::{
-    alone::Alone,
     archive::Archive,
-    claim::{Claim, Owner},
-    collect::{self, Account},
-    exports::ExportSteps,
-    fulfil::{self, Attempt},
-    installation::{self, MarkWatch},
-    lease::Heartbeat,
+    context::ExportSteps,
+    fulfil::{self, Attempt, alone::Alone, lease::Heartbeat, pack},
     metrics::Metrics,
-    pipeline,
     pulse::Pulse,
+    requests::claim::{Claim, Owner},
+    source::snapshot::{self, Account},
     spool::Spool,
-    store::Checksum,
+    store::{
+        Checksum,
+        installation::{self, MarkWatch},
+    },
 };
 use export_worker::{config::Config, connect, run};
 use export_workflows::contract::{FulfilInput, Outcome};
@@ -120,8 +119,8 @@ async fn engine(users: Vec<Uuid>, at_once: usize, keep: Option<PathBuf>) -> anyh
         spawned(async move {
             let pulse = Pulse::default();
             let account = Account { request_id: Uuid::nil(), user_id: user };
-            let snapshot = collect::open(&steps.source, &steps.catalogue, &account, &pulse).await?;
-            pipeline::write_archive(snapshot, &claim(user), &steps, &pulse).await
+            let snapshot = snapshot::open(&steps.source, &steps.catalogue, &account, &pulse).await?;
+            pack::write_archive(snapshot, &claim(user), &steps, &pulse).await
         })
     });
     let mut archives = archives.buffer_unordered(at_once);
@@ -206,7 +205,7 @@ async fn queries(file: &Path, at_once: usize) -> anyhow::Result<Did> {
         spawned(async move {
             let pulse = Pulse::default();
             let account = Account { request_id: Uuid::nil(), user_id: user };
-            let mut snapshot = collect::open(&steps.source, &steps.catalogue, &account, &pulse).await?;
+            let mut snapshot = snapshot::open(&steps.source, &steps.catalogue, &account, &pulse).await?;
             let mut count = 0;
             for entity in 0..snapshot.plan.entities.len() {
                 let mut rows = snapshot.rows(entity, &pulse)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Subcommand, ValueEnum};
-use export_activities::operate::RevokeReason;
+use export_activities::requests::operate::RevokeReason;
 use export_workflows::contract::FailureReason;
 use uuid::Uuid;
 

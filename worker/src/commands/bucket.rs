@@ -1,7 +1,7 @@
 //! `bucket move`: changes where new archives are stored.
 
 use anyhow::{Context as _, Result};
-use export_activities::installation::{self, check_mark, read_installation};
+use export_activities::store::installation::{self, check_mark, read_installation};
 use serde::Serialize;
 use sqlx::PgPool;
 

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use export_activities::{
-    expire::delete_archive,
-    operate::{self, Listed, Retried, RevokeReason, Revoked, Shown},
+    passes::expire::delete_archive,
+    requests::operate::{self, Listed, Retried, RevokeReason, Revoked, Shown},
 };
 use serde::Serialize;
 use sqlx::PgPool;

@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use export_activities::{
-    expire::{self, DELETE_WITHIN, ExpiryPass},
-    operate,
+    passes::{
+        expire::{self, DELETE_WITHIN, ExpiryPass},
+        sweep::{self as sweeper, SweepOptions},
+    },
     pulse::Pulse,
-    request::Trace,
-    sweep::{self as sweeper, SweepOptions},
+    requests::{operate, state::Trace},
 };
 use export_workflows::contract::ExpireInput;
 use serde::Serialize;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
-use export_activities::operate;
+use export_activities::requests::operate;
 use uuid::Uuid;
 
 use super::Verdict;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 use chrono::{DateTime, NaiveDate, Utc};
-use export_activities::census::{self, Night};
+use export_activities::requests::census::{self, Night};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sqlx::{Connection as _, PgPool};

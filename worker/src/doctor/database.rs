@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use export_activities::{
     catalogue::{Catalogue, FindingKind, Use},
-    replica::Fit,
+    source::replica::Fit,
 };
 use sqlx::{Connection as _, PgPool, Row as _};
 

@@ -4,9 +4,9 @@ mod link;
 mod probe;
 
 use chrono::{DateTime, Utc};
-use export_activities::{
+use export_activities::store::{
+    Store, TemporaryCredentials,
     installation::{self, Installation, read_installation},
-    store::{Store, TemporaryCredentials},
 };
 use sqlx::PgPool;
 

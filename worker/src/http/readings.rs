@@ -10,11 +10,13 @@ use std::{
 
 use anyhow::Result;
 use export_activities::{
-    brake::{self, Held, Pass},
     catalogue::{Catalogue, FindingKind},
-    census::{self, Queue},
     failure::judge,
-    held_back,
+    requests::{
+        brake::{self, Held, Pass},
+        census::{self, Queue},
+        held_back,
+    },
     spool::Spool,
 };
 use export_workflows::contract::FailureReason;

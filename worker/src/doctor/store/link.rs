@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use export_activities::{
-    object_key::ObjectKey,
-    presign::{PresignedUrl, presign},
-    store::Store,
-    upload::PROBE_TEXT,
+    fulfil::{
+        presign::{PresignedUrl, presign},
+        upload::PROBE_TEXT,
+    },
+    store::{Store, object_key::ObjectKey},
 };
 use reqwest::{StatusCode, header};
 

@@ -6,10 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use export_activities::{
     failure::{Failure, StoreError},
-    object_key::ObjectKey,
+    fulfil::upload::{Found, Probe},
     spool::Spool,
-    store::{Checksum, Store},
-    upload::{Found, Probe},
+    store::{Checksum, Store, object_key::ObjectKey},
 };
 use uuid::Uuid;
 

@@ -15,12 +15,14 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
-    brake::{self, Pass},
-    buckets::Buckets,
     failure::Failure,
-    object_key::{INSTALLATION_MARK, ObjectKey, PREFIX},
+    passes::buckets::Buckets,
     pulse::Pulse,
-    store::Store,
+    requests::brake::{self, Pass},
+    store::{
+        Store,
+        object_key::{INSTALLATION_MARK, ObjectKey, PREFIX},
+    },
 };
 
 /// How to sweep.

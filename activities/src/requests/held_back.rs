@@ -10,7 +10,7 @@ use export_workflows::contract::FailureReason;
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use crate::brake;
+use crate::requests::brake;
 
 /// The class of our advisory locks: "held" in ASCII. The object is the night.
 const LOCK: i32 = 0x6865_6c64;

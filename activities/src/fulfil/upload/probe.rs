@@ -17,10 +17,9 @@ use super::{
 use crate::{
     archive::Archive,
     failure::{Failure, StoreError},
-    object_key::ObjectKey,
     pulse::Pulse,
     spool::Spool,
-    store::{Checksum, Store, Sum},
+    store::{Checksum, Store, Sum, object_key::ObjectKey},
 };
 
 /// The text at the end of each object; the small object has nothing else.

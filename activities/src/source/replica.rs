@@ -21,9 +21,9 @@ use uuid::Uuid;
 
 use crate::{
     catalogue::Catalogue,
-    collect::{self, Account, Cut, Snapshot, while_alive},
     failure::{Failure, judge},
     pulse::Pulse,
+    source::snapshot::{self, Account, Cut, Snapshot, while_alive},
 };
 
 /// How long an export waits for the replica to catch up with the source.
@@ -198,7 +198,7 @@ pub async fn open(
         Ok(connection) => connection,
         Err(passed) => return Ok(Opened::Passed(passed)),
     };
-    match collect::open_over(connection, catalogue, account, pulse).await {
+    match snapshot::open_over(connection, catalogue, account, pulse).await {
         Ok(snapshot) => Ok(Opened::Here(snapshot)),
         Err(error) => passed(&error).map(Opened::Passed).ok_or(error),
     }
@@ -208,7 +208,7 @@ pub async fn open(
 /// has the account too. An asynchronous commit is visible a moment before it is written, which [`Passed::Account`]
 /// covers.
 async fn ask(source: &PgPool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<Position> {
-    if collect::existing_accounts(source, catalogue, &[user]).await?.is_empty() {
+    if snapshot::existing_accounts(source, catalogue, &[user]).await?.is_empty() {
         return Err(Failure::AccountDeleted { relation: catalogue.account().relation.clone() }.into());
     }
     let mut connection = source.acquire().await.context("failed to connect to the source database")?;

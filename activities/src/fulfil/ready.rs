@@ -8,11 +8,13 @@ use anyhow::{Context, Result};
 use sqlx::PgPool;
 
 use crate::{
-    call::call,
-    claim::Claim,
     failure::judge,
-    presign::PresignedUrl,
-    request::{self, Delivery, Trace},
+    fulfil::presign::PresignedUrl,
+    requests::{
+        call::call,
+        claim::Claim,
+        state::{self, Delivery, Trace},
+    },
 };
 
 /// Maximum number of tries before the attempt ends as a fault of the database. With the pauses between them, the tries
@@ -47,7 +49,7 @@ pub async fn ready(
             tokio::time::sleep(PAUSE * look).await;
         }
         let (id, token) = (claim.request_id, claim.token);
-        match call(request::mark_ready(state, id, token, delivery, url.reveal(), trace)).await {
+        match call(state::mark_ready(state, id, token, delivery, url.reveal(), trace)).await {
             Ok(true) => return Ok(Race::Won),
             Ok(false) => {}
             Err(error) => {
@@ -58,7 +60,7 @@ pub async fn ready(
                 last = Some(error);
             }
         }
-        match call(request::standing(state, claim.request_id)).await {
+        match call(state::standing(state, claim.request_id)).await {
             Ok(Some(row)) if row.object_key.as_deref() == Some(&delivery.object_key) => return Ok(Race::Won),
             Ok(Some(row)) if row.status == "pending" && row.claim_token == Some(claim.token) => {}
             Ok(_) => return Ok(Race::Lost),

@@ -18,9 +18,8 @@ pub use self::probe::{Found, PROBE_TEXT, Probe};
 use self::{multipart::Parts, source::Source};
 use crate::{
     failure::{Failure, StoreError},
-    object_key::ObjectKey,
     pulse::Pulse,
-    store::{Head, Store, Sum},
+    store::{Head, Store, Sum, object_key::ObjectKey},
 };
 
 /// An archive to upload.

@@ -12,8 +12,10 @@ use uuid::Uuid;
 
 use crate::{
     failure::{Failure, judge},
-    installation::{check_bucket, check_mark},
-    store::Store,
+    store::{
+        Store,
+        installation::{check_bucket, check_mark},
+    },
 };
 
 /// The buckets of one installation during one pass.

@@ -27,8 +27,10 @@ use uuid::Uuid;
 
 use crate::{
     failure::{Failure, StoreError},
-    object_key::{INSTALLATION_MARK, ObjectKey},
-    store::Store,
+    store::{
+        Store,
+        object_key::{INSTALLATION_MARK, ObjectKey},
+    },
 };
 
 /// How long [`answers`] waits: it only asks whether the store answers at all, and a slot waits for it.

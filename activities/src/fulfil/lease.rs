@@ -10,9 +10,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 use uuid::Uuid;
 
 use crate::{
-    claim,
     failure::{Failure, judge},
     pulse::Pulse,
+    requests::claim,
 };
 
 /// Between two heartbeats. Temporal reaches a running activity (cancel, terminate, reset) only with an answer to

@@ -15,15 +15,16 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
-    brake::{self, Pass},
-    buckets::Buckets,
     catalogue::Catalogue,
-    collect,
     failure::{Failure, StoreError, judge},
-    object_key::ObjectKey,
+    passes::buckets::Buckets,
     pulse::Pulse,
-    request::Trace,
-    store::Store,
+    requests::{
+        brake::{self, Pass},
+        state::Trace,
+    },
+    source::snapshot,
+    store::{Store, object_key::ObjectKey},
 };
 
 /// Rows of one transaction: few enough never to keep the platform waiting for a lock.
@@ -147,7 +148,7 @@ async fn find_gone_accounts(
         after = last.id;
         gone.asked += page.len() as u64;
         let users: Vec<Uuid> = page.iter().map(|row| row.user_id).collect();
-        let existing = collect::existing_accounts(source, catalogue, &users).await?;
+        let existing = snapshot::existing_accounts(source, catalogue, &users).await?;
         gone.requests.extend(page.iter().filter(|row| !existing.contains(&row.user_id)).map(|row| row.id));
         pulse.beat(1);
     }

@@ -10,7 +10,10 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{failure::StoreError, object_key::ObjectKey, store::Store};
+use crate::{
+    failure::StoreError,
+    store::{Store, object_key::ObjectKey},
+};
 
 /// How long a link works: seven days, the maximum that S3 signs.
 pub const LINK_LIFE: Duration = Duration::from_secs(604_800);

@@ -30,7 +30,7 @@ use crate::{
         sqlstate::{self, Asked, Fault},
     },
     pulse::Pulse,
-    session,
+    source::session,
 };
 
 /// How often a query that has not answered yet is counted as movement.

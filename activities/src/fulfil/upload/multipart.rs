@@ -13,9 +13,8 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use super::{CACHE_CONTROL, CONTENT_TYPE, Source, settle, unless_cancelled};
 use crate::{
     failure::{Failure, StoreError},
-    object_key::ObjectKey,
     pulse::Pulse,
-    store::Store,
+    store::{Store, object_key::ObjectKey},
 };
 
 const MIB: u64 = 1024 * 1024;

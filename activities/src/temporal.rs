@@ -1,6 +1,4 @@
 //! The edge to Temporal: each activity opens a span, calls its step and translates its failure.
-//!
-//! The fields of [`ExportSteps`] are the dependencies of the steps. The worker builds it once.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,7 +9,6 @@ use export_workflows::contract::{
 };
 use futures::FutureExt;
 use serde::Serialize;
-use sqlx::PgPool;
 use temporalio_common::{
     ActivityError,
     error::{ApplicationErrorCategory, ApplicationFailure},
@@ -23,76 +20,14 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
-    alone::Alone,
-    call::call,
-    catalogue::Catalogue,
-    census,
-    claim::Owner,
-    expire,
+    context::ExportSteps,
     failure::{Class, Failure, Verdict, judge},
-    fulfil::{self, Attempt, Unfinished, caught},
-    handover::Handover,
-    held_back,
-    installation::MarkWatch,
-    lease,
-    metrics::Metrics,
-    pending,
+    fulfil::{self, Attempt, Unfinished, caught, handover::Handover, lease},
+    passes::{expire, sweep},
     pulse::Pulse,
-    replica::Replica,
-    request::Trace,
+    requests::{call::call, census, claim::Owner, held_back, pending, state::Trace},
     search_attributes,
-    spool::Spool,
-    store::{Checksum, Store},
-    sweep,
 };
-
-/// Everything that the steps work with; cheap to clone.
-#[derive(Clone)]
-pub struct ExportSteps {
-    /// Requests and events, as role `export_state`.
-    pub state: PgPool,
-    /// The platform's tables, as role `export_read`.
-    pub source: PgPool,
-    /// A replica of the source, to read accounts from.
-    pub replica: Option<Replica>,
-    /// The bucket.
-    pub store: Store,
-    /// The checksum of a whole object that the store keeps, by which uploads are compared.
-    pub checksum: Checksum,
-    /// The identity of this installation, which the bucket must hold.
-    pub installation: MarkWatch,
-    /// Which attempts are in flight in this process.
-    pub alone: Alone,
-    /// What is exported.
-    pub catalogue: Arc<Catalogue>,
-    /// Holds archives until they are uploaded.
-    pub spool: Spool,
-    /// Limits and times.
-    pub settings: Settings,
-    /// The metrics of the steps.
-    pub metrics: Metrics,
-}
-
-/// Limits and times of the steps, from the worker's configuration.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Failures of our own code after which a request fails for good.
-    pub max_attempts: u32,
-    /// Workers lost over one request after which it fails for good.
-    pub max_lost: u32,
-    /// How long after its first failed attempt an activity with a fault of the system is deferred to the second round.
-    pub defer_after: Duration,
-    /// How long an attempt may make no progress before it is stopped.
-    pub stall_timeout: Duration,
-    /// How long a claim lasts before other attempts may take over.
-    pub lease: Duration,
-    /// Deflate level of the archive, 0 to 9.
-    pub deflate_level: u32,
-    /// How old an object or upload must be to count as an orphan.
-    pub sweep_min_age: Duration,
-    /// The controller's own text, added to each archive as `NOTICE.txt`.
-    pub notice: Option<Vec<u8>>,
-}
 
 #[activities]
 impl ExportSteps {

@@ -13,7 +13,7 @@ use export_workflows::contract::FailureReason;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::held_back;
+use crate::requests::held_back;
 
 /// The night and the run that move a row, recorded in its event.
 #[derive(Clone, Debug, Default)]

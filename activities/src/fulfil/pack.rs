@@ -5,10 +5,10 @@ use anyhow::Result;
 use crate::{
     archive::{Archive, ArchiveWriter, Contents, EntityContents, LeftOut, Omitted},
     catalogue::{Catalogue, Entity, EntityPlan, Use},
-    claim::Claim,
-    collect::Snapshot,
-    exports::ExportSteps,
+    context::ExportSteps,
     pulse::Pulse,
+    requests::claim::Claim,
+    source::snapshot::Snapshot,
 };
 
 /// Reads the account into a finished archive in the spool. The read transaction has ended when it returns.
