@@ -7,6 +7,7 @@ SHELL := /bin/sh
 # the same for all and nothing is built twice.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 STACK := $(TARGET)/debug/export-stack
+RELEASE_BENCH := $(TARGET)/release/export-bench
 
 # SQL is checked against .sqlx; `make sqlx` alone asks a database.
 export SQLX_OFFLINE := true
@@ -34,17 +35,17 @@ up: build ## Start the servers and a worker for development
 
 scale: tools ## Measure one night of many small accounts; REQUESTS=20000 WORKERS=2
 	cargo build --release --workspace --bins --locked
-	@$(TARGET)/release/export-stack scale --requests $(or $(REQUESTS),20000) --workers $(or $(WORKERS),2) $(SCALE)
+	@$(RELEASE_BENCH) night --requests $(or $(REQUESTS),20000) --workers $(or $(WORKERS),2) $(SCALE)
 
 bench: tools ## Measure an export beside COPY and other tools
 	@tools/setup bench
 	cargo build --release --workspace --bins --locked
-	@$(TARGET)/release/export-stack bench $(BENCH)
+	@$(RELEASE_BENCH) export $(BENCH)
 
 bench-heavy: tools ## The same on a million pipeline runs, and the memory of ten millions
 	@tools/setup bench
 	cargo build --release --workspace --bins --locked
-	@$(TARGET)/release/export-stack bench --heavy $(BENCH)
+	@$(RELEASE_BENCH) export --heavy $(BENCH)
 
 # Also when the code does not compile just now.
 down: ## Stop what `make up` and `make demo KEEP=1` started

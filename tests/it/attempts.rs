@@ -14,7 +14,7 @@ use export_activities::{
     fulfil::{Unfinished, fulfil, lease::Heartbeat},
     pulse::Pulse,
 };
-use export_tests::{
+use export_stack::{
     faulty_store::Fault,
     postgres::Role,
     proxy::{Mode, Proxy},

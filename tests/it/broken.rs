@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use export_tests::{
+use export_stack::{
     postgres::Role,
     shared::{TestInstallation, stack},
     wait, worker,

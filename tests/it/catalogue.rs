@@ -9,7 +9,7 @@ use export_activities::{
     serialise::ValueKind,
     source::snapshot::{self, Account},
 };
-use export_tests::platform::{self, SeedOptions};
+use export_stack::platform::{self, SeedOptions};
 use sqlx::PgPool;
 use uuid::Uuid;
 

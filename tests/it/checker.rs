@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use export_activities::pulse::Pulse;
-use export_tests::{
+use export_stack::{
     checker::{self, Findings, Invariant, Resting},
     postgres::Role,
 };
@@ -194,7 +194,7 @@ async fn what_a_resting_worker_holds_or_an_ended_one_leaves_is_red() {
 
     given.steps.state.close().await;
     given.steps.source.close().await;
-    export_tests::wait::until("the connections to go", crate::night_of::SOON, || async {
+    export_stack::wait::until("the connections to go", crate::night_of::SOON, || async {
         Ok(ended(&spool).await.broke(&[]).then_some(()))
     })
     .await

@@ -9,7 +9,7 @@ use export_activities::{
     spool::Spool,
     store::{Checksum, StoreConfig},
 };
-use export_tests::{
+use export_stack::{
     faulty_store::{Fault, FaultyStore, Unknown},
     supervisor::Process,
 };

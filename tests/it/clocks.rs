@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-use export_tests::{supervisor::Process, wait};
+use export_stack::{supervisor::Process, wait};
 
 use crate::night_of::{Nights, SOON, until_said};
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use export_tests::{shared::stack, supervisor::Process, wait, worker};
+use export_stack::{shared::stack, supervisor::Process, wait, worker};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;

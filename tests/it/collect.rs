@@ -13,7 +13,7 @@ use export_activities::{
     serialise::{Row as _, ValueKind},
     source::snapshot::{self, Account, Snapshot},
 };
-use export_tests::platform::{self, SeedOptions, Seeded};
+use export_stack::platform::{self, SeedOptions, Seeded};
 use sqlx::{PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 

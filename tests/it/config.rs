@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use export_activities::requests::operate;
-use export_tests::{
+use export_stack::{
     postgres::Role,
     shared::{TestInstallation, stack},
     supervisor::{Process, protocol::Signal},

@@ -1,7 +1,7 @@
 //! At its end, a night compares its counts with the rows, and reports a result that is none.
 
-use export_tests::{checker::Invariant, wait};
-use export_worker::night::{self, Ended};
+use export_stack::{checker::Invariant, wait};
+use export_worker::temporal::night::{self, Ended};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

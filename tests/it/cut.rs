@@ -8,7 +8,7 @@ use export_activities::{
     pulse::Pulse,
     source::snapshot::{self, Account, Snapshot},
 };
-use export_tests::wait;
+use export_stack::wait;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! A connection with the settings of a read session, for tests of values.
 
-use export_tests::postgres::Role;
-use export_tests::shared::TestDatabase;
+use export_stack::postgres::Role;
+use export_stack::shared::TestDatabase;
 use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
 

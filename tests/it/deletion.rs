@@ -19,7 +19,7 @@ use export_activities::{
         object_key::{INSTALLATION_MARK, ObjectKey},
     },
 };
-use export_tests::{faulty_store::Fault, shared::TestInstallation, shared::stack, worker};
+use export_stack::{faulty_store::Fault, shared::TestInstallation, shared::stack, worker};
 use export_workflows::contract::{ExpireInput, ExpireOutput, Outcome};
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
@@ -48,7 +48,7 @@ async fn link(given: &Given, request: Uuid) -> String {
 }
 
 async fn answers(link: &str) -> u16 {
-    export_tests::versitygw::http().unwrap().get(link).send().await.unwrap().status().as_u16()
+    export_stack::versitygw::http().unwrap().get(link).send().await.unwrap().status().as_u16()
 }
 
 async fn pass(given: &Given, store: &Store) -> anyhow::Result<ExpireOutput> {

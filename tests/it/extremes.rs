@@ -17,7 +17,7 @@ use export_activities::{
         installation::{self, MarkWatch},
     },
 };
-use export_tests::{
+use export_stack::{
     checker::{self, Subject},
     postgres::Role,
     shared::{TestInstallation, stack},

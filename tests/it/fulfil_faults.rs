@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use export_activities::{context::ExportSteps, store::Store};
-use export_tests::{
+use export_stack::{
     faulty_store::Fault,
     postgres::Role,
     proxy::{Mode, Proxy},

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use export_tests::{
+use export_stack::{
     faulty_store::Fault,
     platform::{self, SeedOptions},
     shared::stack,

@@ -5,7 +5,7 @@ use export_activities::{
     fulfil::Attempt,
     requests::state::{self, Brake, Failed, Trace},
 };
-use export_tests::worker;
+use export_stack::worker;
 use export_workflows::contract::{FailureReason, Outcome};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -241,7 +241,7 @@ async fn an_empty_source_leaves_almost_everything_pending() {
     .await
     .unwrap();
     // The same grants as on the table before it.
-    let sql = export_tests::shared::grants().unwrap();
+    let sql = export_stack::shared::grants().unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&nights.owner).await.unwrap();
     nights.try_night().await.unwrap_err();
     assert_eq!((failed(&nights.owner).await, pending(&nights.owner).await), (9, 21));

@@ -3,13 +3,13 @@
 
 use std::{collections::BTreeMap, fs, io::Write as _};
 
-use export_tests::{
+use export_stack::{
     faulty_store::Fault,
     platform::{self, SeedOptions},
     shared::stack,
     wait, worker,
 };
-use export_worker::history;
+use export_worker::temporal::history;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use temporalio_client::Client;

@@ -16,7 +16,7 @@ use export_activities::{
         installation::{self, MarkWatch},
     },
 };
-use export_tests::{
+use export_stack::{
     checker::{self, Invariant, Subject},
     faulty_store::FaultyStore,
     postgres::Role,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use export_tests::worker;
+use export_stack::worker;
 use uuid::Uuid;
 
 use crate::night_of::Nights;

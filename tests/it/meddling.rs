@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use export_tests::{supervisor::Process, wait};
+use export_stack::{supervisor::Process, wait};
 use uuid::Uuid;
 
 use crate::night_of::{NIGHT as A_NIGHT, Nights, SOON};

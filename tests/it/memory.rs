@@ -3,7 +3,7 @@
 //! The limit is the kernel's own on private memory (`RLIMIT_DATA`), which root and everybody else can set without a
 //! cgroup: an allocation beyond it ends the worker.
 
-use export_tests::{
+use export_stack::{
     platform::{self, SeedOptions},
     processes,
     supervisor::Process,

@@ -1,6 +1,6 @@
 //! Whole nights: the production binary on a separate queue, from pending rows to archives that verify.
 
-use export_tests::{
+use export_stack::{
     platform::{self, SeedOptions},
     wait,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use export_tests::{
+use export_stack::{
     faulty_store::Fault,
     proxy::{Mode, Proxy},
     supervisor::{Process, protocol::Signal},

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use export_tests::{
+use export_stack::{
     checker::{self, Findings, Subject},
     faulty_store::{self, Fault, FaultyStore},
     postgres::Role,

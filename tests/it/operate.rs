@@ -11,7 +11,7 @@ use export_activities::{
     },
     store::object_key::ObjectKey,
 };
-use export_tests::shared::TestDatabase;
+use export_stack::shared::TestDatabase;
 use sqlx::PgPool;
 use uuid::Uuid;
 

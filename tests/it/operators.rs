@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use export_tests::{
+use export_stack::{
     checker::{self, Findings, Resting},
     wait,
 };

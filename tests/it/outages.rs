@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use export_tests::{
+use export_stack::{
     database,
     postgres::{Postgres, Role},
     proxy::{Mode, Proxy},

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use export_tests::{
+use export_stack::{
     faulty_store::Fault,
     proxy::Mode,
     shared::{TestInstallation, stack},

@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use export_tests::shared::TestInstallation;
-use export_worker::schedule::{self, Applied};
+use export_stack::shared::TestInstallation;
+use export_worker::temporal::schedule::{self, Applied};
 use export_workflows::contract::{EXPORT_EXPIRY, NIGHTLY_BATCH};
 use futures::{FutureExt as _, future::BoxFuture};
 use temporalio_client::{

@@ -1,6 +1,6 @@
 //! The reference data: the same for the same seed, and marked cell by cell.
 
-use export_tests::platform::{self, SeedOptions};
+use export_stack::platform::{self, SeedOptions};
 use sqlx::PgPool;
 
 use crate::support::{Database, database};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use export_tests::faulty_store::Fault;
+use export_stack::faulty_store::Fault;
 
 use crate::night_of::{MANY_ATTEMPTS, Nights, kill, until_said};
 

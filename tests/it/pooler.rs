@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use export_tests::{
+use export_stack::{
     postgres::{
         Role,
         pgbouncer::{PgBouncer, PoolMode},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use export_activities::catalogue::{Catalogue, Use};
-use export_tests::platform::{self, SeedOptions};
+use export_stack::platform::{self, SeedOptions};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ async fn download(nights: &Nights) -> BTreeMap<Uuid, Archive> {
     .fetch_all(&nights.owner)
     .await
     .unwrap();
-    let http = export_tests::versitygw::http().unwrap();
+    let http = export_stack::versitygw::http().unwrap();
     let mut archives = BTreeMap::new();
     for (user, url) in rows {
         let bytes = http.get(&url).send().await.unwrap().error_for_status().unwrap().bytes().await.unwrap();

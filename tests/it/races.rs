@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use export_activities::fulfil::Unfinished;
-use export_tests::{faulty_store::Fault, postgres::Role, wait};
+use export_stack::{faulty_store::Fault, postgres::Role, wait};
 use export_workflows::contract::Outcome;
 use sqlx::PgPool;
 use uuid::Uuid;

@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use export_tests::{tools, worker};
-use export_worker::history::{self, Difference};
+use export_stack::{tools, worker};
+use export_worker::temporal::history::{self, Difference};
 use export_workflows::contract::{Expire, ExpireInput, ListPending, ListPendingInput, Sweep, SweepInput};
 use flate2::read::GzDecoder;
 use temporalio_common::{

@@ -14,7 +14,7 @@ use export_activities::{
     requests::state,
     source::replica::{self, Fit, Replica},
 };
-use export_tests::{
+use export_stack::{
     database,
     postgres::{Postgres, Role},
     proxy::{Mode, Proxy},

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use export_tests::{
+use export_stack::{
     faulty_store::Fault,
     supervisor::{Process, protocol::Signal},
     wait,

@@ -1,8 +1,8 @@
 //! The schedules match their definitions however often they are applied, keep the operator's part, and one night runs
 //! at a time.
 
-use export_tests::shared::TestInstallation;
-use export_worker::{
+use export_stack::shared::TestInstallation;
+use export_worker::temporal::{
     night::{self, Ended, Started},
     schedule::{self, Applied, Said},
 };

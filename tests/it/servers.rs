@@ -10,7 +10,7 @@ use export_activities::{
     fulfil::upload::Upload,
     store::{self, Checksum, KeyPair, Store, StoreConfig, Sum, object_key::ObjectKey},
 };
-use export_tests::{
+use export_stack::{
     faulty_store::{ACCESS_KEY_ID, FaultyStore, SECRET_ACCESS_KEY},
     proxy::Proxy,
     shared::{self, TestDatabase},

@@ -7,7 +7,7 @@ use export_activities::{
     pulse::Pulse,
     source::snapshot,
 };
-use export_tests::platform::SeedOptions;
+use export_stack::platform::SeedOptions;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, postgres::PgPoolOptions};
 
 use crate::{

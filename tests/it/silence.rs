@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use export_tests::{
+use export_stack::{
     proxy::{Mode, Proxy},
     shared::{TestInstallation, stack},
     wait, worker,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use export_tests::{
+use export_stack::{
     platform::{self, SeedOptions},
     postgres::Role,
     round_trips::counting_proxy,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use export_tests::{
+use export_stack::{
     postgres::{Postgres, Role},
     shared::{TestDatabase, TestInstallation, stack},
     stack::{Lifetime, Stack},

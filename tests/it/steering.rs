@@ -1,7 +1,7 @@
 //! Operators steer a running night by updates. Their settings hold in every run of it, on every worker.
 
-use export_tests::{faulty_store::Fault, supervisor::Process, wait, worker};
-use export_worker::night::{self, Ended};
+use export_stack::{faulty_store::Fault, supervisor::Process, wait, worker};
+use export_worker::temporal::night::{self, Ended};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

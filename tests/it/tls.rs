@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use export_tests::{
+use export_stack::{
     tls::{Authority, SERVER_NAME, TlsProxy, acceptor},
     worker,
 };

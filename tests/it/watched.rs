@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use export_tests::{
+use export_stack::{
     platform::{self, SeedOptions},
     proxy::{Mode, Proxy},
     supervisor::Process,
@@ -34,7 +34,7 @@ impl Watched {
             let named = log.split_once("/readyz at http://").map(|(_, rest)| rest);
             Ok(named.map(|rest| rest.chars().take_while(|c| !matches!(c, '"' | '\n' | ' ')).collect()))
         });
-        Self { address: address.await.unwrap(), http: export_tests::versitygw::http().unwrap() }
+        Self { address: address.await.unwrap(), http: export_stack::versitygw::http().unwrap() }
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String) {
@@ -188,7 +188,7 @@ fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn alerts_and_dashboard_ask_for_nothing_that_is_not_told_and_each_alert_has_its_paragraph() {
-    let file = |path: &str| std::fs::read_to_string(export_tests::tools::root().join(path)).unwrap();
+    let file = |path: &str| std::fs::read_to_string(export_stack::tools::root().join(path)).unwrap();
     let (alerts, dashboard, runbook) =
         (file("temporal/alerts.yml"), file("temporal/dashboard.json"), file("docs/OPERATIONS.md"));
     let nights = Nights::new().await;

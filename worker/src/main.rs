@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use export_worker::commands;
+use export_worker::cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -11,5 +11,5 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     // On the main task, because the worker's future is not `Send`; boxed, because it is large.
-    Box::pin(commands::main()).await
+    Box::pin(cli::main()).await
 }

@@ -21,8 +21,10 @@ use crate::{
         self,
         explain::{self, Explained},
     },
-    night::{self, How, Last, Pollers},
-    schedule::{self, Standing},
+    temporal::{
+        night::{self, How, Last, Pollers},
+        schedule::{self, Standing},
+    },
 };
 
 /// Two nights: after an outage in the first, the second serves the rest.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use export_tests::{
+use export_stack::{
     faulty_store::Fault,
     proxy::{Mode, Proxy},
     random::pick,

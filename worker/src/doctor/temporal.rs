@@ -11,7 +11,7 @@ use crate::{
         self,
         explain::{self, Explained},
     },
-    night, schedule,
+    temporal::{night, schedule},
 };
 
 const ATTRIBUTES: &str = "search attributes";

@@ -27,8 +27,10 @@ use tokio::sync::{Mutex, watch};
 
 use crate::{
     connect,
-    night::{self, Pollers},
-    schedule::{self, Standing},
+    temporal::{
+        night::{self, Pollers},
+        schedule::{self, Standing},
+    },
 };
 
 /// Maximum age of the counts of the queue: a usual scrape interval. The cost of the statement grows with the counts.

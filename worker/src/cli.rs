@@ -1,0 +1,264 @@
+//! The command line: its arguments, and the command that each one runs.
+//!
+//! Exit code 0: the command succeeded, or the check found no problem. 1: the command failed, or the check found a
+//! problem. 2: the command line or the configuration is wrong, and the command tried nothing.
+
+mod arguments;
+mod bucket;
+mod catalogue;
+mod codec_server;
+mod doctor;
+mod events;
+mod expire;
+mod grants;
+mod history;
+mod migrate;
+mod night;
+mod request;
+mod schedule;
+mod signals;
+mod status;
+mod sweep;
+mod verify;
+
+use std::{io::Write as _, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+
+use crate::{
+    config::{self, Config, ConfigError},
+    connect::explain,
+    output::Output,
+    run, telemetry,
+};
+
+/// Fulfils data export requests: collects a user's data, stores it as an archive, and issues a link for seven days.
+#[derive(Debug, Parser)]
+#[command(name = "export-worker", version, propagate_version = true)]
+#[command(
+    after_help = "Exit codes: 0 done or well; 1 failed or not well; 2 wrong command line or configuration.\n\
+    Configuration: environment variables EXPORT_*, TEMPORAL_*, AWS_*; see .env.sample."
+)]
+pub struct Cli {
+    /// Format of the answer.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the worker until SIGTERM or SIGINT; a second signal ends it immediately.
+    Run,
+    /// Create or upgrade our tables, as the role of EXPORT_OWNER_URL.
+    Migrate,
+    /// Print the SQL that grants both roles their rights, generated from the catalogue.
+    Grants(grants::Arguments),
+    /// Manage the two Temporal schedules.
+    #[command(subcommand)]
+    Schedule(schedule::Command),
+    /// Show the status of the system; if something needs a person, name it with its remedy and exit with 1.
+    Status,
+    /// Manage the nightly run.
+    #[command(subcommand)]
+    Night(night::Command),
+    /// Manage requests.
+    #[command(subcommand)]
+    Request(request::Command),
+    /// Fail overdue requests and delete the archives of failed ones, as the schedule does every five minutes.
+    Expire(expire::Arguments),
+    /// Delete objects and uploads that no request points to, as the night does.
+    Sweep(sweep::Arguments),
+    /// Manage the bucket that holds the archives.
+    #[command(subcommand)]
+    Bucket(bucket::Command),
+    /// Manage the fulfilment log.
+    #[command(subcommand)]
+    Events(events::Command),
+    /// Dump and replay Temporal histories.
+    #[command(subcommand)]
+    History(history::Command),
+    /// Verify an archive offline: every digest, every count, JSON against CSV, cell by cell.
+    Verify(verify::Arguments),
+    /// Manage the catalogue: the list of exported tables and columns.
+    #[command(subcommand)]
+    Catalogue(catalogue::Command),
+    /// Decode payloads for the Web UI and the Temporal CLI, until SIGTERM or SIGINT.
+    CodecServer,
+    /// Check everything that a night depends on; each line is ok, or a cause and its remedy.
+    Doctor(doctor::Arguments),
+}
+
+/// Time limit of commands that only query. A server that accepts a connection and then stays silent returns no error.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Result of a command that could do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The command succeeded, or found no problem.
+    Good,
+    /// The command failed or found a problem; the answer names it.
+    Bad,
+}
+
+/// Parses the command line, runs the command, and reports its error.
+pub async fn main() -> ExitCode {
+    // Exits by itself: with 0 after `--help`, with 2 after a mistake.
+    let cli = Cli::parse();
+    let within = if cli.command.may_take_long() { Duration::MAX } else { ANSWER_WITHIN };
+    let ended = tokio::time::timeout(within, Box::pin(dispatch(cli))).await.unwrap_or_else(|_| {
+        Err(anyhow::anyhow!(
+            "no answer within {} s: a server accepts and is silent, or our tables are locked; `export-worker doctor` \
+             says which",
+            within.as_secs()
+        ))
+    });
+    match ended {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::from(1),
+        Err(error) => {
+            // Not in the log: a wrong configuration may have prevented its setup.
+            let _ = writeln!(std::io::stderr().lock(), "error: {}", explain::command(&error));
+            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+impl Command {
+    /// Returns whether the command waits for something, or does work without a bound. The others answer immediately.
+    fn may_take_long(&self) -> bool {
+        match self {
+            Self::Schedule(_) | Self::Status => false,
+            Self::Night(night) => night.may_take_long(),
+            Self::Request(request) => request.may_take_long(),
+            _ => true,
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
+    let (config, output) = (Config::from_env()?, cli.output);
+    telemetry::init(config.log_format, log_level(&cli.command))?;
+    for name in config::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+    {
+        tracing::warn!("{name} is set but means nothing to export-worker: is it misspelt? See .env.sample");
+    }
+    if !matches!(cli.command, Command::Run | Command::CodecServer) {
+        signals::end_on_signals()?;
+    }
+    match cli.command {
+        Command::Run => run::run(&config).await.map(|()| Verdict::Good),
+        Command::Migrate => migrate::run(&config, output).await,
+        Command::Grants(arguments) => grants::run(&arguments, &config, output).await,
+        Command::Schedule(command) => command.run(&config, output).await,
+        Command::Status => status::run(&config, output).await,
+        Command::Night(command) => command.run(&config, output).await,
+        Command::Request(command) => command.run(&config, output).await,
+        Command::Expire(arguments) => expire::run(&arguments, &config, output).await,
+        Command::Sweep(arguments) => sweep::run(&arguments, &config, output).await,
+        Command::Bucket(command) => command.run(&config, output).await,
+        Command::Events(command) => command.run(&config, output).await,
+        Command::History(command) => command.run(&config, output).await,
+        Command::Verify(arguments) => verify::run(arguments, &config, output).await,
+        Command::Catalogue(command) => command.run(&config, output).await,
+        Command::CodecServer => codec_server::run(&config).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, &config, output).await,
+    }
+}
+
+/// A command that prints an answer logs only warnings. A replay logs only errors: its warnings repeat its answer.
+fn log_level(command: &Command) -> LevelFilter {
+    match command {
+        Command::Run | Command::CodecServer => LevelFilter::INFO,
+        Command::History(history::Command::Replay(_)) => LevelFilter::ERROR,
+        _ => LevelFilter::WARN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_that_the_manual_names_can_be_typed() {
+        let id = "0f0e9e3e-6f0c-4f7e-8d40-d2c1f2a8a111";
+        let digest = "ab".repeat(32);
+        for line in [
+            "run".to_owned(),
+            "migrate".to_owned(),
+            "grants --apply".to_owned(),
+            "schedule apply".to_owned(),
+            "schedule show --output json".to_owned(),
+            "schedule pause --why upgrade --all".to_owned(),
+            "schedule unpause".to_owned(),
+            "schedule delete --yes".to_owned(),
+            "night trigger --wait".to_owned(),
+            "night trigger --accept account_deleted --accept attempts_exhausted".to_owned(),
+            "night pause --why upgrade --by ada".to_owned(),
+            "night resume".to_owned(),
+            "night window 10 --output json".to_owned(),
+            "night cancel".to_owned(),
+            format!("request fulfil {id} --wait"),
+            "night show --night 2026-11-21".to_owned(),
+            "night watch".to_owned(),
+            "status --output json".to_owned(),
+            format!("request create --user {id}"),
+            "request list --status pending".to_owned(),
+            format!("request show {id} --reveal"),
+            format!("request revoke {id} --reason user_request"),
+            format!("request retry {id}"),
+            format!("request forget --user {id}"),
+            "expire --accounts --force".to_owned(),
+            "sweep --dry-run --force".to_owned(),
+            "events prune".to_owned(),
+            format!("history dump nightly_batch --run-id {id} -o night.json"),
+            "history dump nightly_batch -o -".to_owned(),
+            "history replay a.json b.json --output json".to_owned(),
+            format!("verify a.zip --sha256 {digest}"),
+            format!("verify a.zip --request {id}"),
+            "catalogue check".to_owned(),
+            "catalogue init public.users public.projects".to_owned(),
+            "codec-server".to_owned(),
+            "doctor --adopt-bucket".to_owned(),
+        ] {
+            assert!(parse(&format!("export-worker {line}")).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_before_anything_is_tried() {
+        for (line, kind) in [
+            ("request create --user me", ErrorKind::ValueValidation),
+            ("request revoke 0f0e9e3e-6f0c-4f7e-8d40-d2c1f2a8a111", ErrorKind::MissingRequiredArgument),
+            ("request list --status done", ErrorKind::InvalidValue),
+            ("night show --night yesterday", ErrorKind::ValueValidation),
+            ("expire --force", ErrorKind::MissingRequiredArgument),
+            ("night trigger --accept revoked", ErrorKind::InvalidValue),
+            ("night pause", ErrorKind::MissingRequiredArgument),
+            ("night pause --why=", ErrorKind::ValueValidation),
+            ("night window 51", ErrorKind::ValueValidation),
+            ("schedule pause", ErrorKind::MissingRequiredArgument),
+            ("schedule delete", ErrorKind::MissingRequiredArgument),
+            ("history dump nightly_batch", ErrorKind::MissingRequiredArgument),
+            ("history replay", ErrorKind::MissingRequiredArgument),
+            ("verify a.zip --sha256 abc", ErrorKind::ValueValidation),
+        ] {
+            let error = parse(&format!("export-worker {line}")).unwrap_err();
+            assert_eq!(error.kind(), kind, "{line}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}

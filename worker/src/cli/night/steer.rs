@@ -1,0 +1,134 @@
+//! `night pause|resume|window|cancel`.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use export_workflows::nightly_batch::{Pause, Resume, SetWindow, Steering};
+use serde::Serialize;
+use temporalio_client::Client;
+
+use crate::{
+    cli::{Verdict, arguments::text},
+    config::Config,
+    connect,
+    output::Output,
+    temporal::{
+        night::{self, Running},
+        steer::{self, Answer, Order},
+    },
+};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PauseArguments {
+    /// Reason, shown with the night.
+    #[arg(long, value_name = "TEXT", value_parser = text)]
+    why: String,
+    /// Who you are; else $USER on this host.
+    #[arg(long, value_name = "NAME", value_parser = text)]
+    by: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ResumeArguments {
+    /// Reason, for the night's history.
+    #[arg(long, value_name = "TEXT", value_parser = text)]
+    why: Option<String>,
+    /// Who you are; else $USER on this host.
+    #[arg(long, value_name = "NAME", value_parser = text)]
+    by: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WindowArguments {
+    /// Maximum number of requests, 1 to 50.
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=50))]
+    lanes: u32,
+}
+
+#[derive(Serialize)]
+struct Said {
+    /// The night that received the order; `None` if none runs.
+    workflow_id: Option<String>,
+    done: bool,
+    sentence: String,
+    steering: Option<Steering>,
+}
+
+impl Said {
+    fn write(self, output: Output) -> Result<Verdict> {
+        output.write(&self, |said, out| writeln!(out, "{}", said.sentence))?;
+        Ok(if self.done { Verdict::Good } else { Verdict::Bad })
+    }
+}
+
+/// Starts no further request.
+pub(super) async fn pause(arguments: PauseArguments, config: &Config, output: Output) -> Result<Verdict> {
+    let order = Order::Pause(Pause { by: who(arguments.by)?, why: arguments.why });
+    say(
+        config,
+        output,
+        order,
+        "is paused: what is in flight ends, nothing begins until `export-worker night resume`",
+    )
+    .await
+}
+
+/// Resumes the night.
+pub(super) async fn resume(arguments: ResumeArguments, config: &Config, output: Output) -> Result<Verdict> {
+    let order = Order::Resume(Resume { by: who(arguments.by)?, why: arguments.why });
+    say(config, output, order, "goes on").await
+}
+
+/// Sets the maximum number of requests in flight.
+pub(super) async fn window(arguments: &WindowArguments, config: &Config, output: Output) -> Result<Verdict> {
+    let lanes = arguments.lanes;
+    let then = format!("has {lanes} requests in flight at most");
+    say(config, output, Order::SetWindow(SetWindow { lanes }), &then).await
+}
+
+async fn say(config: &Config, output: Output, order: Order, then: &str) -> Result<Verdict> {
+    let client = connect::temporal(config).await?;
+    let Some(Running { workflow_id: id, .. }) = night::running(&client).await? else {
+        return none_runs(output);
+    };
+    let (done, sentence, steering) = match steer::give(&client, &id, order).await? {
+        Answer::Taken(steering) => (true, format!("`{id}` {then}"), Some(steering)),
+        Answer::Refused(why) => (false, format!("`{id}` refuses: {why}"), None),
+        Answer::Ended => (false, format!("`{id}` has just ended; nothing was changed"), None),
+    };
+    Said { workflow_id: Some(id), done, sentence, steering }.write(output)
+}
+
+/// Cancels the night.
+pub(super) async fn cancel(config: &Config, output: Output) -> Result<Verdict> {
+    let client: Client = connect::temporal(config).await?;
+    let Some(Running { workflow_id: id, .. }) = night::running(&client).await? else {
+        return none_runs(output);
+    };
+    steer::cancel(&client, &id, "`export-worker night cancel`").await?;
+    let sentence = format!(
+        "`{id}` was told to end: its attempts let go within seconds, and what is pending waits for the next night"
+    );
+    Said { workflow_id: Some(id), done: true, sentence, steering: None }.write(output)
+}
+
+fn none_runs(output: Output) -> Result<Verdict> {
+    let sentence = "No night is running; `export-worker night trigger` starts one, `export-worker schedule pause` keeps \
+                    the next from starting"
+        .to_owned();
+    Said { workflow_id: None, done: false, sentence, steering: None }.write(output)
+}
+
+/// Returns the name given with `--by`, or the user of this host.
+fn who(by: Option<String>) -> Result<String> {
+    if let Some(by) = by {
+        return Ok(by);
+    }
+    match ["USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok())
+        .filter(|user| !user.is_empty())
+    {
+        Some(user) => Ok(format!("{user}@{}", connect::host())),
+        None => bail!("nobody is logged in here (USER is not set): say who you are with --by"),
+    }
+}

@@ -1,0 +1,24 @@
+//! `request create`.
+
+use anyhow::Result;
+use clap::Args;
+use export_activities::requests::operate;
+use uuid::Uuid;
+
+use super::Answer;
+use crate::{cli::Verdict, config::Config, connect, output::Output};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    /// User whose data is exported.
+    #[arg(long)]
+    user: Uuid,
+}
+
+/// Creates a pending request.
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+    let id = operate::create(&connect::state(config)?, arguments.user).await?;
+    // Only the id, so that a shell script can use it.
+    let answer = Answer { id, retry_of: None, done: true, sentence: id.to_string() };
+    answer.write(output)
+}

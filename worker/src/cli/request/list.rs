@@ -1,0 +1,63 @@
+//! `request list`.
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use export_activities::requests::operate::{self, Listed};
+
+use super::time;
+use crate::{
+    cli::Verdict,
+    config::Config,
+    connect,
+    output::{Output, table},
+};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    /// Only requests in this state.
+    #[arg(long, value_enum)]
+    status: Option<Status>,
+    /// Maximum number of requests.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
+    limit: i64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Status {
+    Pending,
+    Ready,
+    Failed,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Lists requests.
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+    let status = arguments.status.map(Status::as_str);
+    let listed = operate::list(&connect::state(config)?, status, arguments.limit).await?;
+    output.write(&listed, |listed, out| {
+        let rows: Vec<_> = listed.iter().map(row).collect();
+        table(out, &["REQUEST", "USER", "STATUS", "REQUESTED", "LINK UNTIL", "WHY"], &rows)
+    })?;
+    Ok(Verdict::Good)
+}
+
+fn row(listed: &Listed) -> Vec<String> {
+    let why = listed.failure_reason.as_deref().or(listed.last_error.as_deref()).unwrap_or_default();
+    vec![
+        listed.id.to_string(),
+        listed.user_id.to_string(),
+        listed.status.clone(),
+        time(listed.requested_at),
+        listed.expires_at.filter(|_| listed.status == "ready").map(time).unwrap_or_default(),
+        why.to_owned(),
+    ]
+}
