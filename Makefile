@@ -28,7 +28,7 @@ test: build readers ## Run every test against real servers
 # The same harness as the short round of `make test`; OPERATORS_SEED repeats a choice of operations.
 operators: build ## Let operators loose on nights of 300 requests; ROUNDS=20
 	@OPERATORS_ROUNDS=$(or $(ROUNDS),1) cargo test --workspace --locked --test it -- --exact --nocapture \
-		operators::whatever_operators_do_to_a_night_each_request_is_served_exactly_once
+		faults::operators::whatever_operators_do_to_a_night_each_request_is_served_exactly_once
 
 up: build ## Start the servers and a worker for development
 	@$(STACK) up

@@ -1,0 +1,9 @@
+//! The production binary as an operator meets it.
+
+mod broken;
+mod clocks;
+mod config;
+mod glance;
+mod silence;
+mod tls;
+mod watched;

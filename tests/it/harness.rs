@@ -1,0 +1,6 @@
+//! The instruments of the other tests.
+
+mod checker;
+mod instruments;
+mod platform;
+mod stack;

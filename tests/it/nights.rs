@@ -1,0 +1,14 @@
+//! Whole nights, their schedules, their histories and their counts.
+
+mod codec;
+mod counts;
+mod exactly_once;
+mod extremes;
+mod histories;
+mod only;
+mod pause;
+mod replay;
+mod schedule;
+mod search_attributes;
+mod steering;
+mod whole;
