@@ -15,7 +15,7 @@ use export_stack::{processes, stack::Stack, tools};
 /// How often the memory of a contender is read. The kernel keeps the highest value, so only the last read counts.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The code of `bench/peer` for a peer that is not installed (`EX_UNAVAILABLE`).
+/// The code of `bench/peers/peer` for a peer that is not installed (`EX_UNAVAILABLE`).
 const UNAVAILABLE: i32 = 69;
 
 /// The cost of one run.
