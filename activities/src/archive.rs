@@ -5,9 +5,9 @@
 //! are copied in as they are, and the manifest closes the archive. The result is one anonymous file, not yet uploaded
 //! anywhere.
 
+mod compressor;
 mod container;
 mod contents;
-mod lane;
 pub mod manifest;
 mod rows;
 mod texts;
@@ -21,8 +21,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub use self::contents::{Contents, EntityContents, LeftOut, Omitted};
 use self::{
+    compressor::{Compressor, write_files, write_whole},
     container::Zip,
-    lane::{Lane, write_files, write_whole},
     rows::{Work, write_rows},
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     failure::Failure,
     pulse::Pulse,
     serialise::{self, Csv, Files, Row},
-    spool::{Hold, Share, Spool, SpoolFile, named},
+    spool::{AttemptQuota, QuotaGuard, Spool, SpoolFile, named},
     store::{self, Checksum, Sum},
 };
 
@@ -75,7 +75,7 @@ pub struct Archive {
     pub row_counts: BTreeMap<String, u64>,
     /// The moment that all rows show.
     pub snapshot_at: DateTime<Utc>,
-    _hold: Option<Hold>,
+    _hold: Option<QuotaGuard>,
 }
 
 impl Archive {
@@ -96,9 +96,7 @@ impl Archive {
             if read == 0 {
                 break;
             }
-            if pulse.is_cancelled() {
-                return Err(Failure::Interrupted.into());
-            }
+            pulse.check()?;
             sha256.update(&block[..read]);
             digest.update(&block[..read]);
             bytes += read as u64;
@@ -117,8 +115,8 @@ type Running<T> = Pin<Box<dyn Future<Output = anyhow::Result<T>> + Send>>;
 pub struct ArchiveWriter<R> {
     contents: Arc<Contents>,
     rows: Running<Vec<Csv>>,
-    json: Running<Box<Lane>>,
-    csv: Running<Box<Lane>>,
+    json: Running<Box<Compressor>>,
+    csv: Running<Box<Compressor>>,
     queue: mpsc::Sender<Work<R>>,
     room: Arc<Semaphore>,
     /// Rows that were not yet handed over, of one entity or of several small ones.
@@ -133,8 +131,8 @@ impl<R: Row> ArchiveWriter<R> {
         let contents = Arc::new(contents);
         let share = spool.share(pulse);
         let (queue, work) = mpsc::channel(QUEUE_MESSAGES);
-        let (to_json, json_text) = lane::queue();
-        let (to_csv, csv_text) = lane::queue();
+        let (to_json, json_text) = compressor::queue();
+        let (to_csv, csv_text) = compressor::queue();
         let rows = {
             let contents = Arc::clone(&contents);
             blocking::run("write the rows", move || {
@@ -144,15 +142,15 @@ impl<R: Row> ArchiveWriter<R> {
         let json = {
             let (contents, share) = (Arc::clone(&contents), share.clone());
             blocking::run("write the JSON files", move || {
-                let lane = begin_archive(&contents, &share)?;
-                write_files(lane, &share, &json_text).map(Box::new).map_err(named)
+                let compressor = begin_archive(&contents, &share)?;
+                write_files(compressor, &share, &json_text).map(Box::new).map_err(named)
             })
         };
         let csv = {
             let contents = Arc::clone(&contents);
             blocking::run("write the CSV files", move || {
-                let lane = Lane { zip: zip(&contents, &share)?, files: Vec::new() };
-                write_files(lane, &share, &csv_text).map(Box::new).map_err(named)
+                let compressor = Compressor { zip: zip(&contents, &share)?, files: Vec::new() };
+                write_files(compressor, &share, &csv_text).map(Box::new).map_err(named)
             })
         };
         Ok(Self {
@@ -235,12 +233,12 @@ fn reason(errors: [Option<anyhow::Error>; 3]) -> anyhow::Error {
 }
 
 /// Starts a zip in the spool: nothing in it depends on the clock, the machine or the user.
-fn zip(contents: &Contents, share: &Share) -> anyhow::Result<Zip<SpoolFile>> {
+fn zip(contents: &Contents, share: &AttemptQuota) -> anyhow::Result<Zip<SpoolFile>> {
     Ok(Zip::new(share.file()?, contents.snapshot_at, contents.deflate_level))
 }
 
 /// Writes the files that come before the entities.
-fn begin_archive(contents: &Contents, share: &Share) -> anyhow::Result<Lane> {
+fn begin_archive(contents: &Contents, share: &AttemptQuota) -> anyhow::Result<Compressor> {
     let mut zip = zip(contents, share)?;
     let mut files = vec![write_whole(&mut zip, "README.txt", &texts::readme(contents)).map_err(named)?];
     if let Some(notice) = &contents.notice {
@@ -248,19 +246,19 @@ fn begin_archive(contents: &Contents, share: &Share) -> anyhow::Result<Lane> {
     }
     let dictionary = texts::dictionary(contents)?;
     files.push(write_whole(&mut zip, "data-dictionary.csv", &dictionary).map_err(named)?);
-    Ok(Lane { zip, files })
+    Ok(Compressor { zip, files })
 }
 
 /// Copies the CSV entries in as they are, then adds the manifest.
 fn complete(
     contents: &Contents,
     counts: &[Csv],
-    json: Lane,
-    csv: Lane,
+    json: Compressor,
+    csv: Compressor,
     pulse: &Pulse,
 ) -> anyhow::Result<Archive> {
     ensure!(counts.len() == contents.entities.len(), "not every entity was written");
-    let Lane { mut zip, mut files } = json;
+    let Compressor { mut zip, mut files } = json;
     let mut csv_zip = csv.zip;
     zip.append(&mut csv_zip)?;
     drop(csv_zip);

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use sqlx::PgPool;
 
 use crate::{
+    alone::Alone,
     catalogue::Catalogue,
-    fulfil::alone::Alone,
     metrics::Metrics,
     source::replica::Replica,
     spool::Spool,

@@ -4,6 +4,7 @@
 //! a failure is closed and carries no row value, no URL and no credential: a message of PostgreSQL or
 //! of an SDK is never passed on.
 
+pub mod panic;
 mod sentence;
 pub mod sqlstate;
 

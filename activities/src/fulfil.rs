@@ -4,7 +4,8 @@
 //! The order of writes makes every crash harmless: claim, read, upload to the attempt's own key, read back, and only
 //! then `ready`. An object is deleted only after the row was read, or released, and no commit can name it any more.
 
-pub mod alone;
+pub mod attempt;
+mod collect;
 pub mod handover;
 pub mod lease;
 mod outcome;
@@ -13,36 +14,31 @@ pub mod presign;
 pub mod ready;
 pub mod upload;
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use export_workflows::contract::{FulfilInput, Outcome};
-use futures::FutureExt;
+use anyhow::{Context as _, Result};
+use export_workflows::contract::Outcome;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use self::{
-    alone::SUSPECT,
-    handover::Handover,
+    attempt::{Attempt, Job, Unfinished},
+    collect::collect,
     lease::Heartbeat,
-    outcome::{EXHAUSTED, discard_object, end, give_up, release_later, system_failure, too_long},
+    outcome::{discard_object, end, give_up, release_later},
     ready::Race,
     upload::Upload,
 };
 use crate::{
-    archive::Archive,
+    alone::{InFlight, SUSPECT},
     context::ExportSteps,
-    failure::{Class, Doing, Failure, Verdict, judge},
+    failure::{Class, Doing, Failure, judge, panic::caught},
     metrics::Step,
     pulse::Pulse,
     requests::{
         call::call,
-        claim::{self, Claim, Claimed, Count, Owner},
+        claim::{self, Claim, Claimed, Count},
         state::{Delivery, Trace},
-    },
-    source::{
-        replica::{self, Opened},
-        snapshot::{self, Account},
     },
     store::{installation, object_key::ObjectKey},
 };
@@ -52,40 +48,6 @@ use crate::{
 const ENDING: Duration = Duration::from_secs(4);
 /// Delay before an attempt asks again whether it may run beside other attempts of this worker, or alone.
 const COME_BACK: Duration = Duration::from_secs(5);
-
-/// One attempt at one request.
-pub struct Attempt {
-    /// The request, and the night that it is served for.
-    pub input: FulfilInput,
-    /// Who attempts it.
-    pub owner: Owner,
-    /// The Temporal run.
-    pub run_id: Option<String>,
-    /// The state that earlier attempts have handed over.
-    pub before: Handover,
-}
-
-/// Why an attempt ended without an outcome. Temporal retries it.
-#[derive(Debug)]
-pub enum Unfinished {
-    /// Another attempt holds the request for this long at most.
-    Held(Duration),
-    /// Cancelled, drained, paused or reset.
-    Interrupted,
-    /// A failure; another attempt may succeed.
-    Retry(Verdict),
-}
-
-impl Unfinished {
-    /// Returns whether it counts towards `EXPORT_DEFER_AFTER`.
-    pub fn is_of_the_system(&self) -> bool {
-        match self {
-            Self::Held(_) => true,
-            Self::Interrupted => false,
-            Self::Retry(verdict) => verdict.class == Class::System,
-        }
-    }
-}
 
 /// Serves one request, or returns why it is unfinished.
 ///
@@ -105,12 +67,11 @@ pub async fn fulfil(
 }
 
 async fn serve(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<Outcome, Unfinished> {
-    let request_id = attempt.input.request_id;
     // A claim costs the row a write and one of `claims`. Do not claim while the store does not answer.
     if attempt.owner.attempt > 1
         && let Err(error) = installation::answers(&steps.store).await
     {
-        return system_failure(steps, attempt, judge(&error));
+        return attempt.retry_or_defer(steps, judge(&error));
     }
     // Before the claim: an attempt without a claim is not counted as lost when the request that runs alone kills the
     // worker.
@@ -119,64 +80,65 @@ async fn serve(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<O
         Begun::Claimed(claim) => claim,
         Begun::Ended(outcome) => return Ok(outcome),
     };
-    let _in_flight = if claim.lost < SUSPECT {
-        beside
-    } else {
-        drop(beside);
-        match steps.alone.alone() {
-            Some(alone) => alone,
-            None => {
-                let waits =
-                    format!("waits to be tried alone: {} workers died while they held it", claim.lost);
-                release_later(steps, request_id, claim.token, waits, Count::Nothing);
-                return come_back(steps, attempt);
-            }
-        }
-    };
     let trace = Trace { night: attempt.input.night, run_id: attempt.run_id.clone() };
+    let job = Job { steps, attempt, claim: &claim, trace: &trace };
+    let Some(_in_flight) = alone_if_suspect(job, beside) else { return come_back(steps, attempt) };
     if claim.lost >= steps.settings.max_lost {
-        let verdict = Verdict {
-            class: EXHAUSTED,
-            code: "workers_lost".to_owned(),
-            detail: format!("{} workers died while they held it", claim.lost),
-        };
-        return give_up(steps, attempt, &claim, &trace, verdict, false).await;
+        return give_up(job, outcome::workers_lost(claim.lost), Count::Nothing).await;
     }
+    match deliver_while_held(job, stop).await {
+        Ok(outcome) => Ok(outcome),
+        Err(error) => end(job, judge(&error)).await,
+    }
+}
 
-    let delivered = {
-        // Boxed: the future of a whole export is large.
-        let work = caught("deliver", Box::pin(deliver(steps, &claim, &trace, stop)));
-        let (state, settings) = (&steps.state, &steps.settings);
-        let stopped = async {
-            tokio::select! {
-                () = stop.cancelled() => Failure::Interrupted,
-                why = lease::renew(state, request_id, claim.token, settings.lease) => why,
-                why = lease::watch(stop, settings.stall_timeout) => why,
-            }
-        };
-        let (mut work, mut stopped) = (std::pin::pin!(work), std::pin::pin!(stopped));
+/// Keeps a request that has lost workers apart from others. Returns `None`, and releases the claim, while others are in
+/// flight.
+fn alone_if_suspect(job: Job<'_>, beside: InFlight) -> Option<InFlight> {
+    let Job { steps, claim, .. } = job;
+    if claim.lost < SUSPECT {
+        return Some(beside);
+    }
+    drop(beside);
+    let alone = steps.alone.alone();
+    if alone.is_none() {
+        let waits = format!("waits to be tried alone: {} workers died while they held it", claim.lost);
+        release_later(steps, claim.request_id, claim.token, waits, Count::Nothing);
+    }
+    alone
+}
+
+/// Delivers, and stops as soon as the attempt is cancelled, loses its claim, or stalls.
+async fn deliver_while_held(job: Job<'_>, stop: &Pulse) -> Result<Outcome> {
+    let Job { steps, claim, .. } = job;
+    let (state, settings) = (&steps.state, &steps.settings);
+    // Boxed: the future of a whole export is large.
+    let work = caught("deliver", Box::pin(deliver(job, stop)));
+    let stopped = async {
         tokio::select! {
-            worked = &mut work => worked,
-            reason = &mut stopped => {
-                stop.cancel();
-                // If it still reached an outcome, return that. Otherwise the error is the reason for the stop.
-                match timeout(ENDING, work).await {
-                    Ok(Ok(outcome)) => Ok(outcome),
-                    _ => Err(reason.into()),
-                }
-            }
+            () = stop.cancelled() => Failure::Interrupted,
+            why = lease::renew(state, claim.request_id, claim.token, settings.lease) => why,
+            why = lease::watch(stop, settings.stall_timeout) => why,
         }
     };
-    match delivered {
-        Ok(outcome) => Ok(outcome),
-        Err(error) => end(steps, attempt, &claim, &trace, judge(&error)).await,
+    let (mut work, mut stopped) = (std::pin::pin!(work), std::pin::pin!(stopped));
+    tokio::select! {
+        worked = &mut work => worked,
+        reason = &mut stopped => {
+            stop.cancel();
+            // If it still reached an outcome, return that. Otherwise the error is the reason for the stop.
+            match timeout(ENDING, work).await {
+                Ok(Ok(outcome)) => Ok(outcome),
+                _ => Err(reason.into()),
+            }
+        }
     }
 }
 
 /// Returns the attempt to Temporal, to come back after `COME_BACK`. Defers it to the second round if it has failed for
 /// too long.
 fn come_back(steps: &ExportSteps, attempt: &Attempt) -> Result<Outcome, Unfinished> {
-    if too_long(steps, attempt) {
+    if attempt.has_failed_for_too_long(steps) {
         return Ok(Outcome::Deferred { code: "held".to_owned() });
     }
     Err(Unfinished::Held(COME_BACK))
@@ -202,7 +164,7 @@ async fn claim(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<B
     let error = match claimed {
         Ok(Claimed::Granted(claim)) => return Ok(Begun::Claimed(claim)),
         Ok(Claimed::NotPending) => return Ok(Begun::Ended(Outcome::AlreadyDone)),
-        Ok(Claimed::Held(_)) if too_long(steps, attempt) => {
+        Ok(Claimed::Held(_)) if attempt.has_failed_for_too_long(steps) => {
             return Ok(Begun::Ended(Outcome::Deferred { code: "held".to_owned() }));
         }
         Ok(Claimed::Held(rest)) => return Err(Unfinished::Held(rest)),
@@ -213,22 +175,16 @@ async fn claim(steps: &ExportSteps, attempt: &Attempt, stop: &Pulse) -> Result<B
     if error.class == Class::Interrupted {
         return Err(Unfinished::Interrupted);
     }
-    system_failure(steps, attempt, error).map(Begun::Ended)
-}
-
-/// Turns a panic in `work` into a failure. Drops its message, which the SDK would show: it may hold a row value.
-pub(crate) async fn caught<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-    // Safe to unwind: the attempt restarts and reads nothing that the panic left half done.
-    let worked = AssertUnwindSafe(work).catch_unwind().await;
-    worked.unwrap_or_else(|_| Err(Failure::Panic(what.to_owned()).into()))
+    attempt.retry_or_defer(steps, error).map(Begun::Ended)
 }
 
 /// Runs the steps, in order.
-async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Pulse) -> Result<Outcome> {
+async fn deliver(job: Job<'_>, pulse: &Pulse) -> Result<Outcome> {
+    let Job { steps, claim, trace, .. } = job;
     installation::require_location(claim.location.as_deref(), &steps.store)?;
     steps.installation.confirm(&steps.store).await?;
     let timer = steps.metrics.begin(Step::Archive);
-    let archive = read(steps, claim, pulse).await.context(Doing("archive"))?;
+    let archive = collect(steps, claim, pulse).await.context(Doing("archive"))?;
     timer.end();
 
     let key = ObjectKey::new(claim.request_id, claim.token);
@@ -260,62 +216,8 @@ async fn deliver(steps: &ExportSteps, claim: &Claim, trace: &Trace, pulse: &Puls
     Ok(match race {
         Race::Won => Outcome::Fulfilled { archive_bytes: archive.bytes, rows },
         Race::Lost => {
-            discard_object(steps, claim).await;
+            discard_object(job).await;
             Outcome::Superseded
         }
     })
-}
-
-/// Reads the account into an archive: from the replica if a suitable one is there, else from the source.
-async fn read(steps: &ExportSteps, claim: &Claim, pulse: &Pulse) -> Result<Archive> {
-    let account = Account { request_id: claim.request_id, user_id: claim.user_id };
-    let mut turn = None;
-    if let Some(replica) = &steps.replica {
-        turn = Some(replica.turn(pulse).await?);
-        let opened = replica::open(replica, &steps.source, &steps.catalogue, &account, pulse).await?;
-        let passed = match opened {
-            Opened::Here(snapshot) => match pack::write_archive(snapshot, claim, steps, pulse).await {
-                Err(error) => replica::passed(&error).ok_or(error)?,
-                archive => {
-                    steps.metrics.read(None);
-                    return archive;
-                }
-            },
-            Opened::Passed(passed) => passed,
-        };
-        steps.metrics.read(Some(&passed));
-        tracing::warn!("Request {} is read on the source: {passed}", claim.request_id);
-    }
-    let snapshot = snapshot::open(&steps.source, &steps.catalogue, &account, pulse).await?;
-    let archive = pack::write_archive(snapshot, claim, steps, pulse).await;
-    drop(turn);
-    archive
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::blocking;
-
-    #[tokio::test]
-    async fn a_panic_is_our_own_fault_and_its_message_is_nowhere_on_whatever_thread_it_was() {
-        let value = "alice@example.org";
-        let here = caught::<()>("deliver", async move { panic!("the row of {value} was odd") });
-        let beside = blocking::run::<(), _>("write", move || panic!("the row of {value} was odd"));
-        let beside = caught("deliver", async { beside.await.context("failed to export") });
-        for (what, error) in [("deliver", here.await), ("write", beside.await)] {
-            let error = error.unwrap_err();
-            let verdict = judge(&error);
-            assert_eq!((verdict.class, verdict.code.as_str()), (Class::Request, "panic"));
-            assert_eq!(verdict.detail, format!("a panic was caught at {what}"));
-            assert!(!format!("{error:?} {verdict:?}").contains("alice"), "{error:?} {verdict:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_does_not_panic_is_passed_on_as_it_is() {
-        assert_eq!(caught("count", async { Ok(3) }).await.unwrap(), 3);
-        let error = caught::<()>("count", async { Err(Failure::SpoolFull.into()) }).await.unwrap_err();
-        assert_eq!(judge(&error).code, "spool_full");
-    }
 }

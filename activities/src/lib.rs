@@ -21,6 +21,7 @@ pub mod store;
 /// The activities: the edge to Temporal.
 pub mod temporal;
 
+pub mod alone;
 pub mod blocking;
 pub mod failure;
 pub mod metrics;

@@ -7,6 +7,8 @@ use std::sync::{
 
 use tokio_util::sync::CancellationToken;
 
+use crate::failure::Failure;
+
 /// The pulse of one attempt: cheap to clone, read by the ticker, beaten by the steps.
 ///
 /// A step calls [`beat`](Self::beat) for each row or block of bytes that moved and stops when
@@ -41,6 +43,11 @@ impl Pulse {
     /// Returns whether the attempt is cancelled: a blocking thread then stops at its next block.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
+    }
+
+    /// Fails with [`Failure::Interrupted`] if the attempt is cancelled.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.is_cancelled() { Err(Failure::Interrupted) } else { Ok(()) }
     }
 
     /// Waits until the attempt is cancelled.

@@ -2,7 +2,7 @@
 //!
 //! The quota is for one process. An archive takes more of it than its size: until it is complete, its CSV part is there
 //! twice. A file has no name, so nothing is left of it after `kill -9`, and nothing is ever emptied at start. A
-//! [`Share`] is the part of the spool that one attempt holds. When its files are gone, its part of the quota is free
+//! [`AttemptQuota`] is the part of the spool that one attempt holds. When its files are gone, its part of the quota is free
 //! again.
 
 use std::{
@@ -93,8 +93,13 @@ impl Spool {
     }
 
     /// Starts the share of one attempt.
-    pub fn share(&self, pulse: &Pulse) -> Share {
-        Share { spool: self.clone(), mine: Arc::default(), pulse: pulse.clone(), refused: Arc::default() }
+    pub fn share(&self, pulse: &Pulse) -> AttemptQuota {
+        AttemptQuota {
+            spool: self.clone(),
+            mine: Arc::default(),
+            pulse: pulse.clone(),
+            refused: Arc::default(),
+        }
     }
 }
 
@@ -108,14 +113,14 @@ fn make(directory: &Path) -> anyhow::Result<()> {
 
 /// The part of the spool that one attempt holds.
 #[derive(Clone, Debug)]
-pub struct Share {
+pub struct AttemptQuota {
     spool: Spool,
     mine: Arc<AtomicU64>,
     pulse: Pulse,
     refused: Arc<OnceLock<Refusal>>,
 }
 
-impl Share {
+impl AttemptQuota {
     /// Marks the attempt as failed: its files discard what is still written to them.
     pub fn give_up(&self) {
         let _ = self.refused.set(Refusal::Interrupted);
@@ -124,8 +129,8 @@ impl Share {
     /// Makes an empty file.
     pub fn file(&self) -> anyhow::Result<SpoolFile> {
         let file = self.spool.scratch()?;
-        let hold = Hold { share: self.clone(), bytes: 0 };
-        Ok(SpoolFile { file: BufWriter::new(file), position: 0, hold })
+        let guard = QuotaGuard { share: self.clone(), bytes: 0 };
+        Ok(SpoolFile { file: BufWriter::new(file), position: 0, guard })
     }
 
     fn take(&self, bytes: u64) -> Result<(), Refusal> {
@@ -146,12 +151,12 @@ impl Share {
 
 /// Keeps the part of the quota that a file takes, until it is dropped.
 #[derive(Debug)]
-pub struct Hold {
-    share: Share,
+pub struct QuotaGuard {
+    share: AttemptQuota,
     bytes: u64,
 }
 
-impl Drop for Hold {
+impl Drop for QuotaGuard {
     fn drop(&mut self) {
         self.share.give_back(self.bytes);
     }
@@ -205,21 +210,21 @@ pub fn named(error: anyhow::Error) -> anyhow::Error {
 pub struct SpoolFile {
     file: BufWriter<File>,
     position: u64,
-    hold: Hold,
+    guard: QuotaGuard,
 }
 
 impl SpoolFile {
-    /// Returns the file itself, and the hold on its part of the quota.
-    pub fn into_parts(mut self) -> anyhow::Result<(File, Hold)> {
+    /// Returns the file itself, and the guard of its part of the quota.
+    pub fn into_parts(mut self) -> anyhow::Result<(File, QuotaGuard)> {
         self.flush()?;
         if let Some(refusal) = self.refused().get() {
             return Err(Failure::from(*refusal).into());
         }
-        Ok((self.file.into_parts().0, self.hold))
+        Ok((self.file.into_parts().0, self.guard))
     }
 
     fn refused(&self) -> &OnceLock<Refusal> {
-        &self.hold.share.refused
+        &self.guard.share.refused
     }
 
     /// After an error of the disk nothing more is written.
@@ -242,17 +247,17 @@ impl Write for SpoolFile {
             self.position += bytes.len() as u64;
             return Ok(bytes.len());
         }
-        if self.hold.share.pulse.is_cancelled() {
+        if self.guard.share.pulse.is_cancelled() {
             return Err(self.refuse(Refusal::Interrupted));
         }
-        let growth = (self.position + bytes.len() as u64).saturating_sub(self.hold.bytes);
+        let growth = (self.position + bytes.len() as u64).saturating_sub(self.guard.bytes);
         if growth > 0 {
-            self.hold.share.take(growth).map_err(|refusal| self.refuse(refusal))?;
-            self.hold.bytes += growth;
+            self.guard.share.take(growth).map_err(|refusal| self.refuse(refusal))?;
+            self.guard.bytes += growth;
         }
         let written = self.file.write(bytes).map_err(|error| self.failed(error))?;
         self.position += written as u64;
-        self.hold.share.pulse.beat(written as u64);
+        self.guard.share.pulse.beat(written as u64);
         Ok(written)
     }
 
@@ -330,9 +335,9 @@ mod tests {
         file.write_all(&[2; 40]).unwrap();
         assert_eq!(spool.used(), 60);
         assert_eq!(std::fs::read_dir(directory.path().join("spool")).unwrap().count(), 0);
-        let (_file, hold) = file.into_parts().unwrap();
+        let (_file, guard) = file.into_parts().unwrap();
         assert_eq!(spool.used(), 60);
-        drop(hold);
+        drop(guard);
         assert_eq!(spool.used(), 0);
     }
 

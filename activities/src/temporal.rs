@@ -21,8 +21,13 @@ use uuid::Uuid;
 
 use crate::{
     context::ExportSteps,
-    failure::{Class, Failure, Verdict, judge},
-    fulfil::{self, Attempt, Unfinished, caught, handover::Handover, lease},
+    failure::{Class, Failure, Verdict, judge, panic::caught},
+    fulfil::{
+        self,
+        attempt::{Attempt, Unfinished},
+        handover::Handover,
+        lease,
+    },
     passes::{expire, sweep},
     pulse::Pulse,
     requests::{call::call, census, claim::Owner, held_back, pending, state::Trace},

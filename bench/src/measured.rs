@@ -13,9 +13,10 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use export_activities::{
+    alone::Alone,
     archive::Archive,
     context::ExportSteps,
-    fulfil::{self, Attempt, alone::Alone, lease::Heartbeat, pack},
+    fulfil::{self, attempt::Attempt, lease::Heartbeat, pack},
     metrics::Metrics,
     pulse::Pulse,
     requests::claim::{Claim, Owner},

@@ -1,5 +1,6 @@
 //! The instruments of the other tests.
 
+mod architecture;
 mod checker;
 mod instruments;
 mod platform;

@@ -51,7 +51,7 @@ const CALLS: Kind = Kind::Calls { statement: Duration::from_secs(20), lock: Dura
 const GLANCES: Kind = Kind::Calls { statement: Duration::from_secs(2), lock: Duration::from_secs(2) };
 
 /// Time limit of a check of a replica. Nothing waits for it.
-const REPLICA_LOOK: Duration = Duration::from_secs(5);
+const REPLICA_ANSWER: Duration = Duration::from_secs(5);
 
 /// Temporal answers, but does not know the namespace.
 #[derive(Clone, Debug)]
@@ -124,14 +124,14 @@ pub async fn source_position(source: &PgPool) -> sqlx::Result<Position> {
 
 /// Compares the replica with a position of the source.
 pub async fn replica_fit(replica: &Replica, position: &Position) -> sqlx::Result<Fit> {
-    let look = async {
-        let mut looked_at = once(replica.pool()).await?;
-        let fit = replica::look(&mut looked_at, position).await?;
-        looked_at.close().await?;
+    let compared = async {
+        let mut connection = once(replica.pool()).await?;
+        let fit = replica::compare(&mut connection, position).await?;
+        connection.close().await?;
         Ok(fit)
     };
-    let looked = tokio::time::timeout(REPLICA_LOOK, look).await;
-    looked.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+    let compared = tokio::time::timeout(REPLICA_ANSWER, compared).await;
+    compared.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 fn options(url: &SecretString, variable: &str) -> Result<PgConnectOptions> {

@@ -17,12 +17,10 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use export_activities::{
+    alone::Alone,
     context::{ExportSteps, Settings},
     failure::{Failure, judge},
-    fulfil::{
-        alone::Alone,
-        upload::{Found, Probe},
-    },
+    fulfil::upload::{Found, Probe},
     metrics::Metrics,
     source::replica::{Fit, Replica},
     spool::Spool,
@@ -193,8 +191,8 @@ async fn reach(source: &PgPool, replica: Option<&Replica>) -> Result<(), Trouble
     let Some(replica) = replica else { return Ok(()) };
     let position = connect::source_position(source).await.map_err(wait)?;
     match connect::replica_fit(replica, &position).await {
-        Ok(Fit::Stranger) => Err(Trouble::Refuse(anyhow!("{}", explain::stranger()))),
-        Ok(Fit::Reached | Fit::Behind(_) | Fit::Astray) | Err(_) => Ok(()),
+        Ok(Fit::Unrelated) => Err(Trouble::Refuse(anyhow!("{}", explain::unrelated_replica()))),
+        Ok(Fit::Reached | Fit::Lagging(_) | Fit::Diverged) | Err(_) => Ok(()),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     },
     temporal::{
         night::{self, How, Last, Pollers},
-        schedule::{self, Standing},
+        schedule::{self, ScheduleStatus},
     },
 };
 
@@ -47,7 +47,7 @@ pub struct Status {
     /// Times of the nights; `None` if Temporal does not answer, as are the next two fields.
     pub nights: Option<Nights>,
     /// Both schedules.
-    pub schedules: Option<Vec<Standing>>,
+    pub schedules: Option<Vec<ScheduleStatus>>,
     /// The workers that poll.
     pub pollers: Option<Pollers>,
     /// Troubles that need a person.
@@ -88,7 +88,7 @@ pub struct Nights {
 }
 
 /// Reads the status from the database and from Temporal. Either may be unreachable.
-pub async fn look(config: &Config) -> Result<Status> {
+pub async fn read(config: &Config) -> Result<Status> {
     // A missing variable is a mistake of the caller, not a trouble to report.
     config.database_url()?;
     // Boxed: the future of the Temporal queries is large.
@@ -101,14 +101,14 @@ pub async fn look(config: &Config) -> Result<Status> {
     }
     let temporal = temporal.map_err(|error| troubles.push(explain::temporal(&error))).ok();
     if let Some(Temporal { schedules, pollers, last }) = &temporal {
-        troubles.extend(schedules.iter().filter_map(Standing::trouble));
+        troubles.extend(schedules.iter().filter_map(ScheduleStatus::trouble));
         troubles.extend(judge_pollers(config, *pollers));
         troubles.extend(last.as_ref().and_then(judge_night));
         troubles.extend(last.as_ref().and_then(judge_counts));
     }
     let (schedules, pollers) = temporal.map(|temporal| (temporal.schedules, temporal.pollers)).unzip();
-    let night = schedules.iter().flatten().find(|standing| standing.id == NIGHTLY_BATCH);
-    let nights = night.map(|standing| Nights { last: standing.last, next: standing.next });
+    let night = schedules.iter().flatten().find(|state| state.id == NIGHTLY_BATCH);
+    let nights = night.map(|state| Nights { last: state.last, next: state.next });
     Ok(Status { well: troubles.is_empty(), requests, nights, schedules, pollers, troubles })
 }
 
@@ -152,7 +152,7 @@ async fn temporal(config: &Config) -> Result<Temporal> {
 }
 
 struct Temporal {
-    schedules: Vec<Standing>,
+    schedules: Vec<ScheduleStatus>,
     pollers: Pollers,
     last: Option<Last>,
 }

@@ -95,7 +95,8 @@ pub struct ListPendingInput {
     /// Requests made after this moment wait for the next night. None on the very first page, which sets it.
     pub cutoff: Option<DateTime<Utc>>,
     /// 1 for the first round through the queue, 2 for the second, which leaves out requests given up tonight.
-    pub look: u8,
+    #[serde(rename = "look")] // its name in recorded histories
+    pub round: u8,
     /// Maximum number of requests in the page.
     pub limit: u32,
     /// These requests and no others, in any state. The rest of the input is then ignored.

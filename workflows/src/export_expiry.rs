@@ -25,7 +25,7 @@ impl ExportExpiry {
         if ctx.cancellation_token().is_cancelled() {
             return Err(WorkflowTermination::cancelled());
         }
-        Ok(passed.map_err(|error| failure::of_run(error.into(), "the expiry pass failed", None))?)
+        Ok(passed.map_err(|error| failure::of_run(error.into(), "the expiry pass failed", None::<()>))?)
     }
 }
 

@@ -1,12 +1,11 @@
 //! Turns a failed activity into the failure of its run, with the same code and a sentence.
 
+use serde::Serialize;
 use temporalio_common::{
     error::ApplicationFailure,
     protos::temporal::api::failure::v1::{Failure, failure::FailureInfo},
 };
 use temporalio_workflow::ActivityExecutionError;
-
-use crate::nightly_batch::NightReport;
 
 /// Why an activity has no result: a closed code and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +71,11 @@ impl From<ActivityExecutionError> for Cause {
 
 /// Returns the failure that ends a run because one of its activities failed for good. Its details hold the counts of
 /// the night so far, in place of the result.
-pub(crate) fn of_run(cause: Cause, what: &str, counted: Option<NightReport>) -> ApplicationFailure {
+pub(crate) fn of_run(
+    cause: Cause,
+    what: &str,
+    counted: Option<impl Serialize + Send + Sync + 'static>,
+) -> ApplicationFailure {
     let Cause { code, message } = cause;
     ApplicationFailure::builder(anyhow::anyhow!("{what}: {message}"))
         .type_name(code)

@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_full_input_comes_back_as_it_was_handed_on() {
-        let night = NightInput { look: 2, page: 3, pending_at_start: Some(1200), ..Default::default() };
+        let night = NightInput { round: 2, page: 3, pending_at_start: Some(1200), ..Default::default() };
         let json = serde_json::to_string(&night).unwrap_or_else(|e| unreachable!("{e}"));
         assert_eq!(decode_json(&json), Ok(night));
     }

@@ -50,7 +50,7 @@ const LANES: usize = 50;
 /// Possible years of a night or a request.
 const POSSIBLE_YEARS: std::ops::RangeInclusive<i32> = 2020..=2200;
 /// The second round is the last: requests that it defers wait for the next night.
-const LAST_LOOK: u8 = 2;
+const LAST_ROUND: u8 = 2;
 
 /// The state that one run hands to the next; nothing else survives the run. A manual start may leave all of it out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,7 +59,8 @@ pub struct NightInput {
     /// The night's name: the UTC date on which its first run began.
     pub night: Option<NaiveDate>,
     /// 1 for the first round through the queue, 2 for the second; 0 means 1.
-    pub look: u8,
+    #[serde(rename = "look")] // its name in runs that are under way
+    pub round: u8,
     /// The next page of this round, from 0.
     pub page: u32,
     /// The database's time at the first page. Requests made later wait for the next night.
@@ -163,7 +164,7 @@ impl NightlyBatch {
         if page.next.is_some() {
             return go_on(ctx, |night| NightInput { cursor: page.next, page: night.page + 1, ..night }).await;
         }
-        if ctx.state(|s| s.night.look) < LAST_LOOK {
+        if ctx.state(|s| s.night.round) < LAST_ROUND {
             return go_on(ctx, NightInput::second_look).await;
         }
         finish(ctx).await
@@ -230,8 +231,11 @@ type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
 impl NightInput {
     fn checked(mut self) -> Result<Self, Box<ApplicationFailure>> {
-        if self.look > LAST_LOOK {
-            return Err(input::invalid(format!("field `look`: it is {}, more than {LAST_LOOK}", self.look)));
+        if self.round > LAST_ROUND {
+            return Err(input::invalid(format!(
+                "field `look`: it is {}, more than {LAST_ROUND}",
+                self.round
+            )));
         }
         // An impossible date is a typing error, and the log would keep it.
         let is_possible = |year: i32| POSSIBLE_YEARS.contains(&year);
@@ -287,7 +291,7 @@ impl NightInput {
     }
 
     fn begin(&mut self, now: Option<DateTime<Utc>>) {
-        self.look = self.look.max(1);
+        self.round = self.round.max(1);
         self.started_at = self.started_at.or(now);
         self.night = self.night.or(self.started_at.map(|at| at.date_naive()));
     }
@@ -297,7 +301,7 @@ impl NightInput {
     fn second_look(mut self) -> Self {
         (self.counters.deferred, self.counters.deferred_code) = (0, None);
         self.counters.held_back.clear();
-        Self { look: LAST_LOOK, page: 0, cursor: None, ..self }
+        Self { round: LAST_ROUND, page: 0, cursor: None, ..self }
     }
 }
 
@@ -330,7 +334,7 @@ async fn list(ctx: &WorkflowContext<NightlyBatch>) -> Result<PendingPage, Cause>
         None => ListPendingInput {
             cursor: s.night.cursor.clone(),
             cutoff: s.night.cutoff,
-            look: s.night.look,
+            round: s.night.round,
             limit: PAGE,
             only: None,
             ask_search_attributes: true,

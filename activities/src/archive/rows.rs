@@ -4,8 +4,8 @@ use anyhow::{Context as _, ensure};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
+    compressor::{Piece, ToCompressor},
     contents::Contents,
-    lane::{Piece, ToLane},
 };
 use crate::{
     failure::Failure,
@@ -20,13 +20,13 @@ pub(super) enum Work<R> {
     Finish,
 }
 
-/// Writes the rows as they come and hands their text to the lanes. Returns the CSV counts of each entity.
+/// Writes the rows as they come and hands their text to the compressors. Returns the CSV counts of each entity.
 ///
 /// Entities come in their order. Entities without rows are written too.
 pub(super) fn write_rows<R: Row>(
     contents: &Contents,
     mut queue: mpsc::Receiver<Work<R>>,
-    files: Files<ToLane>,
+    files: Files<ToCompressor>,
 ) -> anyhow::Result<Vec<Csv>> {
     let mut writer = Writer::new(contents, files)?;
     loop {
@@ -47,7 +47,7 @@ pub(super) fn write_rows<R: Row>(
 struct Writer<'c> {
     contents: &'c Contents,
     pseudonyms: Pseudonyms,
-    files: Files<ToLane>,
+    files: Files<ToCompressor>,
     /// The open entity and its rows so far.
     open: Option<(Serialiser, u64)>,
     /// The counts of the complete entities.
@@ -55,7 +55,7 @@ struct Writer<'c> {
 }
 
 impl<'c> Writer<'c> {
-    fn new(contents: &'c Contents, files: Files<ToLane>) -> anyhow::Result<Self> {
+    fn new(contents: &'c Contents, files: Files<ToCompressor>) -> anyhow::Result<Self> {
         Ok(Self {
             contents,
             pseudonyms: Pseudonyms::new(&contents.pseudonym_salt, contents.user_id)?,

@@ -5,25 +5,24 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
 use export_workflows::contract::{FailureReason, Outcome};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Attempt, Unfinished};
 use crate::{
     context::ExportSteps,
     failure::{Class, Failure, Verdict, judge},
+    fulfil::attempt::{Job, Unfinished},
     requests::{
         call::call,
-        claim::{self, Claim, Count},
-        state::{self, Brake, Failed, Trace},
+        claim::{self, Count, Released},
+        state::{self, Brake, Failed, Failing},
     },
     store::object_key::ObjectKey,
 };
 
 /// The class of a request that used up its attempts or its workers.
-pub(super) const EXHAUSTED: Class = Class::Permanent(FailureReason::AttemptsExhausted);
+const EXHAUSTED: Class = Class::Permanent(FailureReason::AttemptsExhausted);
 /// Failures of our own code after which a request rests until the next night.
 const ATTEMPTS_A_NIGHT: u32 = 5;
 /// How long a failed attempt waits for the release of its claim. The release then continues in the background.
@@ -35,26 +34,30 @@ const RELEASE_AGAIN: Duration = Duration::from_secs(5);
 /// Maximum number of these tries, for a quarter of an hour: by then the lease has long expired.
 const MOST_RELEASES: u32 = 180;
 
+/// Returns why a request that has used up its workers fails.
+pub(super) fn workers_lost(lost: u32) -> Verdict {
+    Verdict {
+        class: EXHAUSTED,
+        code: "workers_lost".to_owned(),
+        detail: format!("{lost} workers died while they held it"),
+    }
+}
+
 /// Ends a failed attempt. The class of the failure decides whether the request fails, rests, or is tried again.
-pub(super) async fn end(
-    steps: &ExportSteps,
-    attempt: &Attempt,
-    claim: &Claim,
-    trace: &Trace,
-    verdict: Verdict,
-) -> Result<Outcome, Unfinished> {
+pub(super) async fn end(job: Job<'_>, verdict: Verdict) -> Result<Outcome, Unfinished> {
+    let Job { steps, attempt, claim, .. } = job;
     match verdict.class {
-        Class::Permanent(_) => give_up(steps, attempt, claim, trace, verdict, false).await,
+        Class::Permanent(_) => give_up(job, verdict, Count::Nothing).await,
         Class::Request if claim.attempts + 1 >= steps.settings.max_attempts => {
-            give_up(steps, attempt, claim, trace, Verdict { class: EXHAUSTED, ..verdict }, true).await
+            give_up(job, Verdict { class: EXHAUSTED, ..verdict }, Count::Attempt).await
         }
         Class::Request => {
             let rests = (claim.attempts + 1).is_multiple_of(ATTEMPTS_A_NIGHT);
             let count = if rests { Count::AttemptAndRest } else { Count::Attempt };
-            match release(steps, claim, &verdict, count).await {
-                Released::Taken => return Ok(Outcome::Superseded),
-                Released::Done if rests => {}
-                Released::Done | Released::Unknown => return Err(Unfinished::Retry(verdict)),
+            match release(job, &verdict, count).await {
+                Released::Lost => return Ok(Outcome::Superseded),
+                Released::Released if rests => {}
+                Released::Released | Released::Unknown(_) => return Err(Unfinished::Retry(verdict)),
             }
             tracing::error!(
                 error.chain = %verdict,
@@ -65,38 +68,33 @@ pub(super) async fn end(
             Ok(Outcome::GivenUpTonight)
         }
         Class::Interrupted => {
-            release(steps, claim, &verdict, Count::Nothing).await;
+            release(job, &verdict, Count::Nothing).await;
             Err(Unfinished::Interrupted)
         }
         Class::System => {
-            let night = attempt.input.night.filter(|_| too_long(steps, attempt));
+            let night = attempt.input.night.filter(|_| attempt.has_failed_for_too_long(steps));
             let count = night.map_or(Count::Nothing, Count::Deferral);
-            let released = release(steps, claim, &verdict, count).await;
-            if released == Released::Taken && verdict.code == Failure::ClaimLost.code() {
+            let released = release(job, &verdict, count).await;
+            if matches!(released, Released::Lost) && verdict.code == Failure::ClaimLost.code() {
                 return Ok(Outcome::Superseded);
             }
-            system_failure(steps, attempt, verdict)
+            attempt.retry_or_defer(steps, verdict)
         }
     }
 }
 
 /// Moves the request `pending -> failed`, and deletes the attempt's own object.
-pub(super) async fn give_up(
-    steps: &ExportSteps,
-    attempt: &Attempt,
-    claim: &Claim,
-    trace: &Trace,
-    verdict: Verdict,
-    counted: bool,
-) -> Result<Outcome, Unfinished> {
+pub(super) async fn give_up(job: Job<'_>, verdict: Verdict, count: Count) -> Result<Outcome, Unfinished> {
+    let Job { steps, attempt, claim, trace } = job;
     let Class::Permanent(reason) = verdict.class else { return Err(Unfinished::Retry(verdict)) };
     let text = verdict.to_string();
-    let (state, id, token) = (&steps.state, claim.request_id, claim.token);
+    let id = claim.request_id;
     let brake = if attempt.input.accept.contains(&reason) { Brake::Off } else { Brake::On };
-    match call(state::mark_failed(state, id, token, reason, &text, counted, trace, brake)).await {
+    let failing = Failing { reason, last_error: &text, count, brake };
+    match call(state::mark_failed(&steps.state, id, claim.token, &failing, trace)).await {
         Ok(Failed::Done) => {
             tracing::info!(request.id = %id, failure.reason = reason.as_str(), "Request {id} failed: {text}");
-            discard_object(steps, claim).await;
+            discard_object(job).await;
             Ok(Outcome::Failed { reason })
         }
         Ok(Failed::HeldBack) => {
@@ -105,61 +103,51 @@ pub(super) async fn give_up(
                 failure.reason = reason.as_str(),
                 "Request {id} is held back, because too many of the night would fail: {text}"
             );
-            discard_object(steps, claim).await;
+            discard_object(job).await;
             Ok(Outcome::HeldBack { reason })
         }
         Ok(Failed::Taken) => {
-            discard_if_not_named(steps, claim).await;
+            discard_if_not_named(job).await;
             Ok(Outcome::Superseded)
         }
         // The commit may have taken place. The next attempt finds out: it ends as `already_done`, or fails the request
         // again.
         Err(error) => {
             let verdict = judge(&error);
-            release(steps, claim, &verdict, Count::Nothing).await;
-            system_failure(steps, attempt, verdict)
+            release(job, &verdict, Count::Nothing).await;
+            attempt.retry_or_defer(steps, verdict)
         }
     }
 }
 
-/// How the release of a claim ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Released {
-    /// The request is free.
-    Done,
-    /// It was no longer this attempt's.
-    Taken,
-    /// The database failed or did not answer in time. The release continues in the background.
-    Unknown,
-}
-
 /// Releases the claim. If that updated the row, deletes the object: no commit can name the attempt's key any more.
-async fn release(steps: &ExportSteps, claim: &Claim, verdict: &Verdict, count: Count) -> Released {
+async fn release(job: Job<'_>, verdict: &Verdict, count: Count) -> Released {
+    let Job { steps, claim, .. } = job;
     let (id, token, text) = (claim.request_id, claim.token, verdict.to_string());
     let released = claim::release(&steps.state, id, token, &text, count);
     let error = match timeout(RELEASING, released).await {
-        Ok(Ok(true)) => {
-            discard_object(steps, claim).await;
-            return Released::Done;
+        Ok(Released::Released) => {
+            discard_object(job).await;
+            return Released::Released;
         }
-        Ok(Ok(false)) => {
-            discard_if_not_named(steps, claim).await;
-            return Released::Taken;
+        Ok(Released::Lost) => {
+            discard_if_not_named(job).await;
+            return Released::Lost;
         }
-        Ok(Err(error)) => judge(&error).to_string(),
-        Err(_) => format!("no answer within {} s", RELEASING.as_secs()),
+        Ok(Released::Unknown(error)) => error,
+        Err(_) => sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into(),
     };
     tracing::warn!(
-        error.chain = %error,
+        error.chain = %judge(&error),
         "The claim on request {id} could not be released; it is tried again in the background"
     );
     release_later(steps, id, token, text, count);
-    Released::Unknown
+    Released::Unknown(error)
 }
 
 /// Releases a claim in the background. A claim that an ended attempt leaves on the row would count as a killed worker.
 ///
-/// Ignores a first answer of `false`: the call that makes the claim may still be under way.
+/// Ignores a first answer of `Lost`: the call that makes the claim may still be under way.
 pub(super) fn release_later(
     steps: &ExportSteps,
     request_id: Uuid,
@@ -172,8 +160,8 @@ pub(super) fn release_later(
         for number in 1..=MOST_RELEASES {
             let released = claim::release(&state, request_id, token, &last_error, count);
             match timeout(RELEASE_AGAIN, released).await {
-                Ok(Ok(true)) => return,
-                Ok(Ok(false)) if number > 1 => return,
+                Ok(Released::Released) => return,
+                Ok(Released::Lost) if number > 1 => return,
                 _ => tokio::time::sleep(RELEASE_AGAIN).await,
             }
         }
@@ -181,15 +169,16 @@ pub(super) fn release_later(
 }
 
 /// Reads the row, and deletes this attempt's object unless the row names it or carries its token.
-async fn discard_if_not_named(steps: &ExportSteps, claim: &Claim) {
+async fn discard_if_not_named(job: Job<'_>) {
+    let Job { steps, claim, .. } = job;
     let key = ObjectKey::new(claim.request_id, claim.token);
-    let error = match timeout(RELEASING, state::standing(&steps.state, claim.request_id)).await {
+    let error = match timeout(RELEASING, state::read_back(&steps.state, claim.request_id)).await {
         Ok(Ok(Some(row)))
             if row.object_key.as_deref() == Some(key.as_str()) || row.claim_token == Some(claim.token) =>
         {
             return;
         }
-        Ok(Ok(_)) => return discard_object(steps, claim).await,
+        Ok(Ok(_)) => return discard_object(job).await,
         Ok(Err(error)) => judge(&error).to_string(),
         Err(_) => format!("no answer within {} s", RELEASING.as_secs()),
     };
@@ -200,7 +189,8 @@ async fn discard_if_not_named(steps: &ExportSteps, claim: &Claim) {
 }
 
 /// Deletes this attempt's object and uploads. Leaves to the sweep what cannot be deleted in time.
-pub(super) async fn discard_object(steps: &ExportSteps, claim: &Claim) {
+pub(super) async fn discard_object(job: Job<'_>) {
+    let Job { steps, claim, .. } = job;
     let key = ObjectKey::new(claim.request_id, claim.token);
     let discard = async {
         let (aborted, deleted) = (steps.store.abort_uploads(&key).await, steps.store.delete(&key).await);
@@ -212,24 +202,4 @@ pub(super) async fn discard_object(steps: &ExportSteps, claim: &Claim) {
         Err(_) => format!("no answer within {} s", DISCARDING.as_secs()),
     };
     tracing::warn!(error.chain = %error, "Object `{}` was left to the sweep", key.as_str());
-}
-
-/// Retries a fault of the system, and after `defer_after` defers it to the second round. It never counts against the
-/// request.
-pub(super) fn system_failure(
-    steps: &ExportSteps,
-    attempt: &Attempt,
-    verdict: Verdict,
-) -> Result<Outcome, Unfinished> {
-    if too_long(steps, attempt) {
-        return Ok(Outcome::Deferred { code: verdict.code });
-    }
-    Err(Unfinished::Retry(verdict))
-}
-
-/// Returns whether the attempts at this activity have failed for `EXPORT_DEFER_AFTER` or longer. The wait for a slot
-/// before the first attempt does not count.
-pub(super) fn too_long(steps: &ExportSteps, attempt: &Attempt) -> bool {
-    let since = attempt.before.failing_since.unwrap_or_else(Utc::now);
-    (Utc::now() - since).to_std().unwrap_or_default() >= steps.settings.defer_after
 }

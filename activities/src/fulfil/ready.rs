@@ -13,13 +13,13 @@ use crate::{
     requests::{
         call::call,
         claim::Claim,
-        state::{self, Delivery, Trace},
+        state::{self, Delivery, Status, Trace},
     },
 };
 
 /// Maximum number of tries before the attempt ends as a fault of the database. With the pauses between them, the tries
 /// survive a fail-over of a few seconds.
-const LOOKS: u32 = 4;
+const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How the race for the row ended.
@@ -44,9 +44,9 @@ pub async fn ready(
     trace: &Trace,
 ) -> Result<Race> {
     let mut last = None;
-    for look in 0..LOOKS {
-        if look > 0 {
-            tokio::time::sleep(PAUSE * look).await;
+    for number in 0..TRIES {
+        if number > 0 {
+            tokio::time::sleep(PAUSE * number).await;
         }
         let (id, token) = (claim.request_id, claim.token);
         match call(state::mark_ready(state, id, token, delivery, url.reveal(), trace)).await {
@@ -60,9 +60,9 @@ pub async fn ready(
                 last = Some(error);
             }
         }
-        match call(state::standing(state, claim.request_id)).await {
+        match call(state::read_back(state, claim.request_id)).await {
             Ok(Some(row)) if row.object_key.as_deref() == Some(&delivery.object_key) => return Ok(Race::Won),
-            Ok(Some(row)) if row.status == "pending" && row.claim_token == Some(claim.token) => {}
+            Ok(Some(row)) if row.status == Status::Pending && row.claim_token == Some(claim.token) => {}
             Ok(_) => return Ok(Race::Lost),
             Err(error) => last = Some(error),
         }

@@ -4,9 +4,9 @@
 //! upload. A lost answer is normal, so the step reads the object back before it reports an error of the last call. It
 //! never writes to the row and never deletes an object: only a row that was read may decide that.
 
+mod archive;
 mod multipart;
 mod probe;
-mod source;
 
 use std::fs::File;
 
@@ -15,7 +15,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use chrono::{DateTime, Utc};
 
 pub use self::probe::{Found, PROBE_TEXT, Probe};
-use self::{multipart::Parts, source::Source};
+use self::{archive::ArchiveFile, multipart::Parts};
 use crate::{
     failure::{Failure, StoreError},
     pulse::Pulse,
@@ -46,7 +46,7 @@ pub async fn upload(
     archive: &Upload<'_>,
     pulse: &Pulse,
 ) -> anyhow::Result<()> {
-    let source = Source::new(archive)?;
+    let source = ArchiveFile::new(archive)?;
     if source.bytes <= store.put_limit() {
         send_whole(store, key, &source, pulse).await
     } else {
@@ -55,14 +55,19 @@ pub async fn upload(
 }
 
 /// Sends the archive in one put and reads it back.
-async fn send_whole(store: &Store, key: &ObjectKey, source: &Source, pulse: &Pulse) -> anyhow::Result<()> {
+async fn send_whole(
+    store: &Store,
+    key: &ObjectKey,
+    source: &ArchiveFile,
+    pulse: &Pulse,
+) -> anyhow::Result<()> {
     let sent = unless_cancelled(pulse, Box::pin(put(store, key, source))).await?;
     settle(store, key, source, sent, pulse).await?;
     pulse.beat(source.bytes);
     Ok(())
 }
 
-async fn put(store: &Store, key: &ObjectKey, source: &Source) -> anyhow::Result<()> {
+async fn put(store: &Store, key: &ObjectKey, source: &ArchiveFile) -> anyhow::Result<()> {
     let body = source.read(0, source.bytes).await?;
     let call = store
         .client()
@@ -94,7 +99,7 @@ const CACHE_CONTROL: &str = "private, no-store";
 async fn settle(
     store: &Store,
     key: &ObjectKey,
-    source: &Source,
+    source: &ArchiveFile,
     sent: anyhow::Result<()>,
     pulse: &Pulse,
 ) -> anyhow::Result<()> {
@@ -115,7 +120,7 @@ async fn settle(
     }
 }
 
-impl Source {
+impl ArchiveFile {
     fn compare(&self, found: Option<&Head>) -> anyhow::Result<()> {
         let differs = |what: String| Err(Failure::StoredObjectDiffers(what).into());
         let Some(head) = found else {
@@ -147,11 +152,11 @@ mod tests {
     use super::*;
     use crate::store::Checksum;
 
-    fn source(sum: Sum) -> (tempfile::NamedTempFile, Source) {
+    fn source(sum: Sum) -> (tempfile::NamedTempFile, ArchiveFile) {
         let file = tempfile::NamedTempFile::new().unwrap();
         let at = "2026-03-01T23:59:59.999Z".parse().unwrap();
         let archive = Upload { file: file.as_file(), bytes: 7, sha256: [0xab; 32], sum, snapshot_at: at };
-        let source = Source::new(&archive).unwrap();
+        let source = ArchiveFile::new(&archive).unwrap();
         (file, source)
     }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     failure::{Failure, judge},
+    requests::archives,
     store::{
         Store,
         installation::{check_bucket, check_mark},
@@ -69,14 +70,7 @@ impl Buckets {
     /// Returns the bucket in use and the former buckets that still hold archives. Leaves out, with a warning, a bucket
     /// that cannot be checked.
     pub async fn all(&self, state: &PgPool) -> Result<Vec<Store>> {
-        let former = sqlx::query_scalar!(
-            r#"select distinct object_location as "location!" from public.data_export_requests
-               where object_key is not null and object_deleted_at is null and object_location <> $1"#,
-            self.current.location(),
-        )
-        .fetch_all(state)
-        .await
-        .context("failed to list the buckets that hold archives")?;
+        let former = archives::list_other_locations(state, self.current.location()).await?;
         let mut stores = vec![self.current.clone()];
         for location in former {
             match self.store(Some(&location)).await {

@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use export_workflows::contract::{ExpireInput, ExpireOutput, FailureReason};
+use anyhow::Result;
+use export_workflows::contract::{ExpireInput, ExpireOutput};
 use futures::{StreamExt, stream};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -20,15 +20,15 @@ use crate::{
     passes::buckets::Buckets,
     pulse::Pulse,
     requests::{
+        archives::{self, Undeleted},
         brake::{self, Pass},
+        expiry,
         state::Trace,
     },
     source::snapshot,
     store::{Store, object_key::ObjectKey},
 };
 
-/// Rows of one transaction: few enough never to keep the platform waiting for a lock.
-const BATCH: i64 = 500;
 /// Maximum number of deletions in flight. A store takes many more, but this pass is never in a hurry.
 const DELETIONS: usize = 8;
 /// How long a pass may delete. The next pass starts five minutes after this one, and has to flip in time.
@@ -84,27 +84,8 @@ pub async fn expire(pass: &ExpiryPass<'_>, input: &ExpireInput) -> Result<Expire
 async fn flip_overdue(state: &PgPool, trace: &Trace, pulse: &Pulse) -> Result<u64> {
     let mut expired = 0;
     loop {
-        stop_if_cancelled(pulse)?;
-        let flipped = sqlx::query!(
-            "with overdue as (
-                 select id from public.data_export_requests
-                 where status = 'ready' and expires_at <= clock_timestamp()
-                 order by expires_at limit $1
-                 for update skip locked
-             )
-             update public.data_export_requests r
-             set status = 'failed', failure_reason = 'expired', download_url = null
-             from overdue, (select pg_catalog.set_config('data_export.night', coalesce($2::date::text, ''), true),
-                                   pg_catalog.set_config('data_export.run_id', coalesce($3::text, ''), true)) trace
-             where r.id = overdue.id",
-            BATCH,
-            trace.night,
-            trace.run_id,
-        )
-        .execute(state)
-        .await
-        .context("failed to expire overdue requests")?
-        .rows_affected();
+        pulse.check()?;
+        let flipped = expiry::fail_overdue(state, trace).await?;
         pulse.beat(1);
         if flipped == 0 {
             return Ok(expired);
@@ -134,16 +115,8 @@ async fn find_gone_accounts(
     let mut gone = GoneAccounts { requests: Vec::new(), asked: 0 };
     let mut after = Uuid::nil();
     loop {
-        stop_if_cancelled(pulse)?;
-        let page = sqlx::query!(
-            "select id, user_id from public.data_export_requests
-             where status = 'ready' and id > $1 order by id limit $2",
-            after,
-            BATCH,
-        )
-        .fetch_all(state)
-        .await
-        .context("failed to list delivered requests")?;
+        pulse.check()?;
+        let page = expiry::list_delivered(state, after).await?;
         let Some(last) = page.last() else { return Ok(gone) };
         after = last.id;
         gone.asked += page.len() as u64;
@@ -156,33 +129,12 @@ async fn find_gone_accounts(
 
 async fn revoke(state: &PgPool, requests: &[Uuid], trace: &Trace, pulse: &Pulse) -> Result<u64> {
     let mut revoked = 0;
-    for batch in requests.chunks(usize::try_from(BATCH).unwrap_or(1)) {
-        stop_if_cancelled(pulse)?;
-        revoked += sqlx::query!(
-            "update public.data_export_requests
-             set status = 'failed', failure_reason = $2, download_url = null
-             from (select pg_catalog.set_config('data_export.night', coalesce($3::date::text, ''), true),
-                          pg_catalog.set_config('data_export.run_id', coalesce($4::text, ''), true)) trace
-             where id = any($1) and status = 'ready'",
-            batch,
-            FailureReason::AccountDeleted.as_str(),
-            trace.night,
-            trace.run_id,
-        )
-        .execute(state)
-        .await
-        .context("failed to revoke the archives of deleted accounts")?
-        .rows_affected();
+    for batch in requests.chunks(usize::try_from(expiry::BATCH).unwrap_or(1)) {
+        pulse.check()?;
+        revoked += expiry::revoke_deleted_accounts(state, batch, trace).await?;
         pulse.beat(1);
     }
     Ok(revoked)
-}
-
-/// An archive that is to be deleted.
-struct Doomed {
-    id: Uuid,
-    object_key: String,
-    object_location: Option<String>,
 }
 
 /// Deletes the archives of failed requests, within the budget of a pass, and counts those that are left.
@@ -190,7 +142,7 @@ struct Doomed {
 /// # Errors
 /// When the bucket is not the one that holds them, or the database fails.
 async fn delete_objects(pass: &ExpiryPass<'_>, output: &mut ExpireOutput) -> Result<()> {
-    if count_left(pass.state).await? == 0 {
+    if archives::count_undeleted(pass.state).await? == 0 {
         return Ok(());
     }
     let deletion = delete_all(pass, &mut output.deleted);
@@ -206,7 +158,7 @@ async fn delete_objects(pass: &ExpiryPass<'_>, output: &mut ExpireOutput) -> Res
             pass.delete_within.as_secs()
         ),
     }
-    output.deletions_left = count_left(pass.state).await?;
+    output.deletions_left = archives::count_undeleted(pass.state).await?;
     Ok(())
 }
 
@@ -218,20 +170,8 @@ async fn delete_all(pass: &ExpiryPass<'_>, deleted: &mut u64) -> Result<()> {
     let begin = Uuid::new_v4();
     for (mut after, last) in [(begin, Uuid::max()), (Uuid::nil(), begin)] {
         loop {
-            stop_if_cancelled(pulse)?;
-            let page = sqlx::query_as!(
-                Doomed,
-                r#"select id, object_key as "object_key!", object_location from public.data_export_requests
-                   where status = 'failed' and object_key is not null and object_deleted_at is null
-                       and id > $1 and id <= $2
-                   order by id limit $3"#,
-                after,
-                last,
-                BATCH,
-            )
-            .fetch_all(state)
-            .await
-            .context("failed to list archives that are to be deleted")?;
+            pulse.check()?;
+            let page = archives::list_undeleted(state, after, last).await?;
             let Some(row) = page.last() else { break };
             after = row.id;
             let deletions = page.into_iter().map(|row| {
@@ -281,22 +221,14 @@ pub enum Deleted {
 /// When the bucket is not the one that holds it, or store or database fail. The archive and its link may then still
 /// exist.
 pub async fn delete_archive(state: &PgPool, store: &Store, request_id: Uuid) -> Result<Deleted> {
-    let row = sqlx::query_as!(
-        Doomed,
-        r#"select id, object_key as "object_key!", object_location from public.data_export_requests
-           where id = $1 and status = 'failed' and object_key is not null and object_deleted_at is null"#,
-        request_id,
-    )
-    .fetch_optional(state)
-    .await
-    .with_context(|| format!("failed to read request `{request_id}`"))?;
+    let row = archives::find_undeleted(state, request_id).await?;
     let Some(row) = row else { return Ok(Deleted::Nothing) };
     let buckets = Buckets::open(state, store).await?;
     delete_one(state, &buckets, &row, &Trace::default()).await?;
     Ok(Deleted::Done)
 }
 
-async fn delete_one(state: &PgPool, buckets: &Buckets, row: &Doomed, trace: &Trace) -> Result<()> {
+async fn delete_one(state: &PgPool, buckets: &Buckets, row: &Undeleted, trace: &Trace) -> Result<()> {
     let key = ObjectKey::parse(&row.object_key).ok_or_else(|| {
         Failure::Installation(format!(
             "request `{}` names `{}`, which is no key of ours: it is left to a person",
@@ -304,33 +236,5 @@ async fn delete_one(state: &PgPool, buckets: &Buckets, row: &Doomed, trace: &Tra
         ))
     })?;
     buckets.store(row.object_location.as_deref()).await?.delete(&key).await?;
-    sqlx::query!(
-        "update public.data_export_requests set object_deleted_at = clock_timestamp()
-         from (select pg_catalog.set_config('data_export.night', coalesce($3::date::text, ''), true),
-                      pg_catalog.set_config('data_export.run_id', coalesce($4::text, ''), true)) trace
-         where id = $1 and status = 'failed' and object_key = $2 and object_deleted_at is null",
-        row.id,
-        row.object_key,
-        trace.night,
-        trace.run_id,
-    )
-    .execute(state)
-    .await
-    .with_context(|| format!("failed to record that `{}` was deleted", row.object_key))?;
-    Ok(())
-}
-
-async fn count_left(state: &PgPool) -> Result<u64> {
-    let left = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from public.data_export_requests
-           where status = 'failed' and object_key is not null and object_deleted_at is null"#
-    )
-    .fetch_one(state)
-    .await
-    .context("failed to count archives that are to be deleted")?;
-    Ok(u64::try_from(left).unwrap_or(0))
-}
-
-fn stop_if_cancelled(pulse: &Pulse) -> Result<()> {
-    if pulse.is_cancelled() { Err(Failure::Interrupted.into()) } else { Ok(()) }
+    archives::record_deleted(state, row, trace).await
 }

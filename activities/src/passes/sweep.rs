@@ -5,22 +5,24 @@
 //! deletes nothing when there are too many orphans to be plausible: a database restored from yesterday makes today's
 //! archives look like orphans.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use export_workflows::contract::SweepOutput;
-use futures::TryStreamExt as _;
+use futures::{Stream, TryStreamExt as _};
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::{
     failure::Failure,
     passes::buckets::Buckets,
     pulse::Pulse,
-    requests::brake::{self, Pass},
+    requests::{
+        archives::{self, Key},
+        brake::{self, Pass},
+    },
     store::{
-        Store,
+        ListedObject, ListedUpload, Store,
         object_key::{INSTALLATION_MARK, ObjectKey, PREFIX},
     },
 };
@@ -106,36 +108,32 @@ struct Sweep<'a> {
     before: DateTime<Utc>,
 }
 
+/// One page of a listing: the number of its entries, and the orphans among them.
+struct Page<T> {
+    entries: u64,
+    orphans: Vec<(ObjectKey, T)>,
+}
+
 impl Sweep<'_> {
     async fn count(&self) -> anyhow::Result<Count> {
         let mut count = Count::default();
-        let mut pages = std::pin::pin!(self.store.objects());
-        while let Some(page) = pages.try_next().await? {
-            self.go_on()?;
-            count.objects += page.iter().filter(|object| object.key != INSTALLATION_MARK).count() as u64;
-            let old = page.iter().filter_map(|object| self.old(&object.key, object.stored_at));
-            count.orphans += self.orphans(old.collect()).await?.len() as u64;
+        let mut objects = pin!(self.orphaned_objects());
+        while let Some(page) = objects.try_next().await? {
+            count.objects += page.entries;
+            count.orphans += page.orphans.len() as u64;
         }
-        let mut pages = std::pin::pin!(self.store.uploads(PREFIX));
-        while let Some(page) = pages.try_next().await? {
-            self.go_on()?;
-            let old = page.iter().filter_map(|upload| self.old(&upload.key, upload.begun_at));
-            let old: Vec<ObjectKey> = old.collect();
-            // One key may have several uploads, each of which is one orphan.
-            let orphans = self.orphans(old.clone()).await?;
-            count.uploads += old.iter().filter(|key| orphans.contains(key)).count() as u64;
+        let mut uploads = pin!(self.orphaned_uploads());
+        while let Some(page) = uploads.try_next().await? {
+            count.uploads += page.orphans.len() as u64;
         }
         Ok(count)
     }
 
-    /// Lists again instead of remembering the orphans: their list has no bound, a page has.
     async fn delete_objects(&self, at_most: u64) -> anyhow::Result<u64> {
         let mut swept = 0;
-        let mut pages = std::pin::pin!(self.store.objects());
-        while let Some(page) = pages.try_next().await? {
-            self.go_on()?;
-            let old = page.iter().filter_map(|object| self.old(&object.key, object.stored_at));
-            for key in self.orphans(old.collect()).await? {
+        let mut objects = pin!(self.orphaned_objects());
+        while let Some(page) = objects.try_next().await? {
+            for (key, _) in page.orphans {
                 self.go_on()?;
                 if swept < at_most && self.is_orphan(&key).await? {
                     self.store.delete(&key).await?;
@@ -149,13 +147,11 @@ impl Sweep<'_> {
 
     async fn abort_uploads(&self) -> anyhow::Result<u64> {
         let mut swept = 0;
-        let mut pages = std::pin::pin!(self.store.uploads(PREFIX));
-        while let Some(page) = pages.try_next().await? {
-            for upload in &page {
+        let mut uploads = pin!(self.orphaned_uploads());
+        while let Some(page) = uploads.try_next().await? {
+            for (key, upload) in page.orphans {
                 self.go_on()?;
-                if let Some(key) = self.old(&upload.key, upload.begun_at)
-                    && self.is_orphan(&key).await?
-                {
+                if self.is_orphan(&key).await? {
                     self.store.abort_upload(&upload.key, &upload.id).await?;
                     swept += 1;
                     tracing::info!(object_key = %key, "Swept an unfinished upload of `{key}`");
@@ -165,9 +161,44 @@ impl Sweep<'_> {
         Ok(swept)
     }
 
+    fn orphaned_objects(&self) -> impl Stream<Item = anyhow::Result<Page<ListedObject>>> {
+        // The mark of the installation is no archive.
+        let objects = self.store.objects().map_ok(|mut page| {
+            page.retain(|object| object.key != INSTALLATION_MARK);
+            page
+        });
+        self.pages(objects, |object| (&object.key, object.stored_at))
+    }
+
+    fn orphaned_uploads(&self) -> impl Stream<Item = anyhow::Result<Page<ListedUpload>>> {
+        self.pages(self.store.uploads(PREFIX), |upload| (&upload.key, upload.begun_at))
+    }
+
+    /// Finds the orphans in each page of a listing. Counting and deleting both list: a list of all orphans has no bound,
+    /// a page has.
+    fn pages<'s, T: 's>(
+        &'s self,
+        listing: impl Stream<Item = anyhow::Result<Vec<T>>> + 's,
+        key_and_age: impl Fn(&T) -> (&str, Option<DateTime<Utc>>) + Copy + 's,
+    ) -> impl Stream<Item = anyhow::Result<Page<T>>> + 's {
+        listing.and_then(move |page| async move {
+            self.go_on()?;
+            let entries = page.len() as u64;
+            let old = page.into_iter().filter_map(|entry| {
+                let (key, since) = key_and_age(&entry);
+                Some((self.old(key, since)?, entry))
+            });
+            let mut old: Vec<_> = old.collect();
+            // One key may have several uploads, each of which is one orphan.
+            let orphans = self.orphans(old.iter().map(|(key, _)| key.clone()).collect()).await?;
+            old.retain(|(key, _)| orphans.contains(key));
+            Ok(Page { entries, orphans: old })
+        })
+    }
+
     fn go_on(&self) -> Result<(), Failure> {
         self.pulse.beat(1);
-        if self.pulse.is_cancelled() { Err(Failure::Interrupted) } else { Ok(()) }
+        self.pulse.check()
     }
 
     /// Returns the key if it is one of ours and old enough; an object without a date is young.
@@ -186,32 +217,15 @@ impl Sweep<'_> {
         if keys.is_empty() {
             return Ok(keys);
         }
-        let names: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
-        let requests: Vec<Uuid> = keys.iter().map(ObjectKey::request_id).collect();
-        let tokens: Vec<Uuid> = keys.iter().map(ObjectKey::token).collect();
-        // Looks for the claim only on the request that the key names, because a token belongs to one request.
-        let orphans = sqlx::query_scalar!(
-            r#"
-            select o.key as "key!"
-            from unnest($1::text[], $2::uuid[], $3::uuid[]) as o (key, request_id, token)
-            where not exists (
-                    select from public.data_export_requests r
-                    where r.object_key = o.key and r.object_deleted_at is null
-                        and coalesce(r.object_location, (select i.location from public.data_export_installation i)) = $4
-                )
-                and not exists (
-                    select from public.data_export_requests r
-                    where r.id = o.request_id and r.status = 'pending' and r.claim_token = o.token
-                )
-            "#,
-            &names,
-            &requests,
-            &tokens,
-            self.store.location(),
-        )
-        .fetch_all(self.state)
-        .await
-        .context("failed to ask which objects no request points to")?;
+        let asked: Vec<_> = keys
+            .iter()
+            .map(|key| Key {
+                text: key.as_str().to_owned(),
+                request_id: key.request_id(),
+                token: key.token(),
+            })
+            .collect();
+        let orphans = archives::list_unreferenced(self.state, &asked, self.store.location()).await?;
         keys.retain(|key| orphans.iter().any(|orphan| orphan == key.as_str()));
         Ok(keys)
     }

@@ -88,7 +88,7 @@ pub async fn failed(state: &mut PgConnection) -> Result<BTreeMap<String, i64>> {
 
 /// One night, as the log records it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Night {
+pub struct NightResults {
     /// The UTC date on which it began.
     pub night: NaiveDate,
     /// Requests that it made ready.
@@ -120,7 +120,7 @@ pub async fn night(
     state: &mut PgConnection,
     night: NaiveDate,
     since: Option<DateTime<Utc>>,
-) -> Result<Option<Night>> {
+) -> Result<Option<NightResults>> {
     let lines = sqlx::query!(
         r#"select e.kind, e.reason, d.delivered as "delivered!", count(*) as "count!", min(e.at) as "first!",
                max(e.at) as "last!", coalesce(sum(e.archive_bytes), 0)::bigint as "bytes!",
@@ -136,7 +136,7 @@ pub async fn night(
     .await
     .context("failed to read the night's lines of the log")?;
     let Some(first) = lines.iter().map(|line| line.first).min() else { return Ok(None) };
-    let mut found = Night { night, first: Some(first), ..Default::default() };
+    let mut found = NightResults { night, first: Some(first), ..Default::default() };
     for line in lines {
         found.last = found.last.max(Some(line.last));
         match (line.kind.as_str(), line.reason) {

@@ -164,16 +164,25 @@ pub enum Count {
     Deferral(NaiveDate),
 }
 
-/// Releases the claim and records the reason. Returns false when it was no longer this attempt's.
-///
-/// After `true` no commit can name the key of this attempt any more, so its object may be deleted.
+/// How the release of a claim ended.
+#[derive(Debug)]
+pub enum Released {
+    /// The request is free. No commit can name the key of this attempt any more, so its object may be deleted.
+    Released,
+    /// It was no longer this attempt's.
+    Lost,
+    /// The database failed, or did not answer: the claim may be released or not.
+    Unknown(anyhow::Error),
+}
+
+/// Releases the claim and records the reason.
 pub async fn release(
     state: &PgPool,
     request_id: Uuid,
     token: Uuid,
     last_error: &str,
     count: Count,
-) -> Result<bool> {
+) -> Released {
     let released = sqlx::query!(
         "update public.data_export_requests
          set claim_token = null, claim_owner = null, claim_try = null, lease_until = null,
@@ -191,8 +200,12 @@ pub async fn release(
     )
     .execute(state)
     .await
-    .with_context(|| format!("failed to release the claim on request `{request_id}`"))?;
-    Ok(released.rows_affected() == 1)
+    .with_context(|| format!("failed to release the claim on request `{request_id}`"));
+    match released {
+        Ok(released) if released.rows_affected() == 1 => Released::Released,
+        Ok(_) => Released::Lost,
+        Err(error) => Released::Unknown(error),
+    }
 }
 
 fn interval(duration: Duration) -> PgInterval {

@@ -14,6 +14,8 @@ use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::requests::state::Status;
+
 /// Why an operator revokes an export; recorded on the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevokeReason {
@@ -43,8 +45,8 @@ pub struct Listed {
     pub id: Uuid,
     /// The user whose data it asks for.
     pub user_id: Uuid,
-    /// `pending`, `ready` or `failed`, exact at this moment.
-    pub status: String,
+    /// Its state, exact at this moment.
+    pub status: Status,
     /// When the user asked.
     pub requested_at: DateTime<Utc>,
     /// When its link stops working.
@@ -64,8 +66,8 @@ pub struct Shown {
     pub id: Uuid,
     /// The user whose data it asks for.
     pub user_id: Uuid,
-    /// `pending`, `ready` or `failed`, exact at this moment.
-    pub status: String,
+    /// Its state, exact at this moment.
+    pub status: Status,
     /// When the user asked.
     pub requested_at: DateTime<Utc>,
     /// Whether there is a link that works.
@@ -183,18 +185,18 @@ pub async fn create(state: &PgPool, user_id: Uuid) -> Result<Uuid> {
 }
 
 /// Lists requests, newest first: all, or those in one state.
-pub async fn list(state: &PgPool, status: Option<&str>, limit: i64) -> Result<Vec<Listed>> {
+pub async fn list(state: &PgPool, status: Option<Status>, limit: i64) -> Result<Vec<Listed>> {
     // Uses the state that the platform shows: an overdue ready request is failed.
     sqlx::query_as!(
         Listed,
-        r#"select r.id, r.user_id, e.status as "status!", r.requested_at, r.expires_at, e.failure_reason,
+        r#"select r.id, r.user_id, e.status as "status!: Status", r.requested_at, r.expires_at, e.failure_reason,
                r.attempts, r.last_error
            from public.data_export_requests r
            join public.data_export_requests_effective e on e.id = r.id
            where $1::text is null or e.status = $1
            order by r.requested_at desc, r.id
            limit $2"#,
-        status,
+        status.map(Status::as_str),
         limit,
     )
     .fetch_all(state)
@@ -205,7 +207,7 @@ pub async fn list(state: &PgPool, status: Option<&str>, limit: i64) -> Result<Ve
 /// Reads one request with its log; `None` when there is no such request.
 pub async fn show(state: &PgPool, request_id: Uuid) -> Result<Option<Shown>> {
     let row = sqlx::query!(
-        r#"select r.id, r.user_id, e.status as "status!", r.requested_at, e.download_url, r.expires_at,
+        r#"select r.id, r.user_id, e.status as "status!: Status", r.requested_at, e.download_url, r.expires_at,
                r.fulfilled_at, r.snapshot_at, r.object_key, r.object_deleted_at, r.archive_bytes, r.archive_sha256,
                r.row_counts, e.failure_reason, r.attempts, r.claims, r.lost, r.last_error, r.claim_owner,
                r.lease_until, r.retry_of

@@ -35,7 +35,7 @@ pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<Pe
         cutoff,
         after_at,
         after_id,
-        i32::from(input.look),
+        i32::from(input.round),
         i64::from(input.limit),
     )
     .fetch_all(state)

@@ -1,19 +1,63 @@
-//! The guarded updates by which an attempt moves its request: `pending -> ready` and `pending -> failed`.
+//! The states of a request, and the guarded updates by which an attempt moves it: `pending -> ready` and
+//! `pending -> failed`.
 //!
-//! The moves of the passes are in `expire.rs`, the moves of an operator in `operate.rs`. Each update here is a
+//! The moves of the passes are in `expiry.rs`, the moves of an operator in `operate.rs`. Each update here is a
 //! compare-and-set: it names the state and the claim that it expects, and zero rows is an answer, not an error. A
 //! trigger writes the event and notifies `data_export` in the same transaction, for every move of a row. An update here
 //! only adds the night and the run. `claim.rs` takes and renews the claim.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use export_workflows::contract::FailureReason;
+use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::requests::held_back;
+use crate::requests::{claim::Count, held_back};
+
+/// The state of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Status {
+    /// It waits for a night, or an attempt holds it.
+    Pending,
+    /// Its archive is delivered, and its link works.
+    Ready,
+    /// It has ended. With the reason `expired` this is the normal end of a delivered request.
+    Failed,
+}
+
+impl Status {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Ready, Self::Failed];
+
+    /// Returns the text on the row.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Returns the states from which a request may move to this one. A trigger of the database refuses all others.
+    pub fn valid_old_states(self) -> &'static [Self] {
+        match self {
+            Self::Pending => &[],
+            Self::Ready => &[Self::Pending],
+            Self::Failed => &[Self::Pending, Self::Ready],
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// The night and the run that move a row, recorded in its event.
 #[derive(Clone, Debug, Default)]
@@ -45,9 +89,9 @@ pub struct Delivery {
 
 /// The columns that an attempt reads back to find out how a race ended.
 #[derive(Debug)]
-pub struct Standing {
-    /// `pending`, `ready` or `failed`.
-    pub status: String,
+pub struct CurrentRow {
+    /// Its state.
+    pub status: Status,
     /// The object that the row names.
     pub object_key: Option<String>,
     /// The attempt that holds it.
@@ -58,10 +102,11 @@ pub struct Standing {
 ///
 /// Takes a lock, which a standby refuses. An old row of a standby behind a load balancer would look like a lost race,
 /// and the object of a delivered request would be deleted.
-pub async fn standing(state: &PgPool, request_id: Uuid) -> Result<Option<Standing>> {
+pub async fn read_back(state: &PgPool, request_id: Uuid) -> Result<Option<CurrentRow>> {
     sqlx::query_as!(
-        Standing,
-        "select status, object_key, claim_token from public.data_export_requests where id = $1 for key share",
+        CurrentRow,
+        r#"select status as "status: Status", object_key, claim_token from public.data_export_requests
+           where id = $1 for key share"#,
         request_id
     )
     .fetch_optional(state)
@@ -129,21 +174,29 @@ pub enum Brake {
     Off,
 }
 
+/// How an attempt fails its request.
+#[derive(Clone, Copy, Debug)]
+pub struct Failing<'a> {
+    /// The reason, as the row and its event record it.
+    pub reason: FailureReason,
+    /// The failure in one line.
+    pub last_error: &'a str,
+    /// [`Count::Attempt`] for a failure of our own code, which adds one to `attempts`.
+    pub count: Count,
+    /// Whether too many failures of the night hold it back.
+    pub brake: Brake,
+}
+
 /// Moves `pending -> failed`, if this attempt still holds the request and not too many of its night fail for this
 /// reason.
-///
-/// `counted` adds one to `attempts`: only for a failure of our own code.
-#[expect(clippy::too_many_arguments, reason = "the row, the reason, and in whose name")]
 pub async fn mark_failed(
     state: &PgPool,
     request_id: Uuid,
     token: Uuid,
-    reason: FailureReason,
-    last_error: &str,
-    counted: bool,
+    failing: &Failing<'_>,
     trace: &Trace,
-    brake: Brake,
 ) -> Result<Failed> {
+    let Failing { reason, last_error, count, brake } = *failing;
     let mut tx = state.begin().await?;
     if let (Brake::On, Some(night)) = (brake, trace.night)
         && held_back::is_one_too_many(&mut tx, night, reason).await?
@@ -164,7 +217,7 @@ pub async fn mark_failed(
         token,
         reason.as_str(),
         last_error,
-        i32::from(counted),
+        i32::from(count == Count::Attempt),
         trace.night,
         trace.run_id,
     )

@@ -23,7 +23,7 @@ use crate::{
     catalogue::Catalogue,
     failure::{Failure, judge},
     pulse::Pulse,
-    source::snapshot::{self, Account, Cut, Snapshot, while_alive},
+    source::snapshot::{self, Account, CloseOnDrop, Snapshot, while_alive},
 };
 
 /// How long an export waits for the replica to catch up with the source.
@@ -46,7 +46,7 @@ const POSITION: &str = "
 
 /// Reads the state of a server relative to a position of the source. A replica reports the timeline of its last
 /// restartpoint.
-const STANDING: &str = "
+const STATE: &str = "
     select pg_catalog.pg_is_in_recovery() as recovers,
         (select system_identifier from pg_catalog.pg_control_system()) as cluster,
         (select timeline_id from pg_catalog.pg_control_checkpoint()) as timeline,
@@ -64,7 +64,7 @@ pub struct Position {
 }
 
 #[derive(sqlx::FromRow)]
-struct Standing {
+struct ReplicaState {
     recovers: bool,
     cluster: i64,
     timeline: i32,
@@ -78,11 +78,11 @@ pub enum Fit {
     /// It has replayed everything.
     Reached,
     /// It has this number of bytes to replay.
-    Behind(i64),
+    Lagging(i64),
     /// It does not follow the source now.
-    Astray,
+    Diverged,
     /// It never followed the source: another cluster, or another database.
-    Stranger,
+    Unrelated,
 }
 
 /// Why an account is read on the source although there is a replica.
@@ -93,9 +93,9 @@ pub enum Passed {
     /// It does not answer, or failed before the first row, with this code.
     Away(String),
     /// It does not follow the source now.
-    Astray,
+    Diverged,
     /// It is no replica of the source.
-    Stranger,
+    Unrelated,
     /// Replaying cancelled the read, and would do so again.
     Conflict,
     /// It does not have the account, which the source has.
@@ -104,15 +104,15 @@ pub enum Passed {
 
 impl Passed {
     /// All the texts of [`as_str`](Self::as_str).
-    pub const ALL: [&str; 6] = ["lag", "away", "astray", "stranger", "conflict", "account"];
+    pub const ALL: [&str; 6] = ["lag", "away", "diverged", "unrelated", "conflict", "account"];
 
     /// Returns the reason as a label.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Lag => "lag",
             Self::Away(_) => "away",
-            Self::Astray => "astray",
-            Self::Stranger => "stranger",
+            Self::Diverged => "diverged",
+            Self::Unrelated => "unrelated",
             Self::Conflict => "conflict",
             Self::Account => "account",
         }
@@ -124,8 +124,8 @@ impl fmt::Display for Passed {
         match self {
             Self::Lag => f.write_str("the replica is behind"),
             Self::Away(code) => write!(f, "the replica failed with {code}"),
-            Self::Astray => f.write_str("the replica does not follow the source now"),
-            Self::Stranger => f.write_str("EXPORT_REPLICA_URL is no replica of the source"),
+            Self::Diverged => f.write_str("the replica does not follow the source now"),
+            Self::Unrelated => f.write_str("EXPORT_REPLICA_URL is no replica of the source"),
             Self::Conflict => f.write_str("replaying cancelled the read on the replica"),
             Self::Account => f.write_str("the replica does not have the account"),
         }
@@ -169,7 +169,7 @@ impl Replica {
         if impatient { self.wait.min(SHORT_WAIT) } else { self.wait }
     }
 
-    fn waited_in_vain(&self) {
+    fn waited_without_success(&self) {
         let until = Instant::now() + IMPATIENCE;
         *self.impatient_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
@@ -221,43 +221,43 @@ pub async fn position(source: &mut PgConnection) -> sqlx::Result<Position> {
 }
 
 /// Reads the state of a server relative to a position of the source.
-pub async fn look(replica: &mut PgConnection, position: &Position) -> sqlx::Result<Fit> {
-    let found: Standing = sqlx::query_as(STANDING).bind(&position.reached).fetch_one(replica).await?;
+pub async fn compare(replica: &mut PgConnection, position: &Position) -> sqlx::Result<Fit> {
+    let found: ReplicaState = sqlx::query_as(STATE).bind(&position.reached).fetch_one(replica).await?;
     if (found.cluster, found.database) != (position.cluster, position.database) {
-        return Ok(Fit::Stranger);
+        return Ok(Fit::Unrelated);
     }
     if !found.recovers || found.timeline != position.timeline {
-        return Ok(Fit::Astray);
+        return Ok(Fit::Diverged);
     }
     // Before anything was replayed there is no position.
     let behind = found.behind.unwrap_or(i64::MAX);
-    Ok(if behind <= 0 { Fit::Reached } else { Fit::Behind(behind) })
+    Ok(if behind <= 0 { Fit::Reached } else { Fit::Lagging(behind) })
 }
 
 /// Connects to the replica and waits until it has reached the position. Checks this before the transaction: the
 /// snapshot is taken with the first statement, and would be older than the position that this statement finds.
-async fn reach(replica: &Replica, position: &Position) -> Result<Cut, Passed> {
+async fn reach(replica: &Replica, position: &Position) -> Result<CloseOnDrop, Passed> {
     let deadline = Instant::now() + replica.patience();
     let [mut pause, longest] = PAUSES;
-    let in_vain = |passed| {
-        replica.waited_in_vain();
+    let without_success = |passed| {
+        replica.waited_without_success();
         passed
     };
-    let away = |error: sqlx::Error| in_vain(Passed::Away(judge(&error.into()).code));
-    let silent = |_| in_vain(Passed::Away("no answer".to_owned()));
+    let away = |error: sqlx::Error| without_success(Passed::Away(judge(&error.into()).code));
+    let silent = |_| without_success(Passed::Away("no answer".to_owned()));
     let connected = timeout_at(deadline, replica.pool.acquire()).await.map_err(silent)?;
-    let mut connection = Cut::new(connected.map_err(away)?);
+    let mut connection = CloseOnDrop::new(connected.map_err(away)?);
     loop {
         let Ok(session) = connection.get() else { return Err(Passed::Away("no connection".to_owned())) };
-        match timeout_at(deadline, look(session, position)).await.map_err(silent)?.map_err(away)? {
+        match timeout_at(deadline, compare(session, position)).await.map_err(silent)?.map_err(away)? {
             Fit::Reached => return Ok(connection),
-            Fit::Behind(_) if Instant::now() + pause < deadline => sleep(pause).await,
-            Fit::Behind(_) => {
+            Fit::Lagging(_) if Instant::now() + pause < deadline => sleep(pause).await,
+            Fit::Lagging(_) => {
                 connection.keep();
-                return Err(in_vain(Passed::Lag));
+                return Err(without_success(Passed::Lag));
             }
-            Fit::Astray => return Err(Passed::Astray),
-            Fit::Stranger => return Err(Passed::Stranger),
+            Fit::Diverged => return Err(Passed::Diverged),
+            Fit::Unrelated => return Err(Passed::Unrelated),
         }
         pause = (pause * 2).min(longest);
     }

@@ -40,7 +40,7 @@ const STILL_RUNNING: Duration = Duration::from_secs(1);
 const LONGEST_COMPUTATION: Duration = Duration::from_secs(30 * 60);
 
 /// Number of rows between two checks for cancellation. A check costs a lock.
-const ROWS_PER_LOOK: u64 = 256;
+const ROWS_PER_CHECK: u64 = 256;
 
 /// The account to read, and the request that asks for it.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,7 @@ pub struct Snapshot {
     pub server_version: String,
     /// The entities to read, and how.
     pub plan: Plan,
-    connection: Cut,
+    connection: CloseOnDrop,
     keys: Vec<KeySet>,
     reading: bool,
 }
@@ -78,13 +78,13 @@ pub async fn open(
     pulse: &Pulse,
 ) -> anyhow::Result<Snapshot> {
     let connection = while_alive(source.acquire(), pulse).await?;
-    let connection = Cut::new(connection.context("failed to connect to the source database")?);
+    let connection = CloseOnDrop::new(connection.context("failed to connect to the source database")?);
     open_over(connection, catalogue, account, pulse).await
 }
 
 /// Like [`open`], on a connection that the caller has chosen.
 pub(crate) async fn open_over(
-    mut connection: Cut,
+    mut connection: CloseOnDrop,
     catalogue: &Catalogue,
     account: &Account,
     pulse: &Pulse,
@@ -187,8 +187,8 @@ pub struct Rows<'s> {
 impl Rows<'_> {
     /// Returns the next row. Waiting for the first row counts as movement; waiting for a later row does not.
     pub async fn next(&mut self) -> anyhow::Result<Option<PgRow>> {
-        if self.count.is_multiple_of(ROWS_PER_LOOK) && self.pulse.is_cancelled() {
-            return Err(Failure::Interrupted.into());
+        if self.count.is_multiple_of(ROWS_PER_CHECK) {
+            self.pulse.check()?;
         }
         let row = if self.count == 0 {
             while_alive(self.stream.next(), self.pulse).await?
@@ -342,9 +342,9 @@ pub(crate) async fn while_alive<T>(work: impl Future<Output = T>, pulse: &Pulse)
 
 /// A connection that is closed when it is dropped. With a half-read answer or an open transaction it must not return to
 /// the pool, which would first drain it.
-pub(crate) struct Cut(Option<PoolConnection<Postgres>>);
+pub(crate) struct CloseOnDrop(Option<PoolConnection<Postgres>>);
 
-impl Cut {
+impl CloseOnDrop {
     pub(crate) fn new(connection: PoolConnection<Postgres>) -> Self {
         Self(Some(connection))
     }
@@ -359,7 +359,7 @@ impl Cut {
     }
 }
 
-impl Drop for Cut {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
             // Detached, it closes its socket at once, without a message to a server that may not respond.

@@ -4,7 +4,8 @@
 //! of the bucket. Both are compared before anything is uploaded or deleted. A bucket with another mark, or with objects
 //! and no mark, is left alone: every archive in it would look like an orphan to the wrong database. A bucket at another
 //! location than the recorded one is left alone, too: an archive would look deleted there while its link works
-//! elsewhere. Only [`adopt`] overwrites a mark, and only [`move_to`] changes the location.
+//! elsewhere. Only [`adopt`] overwrites a mark, and only [`archives::move_location`] changes the
+//! location.
 
 use std::{
     sync::Arc,
@@ -27,6 +28,7 @@ use uuid::Uuid;
 
 use crate::{
     failure::{Failure, StoreError},
+    requests::archives::{self, Installation},
     store::{
         Store,
         object_key::{INSTALLATION_MARK, ObjectKey},
@@ -42,7 +44,7 @@ const MARK_BYTES: i64 = 36;
 
 /// Whose bucket it is, as seen by this installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Ownership {
     /// The mark holds our id.
     Ours,
     /// There was no mark and nothing else under `exports/`: the mark was written just now.
@@ -53,7 +55,7 @@ pub enum Standing {
     Foreign(Option<Uuid>),
 }
 
-impl Standing {
+impl Ownership {
     /// Turns a bucket that is not ours into a failure that says how to fix it.
     pub fn require_ours(self, store: &Store) -> Result<(), Failure> {
         let bucket = store.bucket();
@@ -71,40 +73,6 @@ impl Standing {
                 "the mark `{INSTALLATION_MARK}` in bucket `{bucket}` is not the id of an installation: {remedy}"
             ))),
         }
-    }
-}
-
-/// What the database records of this installation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Installation {
-    /// Its id, as the bucket's mark holds it.
-    pub id: Uuid,
-    /// The bucket of new archives; `None` until a worker has found its mark there.
-    pub location: Option<String>,
-    /// Whether any archive is recorded that was not deleted yet.
-    pub has_archives: bool,
-}
-
-/// Reads what the database records of this installation.
-pub async fn read_installation(state: &PgPool) -> anyhow::Result<Installation> {
-    sqlx::query_as!(
-        Installation,
-        r#"select i.id, i.location,
-               exists (select from public.data_export_requests where status = 'ready')
-               or exists (select from public.data_export_requests
-                          where status = 'failed' and object_key is not null and object_deleted_at is null)
-               as "has_archives!"
-           from public.data_export_installation i"#
-    )
-    .fetch_one(state)
-    .await
-    .context("failed to read the identity of this installation")
-}
-
-impl Installation {
-    /// Refuses a bucket at another location than the recorded one.
-    fn require_location(&self, store: &Store) -> Result<(), Failure> {
-        require_location(self.location.as_deref(), store)
     }
 }
 
@@ -127,13 +95,13 @@ pub fn require_location(recorded: Option<&str>, store: &Store) -> Result<(), Fai
 /// [`Failure::Installation`] when the bucket is not the one of this installation; other errors when the database or the
 /// store does not answer.
 pub async fn open_bucket(state: &PgPool, store: &Store) -> anyhow::Result<Uuid> {
-    let installation = read_installation(state).await?;
-    installation.require_location(store)?;
-    if installation.has_archives && look(store, installation.id).await?.is_none() {
+    let installation = archives::read_installation(state).await?;
+    require_location(installation.location.as_deref(), store)?;
+    if installation.has_archives && read_ownership(store, installation.id).await?.is_none() {
         return Err(lost(store).into());
     }
-    standing(store, installation.id).await?.require_ours(store)?;
-    record_location(state, store).await?;
+    mark_if_empty(store, installation.id).await?.require_ours(store)?;
+    archives::record_location(state, store.location()).await?;
     Ok(installation.id)
 }
 
@@ -143,11 +111,11 @@ pub async fn open_bucket(state: &PgPool, store: &Store) -> anyhow::Result<Uuid> 
 /// # Errors
 /// As [`open_bucket`]; a bucket without a mark is never ours.
 pub async fn check_bucket(state: &PgPool, store: &Store) -> anyhow::Result<Installation> {
-    let mut installation = read_installation(state).await?;
-    installation.require_location(store)?;
+    let mut installation = archives::read_installation(state).await?;
+    require_location(installation.location.as_deref(), store)?;
     check_mark(store, installation.id).await?;
     if installation.location.is_none() {
-        record_location(state, store).await?;
+        archives::record_location(state, store.location()).await?;
         installation.location = Some(store.location().to_owned());
     }
     Ok(installation)
@@ -155,8 +123,8 @@ pub async fn check_bucket(state: &PgPool, store: &Store) -> anyhow::Result<Insta
 
 /// Makes sure that a bucket holds our mark.
 pub async fn check_mark(store: &Store, id: Uuid) -> anyhow::Result<()> {
-    match look(store, id).await? {
-        Some(standing) => standing.require_ours(store).map_err(Into::into),
+    match read_ownership(store, id).await? {
+        Some(ownership) => ownership.require_ours(store).map_err(Into::into),
         None => Err(lost(store).into()),
     }
 }
@@ -198,45 +166,13 @@ fn lost(store: &Store) -> Failure {
     ))
 }
 
-async fn record_location(state: &PgPool, store: &Store) -> anyhow::Result<()> {
-    sqlx::query!("select public.data_export_record_location($1)", store.location())
-        .execute(state)
-        .await
-        .context("failed to record the location of the bucket")?;
-    Ok(())
-}
-
-/// Moves the installation to the bucket of `store`, which must be empty or have our mark. Returns how many archives
-/// were recorded at the previous location.
-///
-/// Archives stay where they are until they expire. With `same`, the bucket is the same one under another address, and
-/// the archives are recorded under the new address.
-pub async fn move_to(state: &PgPool, store: &Store, before: &str, same: bool) -> anyhow::Result<u64> {
-    let moved = sqlx::query_scalar!(
-        r#"select public.data_export_move_location($1, $2, $3) as "stored!""#,
-        before,
-        store.location(),
-        same
-    )
-    .fetch_one(state)
-    .await
-    .context("failed to record the new location")?;
-    Ok(u64::try_from(moved).unwrap_or_default())
-}
-
 /// Makes sure that every archive that is recorded at the previous location is in this bucket, with its size.
 ///
 /// # Errors
 /// [`Failure::Installation`] names the first one that is not.
 pub async fn check_archives(state: &PgPool, store: &Store, before: &str) -> anyhow::Result<()> {
-    let mut archives = sqlx::query!(
-        r#"select object_key as "object_key!", archive_bytes as "archive_bytes!"
-           from public.data_export_requests
-           where object_key is not null and object_deleted_at is null and coalesce(object_location, $1) = $1"#,
-        before
-    )
-    .fetch(state);
-    while let Some(row) = archives.try_next().await.context("failed to list the archives")? {
+    let mut recorded = archives::list_at(state, before);
+    while let Some(row) = recorded.try_next().await.context("failed to list the archives")? {
         let key =
             ObjectKey::parse(&row.object_key).context("a request names an object that is none of ours")?;
         let stored = store.head(&key).await?.map(|head| head.bytes);
@@ -252,16 +188,16 @@ pub async fn check_archives(state: &PgPool, store: &Store, before: &str) -> anyh
 }
 
 /// Finds out whose bucket it is, and marks an empty one as ours.
-pub async fn standing(store: &Store, id: Uuid) -> anyhow::Result<Standing> {
-    if let Some(standing) = look(store, id).await? {
-        return Ok(standing);
+pub async fn mark_if_empty(store: &Store, id: Uuid) -> anyhow::Result<Ownership> {
+    if let Some(ownership) = read_ownership(store, id).await? {
+        return Ok(ownership);
     }
     let written = write(store, id, Some("*")).await;
-    match (written, look(store, id).await?) {
+    match (written, read_ownership(store, id).await?) {
         // Read back even after a good answer: a store may ignore the condition, or check and write in two steps, and
         // let two writers both succeed. The sweep checks again before it deletes anything.
-        (Ok(()), Some(Standing::Ours)) => Ok(Standing::Written),
-        (_, Some(standing)) => Ok(standing),
+        (Ok(()), Some(Ownership::Ours)) => Ok(Ownership::Written),
+        (_, Some(ownership)) => Ok(ownership),
         (Err(error), None) => Err(error),
         (Ok(()), None) => Err(Failure::Installation(format!(
             "the mark `{INSTALLATION_MARK}` was written to bucket `{}` but cannot be read",
@@ -272,12 +208,12 @@ pub async fn standing(store: &Store, id: Uuid) -> anyhow::Result<Standing> {
 }
 
 /// Finds out whose bucket it is, and writes nothing; `None` if it has no mark and no objects.
-pub async fn look(store: &Store, id: Uuid) -> anyhow::Result<Option<Standing>> {
+pub async fn read_ownership(store: &Store, id: Uuid) -> anyhow::Result<Option<Ownership>> {
     match read(store).await? {
-        Mark::Of(found) if found == id => Ok(Some(Standing::Ours)),
-        Mark::Of(found) => Ok(Some(Standing::Foreign(Some(found)))),
-        Mark::Unreadable => Ok(Some(Standing::Foreign(None))),
-        Mark::None => Ok(store.holds_objects().await?.then_some(Standing::Missing)),
+        Mark::Of(found) if found == id => Ok(Some(Ownership::Ours)),
+        Mark::Of(found) => Ok(Some(Ownership::Foreign(Some(found)))),
+        Mark::Unreadable => Ok(Some(Ownership::Foreign(None))),
+        Mark::None => Ok(store.holds_objects().await?.then_some(Ownership::Missing)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use export_activities::requests::operate;
+use export_activities::requests::{operate, state::Status};
 use export_stack::{
     postgres::Role,
     shared::{TestInstallation, stack},
@@ -259,7 +259,7 @@ async fn a_request_is_made_listed_shown_and_revoked_from_the_command_line() {
     let error = refused(&environment, &["request", "revoke", id, "--reason", "legal"]).await;
     assert!(error.contains("exit status: 1"), "{error}");
     let repeated = worker::command(&environment, &["request", "retry", id]).await.unwrap();
-    let pending = operate::list(&state_pool(&installation).await, Some("pending"), 10).await.unwrap();
+    let pending = operate::list(&state_pool(&installation).await, Some(Status::Pending), 10).await.unwrap();
     assert_eq!(pending[0].id.to_string(), repeated.trim());
     let unknown = refused(&environment, &["request", "show", &Uuid::new_v4().to_string()]).await;
     assert!(unknown.contains("exit status: 1"), "{unknown}");

@@ -1,13 +1,17 @@
 //! A request that kills its worker each time fails no other request.
 
-use std::time::Duration;
-
 use export_stack::faulty_store::Fault;
 
 use crate::support::night_of::{MANY_ATTEMPTS, Nights, kill, until_said};
 
 /// Requests of the night; one of them kills.
 const REQUESTS: i32 = 60;
+
+/// Returns the number of requests that an attempt holds.
+async fn claimed(nights: &Nights) -> i64 {
+    let sql = "select count(*) from public.data_export_requests where claim_token is not null";
+    sqlx::query_scalar(sql).fetch_one(&nights.owner).await.unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_kills_its_worker_fails_alone_and_the_others_are_ready() {
@@ -18,13 +22,14 @@ async fn a_request_that_kills_its_worker_fails_alone_and_the_others_are_ready() 
     let settings = [("EXPORT_MAX_LOST", most_lost.as_str())];
     let mut worker = nights.worker(&settings).await;
     until_said(&worker, "Serves task queue").await;
-    // Long enough to be killed in.
-    nights.faulty().fail_all("PutObject", Fault::Delay(Duration::from_millis(400)));
     nights.requests(REQUESTS).await;
     let poison = "select id from public.data_export_requests order by requested_at, id offset 4 limit 1";
     let poison: uuid::Uuid = sqlx::query_scalar(poison).fetch_one(&nights.owner).await.unwrap();
     // The poison never ends an upload: each of its attempts is killed, however slow this machine is.
-    nights.faulty().fail_object("PutObject", &poison.to_string(), Fault::Hang);
+    let hang = || nights.faulty().fail_object("PutObject", &poison.to_string(), Fault::Hang);
+    // Up to the first kill its neighbours do not end theirs either, so that they are killed along with it.
+    nights.faulty().fail_all("PutObject", Fault::Hang);
+    hang();
     nights.begin_night().await;
     let mut hung = 0;
     for kills in 0..most {
@@ -35,6 +40,13 @@ async fn a_request_that_kills_its_worker_fails_alone_and_the_others_are_ready() 
                 (hits > hung).then_some(hits)
             })
             .await;
+        if kills == 0 {
+            nights
+                .until("its neighbours to be claimed", || async {
+                    (claimed(&nights).await > 1).then_some(())
+                })
+                .await;
+        }
         assert_eq!(nights.status(poison).await, ("pending".to_owned(), None), "after {kills} kills");
         assert_eq!(
             u32::try_from(nights.counted(poison).await.1).unwrap(),
@@ -42,6 +54,10 @@ async fn a_request_that_kills_its_worker_fails_alone_and_the_others_are_ready() 
             "each killed worker counts"
         );
         kill(&worker).await;
+        if kills == 0 {
+            nights.faulty().heal();
+            hang();
+        }
         worker = nights.worker(&settings).await;
     }
     assert_eq!(nights.ended().await, "COMPLETED");

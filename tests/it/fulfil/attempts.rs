@@ -11,7 +11,7 @@ use std::{
 use chrono::{TimeDelta, Utc};
 use export_activities::{
     context::ExportSteps,
-    fulfil::{Unfinished, fulfil, lease::Heartbeat},
+    fulfil::{attempt::Unfinished, fulfil, lease::Heartbeat},
     pulse::Pulse,
 };
 use export_stack::{

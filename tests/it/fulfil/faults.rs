@@ -229,7 +229,7 @@ async fn a_full_spool_is_the_systems_fault_and_the_next_attempt_fulfils() {
     std::fs::write(given.spool.path().join("nowhere"), "").unwrap();
     let request = given_request(&given).await;
     let ended = serve(&given.steps, &attempt(request, 1)).await;
-    assert!(matches!(ended, Err(export_activities::fulfil::Unfinished::Retry(_))), "{ended:?}");
+    assert!(matches!(ended, Err(export_activities::fulfil::attempt::Unfinished::Retry(_))), "{ended:?}");
     assert_eq!(status_and_attempts(&given, request).await, ("pending".to_owned(), 0));
     serve_again(&given, &ExportSteps { spool: whole, ..given.steps.clone() }, request, "after").await;
     given.assert_sound(1).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use export_activities::{
-    fulfil::{Unfinished, fulfil, lease::Heartbeat},
+    fulfil::{attempt::Unfinished, fulfil, lease::Heartbeat},
     pulse::Pulse,
     store::object_key::ObjectKey,
 };

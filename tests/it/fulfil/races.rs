@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use export_activities::fulfil::Unfinished;
+use export_activities::fulfil::attempt::Unfinished;
 use export_stack::{faulty_store::Fault, postgres::Role, wait};
 use export_workflows::contract::Outcome;
 use sqlx::PgPool;

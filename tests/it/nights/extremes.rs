@@ -7,9 +7,9 @@ use std::{
 };
 
 use export_activities::{
+    alone::Alone,
     catalogue::Catalogue,
     context::ExportSteps,
-    fulfil::alone::Alone,
     metrics::Metrics,
     spool::Spool,
     store::{

@@ -79,10 +79,10 @@ async fn a_pause_between_the_reading_and_the_update_is_kept_and_the_update_is_ma
     night(&client).update(at_half_past_four, Default::default()).await.unwrap();
     let applied = schedule::apply(&applying, QUEUE).await.unwrap();
     assert_eq!(applied, [(NIGHTLY_BATCH, Applied::Updated), (EXPORT_EXPIRY, Applied::Updated)]);
-    let standing = &schedule::show(&client, QUEUE).await.unwrap()[0];
-    assert!(standing.as_defined, "{:?}", standing.differences);
-    assert!(standing.paused, "applying undid a pause");
-    assert_eq!(standing.note.as_deref(), Some("pause 2"));
+    let state = &schedule::show(&client, QUEUE).await.unwrap()[0];
+    assert!(state.as_defined, "{:?}", state.differences);
+    assert!(state.paused, "applying undid a pause");
+    assert_eq!(state.note.as_deref(), Some("pause 2"));
 }
 
 #[tokio::test]
@@ -100,6 +100,6 @@ async fn one_who_changes_the_schedule_without_end_makes_applying_give_up_and_los
     night(&client).update(at_half_past_four, Default::default()).await.unwrap();
     let error = schedule::apply(&applying, QUEUE).await.unwrap_err();
     assert!(format!("{error:#}").contains("somebody else changed it"), "{error:#}");
-    let standing = &schedule::show(&client, QUEUE).await.unwrap()[0];
-    assert!(standing.paused && !standing.as_defined);
+    let state = &schedule::show(&client, QUEUE).await.unwrap()[0];
+    assert!(state.paused && !state.as_defined);
 }

@@ -40,19 +40,19 @@ async fn terminate(client: &Client, workflow_id: &str) {
 async fn applied_twice_both_schedules_are_as_defined() {
     let client = client().await;
     let missing = schedule::show(&client, QUEUE).await.unwrap();
-    assert!(missing.iter().all(|standing| !standing.exists && !standing.as_defined));
+    assert!(missing.iter().all(|state| !state.exists && !state.as_defined));
 
     let first = schedule::apply(&client, QUEUE).await.unwrap();
     assert_eq!(first, [(NIGHTLY_BATCH, Applied::Created), (EXPORT_EXPIRY, Applied::Created)]);
     let second = schedule::apply(&client, QUEUE).await.unwrap();
     assert_eq!(second, [(NIGHTLY_BATCH, Applied::Updated), (EXPORT_EXPIRY, Applied::Updated)]);
 
-    let standings = schedule::show(&client, QUEUE).await.unwrap();
-    assert!(standings.iter().all(|standing| standing.as_defined), "{standings:?}");
-    let night = standings.iter().find(|standing| standing.id == NIGHTLY_BATCH).unwrap();
+    let states = schedule::show(&client, QUEUE).await.unwrap();
+    assert!(states.iter().all(|state| state.as_defined), "{states:?}");
+    let night = states.iter().find(|state| state.id == NIGHTLY_BATCH).unwrap();
     assert_eq!(night.next.unwrap().format("%H:%M:%S").to_string(), "01:00:00");
     let other = schedule::show(&client, "another-queue").await.unwrap();
-    assert!(other.iter().all(|standing| !standing.as_defined), "another task queue is a difference");
+    assert!(other.iter().all(|state| !state.as_defined), "another task queue is a difference");
 }
 
 #[tokio::test]
@@ -116,16 +116,16 @@ async fn a_schedule_is_paused_with_its_reason_unpaused_and_deleted_and_a_missing
     let client = client().await;
     assert_eq!(schedule::pause(&client, NIGHTLY_BATCH, "upgrade").await.unwrap(), Said::Missing);
     schedule::apply(&client, QUEUE).await.unwrap();
-    let standings = async || schedule::show(&client, QUEUE).await.unwrap();
+    let states = async || schedule::show(&client, QUEUE).await.unwrap();
     assert_eq!(schedule::pause(&client, NIGHTLY_BATCH, "upgrade").await.unwrap(), Said::Done);
-    let paused = standings().await;
+    let paused = states().await;
     assert_eq!((paused[0].paused, paused[0].note.as_deref()), (true, Some("upgrade")));
     assert!(!paused[1].paused, "the expiry pass goes on");
     assert_eq!(schedule::unpause(&client, NIGHTLY_BATCH).await.unwrap(), Said::Done);
-    assert!(!standings().await[0].paused);
+    assert!(!states().await[0].paused);
     assert_eq!(schedule::delete(&client, NIGHTLY_BATCH).await.unwrap(), Said::Done);
     assert_eq!(schedule::delete(&client, NIGHTLY_BATCH).await.unwrap(), Said::Missing);
-    let left = standings().await;
+    let left = states().await;
     assert_eq!((left[0].exists, left[1].exists), (false, true));
 }
 

@@ -80,7 +80,7 @@ async fn a_pause_and_a_window_outlive_the_run_in_which_they_were_said() {
     until(&nights, "all to be in flight", |now| now["in_flight"] == 3 || now["served"] == 2).await;
     update(&nights, "pause", &json!({"by": "ada", "why": "the store moves"})).await.unwrap();
     nights.faulty().release();
-    let progress = until(&nights, "the second look", |now| now["look"] == 2).await;
+    let progress = until(&nights, "the second round", |now| now["round"] == 2).await;
     assert_eq!((&progress["paused"]["by"], &progress["window"]), (&json!("ada"), &json!(7)));
     assert_eq!(nights.runs("nightly_batch").await.len(), 2);
     let show = ["workflow", "show", "--workflow-id", NIGHT];
@@ -160,7 +160,7 @@ async fn the_current_details_tell_the_progress_and_what_can_be_typed() {
     }
     update(&nights, "resume", &json!({"by": "ada"})).await.unwrap();
     nights.faulty().release();
-    let progress = until(&nights, "a pace", |now| now["served"] == 3 || now["look"] == 2).await;
+    let progress = until(&nights, "a pace", |now| now["served"] == 3 || now["round"] == 2).await;
     assert_eq!((&progress["fulfilled"], &progress["paused"]), (&json!(3), &Value::Null), "{progress}");
     assert_eq!(nights.ended().await, "COMPLETED");
 }

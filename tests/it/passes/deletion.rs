@@ -10,12 +10,13 @@ use export_activities::{
     },
     pulse::Pulse,
     requests::{
+        archives::{Archives, move_location, read_installation},
         operate::{RevokeReason, revoke},
         state::Trace,
     },
     store::{
         Store, StoreConfig,
-        installation::{check_archives, move_to, open_bucket, read_installation},
+        installation::{check_archives, open_bucket},
         object_key::{INSTALLATION_MARK, ObjectKey},
     },
 };
@@ -128,7 +129,7 @@ async fn archives_of_a_former_bucket_expire_and_are_deleted_there() {
     export_activities::store::installation::adopt(&elsewhere, read_installation(&state).await.unwrap().id)
         .await
         .unwrap();
-    assert_eq!(move_to(&state, &elsewhere, &former, false).await.unwrap(), 1);
+    assert_eq!(move_location(&state, &former, elsewhere.location(), Archives::Stay).await.unwrap(), 1);
     assert_eq!(read_installation(&state).await.unwrap().location.as_deref(), Some(elsewhere.location()));
 
     // A worker that was not restarted notices it with its next request.
@@ -171,7 +172,7 @@ async fn a_bucket_under_a_new_address_takes_its_archives_along_and_another_is_re
     let renamed = given.store.endpoint.as_deref().unwrap().replace("127.0.0.1", "localhost");
     let renamed = connect(&StoreConfig { endpoint: Some(renamed), ..given.store.clone() }).await;
     check_archives(state, &renamed, &former).await.unwrap();
-    assert_eq!(move_to(state, &renamed, &former, true).await.unwrap(), 1);
+    assert_eq!(move_location(state, &former, renamed.location(), Archives::Same).await.unwrap(), 1);
     revoke(state, request, RevokeReason::Mistake).await.unwrap();
     assert_eq!(delete_archive(state, &renamed, request).await.unwrap(), Deleted::Done);
     assert_eq!(given::objects(&given.store).await, Vec::<String>::new());

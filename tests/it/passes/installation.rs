@@ -4,7 +4,7 @@ use export_activities::{
     failure::{Class, judge},
     store::{
         StoreConfig,
-        installation::{Standing, adopt, answers, look, standing},
+        installation::{Ownership, adopt, answers, mark_if_empty, read_ownership},
         object_key::INSTALLATION_MARK,
     },
 };
@@ -23,12 +23,12 @@ async fn an_empty_bucket_is_marked_once_and_then_ours() {
     let config = real_store().await;
     let (store, id) = (connect(&config).await, Uuid::new_v4());
     put(&config, "something-else/of-the-platform", "").await;
-    assert_eq!(look(&store, id).await.unwrap(), None);
-    assert_eq!(standing(&store, id).await.unwrap(), Standing::Written);
-    assert_eq!(standing(&store, id).await.unwrap(), Standing::Ours);
+    assert_eq!(read_ownership(&store, id).await.unwrap(), None);
+    assert_eq!(mark_if_empty(&store, id).await.unwrap(), Ownership::Written);
+    assert_eq!(mark_if_empty(&store, id).await.unwrap(), Ownership::Ours);
     put(&config, new_key().as_str(), "an archive").await;
-    assert_eq!(standing(&store, id).await.unwrap(), Standing::Ours);
-    assert_eq!(look(&store, id).await.unwrap(), Some(Standing::Ours));
+    assert_eq!(mark_if_empty(&store, id).await.unwrap(), Ownership::Ours);
+    assert_eq!(read_ownership(&store, id).await.unwrap(), Some(Ownership::Ours));
 }
 
 #[tokio::test]
@@ -36,9 +36,9 @@ async fn a_bucket_with_objects_and_no_mark_is_left_alone() {
     let config = real_store().await;
     let (store, id) = (connect(&config).await, Uuid::new_v4());
     put(&config, new_key().as_str(), "whose archive?").await;
-    assert_eq!(standing(&store, id).await.unwrap(), Standing::Missing);
-    assert_eq!(standing(&store, id).await.unwrap(), Standing::Missing, "no mark was written");
-    let refusal = Standing::Missing.require_ours(&store).unwrap_err().to_string();
+    assert_eq!(mark_if_empty(&store, id).await.unwrap(), Ownership::Missing);
+    assert_eq!(mark_if_empty(&store, id).await.unwrap(), Ownership::Missing, "no mark was written");
+    let refusal = Ownership::Missing.require_ours(&store).unwrap_err().to_string();
     assert!(refusal.contains(&config.bucket) && refusal.contains("--adopt-bucket"), "{refusal}");
 }
 
@@ -46,14 +46,14 @@ async fn a_bucket_with_objects_and_no_mark_is_left_alone() {
 async fn the_bucket_of_another_installation_is_left_alone_until_it_is_adopted() {
     let config = real_store().await;
     let (store, ours, theirs) = (connect(&config).await, Uuid::new_v4(), Uuid::new_v4());
-    assert_eq!(standing(&store, theirs).await.unwrap(), Standing::Written);
-    let foreign = standing(&store, ours).await.unwrap();
-    assert_eq!(foreign, Standing::Foreign(Some(theirs)));
+    assert_eq!(mark_if_empty(&store, theirs).await.unwrap(), Ownership::Written);
+    let foreign = mark_if_empty(&store, ours).await.unwrap();
+    assert_eq!(foreign, Ownership::Foreign(Some(theirs)));
     let refusal = anyhow::Error::from(foreign.require_ours(&store).unwrap_err());
     assert_eq!((judge(&refusal).class, judge(&refusal).code.as_str()), (Class::System, "installation"));
     adopt(&store, ours).await.unwrap();
-    assert_eq!(standing(&store, ours).await.unwrap(), Standing::Ours);
-    assert_eq!(standing(&store, theirs).await.unwrap(), Standing::Foreign(Some(ours)));
+    assert_eq!(mark_if_empty(&store, ours).await.unwrap(), Ownership::Ours);
+    assert_eq!(mark_if_empty(&store, theirs).await.unwrap(), Ownership::Foreign(Some(ours)));
 }
 
 #[tokio::test]
@@ -63,8 +63,8 @@ async fn a_mark_that_is_no_id_is_foreign() {
     {
         let config = real_store().await;
         put(&config, INSTALLATION_MARK, content).await;
-        let standing = standing(&connect(&config).await, Uuid::new_v4()).await.unwrap();
-        assert_eq!(standing, Standing::Foreign(None), "{content:?}");
+        let ownership = mark_if_empty(&connect(&config).await, Uuid::new_v4()).await.unwrap();
+        assert_eq!(ownership, Ownership::Foreign(None), "{content:?}");
     }
 }
 
@@ -77,13 +77,13 @@ async fn of_two_that_mark_a_bucket_together_the_first_has_it() {
     faulty.fail("PutObject", 1, Fault::Hold);
     let held = {
         let store = store.clone();
-        tokio::spawn(async move { standing(&store, late).await })
+        tokio::spawn(async move { mark_if_empty(&store, late).await })
     };
     faulty.wait_in_flight("PutObject", 1).await.unwrap();
-    assert_eq!(standing(&store, first).await.unwrap(), Standing::Written);
+    assert_eq!(mark_if_empty(&store, first).await.unwrap(), Ownership::Written);
     faulty.release();
-    assert_eq!(held.await.unwrap().unwrap(), Standing::Foreign(Some(first)));
-    assert_eq!(look(&store, first).await.unwrap(), Some(Standing::Ours));
+    assert_eq!(held.await.unwrap().unwrap(), Ownership::Foreign(Some(first)));
+    assert_eq!(read_ownership(&store, first).await.unwrap(), Some(Ownership::Ours));
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_mark_whose_answer_is_lost_is_ours_all_the_same() {
     let (faulty, config, _folder) = faulty_store().await;
     let (store, id) = (connect(&config).await, Uuid::new_v4());
     faulty.fail("PutObject", 1, Fault::LoseAnswer);
-    assert_eq!(standing(&store, id).await.unwrap(), Standing::Ours);
+    assert_eq!(mark_if_empty(&store, id).await.unwrap(), Ownership::Ours);
     assert!(faulty.calls("PutObject") > 1, "the second try met the mark of the first");
 }
 
@@ -100,7 +100,7 @@ async fn a_missing_bucket_is_an_error_and_not_an_empty_one() {
     let mut config = real_store().await;
     config.bucket = "test-no-such-bucket".to_owned();
     let store = connect(&config).await;
-    let error = standing(&store, Uuid::new_v4()).await.unwrap_err();
+    let error = mark_if_empty(&store, Uuid::new_v4()).await.unwrap_err();
     assert_eq!(judge(&error).code, "store/NoSuchBucket");
     answers(&store).await.unwrap_err();
 }
@@ -110,7 +110,7 @@ async fn a_store_answers_while_it_shows_the_mark() {
     let (faulty, config, _folder) = faulty_store().await;
     let store = connect(&config).await;
     answers(&store).await.unwrap_err();
-    standing(&store, Uuid::new_v4()).await.unwrap();
+    mark_if_empty(&store, Uuid::new_v4()).await.unwrap();
     answers(&store).await.unwrap();
     faulty.fail("HeadObject", 1, Fault::SlowDown);
     let before = faulty.calls("HeadObject");

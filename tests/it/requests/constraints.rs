@@ -1,5 +1,6 @@
 //! The database refuses a row edited by hand into an illegal combination, for every role.
 
+use export_activities::requests::state::Status;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -48,6 +49,41 @@ async fn assert_refused(pool: &PgPool, id: Uuid, what: &str) {
     let error = edit(pool, id, what).await.expect_err(what);
     let code = error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
     assert!(matches!(code.as_deref(), Some("23514" | "23502")), "`{what}`: {error}");
+}
+
+/// Everything that a row in this state must have, so that only the move itself can be refused.
+fn columns(status: Status, id: Uuid) -> String {
+    match status {
+        Status::Pending => "status = 'pending', download_url = null, failure_reason = null".to_owned(),
+        Status::Ready => format!(
+            "status = 'ready', download_url = 'https://x', expires_at = now() + interval '1 day',
+             object_key = coalesce(object_key, 'exports/{id}/{}.zip'), archive_bytes = 1,
+             archive_sha256 = repeat('a', 64), row_counts = '{{}}', snapshot_at = now(), fulfilled_at = now(),
+             pseudonym_salt = null, failure_reason = null",
+            Uuid::new_v4()
+        ),
+        Status::Failed => "status = 'failed', download_url = null, pseudonym_salt = null,
+             failure_reason = case status when 'ready' then 'expired' else 'account_deleted' end"
+            .to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn the_legal_moves_in_code_are_those_of_the_trigger() {
+    let pool = database().await;
+    for from in Status::ALL {
+        for to in Status::ALL.into_iter().filter(|to| *to != from) {
+            let ids = states(&pool).await;
+            let id = ids[Status::ALL.iter().position(|status| *status == from).unwrap()];
+            let moved = edit(&pool, id, &columns(to, id)).await;
+            let legal = to.valid_old_states().contains(&from);
+            assert_eq!(moved.is_ok(), legal, "{from} -> {to}: {moved:?}");
+            if let Err(error) = moved {
+                let refused = error.to_string().contains(&format!("cannot go from {from} to {to}"));
+                assert!(refused, "another rule than that of moves refused it: {error}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

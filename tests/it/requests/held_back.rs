@@ -2,8 +2,11 @@
 
 use chrono::NaiveDate;
 use export_activities::{
-    fulfil::Attempt,
-    requests::state::{self, Brake, Failed, Trace},
+    fulfil::attempt::Attempt,
+    requests::{
+        claim::Count,
+        state::{self, Brake, Failed, Failing, Trace},
+    },
 };
 use export_stack::worker;
 use export_workflows::contract::{FailureReason, Outcome};
@@ -172,7 +175,8 @@ async fn both_sides_of_the_tenth_hold_among_a_thousand() {
         .unwrap();
         let trace = Trace { night: Some(night()), run_id: None };
         let (state, text) = (&given.steps.state, "permanent: account_deleted");
-        let done = state::mark_failed(state, request, token, REASON, text, false, &trace, Brake::On);
+        let failing = Failing { reason: REASON, last_error: text, count: Count::Nothing, brake: Brake::On };
+        let done = state::mark_failed(state, request, token, &failing, &trace);
         assert_eq!(done.await.unwrap(), expected, "{failed_before} + 1 failed beside {ready}");
     }
 }

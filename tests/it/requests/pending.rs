@@ -32,7 +32,7 @@ async fn set(pool: &PgPool, request: Uuid, what: &str) {
 async fn pages_hold_every_request_once_in_order_while_the_queue_shrinks_and_grows() {
     let pool = database().await;
     let expected = requests(&pool, 1203).await;
-    let mut input = ListPendingInput { limit: 200, look: 1, ..Default::default() };
+    let mut input = ListPendingInput { limit: 200, round: 1, ..Default::default() };
     let (mut seen, mut pages) = (Vec::new(), 0);
     loop {
         let page = list_pending(&pool, &input).await.unwrap();
@@ -61,16 +61,16 @@ async fn pages_hold_every_request_once_in_order_while_the_queue_shrinks_and_grow
 async fn the_second_look_takes_what_was_deferred_and_leaves_what_was_given_up_tonight() {
     let pool = database().await;
     let all = requests(&pool, 5).await;
-    let look = |look, cutoff| ListPendingInput { limit: 10, look, cutoff, ..Default::default() };
-    let cutoff = list_pending(&pool, &look(1, None)).await.unwrap().cutoff;
+    let input = |round, cutoff| ListPendingInput { limit: 10, round, cutoff, ..Default::default() };
+    let cutoff = list_pending(&pool, &input(1, None)).await.unwrap().cutoff;
     set(&pool, all[0], "attempts = 5, given_up_at = now(), last_error = 'of any text'").await;
     set(&pool, all[1], "attempts = 5, given_up_at = now() - interval '1 d', last_error = 'request: panic'")
         .await;
     set(&pool, all[2], "attempts = 4, last_error = 'request: panic'").await;
     set(&pool, all[3], "last_error = 'system: database/57P01'").await;
-    let second = list_pending(&pool, &look(2, cutoff)).await.unwrap();
+    let second = list_pending(&pool, &input(2, cutoff)).await.unwrap();
     assert_eq!(second.requests, all[1..]);
     // The control: the first round of the next night takes it again.
-    let next = list_pending(&pool, &look(1, None)).await.unwrap();
+    let next = list_pending(&pool, &input(1, None)).await.unwrap();
     assert_eq!(next.requests, all);
 }

@@ -10,7 +10,7 @@ use std::{
 use export_activities::{
     context::ExportSteps,
     failure,
-    fulfil::Unfinished,
+    fulfil::attempt::Unfinished,
     requests::state,
     source::replica::{self, Fit, Replica},
 };
@@ -295,7 +295,7 @@ async fn fit(pair: &Pair, server: &Postgres, database: &str) -> Fit {
     let mut source = pair.source.connect(Role::Read, DATABASE).await.unwrap();
     let position = replica::position(&mut source).await.unwrap();
     let mut other: PgConnection = server.connect(Role::Read, database).await.unwrap();
-    replica::look(&mut other, &position).await.unwrap()
+    replica::compare(&mut other, &position).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,24 +304,28 @@ async fn what_is_no_replica_of_the_source_is_never_read() {
     pair.caught_up().await;
     assert_eq!(fit(&pair, &pair.replica, DATABASE).await, Fit::Reached);
     assert_eq!(doctor(&pair).await["state"], "ok");
-    assert_eq!(fit(&pair, &pair.replica, "postgres").await, Fit::Stranger, "another database of the cluster");
+    assert_eq!(
+        fit(&pair, &pair.replica, "postgres").await,
+        Fit::Unrelated,
+        "another database of the cluster"
+    );
     let other = &shared::stack().await.unwrap().servers().postgres;
-    assert_eq!(fit(&pair, other, "postgres").await, Fit::Stranger, "another cluster");
+    assert_eq!(fit(&pair, other, "postgres").await, Fit::Unrelated, "another cluster");
 
     let mut given = pair.installation(PATIENT).await;
     let user = pair.user().await;
     let stranger = shared::TestDatabase::new().await.unwrap().url(Role::Read).await.unwrap();
     given.steps.replica = Some(pair.replica_behind(&stranger, PATIENT));
     assert!(matches!(serve_user(&given, user).await, Outcome::Fulfilled { rows: 2, .. }));
-    assert_eq!(passed(&given), only("stranger", 1));
+    assert_eq!(passed(&given), only("unrelated", 1));
 
     // Promoted, it has all that the source had, and from then on nothing of it.
     sqlx::query("select pg_promote(true)").execute(&pair.control).await.unwrap();
-    assert_eq!(fit(&pair, &pair.replica, DATABASE).await, Fit::Astray);
+    assert_eq!(fit(&pair, &pair.replica, DATABASE).await, Fit::Diverged);
     assert_eq!(doctor(&pair).await["state"], "warning");
     let given = pair.installation(PATIENT).await;
     assert!(matches!(serve_user(&given, user).await, Outcome::Fulfilled { rows: 2, .. }));
-    assert_eq!(passed(&given), only("astray", 1));
+    assert_eq!(passed(&given), only("diverged", 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -356,8 +360,8 @@ async fn a_standby_never_answers_how_a_race_for_a_request_ended() {
         .unwrap();
     pair.caught_up().await;
     let (primary, standby) = (pool(&pair.source, Role::State).await, pool(&pair.replica, Role::State).await);
-    assert_eq!(state::standing(&primary, id).await.unwrap().unwrap().status, "pending");
-    let error = state::standing(&standby, id).await.unwrap_err();
+    assert_eq!(state::read_back(&primary, id).await.unwrap().unwrap().status, state::Status::Pending);
+    let error = state::read_back(&standby, id).await.unwrap_err();
     let verdict = failure::judge(&error);
     assert_eq!(
         (verdict.class, verdict.code.as_str()),

@@ -3,9 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use export_activities::{
+    alone::Alone,
     catalogue::Catalogue,
     context::{ExportSteps, Settings},
-    fulfil::{Attempt, Unfinished, alone::Alone, fulfil, lease::Heartbeat},
+    fulfil::{
+        attempt::{Attempt, Unfinished},
+        fulfil,
+        lease::Heartbeat,
+    },
     metrics::Metrics,
     pulse::Pulse,
     requests::claim::Owner,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use export_activities::{catalogue::Catalogue, context::ExportSteps, failure::Class, fulfil::Unfinished};
+use export_activities::{
+    catalogue::Catalogue, context::ExportSteps, failure::Class, fulfil::attempt::Unfinished,
+};
 use export_workflows::contract::{FailureReason, Outcome};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;

@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
-use export_activities::store::installation::{self, check_mark, read_installation};
+use export_activities::{
+    requests::archives::{self, Archives, read_installation},
+    store::installation::{self, check_mark},
+};
 use serde::Serialize;
 use sqlx::PgPool;
 
@@ -56,7 +59,8 @@ async fn move_to(config: &Config, output: Output, same: bool) -> Result<Verdict>
         Some(from) => match prepare(&state, &store, from, same).await {
             Err(error) => moved(0, false, format!("Nothing was moved: {}", explain::store(&error))),
             Ok(()) => {
-                let archives = installation::move_to(&state, &store, from, same).await?;
+                let kind = if same { Archives::Same } else { Archives::Stay };
+                let archives = archives::move_location(&state, from, &to, kind).await?;
                 let rest = if same {
                     format!("{archives} archives are in it under their new address")
                 } else {
@@ -89,6 +93,6 @@ async fn prepare(
             .await
             .with_context(|| format!("failed to reach the former bucket `{from}` with these credentials"))?;
     }
-    installation::standing(store, installation.id).await?.require_ours(store)?;
+    installation::mark_if_empty(store, installation.id).await?.require_ours(store)?;
     Ok(())
 }

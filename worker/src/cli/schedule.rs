@@ -81,14 +81,14 @@ async fn apply(config: &Config, output: Output) -> Result<Verdict> {
 /// Shows both schedules. Returns `Bad` if one differs from its definition.
 async fn show(config: &Config, output: Output) -> Result<Verdict> {
     let client = connect::temporal(config).await?;
-    let standings = schedule::show(&client, &config.task_queue).await?;
-    output.write(&standings, |standings, out| {
-        for standing in standings {
-            writeln!(out, "{}", standing.id)?;
-            for difference in &standing.differences {
+    let states = schedule::show(&client, &config.task_queue).await?;
+    output.write(&states, |states, out| {
+        for state in states {
+            writeln!(out, "{}", state.id)?;
+            for difference in &state.differences {
                 writeln!(out, "  differs   {difference}; run `export-worker schedule apply`")?;
             }
-            if !standing.exists {
+            if !state.exists {
                 continue;
             }
             let time = |at: Option<chrono::DateTime<chrono::Utc>>| {
@@ -97,19 +97,19 @@ async fn show(config: &Config, output: Output) -> Result<Verdict> {
             writeln!(
                 out,
                 "  next      {}",
-                if standing.paused { "paused".to_owned() } else { time(standing.next) }
+                if state.paused { "paused".to_owned() } else { time(state.next) }
             )?;
-            writeln!(out, "  last      {}", time(standing.last))?;
-            writeln!(out, "  running   {}", if standing.running.is_empty() { "no" } else { "yes" })?;
-            writeln!(out, "  queue     {}", standing.task_queue)?;
-            writeln!(out, "  missed    {}, skipped {}", standing.missed, standing.skipped)?;
-            if let Some(note) = &standing.note {
+            writeln!(out, "  last      {}", time(state.last))?;
+            writeln!(out, "  running   {}", if state.running.is_empty() { "no" } else { "yes" })?;
+            writeln!(out, "  queue     {}", state.task_queue)?;
+            writeln!(out, "  missed    {}, skipped {}", state.missed, state.skipped)?;
+            if let Some(note) = &state.note {
                 writeln!(out, "  note      {note}")?;
             }
         }
         Ok(())
     })?;
-    let well = standings.iter().all(|standing| standing.as_defined);
+    let well = states.iter().all(|state| state.as_defined);
     Ok(if well { Verdict::Good } else { Verdict::Bad })
 }
 

@@ -14,7 +14,7 @@ use crate::{
 
 /// Prints the status. Returns `Bad` if something needs a person.
 pub(super) async fn run(config: &Config, output: Output) -> Result<Verdict> {
-    let status = status::look(config).await?;
+    let status = status::read(config).await?;
     output.write(&status, human)?;
     Ok(if status.well { Verdict::Good } else { Verdict::Bad })
 }
@@ -29,14 +29,14 @@ fn human(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     if let Some(nights) = &status.nights {
         writeln!(out, "{:<12}last {}, next {}", "nights", time(nights.last), time(nights.next))?;
     }
-    for standing in status.schedules.iter().flatten() {
-        let how = match (standing.exists, standing.paused, &standing.note) {
+    for state in status.schedules.iter().flatten() {
+        let how = match (state.exists, state.paused, &state.note) {
             (false, ..) => "does not exist".to_owned(),
             (true, false, _) => "runs".to_owned(),
             (true, true, None) => "paused".to_owned(),
             (true, true, Some(note)) => format!("paused: {note}"),
         };
-        writeln!(out, "{:<12}{} {how}", "schedule", standing.id)?;
+        writeln!(out, "{:<12}{} {how}", "schedule", state.id)?;
     }
     if let Some(pollers) = &status.pollers {
         writeln!(out, "{:<12}{} for exports, {} for passes", "workers", pollers.exports, pollers.passes)?;

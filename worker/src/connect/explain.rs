@@ -142,7 +142,7 @@ pub fn source(error: &anyhow::Error, has_replica: bool) -> Explained {
 }
 
 /// Explains that the server is no replica of the source.
-pub fn stranger() -> Explained {
+pub fn unrelated_replica() -> Explained {
     let cause = "EXPORT_REPLICA_URL is no replica of EXPORT_SOURCE_URL: another cluster, or another database";
     Explained::new(cause, "mend host, port and database in either, or take EXPORT_REPLICA_URL away")
 }

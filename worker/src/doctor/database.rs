@@ -67,7 +67,7 @@ pub(super) async fn replica(config: &Config, lines: &mut Vec<Line>) {
         Err(error) => return lines.push(Line::failed(REPLICA, explain::source(&error.into(), true))),
     };
     lines.push(match connect::replica_fit(&replica, &position).await {
-        Ok(Fit::Stranger) => Line::failed(REPLICA, explain::stranger()),
+        Ok(Fit::Unrelated) => Line::failed(REPLICA, explain::unrelated_replica()),
         fit => replica_line(fit, config.replica_url().map(display_database).unwrap_or_default()),
     });
 }
@@ -76,13 +76,13 @@ pub(super) async fn replica(config: &Config, lines: &mut Vec<Line>) {
 fn replica_line(fit: sqlx::Result<Fit>, place: String) -> Line {
     let meanwhile = "until then accounts are read on the source";
     match fit {
-        Ok(Fit::Behind(bytes)) if bytes > MUCH_BEHIND => {
+        Ok(Fit::Lagging(bytes)) if bytes > MUCH_BEHIND => {
             let cause = format!("it is {} MiB behind the source", bytes >> 20);
             let remedy = format!("look at its replication and at what holds it up; {meanwhile}");
             Line::warning(REPLICA, Explained::new(cause, remedy))
         }
-        Ok(Fit::Reached | Fit::Behind(_)) => Line::ok(REPLICA, place),
-        Ok(Fit::Astray | Fit::Stranger) => {
+        Ok(Fit::Reached | Fit::Lagging(_)) => Line::ok(REPLICA, place),
+        Ok(Fit::Diverged | Fit::Unrelated) => {
             let cause = "it does not follow the source now: promoted, or left behind by a failover";
             let remedy = format!("make it a replica of the source again; {meanwhile}");
             Line::warning(REPLICA, Explained::new(cause, remedy))

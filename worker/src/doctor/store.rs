@@ -4,9 +4,9 @@ mod link;
 mod probe;
 
 use chrono::{DateTime, Utc};
-use export_activities::store::{
-    Store, TemporaryCredentials,
-    installation::{self, Installation, read_installation},
+use export_activities::{
+    requests::archives::{Installation, read_installation},
+    store::{Store, TemporaryCredentials, installation},
 };
 use sqlx::PgPool;
 
@@ -91,7 +91,7 @@ async fn check_installation(state: &PgPool, store: &Store, installation: &Instal
     const CHECK: &str = "installation";
     let (id, location) = (installation.id, store.location());
     let checked = async {
-        if !adopt && !installation.has_archives && installation::look(store, id).await?.is_none() {
+        if !adopt && !installation.has_archives && installation::read_ownership(store, id).await?.is_none() {
             installation::require_location(installation.location.as_deref(), store)?;
             return Ok(false);
         }

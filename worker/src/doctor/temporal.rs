@@ -64,7 +64,7 @@ pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
         }
     });
     match schedule::show(&client, &config.task_queue).await {
-        Ok(standings) => lines.extend(standings.iter().map(judge)),
+        Ok(states) => lines.extend(states.iter().map(judge)),
         Err(error) => lines.push(Line::failed("schedules", explain::temporal(&error))),
     }
 }
@@ -90,14 +90,14 @@ fn encryption(config: &Config) -> Option<Line> {
     })
 }
 
-fn judge(standing: &schedule::Standing) -> Line {
+fn judge(state: &schedule::ScheduleStatus) -> Line {
     const CHECK: &str = "schedules";
-    let id = &standing.id;
-    match standing.trouble() {
-        Some(trouble) if standing.as_defined => return Line::warning(CHECK, trouble),
+    let id = &state.id;
+    match state.trouble() {
+        Some(trouble) if state.as_defined => return Line::warning(CHECK, trouble),
         Some(trouble) => return Line::failed(CHECK, trouble),
         None => {}
     }
-    let next = standing.next.map(|at| at.to_rfc3339()).unwrap_or_default();
+    let next = state.next.map(|at| at.to_rfc3339()).unwrap_or_default();
     Line::ok(CHECK, format!("`{id}` fires next at {next}"))
 }

@@ -29,7 +29,7 @@ use crate::{
     connect,
     temporal::{
         night::{self, Pollers},
-        schedule::{self, Standing},
+        schedule::{self, ScheduleStatus},
     },
 };
 
@@ -66,7 +66,7 @@ struct Drift {
 
 #[derive(Clone)]
 struct Temporal {
-    schedules: Arc<[Standing]>,
+    schedules: Arc<[ScheduleStatus]>,
     pollers: Pollers,
 }
 

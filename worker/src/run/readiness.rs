@@ -4,10 +4,10 @@ use tokio::sync::watch;
 
 /// Readiness of the worker, shared by all clones.
 #[derive(Clone, Debug)]
-pub(crate) struct Readiness(watch::Sender<Standing>);
+pub(crate) struct Readiness(watch::Sender<State>);
 
 #[derive(Debug)]
-enum Standing {
+enum State {
     Waits(String),
     Serves,
     Stops,
@@ -15,40 +15,40 @@ enum Standing {
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(watch::Sender::new(Standing::Waits("The worker is starting".to_owned())))
+        Self(watch::Sender::new(State::Waits("The worker is starting".to_owned())))
     }
 }
 
 impl Readiness {
     /// The worker waits; `sentence` names what for.
     pub(crate) fn waits(&self, sentence: String) {
-        self.becomes(Standing::Waits(sentence));
+        self.becomes(State::Waits(sentence));
     }
 
     /// The worker polls for work.
     pub(crate) fn serves(&self) {
-        self.becomes(Standing::Serves);
+        self.becomes(State::Serves);
     }
 
     /// The worker drains, and never becomes ready again.
     pub(crate) fn stops(&self) {
-        self.becomes(Standing::Stops);
+        self.becomes(State::Stops);
     }
 
     /// Returns why the worker does not serve, or `None` if it serves.
     pub(crate) fn why_not(&self) -> Option<String> {
         match &*self.0.borrow() {
-            Standing::Waits(sentence) => Some(sentence.clone()),
-            Standing::Serves => None,
-            Standing::Stops => Some("The worker is stopping".to_owned()),
+            State::Waits(sentence) => Some(sentence.clone()),
+            State::Serves => None,
+            State::Stops => Some("The worker is stopping".to_owned()),
         }
     }
 
-    fn becomes(&self, next: Standing) {
-        self.0.send_if_modified(|standing| {
-            let goes_on = !matches!(standing, Standing::Stops);
+    fn becomes(&self, next: State) {
+        self.0.send_if_modified(|state| {
+            let goes_on = !matches!(state, State::Stops);
             if goes_on {
-                *standing = next;
+                *state = next;
             }
             goes_on
         });

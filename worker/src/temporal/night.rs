@@ -61,7 +61,7 @@ pub enum Started {
 
 /// One night and how it came to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Night {
+pub struct StartedRun {
     /// Its workflow id, as the Web UI shows it.
     pub workflow_id: String,
     /// How it came to run.
@@ -82,18 +82,18 @@ pub enum Ended {
 /// Starts a night, or returns the running one.
 ///
 /// Starts a night with accepted reasons directly: the input of the schedule's nights never changes.
-pub async fn trigger(client: &Client, task_queue: &str, accept: Vec<FailureReason>) -> Result<Night> {
+pub async fn trigger(client: &Client, task_queue: &str, accept: Vec<FailureReason>) -> Result<StartedRun> {
     let schedule = describe(client).await?;
     let paused = schedule.as_ref().is_some_and(ScheduleDescription::paused);
     if let Some(workflow_id) = find_running(client, schedule.as_ref()).await? {
-        return Ok(Night { workflow_id, started: Started::WasRunning, schedule_paused: paused });
+        return Ok(StartedRun { workflow_id, started: Started::WasRunning, schedule_paused: paused });
     }
     match schedule {
         Some(_) | None if !accept.is_empty() => {
             let input = encode(client, &NightInput { accept, ..NightInput::default() })?;
             let summary = "started by `export-worker night trigger --accept`";
             let night = start(client, task_queue, NIGHTLY_BATCH.to_owned(), input, summary).await?;
-            Ok(Night { schedule_paused: paused, ..night })
+            Ok(StartedRun { schedule_paused: paused, ..night })
         }
         Some(before) => trigger_schedule(client, &before).await,
         None => {
@@ -131,7 +131,7 @@ pub async fn running(client: &Client) -> Result<Option<Running>> {
 
 /// Fulfils one request immediately, in a run separate from the night, or returns the run that is already active. The
 /// claim on the row separates this run from a night that reaches the same request.
-pub async fn fulfil(client: &Client, task_queue: &str, request_id: Uuid) -> Result<Night> {
+pub async fn fulfil(client: &Client, task_queue: &str, request_id: Uuid) -> Result<StartedRun> {
     let input = NightInput { only: Some(vec![request_id]), ..NightInput::default() };
     let (workflow_id, input) = (request_workflow_id(request_id), encode(client, &input)?);
     start(client, task_queue, workflow_id, input, "started by `export-worker request fulfil`").await
@@ -176,7 +176,7 @@ async fn find_running(client: &Client, schedule: Option<&ScheduleDescription>) -
     Ok(None)
 }
 
-async fn trigger_schedule(client: &Client, before: &ScheduleDescription) -> Result<Night> {
+async fn trigger_schedule(client: &Client, before: &ScheduleDescription) -> Result<StartedRun> {
     let handle = client.get_schedule_handle(NIGHTLY_BATCH);
     let known: HashSet<String> = before.recent_actions().into_iter().map(|action| action.run_id).collect();
     handle
@@ -186,7 +186,8 @@ async fn trigger_schedule(client: &Client, before: &ScheduleDescription) -> Resu
     let deadline = Instant::now() + SHOWS_WITHIN;
     loop {
         let now = handle.describe(Default::default()).await.context("failed to read the schedule")?;
-        let night = |workflow_id, started| Night { workflow_id, started, schedule_paused: before.paused() };
+        let night =
+            |workflow_id, started| StartedRun { workflow_id, started, schedule_paused: before.paused() };
         if let Some(run) = now.recent_actions().into_iter().rev().find(|run| !known.contains(&run.run_id)) {
             return Ok(night(run.workflow_id, Started::BySchedule));
         }
@@ -213,7 +214,7 @@ async fn start(
     workflow_id: String,
     input: RawValue,
     summary: &str,
-) -> Result<Night> {
+) -> Result<StartedRun> {
     let options = WorkflowStartOptions::new(task_queue, workflow_id.as_str())
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
@@ -225,7 +226,7 @@ async fn start(
         Err(WorkflowStartError::AlreadyStarted { .. }) => Started::WasRunning,
         Err(error) => return Err(error).with_context(|| format!("failed to start `{workflow_id}`")),
     };
-    Ok(Night { workflow_id, started, schedule_paused: false })
+    Ok(StartedRun { workflow_id, started, schedule_paused: false })
 }
 
 /// Waits until a night and every run that continues it have ended.

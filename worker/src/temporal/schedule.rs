@@ -63,7 +63,7 @@ pub enum Applied {
 
 /// Status of one schedule.
 #[derive(Debug, Serialize)]
-pub struct Standing {
+pub struct ScheduleStatus {
     /// Schedule id.
     pub id: String,
     /// Whether it exists; if not, the rest is empty.
@@ -90,7 +90,7 @@ pub struct Standing {
     pub skipped: i64,
 }
 
-impl Standing {
+impl ScheduleStatus {
     /// Returns the cause that prevents its runs from starting as defined, if any.
     pub fn trouble(&self) -> Option<Explained> {
         let id = &self.id;
@@ -239,23 +239,23 @@ fn said(answer: Result<(), ScheduleError>, what: &str, id: &str) -> Result<Said>
 }
 
 /// Describes both schedules.
-pub async fn show(client: &Client, task_queue: &str) -> Result<Vec<Standing>> {
-    let mut standings = Vec::new();
+pub async fn show(client: &Client, task_queue: &str) -> Result<Vec<ScheduleStatus>> {
+    let mut states = Vec::new();
     for definition in &DEFINITIONS {
         let described = client.get_schedule_handle(definition.id).describe(Default::default()).await;
-        standings.push(match described {
-            Ok(described) => standing(definition, task_queue, &described),
+        states.push(match described {
+            Ok(described) => status_of(definition, task_queue, &described),
             Err(ScheduleError::Rpc(status)) if status.code() == Code::NotFound => missing(definition),
             Err(error) => {
                 return Err(error).with_context(|| format!("failed to read schedule `{}`", definition.id));
             }
         });
     }
-    Ok(standings)
+    Ok(states)
 }
 
-fn missing(definition: &Definition) -> Standing {
-    Standing {
+fn missing(definition: &Definition) -> ScheduleStatus {
+    ScheduleStatus {
         id: definition.id.to_owned(),
         exists: false,
         as_defined: false,
@@ -271,14 +271,14 @@ fn missing(definition: &Definition) -> Standing {
     }
 }
 
-fn standing(definition: &Definition, task_queue: &str, described: &ScheduleDescription) -> Standing {
+fn status_of(definition: &Definition, task_queue: &str, described: &ScheduleDescription) -> ScheduleStatus {
     let queue = match described.action() {
         ScheduleDescriptionAction::StartWorkflow(action) => action.task_queue().to_owned(),
         _ => String::new(),
     };
     let differences = differences(definition, task_queue, described);
     let time = |at: &SystemTime| DateTime::<Utc>::from(*at);
-    Standing {
+    ScheduleStatus {
         id: definition.id.to_owned(),
         exists: true,
         as_defined: differences.is_empty(),

@@ -19,7 +19,7 @@ pub struct Progress {
     /// The night's name (UTC date).
     pub night: Option<NaiveDate>,
     /// 1 for the first round through the queue, 2 for the second.
-    pub look: u8,
+    pub round: u8,
     /// The current page of this round, from 1.
     pub page: u32,
     /// Requests that were pending at its start; none until the first page is listed.
@@ -81,7 +81,7 @@ pub(super) fn progress(night: &NightInput, in_flight: usize, pace: &Pace) -> Pro
     };
     Progress {
         night: night.night,
-        look: night.look,
+        round: night.round,
         page: night.page + 1,
         pending_at_start: night.pending_at_start,
         served,
@@ -115,9 +115,9 @@ impl Progress {
             text.push('\n');
         };
         line(format!(
-            "**Night {}**, look {}, page {}: **{} of {} served**, {} in flight\n",
+            "**Night {}**, round {}, page {}: **{} of {} served**, {} in flight\n",
             self.night.map(|night| night.to_string()).unwrap_or_default(),
-            self.look,
+            self.round,
             self.page,
             self.served,
             self.pending_at_start.map_or_else(|| "?".to_owned(), |pending| pending.to_string()),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn night() -> NightInput {
-        let mut night = NightInput { look: 1, pending_at_start: Some(1000), ..Default::default() };
+        let mut night = NightInput { round: 1, pending_at_start: Some(1000), ..Default::default() };
         night.counters.fulfilled = 97;
         night.counters.failed.insert(FailureReason::AccountDeleted, 3);
         night

@@ -10,7 +10,7 @@ use aws_sdk_s3::{
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
 
-use super::{CACHE_CONTROL, CONTENT_TYPE, Source, settle, unless_cancelled};
+use super::{ArchiveFile, CACHE_CONTROL, CONTENT_TYPE, settle, unless_cancelled};
 use crate::{
     failure::{Failure, StoreError},
     pulse::Pulse,
@@ -33,7 +33,7 @@ const TIDY_UP: Duration = Duration::from_secs(20);
 pub(super) async fn send(
     store: &Store,
     key: &ObjectKey,
-    source: &Source,
+    source: &ArchiveFile,
     parts: Parts,
     pulse: &Pulse,
 ) -> anyhow::Result<()> {
@@ -50,7 +50,7 @@ pub(super) async fn send(
 async fn send_all(
     store: &Store,
     key: &ObjectKey,
-    source: &Source,
+    source: &ArchiveFile,
     parts: Parts,
     pulse: &Pulse,
     unfinished: &mut Unfinished,
@@ -62,7 +62,7 @@ async fn send_all(
     settle(store, key, source, completed, pulse).await
 }
 
-async fn create(store: &Store, key: &ObjectKey, source: &Source) -> anyhow::Result<String> {
+async fn create(store: &Store, key: &ObjectKey, source: &ArchiveFile) -> anyhow::Result<String> {
     let output = store
         .client()
         .create_multipart_upload()
@@ -90,7 +90,7 @@ async fn send_parts(
     store: &Store,
     key: &ObjectKey,
     id: &str,
-    source: &Source,
+    source: &ArchiveFile,
     parts: Parts,
     pulse: &Pulse,
 ) -> anyhow::Result<Vec<CompletedPart>> {
@@ -118,7 +118,7 @@ async fn send_part(
     store: &Store,
     key: &ObjectKey,
     id: &str,
-    source: &Source,
+    source: &ArchiveFile,
     part: Part,
 ) -> anyhow::Result<(CompletedPart, u64)> {
     let body = source.read(part.offset, part.bytes).await?;
@@ -142,7 +142,7 @@ async fn complete(
     store: &Store,
     key: &ObjectKey,
     id: &str,
-    source: &Source,
+    source: &ArchiveFile,
     parts: Vec<CompletedPart>,
 ) -> anyhow::Result<()> {
     // Assembling thousands of parts takes a store longer than receiving one, so a single try of this call may last as

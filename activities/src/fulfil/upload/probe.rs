@@ -10,7 +10,7 @@ use chrono::Utc;
 use uuid::Uuid;
 
 use super::{
-    Source, Upload,
+    ArchiveFile, Upload,
     multipart::{self, Parts, SMALLEST_PART},
     send_whole,
 };
@@ -105,7 +105,7 @@ impl<'a> Probe<'a> {
             sum: object.sum,
             snapshot_at: object.snapshot_at,
         };
-        let source = Source::new(&archive)?;
+        let source = ArchiveFile::new(&archive)?;
         let key = ObjectKey::new(Uuid::nil(), Uuid::new_v4());
         self.stored.push(key.clone());
         let sent = match way {

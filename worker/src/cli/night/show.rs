@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use chrono::NaiveDate;
 use clap::Args;
-use export_activities::requests::census::{self, Night};
+use export_activities::requests::census::{self, NightResults};
 use serde::Serialize;
 use sqlx::Connection as _;
 
@@ -25,7 +25,7 @@ struct Shown {
     /// Requests that the night left pending.
     left: i64,
     #[serde(flatten)]
-    night: Night,
+    night: NightResults,
 }
 
 /// Shows the results of a night, by default the last in the log. Does not contact Temporal.
@@ -60,7 +60,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
     Ok(Verdict::Good)
 }
 
-pub(super) fn counts(night: &Night, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn counts(night: &NightResults, out: &mut dyn Write) -> io::Result<()> {
     let mut line = |name: &str, value: String| writeln!(out, "{name:<24}{value}");
     line("ready", night.ready.to_string())?;
     line("failed", night.failed.values().sum::<i64>().to_string())?;

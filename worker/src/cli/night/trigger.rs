@@ -59,7 +59,7 @@ impl From<Accept> for FailureReason {
 #[derive(Serialize)]
 struct Answer {
     #[serde(flatten)]
-    night: night::Night,
+    night: night::StartedRun,
     completed: Option<bool>,
     result: Option<serde_json::Value>,
     failure: Option<String>,
@@ -113,7 +113,7 @@ pub(in crate::cli) async fn say_if_nobody_polls(
 pub(in crate::cli) async fn answer(
     client: &Client,
     output: Output,
-    night: night::Night,
+    night: night::StartedRun,
     wait: bool,
 ) -> Result<Verdict> {
     let mut answer = Answer { night, completed: None, result: None, failure: None };

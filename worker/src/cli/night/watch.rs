@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
-use export_activities::requests::census::{self, Night};
+use export_activities::requests::census::{self, NightResults};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sqlx::{Connection as _, PgPool};
@@ -30,7 +30,7 @@ struct Watched {
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
     #[serde(flatten)]
-    night: Option<Night>,
+    night: Option<NightResults>,
 }
 
 /// Follows the running night to its end. Reports if no night is running.
@@ -79,13 +79,13 @@ pub(super) async fn run(config: &Config, output: Output) -> Result<Verdict> {
 }
 
 /// Reads the results of the night since its start, and the number of requests still pending.
-async fn read(state: &PgPool, since: DateTime<Utc>) -> Result<(Night, i64)> {
+async fn read(state: &PgPool, since: DateTime<Utc>) -> Result<(NightResults, i64)> {
     let mut connection = connect::glance(state).await?;
     let date = since.date_naive();
     let night = census::night(&mut connection, date, Some(since)).await?;
     let pending = census::still_pending(&mut connection, since).await?;
     connection.close().await?;
-    Ok((night.unwrap_or(Night { night: date, ..Default::default() }), pending))
+    Ok((night.unwrap_or(NightResults { night: date, ..Default::default() }), pending))
 }
 
 struct Progress {
@@ -104,7 +104,7 @@ impl Progress {
     }
 
     /// A short database outage does not end the watching.
-    fn show(&self, read: Result<(Night, i64)>) {
+    fn show(&self, read: Result<(NightResults, i64)>) {
         let message = match read {
             Ok((night, pending)) => {
                 let failed = night.failed.values().sum::<i64>();

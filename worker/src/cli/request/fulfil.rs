@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use export_activities::requests::operate;
+use export_activities::requests::{operate, state::Status};
 use uuid::Uuid;
 
 use super::{Answer, unknown};
@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
     let Some(shown) = operate::show(&connect::state(config)?, id).await? else {
         return unknown(id).write(output);
     };
-    if shown.status != "pending" {
+    if shown.status != Status::Pending {
         let sentence = format!("Request {id} is {}: only a pending one can be fulfilled", shown.status);
         return Answer { id, retry_of: None, done: false, sentence }.write(output);
     }

@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use export_activities::requests::operate::{self, Listed};
+use export_activities::requests::{
+    operate::{self, Listed},
+    state,
+};
 
 use super::time;
 use crate::{
@@ -29,19 +32,19 @@ pub(super) enum Status {
     Failed,
 }
 
-impl Status {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Ready => "ready",
-            Self::Failed => "failed",
+impl From<Status> for state::Status {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Pending => Self::Pending,
+            Status::Ready => Self::Ready,
+            Status::Failed => Self::Failed,
         }
     }
 }
 
 /// Lists requests.
 pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
-    let status = arguments.status.map(Status::as_str);
+    let status = arguments.status.map(Into::into);
     let listed = operate::list(&connect::state(config)?, status, arguments.limit).await?;
     output.write(&listed, |listed, out| {
         let rows: Vec<_> = listed.iter().map(row).collect();
@@ -55,9 +58,9 @@ fn row(listed: &Listed) -> Vec<String> {
     vec![
         listed.id.to_string(),
         listed.user_id.to_string(),
-        listed.status.clone(),
+        listed.status.to_string(),
         time(listed.requested_at),
-        listed.expires_at.filter(|_| listed.status == "ready").map(time).unwrap_or_default(),
+        listed.expires_at.filter(|_| listed.status == state::Status::Ready).map(time).unwrap_or_default(),
         why.to_owned(),
     ]
 }

@@ -47,7 +47,7 @@ fn human(answer: &ShownAnswer<'_>, out: &mut dyn Write) -> io::Result<()> {
     };
     line("request", Some(request.id.to_string()))?;
     line("user", Some(request.user_id.to_string()))?;
-    line("status", Some(request.status.clone()))?;
+    line("status", Some(request.status.to_string()))?;
     line("requested", Some(time(request.requested_at)))?;
     line("retry of", request.retry_of.map(|id| id.to_string()))?;
     line("why", request.failure_reason.clone())?;

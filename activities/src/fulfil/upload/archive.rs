@@ -10,7 +10,7 @@ use super::Upload;
 use crate::{blocking, store::Sum};
 
 /// The archive for all calls of one upload.
-pub(super) struct Source {
+pub(super) struct ArchiveFile {
     file: Arc<File>,
     pub(super) bytes: u64,
     pub(super) sum: Sum,
@@ -18,7 +18,7 @@ pub(super) struct Source {
     pub(super) disposition: String,
 }
 
-impl Source {
+impl ArchiveFile {
     pub(super) fn new(archive: &Upload<'_>) -> anyhow::Result<Self> {
         // A second descriptor, because a blocking thread may outlive a cancelled attempt.
         let file = archive.file.try_clone().context("failed to open the spooled archive again")?;

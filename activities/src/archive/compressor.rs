@@ -13,17 +13,17 @@ use super::container::{Writing, Zip};
 use crate::{
     archive::manifest,
     failure::Failure,
-    spool::{self, Share, SpoolFile},
+    spool::{self, AttemptQuota, SpoolFile},
 };
 
 /// Text is handed over in pieces of this size. Waking the other thread then costs little, and a piece stays in the
 /// processor's cache.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Maximum number of pieces that wait for a lane: half a megabyte. More does not save time.
+/// Maximum number of pieces that wait for a compressor: half a megabyte. More does not save time.
 const PIECES: usize = 8;
 
-/// A message to a lane.
+/// A message to a compressor.
 pub(super) enum Piece {
     /// The text that follows belongs to the file with this name.
     Begin(String),
@@ -35,40 +35,44 @@ pub(super) enum Piece {
     Finish,
 }
 
-/// Makes both ends of a lane's queue.
-pub(super) fn queue() -> (ToLane, Queue) {
-    let (lane, pieces) = mpsc::sync_channel(PIECES);
+/// Makes both ends of a compressor's queue.
+pub(super) fn queue() -> (ToCompressor, Queue) {
+    let (queue, pieces) = mpsc::sync_channel(PIECES);
     let (spent, again) = mpsc::channel();
-    (ToLane { piece: Vec::new(), lane, again }, Queue { pieces, spent })
+    (ToCompressor { piece: Vec::new(), queue, again }, Queue { pieces, spent })
 }
 
-/// The lane's end of its queue. It receives pieces and returns their memory for reuse.
+/// The compressor's end of its queue. It receives pieces and returns their memory for reuse.
 pub(super) struct Queue {
     pieces: Receiver<Piece>,
     spent: Sender<Vec<u8>>,
 }
 
-/// The zip of a lane and the files in it.
-pub(super) struct Lane {
+/// The zip of a compressor and the files in it.
+pub(super) struct Compressor {
     pub(super) zip: Zip<SpoolFile>,
     pub(super) files: Vec<manifest::File>,
 }
 
 /// Writes the files of the entities as they come, each into a separate entry.
-pub(super) fn write_files(mut lane: Lane, share: &Share, queue: &Queue) -> anyhow::Result<Lane> {
-    // Dropped before the lane. Otherwise the lane's compressor would try to finish an abandoned entry.
-    let unless_done = scopeguard::guard(share, Share::give_up);
+pub(super) fn write_files(
+    mut compressor: Compressor,
+    share: &AttemptQuota,
+    queue: &Queue,
+) -> anyhow::Result<Compressor> {
+    // Dropped before the compressor. Otherwise the deflater would try to finish an abandoned entry.
+    let unless_done = scopeguard::guard(share, AttemptQuota::give_up);
     loop {
         let name = match queue.pieces.recv() {
             Ok(Piece::Begin(name)) => name,
             Ok(Piece::Finish) => {
                 ScopeGuard::into_inner(unless_done);
-                return Ok(lane);
+                return Ok(compressor);
             }
             Ok(Piece::Text(_) | Piece::End(_)) => return Err(anyhow!("text came outside of a file")),
             Err(_) => return Err(Failure::Interrupted.into()),
         };
-        let mut out = Digested::new(lane.zip.begin(&name)?);
+        let mut out = Digested::new(compressor.zip.begin(&name)?);
         let rows = loop {
             match queue.pieces.recv() {
                 Ok(Piece::Text(mut text)) => {
@@ -83,26 +87,26 @@ pub(super) fn write_files(mut lane: Lane, share: &Share, queue: &Queue) -> anyho
             }
         };
         let file = out.end(name, Some(rows))?;
-        lane.files.push(file);
+        compressor.files.push(file);
     }
 }
 
-/// Collects text and hands it to a lane. Waits while the lane's queue is full.
-pub(super) struct ToLane {
+/// Collects text and hands it to a compressor. Waits while the queue is full.
+pub(super) struct ToCompressor {
     piece: Vec<u8>,
-    lane: SyncSender<Piece>,
+    queue: SyncSender<Piece>,
     again: Receiver<Vec<u8>>,
 }
 
-impl ToLane {
+impl ToCompressor {
     /// Sends a piece after the text that was written so far.
     pub(super) fn send(&mut self, piece: Piece) -> io::Result<()> {
         self.flush()?;
-        self.lane.send(piece).map_err(|_| spool::interrupted())
+        self.queue.send(piece).map_err(|_| spool::interrupted())
     }
 }
 
-impl Write for ToLane {
+impl Write for ToCompressor {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         if self.piece.len() >= PIECE_BYTES {
             self.flush()?;
@@ -133,7 +137,7 @@ impl Write for ToLane {
             return Ok(());
         }
         let text = Piece::Text(std::mem::take(&mut self.piece));
-        self.lane.send(text).map_err(|_| spool::interrupted())
+        self.queue.send(text).map_err(|_| spool::interrupted())
     }
 }
 
