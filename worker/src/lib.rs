@@ -2,7 +2,6 @@
 
 pub mod cli;
 pub mod codec;
-
 pub mod config;
 pub mod connect;
 pub mod doctor;
