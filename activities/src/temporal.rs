@@ -277,7 +277,7 @@ async fn beat<T: Serialize + Send + Sync + 'static>(ctx: &ActivityContext, detai
 /// failure that is retried at once.
 fn interrupted() -> ActivityError {
     ApplicationFailure::builder(anyhow::anyhow!(
-        "the attempt was interrupted and let go of its request; nothing is lost, it will be tried again"
+        "the attempt was interrupted and released its request; nothing is lost, it is retried"
     ))
     .type_name("Interrupted".to_owned())
     .category(ApplicationErrorCategory::Benign)
@@ -297,7 +297,7 @@ fn told(id: Uuid, ended: &Result<Outcome, Unfinished>) {
             tracing::info!("Request {id} is held by another attempt for {} s at most", rest.as_secs());
         }
         Err(Unfinished::Interrupted) => {
-            tracing::info!("Request {id} was let go: the attempt was interrupted")
+            tracing::info!("Request {id} was released: the attempt was interrupted")
         }
         Err(Unfinished::Retry(verdict)) => {
             tracing::warn!(error.chain = %verdict, "An attempt at request {id} failed; it will be tried again");

@@ -45,7 +45,7 @@ pub async fn run(keep: bool) -> anyhow::Result<()> {
     summary::print(&mut database, &archive, seconds).await?;
     if keep {
         stack.keep()?;
-        say("\nEverything goes on running:");
+        say("\nEverything keeps running:");
         addresses(stack.servers());
         say(format_args!("  logs     {}", folder().join("logs").display()));
         say("  stop     make down");

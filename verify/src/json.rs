@@ -145,7 +145,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
         }
         let starts_with_zero = self.input.peek()? == Some(b'0');
         let digits = self.digits(each)?;
-        ensure!(!starts_with_zero || digits == 1, "the JSON number begins with a zero");
+        ensure!(!starts_with_zero || digits == 1, "the JSON number starts with a zero");
         if self.input.peek()? == Some(b'.') {
             self.take_any(each)?;
             self.digits(each)?;
@@ -227,7 +227,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
     }
 
     fn unicode(&mut self, each: &mut impl FnMut(u8) -> anyhow::Result<()>) -> anyhow::Result<char> {
-        let alone = "half a character stands alone";
+        let alone = "there is a lone half of a character";
         let unit = self.hex4(each)?;
         let code = if (0xD800..0xDC00).contains(&unit) {
             self.expect(b"\\u", each).context(alone)?;

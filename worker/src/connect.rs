@@ -212,7 +212,7 @@ pub fn temporal_options(config: &Config) -> Result<(ConnectionOptions, ClientOpt
     let (mut connection, mut client) =
         ClientOptions::load_from_config(temporal_profile()).map_err(|error| ConfigError {
             problems: vec![format!(
-                "Temporal's configuration cannot be read ({error}): mend TEMPORAL_* or the file"
+                "Temporal's configuration cannot be read ({error}): fix TEMPORAL_* or the file"
             )],
         })?;
     connection.connect_timeout = Some(TEMPORAL_CONNECT);

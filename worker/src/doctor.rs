@@ -100,7 +100,7 @@ pub async fn examine(config: &Config, adopt_bucket: bool) -> Vec<Line> {
     let catalogue = match connect::catalogue(config) {
         Ok(catalogue) => Some(catalogue),
         Err(error) => {
-            let remedy = "mend the file; `run` refuses to start with it";
+            let remedy = "fix the file; `run` refuses to start with it";
             lines.push(Line::failed("catalogue file", Explained::new(format!("{error:#}"), remedy)));
             None
         }

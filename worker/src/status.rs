@@ -212,7 +212,7 @@ fn judge_requests(requests: &Requests) -> Vec<Explained> {
                 "the oldest pending request has waited for {}, and {left}",
                 show_age(requests.oldest_pending_seconds)
             ),
-            "see its last error in `export-worker request list --status pending`, mend that, then `export-worker \
+            "see its last error in `export-worker request list --status pending`, fix that, then `export-worker \
              night trigger --wait`",
         ));
     }
@@ -268,7 +268,7 @@ fn judge_pollers(config: &Config, pollers: Pollers) -> Vec<Explained> {
     let idle = queues.into_iter().filter(|(_, pollers)| *pollers == 0);
     idle.map(|(queue, _)| {
         Explained::new(
-            format!("nobody polls task queue `{queue}`"),
+            format!("no worker polls task queue `{queue}`"),
             "start `export-worker run` with the same EXPORT_TASK_QUEUE and namespace; `/readyz` says what it waits for",
         )
     })

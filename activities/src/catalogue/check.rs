@@ -236,7 +236,7 @@ impl fmt::Display for Finding {
             FindingKind::NoIndex => {
                 write!(
                     f,
-                    "no index of `{relation}` begins with `{column}`: every export reads the whole table"
+                    "no index of `{relation}` starts with `{column}`: every export reads the whole table"
                 )
             }
         }

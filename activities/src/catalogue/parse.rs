@@ -57,7 +57,7 @@ pub(super) fn parse(
     }
     let account = account.ok_or_else(|| {
         root.error(
-            "no entity has `keys = \"account\"`: without one nobody knows whether an account still exists",
+            "no entity has `keys = \"account\"`: without one it is unknown whether an account still exists",
         )
     })?;
     Ok(Parsed { keys, entities, left_out, account })

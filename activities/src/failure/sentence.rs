@@ -34,7 +34,7 @@ fn store(code: &str) -> &'static str {
             "the store lacks an object that must be there: run `export-worker doctor`, which looks at the bucket's mark"
         }
         _ => {
-            "the store refused the call: run `export-worker doctor`, which names the key, policy or bucket to mend"
+            "the store refused the call: run `export-worker doctor`, which names the key, policy or bucket to fix"
         }
     }
 }
@@ -69,7 +69,7 @@ fn other(code: &str) -> &'static str {
             "the database refuses a setting that exports depend on: run `export-worker doctor`, which names it"
         }
         "shared_session" => {
-            "a pooler stands before the database and changes sessions: connect past it, or let it pool by session"
+            "a pooler in front of the database changes sessions: connect directly, or set it to session pooling"
         }
         "spool_full" => "the disk under EXPORT_SPOOL_DIR is full: free some space, or use fewer slots",
         "spool_quota_exceeded" => "one archive alone is over EXPORT_SPOOL_QUOTA: raise it",

@@ -28,7 +28,7 @@ impl Store {
         let begun = begun
             .map_err(|error| StoreError::new("CreateMultipartUpload", &error))
             .with_context(|| format!("failed to begin the upload of `{key}`"))?;
-        let id = begun.upload_id.context("the store began an upload without an id")?;
+        let id = begun.upload_id.context("the store returned no id for the upload")?;
         // Abort the upload even if the list fails.
         let listed = self.is_begun(key, &id).await;
         self.abort_upload(key.as_str(), &id).await?;

@@ -263,7 +263,7 @@ const BESIDE: [(Variables, Said, Line, Line); 8] = [
         Some(("spool directory `/tmp`", "EXPORT_SPOOL_DIR")),
         None,
     ),
-    (&[], ("worker", "warning", "nobody polls", "export-worker run"), None, None),
+    (&[], ("worker", "warning", "no worker polls", "export-worker run"), None, None),
 ];
 
 async fn doctor(environment: &Environment) -> Vec<Value> {
@@ -343,7 +343,8 @@ async fn check_status(environment: &Environment, expected: Line) {
     let troubles = status["troubles"].as_array().unwrap().iter();
     let troubles = troubles.map(|trouble| (text(trouble, "cause"), text(trouble, "remedy")));
     // The namespace is shared with other tests, whose nights may have failed.
-    let known = ["schedule `", "nobody polls task queue", "did not complete", "stands still", "counted what"];
+    let known =
+        ["schedule `", "no worker polls task queue", "did not complete", "stands still", "counted what"];
     let troubles: Vec<_> =
         troubles.filter(|(cause, _)| !known.iter().any(|known| cause.contains(known))).collect();
     let fits = match (expected, troubles.as_slice()) {

@@ -31,7 +31,7 @@ async fn the_status_is_well_until_something_needs_a_person_and_then_says_what() 
     worker::command(&nights.environment, &["schedule", "unpause"]).await.unwrap();
     let idle = troubles(&nights).await;
     assert_eq!(idle.len(), 2, "{idle:?}");
-    assert!(idle.iter().all(|trouble| trouble.starts_with("nobody polls task queue")), "{idle:?}");
+    assert!(idle.iter().all(|trouble| trouble.starts_with("no worker polls task queue")), "{idle:?}");
 
     let worker = nights.worker(&[]).await;
     wait::until("a worker that polls both queues", SOON, || async {

@@ -199,7 +199,7 @@ async fn every_command_ends_in_time_before_a_silent_database() {
     let _proxy = given.silence("EXPORT_DATABASE_URL", "").await;
     let words = ["EXPORT_DATABASE_URL", "EXPORT_ACQUIRE_TIMEOUT", "no answer within"];
     let said = given.all_are_refused(State, &words).await;
-    assert!(said["status"].contains("nobody polls"), "{}", said["status"]);
+    assert!(said["status"].contains("no worker polls"), "{}", said["status"]);
     let doctor = &said["doctor"];
     assert!(doctor.contains("FAIL database") && doctor.contains("ok   Temporal"), "{doctor}");
 }
@@ -253,7 +253,7 @@ async fn every_command_ends_in_time_while_the_queue_is_locked() {
         .execute(&mut *lock)
         .await
         .unwrap();
-    let words = ["holds our tables in a lock", "EXPORT_DATABASE_URL", "no answer within"];
+    let words = ["our tables are locked", "EXPORT_DATABASE_URL", "no answer within"];
     given.all_are_refused(Queue, &words).await;
     lock.rollback().await.unwrap();
     // The control: the same commands answer once the lock is gone.

@@ -15,7 +15,7 @@ const STOPS_WITHIN: Duration = Duration::from_secs(10);
 /// Waits until the attempt in flight has released its upload.
 async fn until_stopped(nights: &Nights, worker: &Process) {
     let stopped = wait::until("the attempt to stop", STOPS_WITHIN, || async {
-        Ok(worker.output().contains("was let go: the attempt was interrupted").then_some(()))
+        Ok(worker.output().contains("was released: the attempt was interrupted").then_some(()))
     });
     stopped.await.unwrap_or_else(|error| panic!("{error}: {}", worker.last_words()));
     assert_eq!(nights.faulty().peak("PutObject"), 1, "two attempts uploaded at once");
@@ -110,7 +110,7 @@ async fn a_signal_that_nobody_knows_changes_nothing() {
     nights.try_temporal(&signal).await.unwrap();
     nights.faulty().release();
     assert_eq!(nights.ended().await, "COMPLETED");
-    assert!(!worker.output().contains("was let go"), "the control: this attempt was not disturbed");
+    assert!(!worker.output().contains("was released"), "the control: this attempt was not disturbed");
     assert_eq!(nights.counted(request).await, (1, 0, 0));
     let history = nights.temporal(&["workflow", "show", "--workflow-id", NIGHT]).await.to_string();
     assert!(!history.contains("WORKFLOW_TASK_FAILED"), "{history}");

@@ -33,7 +33,7 @@ fn interruptions(log: &str) -> Vec<(Uuid, DateTime<Utc>)> {
     let told = log.lines().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         let message = line["message"].as_str()?.strip_prefix("Request ")?;
-        let request = message.strip_suffix(" was let go: the attempt was interrupted")?;
+        let request = message.strip_suffix(" was released: the attempt was interrupted")?;
         Some((request.parse().unwrap(), line["timestamp"].as_str().unwrap().parse().unwrap()))
     });
     told.collect()

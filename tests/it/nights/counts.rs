@@ -13,7 +13,7 @@ use crate::support::{
 
 const NIGHT: &str = "forged";
 /// Log line of a worker for an abandoned attempt. Until then, the attempt may still deliver.
-const LET_GO: &str = "was let go: the attempt was interrupted";
+const LET_GO: &str = "was released: the attempt was interrupted";
 
 /// Completes an activity that is under way, as a person or another program can.
 async fn complete(nights: &Nights, activity: &str, result: &Value) {

@@ -99,7 +99,7 @@ async fn one_who_changes_the_schedule_without_end_makes_applying_give_up_and_los
     let (applying, client) = disturbed(u32::MAX).await;
     night(&client).update(at_half_past_four, Default::default()).await.unwrap();
     let error = schedule::apply(&applying, QUEUE).await.unwrap_err();
-    assert!(format!("{error:#}").contains("somebody else changed it"), "{error:#}");
+    assert!(format!("{error:#}").contains("another client changed it"), "{error:#}");
     let state = &schedule::show(&client, QUEUE).await.unwrap()[0];
     assert!(state.paused && !state.as_defined);
 }

@@ -249,7 +249,7 @@ async fn each_file_has_its_line_and_one_that_fails_makes_the_command_fail() {
         ("text", "it is no history in JSON"),
         ("empty", "it has no events"),
         ("foreign", "it is of workflow `billing`, which is not ours"),
-        ("gap", "its events are not whole: event 8 stands where event 7 should"),
+        ("gap", "its events are incomplete: event 8 is in place of event 7"),
         ("part", "its first event is not the start of a run"),
         (
             "other",

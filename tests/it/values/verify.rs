@@ -286,13 +286,13 @@ async fn a_value_that_no_strict_reader_takes_is_refused() {
         }
         changed
     };
-    let alone = "half a character stands alone";
+    let alone = "there is a lone half of a character";
     let unreadable = "the JSON value is not readable";
     for (token, expected) in [
         (half, alone),
         (r#"{"a":"\udc00"}"#, alone),
         (r#"{"a":"\ud800\u0041"}"#, alone),
-        (r#"{"a":01}"#, "begins with a zero"),
+        (r#"{"a":01}"#, "starts with a zero"),
         (r#"{"a":1.}"#, "lacks digits"),
         (r#"{"a":-}"#, "lacks digits"),
         (r#"{"a":1e}"#, "lacks digits"),

@@ -64,7 +64,7 @@ async fn apply(config: &Config, output: Output) -> Result<Verdict> {
     let lines: Vec<_> = applied.into_iter().map(|(id, applied)| Line { id, applied }).collect();
     if let Err(error) = search_attributes::register(&client).await {
         tracing::warn!(
-            "Nights cannot be found by date or failures until somebody who may runs `{}` ({error:#})",
+            "Nights cannot be found by date or failures until an administrator runs `{}` ({error:#})",
             search_attributes::COMMAND
         );
     }

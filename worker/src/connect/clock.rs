@@ -47,7 +47,7 @@ pub(crate) fn judge(ahead: TimeDelta) -> Judged {
     let explained = |bound: i64| {
         Explained::new(
             format!("its clock is {bound} s or more {which} this worker's"),
-            "let NTP keep both clocks: a link begins and a request expires by the database's",
+            "synchronise both clocks by NTP: links start and requests expire by the database's clock",
         )
     };
     match ahead.abs() {

@@ -43,19 +43,19 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
     let code = judge(error).code;
     let (cause, remedy) = match code.strip_prefix("database/").unwrap_or(&code) {
         "connection" => {
-            ("nothing answers there", format!("start the server, or mend host and port in {variable}"))
+            ("nothing answers there", format!("start the server, or fix host and port in {variable}"))
         }
-        "tls" => ("the TLS handshake failed", format!("mend sslmode and sslrootcert in {variable}")),
+        "tls" => ("the TLS handshake failed", format!("fix sslmode and sslrootcert in {variable}")),
         "pool_timed_out" => (
             "no connection within EXPORT_ACQUIRE_TIMEOUT",
             format!(
-                "start the server, mend host and port in {variable}, or raise the role's CONNECTION LIMIT"
+                "start the server, fix host and port in {variable}, or raise the role's CONNECTION LIMIT"
             ),
         ),
         "28P01" | "28000" => {
-            ("the role or its password was refused", format!("mend them in {variable}, or pg_hba.conf"))
+            ("the role or its password was refused", format!("fix them in {variable}, or pg_hba.conf"))
         }
-        "3D000" => ("there is no such database", format!("mend its name in {variable}, or create it")),
+        "3D000" => ("there is no such database", format!("fix its name in {variable}, or create it")),
         "53300" => (
             "there are no connections left",
             "raise the role's CONNECTION LIMIT or lower EXPORT_SLOTS".to_owned(),
@@ -96,7 +96,7 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
             "raise that setting of the role: the worker sets its own with its first message".to_owned(),
         ),
         "55P03" | "57014" => (
-            "somebody holds our tables in a lock, or the server is too slow",
+            "our tables are locked, or the server is too slow",
             format!("end the transaction that pg_stat_activity of {variable} shows, then try again"),
         ),
         "57P01" | "57P02" | "57P03" => {
@@ -144,7 +144,7 @@ pub fn source(error: &anyhow::Error, has_replica: bool) -> Explained {
 /// Explains that the server is no replica of the source.
 pub fn unrelated_replica() -> Explained {
     let cause = "EXPORT_REPLICA_URL is no replica of EXPORT_SOURCE_URL: another cluster, or another database";
-    Explained::new(cause, "mend host, port and database in either, or take EXPORT_REPLICA_URL away")
+    Explained::new(cause, "fix host, port and database in either, or take EXPORT_REPLICA_URL away")
 }
 
 /// Explains an error of the store.
@@ -173,22 +173,21 @@ pub fn store(error: &anyhow::Error) -> Explained {
     let Some(error) = error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()) else {
         return Explained::new(
             format!("the store failed: {error:#}"),
-            "mend EXPORT_BUCKET, EXPORT_S3_ENDPOINT or AWS_*",
+            "fix EXPORT_BUCKET, EXPORT_S3_ENDPOINT or AWS_*",
         );
     };
     let (cause, remedy) = match (error.code.as_str(), error.status) {
-        ("dispatch" | "timeout", _) => (
-            "nothing answers there",
-            "start the store, or mend EXPORT_S3_ENDPOINT (none: AWS) and AWS_REGION",
-        ),
+        ("dispatch" | "timeout", _) => {
+            ("nothing answers there", "start the store, or fix EXPORT_S3_ENDPOINT (none: AWS) and AWS_REGION")
+        }
         ("credentials", _) => (
             "there are no credentials",
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role; for links \
              EXPORT_SIGNING_ACCESS_KEY_ID and EXPORT_SIGNING_SECRET_ACCESS_KEY",
         ),
-        ("NoSuchBucket", _) => ("there is no such bucket", "create it, or mend EXPORT_BUCKET"),
+        ("NoSuchBucket", _) => ("there is no such bucket", "create it, or fix EXPORT_BUCKET"),
         ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "XAdminUserNotFound" | "ExpiredToken", _) => {
-            ("the credentials were refused", "mend AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+            ("the credentials were refused", "fix AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
         }
         ("PermanentRedirect" | "AuthorizationHeaderMalformed", _) => {
             ("the bucket is in another region", "set AWS_REGION to the bucket's region")
@@ -231,7 +230,7 @@ pub fn temporal(error: &anyhow::Error) -> Explained {
         return Explained::new(missing.to_string(), remedy);
     }
     let remedy =
-        "start Temporal, or mend TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and its TLS or API key settings";
+        "start Temporal, or fix TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and its TLS or API key settings";
     Explained::new(short(&format!("{error:#}")), remedy)
 }
 
@@ -279,7 +278,7 @@ fn tls(cause: &str) -> Option<&'static str> {
         ),
         (
             "InvalidContentType",
-            "the server does not speak TLS: take away TEMPORAL_TLS, TEMPORAL_TLS_* and TEMPORAL_API_KEY, or mend the port",
+            "the server does not speak TLS: take away TEMPORAL_TLS, TEMPORAL_TLS_* and TEMPORAL_API_KEY, or fix the port",
         ),
     ];
     const REFUSED: &str = "the server refuses the certificate: is the one of TEMPORAL_TLS_CLIENT_CERT_PATH signed by a CA \

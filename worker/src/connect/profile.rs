@@ -34,7 +34,7 @@ fn judge(profile: &ClientConfigProfile) -> Vec<Explained> {
         ));
     } else if tls.is_some_and(|tls| tls.disabled != Some(true)) && plain {
         found.push(Explained::new(
-            "the address begins with http://, so nothing is encrypted in spite of the TLS settings",
+            "the address starts with http://, so nothing is encrypted in spite of the TLS settings",
             "write the address as host:port",
         ));
     }

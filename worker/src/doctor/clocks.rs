@@ -44,7 +44,8 @@ fn judge(database: TimeDelta, store: Option<TimeDelta>) -> Line {
         .map(|(who, apart)| format!("{who} {}.{} s apart", apart / 1000, apart % 1000 / 100))
         .collect::<Vec<_>>()
         .join(", ");
-    let remedy = "let NTP keep all three: a link begins by the database's clock and ends by the store's";
+    let remedy =
+        "synchronise all three by NTP: a link starts by the database's clock and ends by the store's";
     match worst {
         worst if worst >= FAIL * 1000 => Line::failed(CHECK, Explained::new(found, remedy)),
         worst if worst >= WARN * 1000 => Line::warning(CHECK, Explained::new(found, remedy)),

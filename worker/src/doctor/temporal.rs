@@ -38,7 +38,7 @@ pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
             lines.push(if polling {
                 Line::ok("worker", format!("polls task queue `{}`", config.task_queue))
             } else {
-                let cause = format!("nobody polls task queue `{}`", config.task_queue);
+                let cause = format!("no worker polls task queue `{}`", config.task_queue);
                 let remedy = "start `export-worker run` with the same EXPORT_TASK_QUEUE and namespace";
                 Line::warning("worker", Explained::new(cause, remedy))
             });
@@ -59,7 +59,7 @@ pub(super) async fn examine(config: &Config, lines: &mut Vec<Line>) {
             Line::warning(ATTRIBUTES, Explained::new(cause, "run `export-worker schedule apply`"))
         }
         Err(error) => {
-            let remedy = format!("let somebody who may run `{}`", search_attributes::COMMAND);
+            let remedy = format!("ask an administrator of Temporal to run `{}`", search_attributes::COMMAND);
             Line::warning(ATTRIBUTES, Explained::new(format!("{error:#}"), remedy))
         }
     });
@@ -75,7 +75,7 @@ fn encryption(config: &Config) -> Option<Line> {
     let file = config.codec.key_file.as_deref()?;
     Some(match config.codec.codec() {
         Err(error) => {
-            Line::failed(CHECK, Explained::new(error.to_string(), "mend the file; `run` refuses it"))
+            Line::failed(CHECK, Explained::new(error.to_string(), "fix the file; `run` refuses it"))
         }
         Ok(_) if let Some(codec::Exposed(mode)) = codec::exposed(file) => Line::warning(
             CHECK,

@@ -246,7 +246,7 @@ impl Gauges {
     fn drift(&self, drift: Drift) -> prometheus::Result<()> {
         self.set(
             "export_unclassified_columns",
-            "Columns that nobody has decided about, and that are not exported",
+            "Columns without a decision, which are not exported",
             drift.unclassified as f64,
         )?;
         self.set(
@@ -262,7 +262,8 @@ impl Gauges {
             "1 when it is as `schedule apply` makes it",
             "schedule",
         )?;
-        let paused = self.labelled("export_schedule_paused", "1 when somebody has paused it", "schedule")?;
+        let paused =
+            self.labelled("export_schedule_paused", "1 when an operator has paused it", "schedule")?;
         let last = self.labelled(
             "export_schedule_last_start_seconds",
             "When it last started a run, in seconds since 1970",

@@ -127,7 +127,7 @@ impl Outage {
         let Some(since) = self.since.take() else { return false };
         self.said.clear();
         let seconds = since.elapsed().as_secs();
-        self.readiness.waits(format!("{} is back; the worker goes on", capital(&self.what)));
+        self.readiness.waits(format!("{} is back; the worker continues", capital(&self.what)));
         tracing::info!(outage.seconds = seconds, "{} is back after {seconds} s", capital(&self.what));
         true
     }
@@ -149,7 +149,7 @@ mod tests {
     };
 
     fn why(cause: &str) -> Explained {
-        Explained::new(cause, "mend it")
+        Explained::new(cause, "fix it")
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
         assert!(!outage.over(), "nothing was lost yet");
         assert!(outage.goes_on(&why("refused")));
         assert!(!outage.goes_on(&why("refused")));
-        assert_eq!(readiness.why_not().as_deref(), Some("Waiting for the store: refused: mend it"));
+        assert_eq!(readiness.why_not().as_deref(), Some("Waiting for the store: refused: fix it"));
         assert!(outage.goes_on(&why("wrong password")), "a new cause is news");
         assert!(!outage.goes_on(&why("refused")));
         assert!(outage.over());

@@ -124,7 +124,7 @@ pub async fn replay(replayer: &WorkflowReplayer, history: History) -> Result<Rep
 /// Returns the start event of a complete history. Refuses a gap, on which the replayer would panic.
 fn started(events: &[HistoryEvent]) -> Result<&WorkflowExecutionStartedEventAttributes> {
     if let Some((event, number)) = events.iter().zip(1..).find(|(event, number)| event.event_id != *number) {
-        bail!("its events are not whole: event {} stands where event {number} should", event.event_id);
+        bail!("its events are incomplete: event {} is in place of event {number}", event.event_id);
     }
     match events.first().map(|event| &event.attributes) {
         Some(Some(Attributes::WorkflowExecutionStartedEventAttributes(started))) => Ok(started),

@@ -141,7 +141,7 @@ async fn apply_one(client: &Client, definition: &Definition, task_queue: &str) -
             return Ok(Applied::Updated);
         }
     }
-    bail!("somebody else changed it at each of {TRIES} tries; try again")
+    bail!("another client changed it at each of {TRIES} tries; try again")
 }
 
 /// Sets our part of the schedule. The paused flag, the note and a limit of actions are written back as read, so the

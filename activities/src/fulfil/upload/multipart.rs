@@ -81,7 +81,7 @@ async fn create(store: &Store, key: &ObjectKey, source: &ArchiveFile) -> anyhow:
         .with_context(|| format!("failed to begin the upload of `{key}`"))?;
     let id = output.upload_id.filter(|id| !id.is_empty());
     id.ok_or_else(|| {
-        Failure::StoredObjectDiffers("the store began an upload without an id".to_owned()).into()
+        Failure::StoredObjectDiffers("the store returned no id for the upload".to_owned()).into()
     })
 }
 

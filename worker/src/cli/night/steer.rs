@@ -67,7 +67,7 @@ pub(super) async fn pause(arguments: PauseArguments, config: &Config, output: Ou
         config,
         output,
         order,
-        "is paused: what is in flight ends, nothing begins until `export-worker night resume`",
+        "is paused: requests in flight complete, and none starts until `export-worker night resume`",
     )
     .await
 }
@@ -75,7 +75,7 @@ pub(super) async fn pause(arguments: PauseArguments, config: &Config, output: Ou
 /// Resumes the night.
 pub(super) async fn resume(arguments: ResumeArguments, config: &Config, output: Output) -> Result<Verdict> {
     let order = Order::Resume(Resume { by: who(arguments.by)?, why: arguments.why });
-    say(config, output, order, "goes on").await
+    say(config, output, order, "continues").await
 }
 
 /// Sets the maximum number of requests in flight.
@@ -106,7 +106,7 @@ pub(super) async fn cancel(config: &Config, output: Output) -> Result<Verdict> {
     };
     steer::cancel(&client, &id, "`export-worker night cancel`").await?;
     let sentence = format!(
-        "`{id}` was told to end: its attempts let go within seconds, and what is pending waits for the next night"
+        "`{id}` is cancelled: its attempts release their requests within seconds, and pending requests wait for the next night"
     );
     Said { workflow_id: Some(id), done: true, sentence, steering: None }.write(output)
 }
@@ -129,6 +129,6 @@ fn who(by: Option<String>) -> Result<String> {
         .filter(|user| !user.is_empty())
     {
         Some(user) => Ok(format!("{user}@{}", connect::host())),
-        None => bail!("nobody is logged in here (USER is not set): say who you are with --by"),
+        None => bail!("USER is not set here: name yourself with --by"),
     }
 }

@@ -88,7 +88,8 @@ pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -
         Started::WasRunning => format!("`{id}` is running already; nothing was started"),
     });
     if night.schedule_paused {
-        output.say("The schedule is paused: no night begins by itself until somebody unpauses it");
+        output
+            .say("The schedule is paused: no night starts by itself until `export-worker schedule unpause`");
     }
     say_if_nobody_polls(config, &client, output).await?;
     answer(&client, output, night, wait).await
@@ -175,10 +176,10 @@ fn counts(report: &NightReport, out: &mut dyn Write) -> io::Result<()> {
         line(&format!("  {what}"), &format!("counted {}, found {}", count.counted, count.found))?;
     }
     if report.too_many_accounts_gone {
-        writeln!(out, "So many users seem to be gone that nothing was revoked: is EXPORT_SOURCE_URL right?")?;
+        writeln!(out, "Too many users seem to be gone, so nothing was revoked: is EXPORT_SOURCE_URL right?")?;
     }
     if report.sweep_refused {
-        writeln!(out, "So many objects seem orphaned that none was deleted: is EXPORT_DATABASE_URL right?")?;
+        writeln!(out, "Too many objects seem orphaned, so none was deleted: is EXPORT_DATABASE_URL right?")?;
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
         Retried::Forgotten => answer(
             id,
             false,
-            format!("The user of request {id} was forgotten: nobody knows whose data to export"),
+            format!("The user of request {id} was forgotten: it is unknown whose data to export"),
         ),
         Retried::Unknown => unknown(id),
     }
