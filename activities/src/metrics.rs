@@ -47,6 +47,7 @@ pub struct Metrics {
     revoked: IntCounter,
     deleted: IntCounter,
     swept: IntCounter,
+    miscounts: IntCounter,
 }
 
 impl Metrics {
@@ -85,6 +86,10 @@ impl Metrics {
                 "Archives of failed requests that were deleted",
             )?,
             swept: counter("export_swept_total", "Objects and uploads without a request that were deleted")?,
+            miscounts: counter(
+                "export_miscounts_total",
+                "Counts of nights that the database did not confirm",
+            )?,
         };
         metrics.begin_at_zero();
         Ok(metrics)
@@ -135,6 +140,11 @@ impl Metrics {
     /// Counts what a sweep deleted.
     pub fn swept(&self, objects: u64) {
         self.swept.inc_by(objects);
+    }
+
+    /// Counts the counts of a night that the database did not confirm.
+    pub fn miscounted(&self, counts: usize) {
+        self.miscounts.inc_by(u64::try_from(counts).unwrap_or(u64::MAX));
     }
 
     /// Starts to measure a step.

@@ -241,6 +241,7 @@ impl ExportSteps {
                 "Night {night} counted {counted} requests as {what}, and the database has {found}"
             );
         }
+        self.metrics.miscounted(miscounted.len());
         miscounted
     }
 }

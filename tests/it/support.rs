@@ -12,3 +12,4 @@ pub(crate) mod read_session;
 pub(crate) mod readers;
 pub(crate) mod sample;
 pub(crate) mod servers;
+pub(crate) mod watched;

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, time::Duration};
 use export_stack::{
     platform::{self, SeedOptions},
     proxy::{Mode, Proxy},
-    supervisor::Process,
     wait,
 };
 use reqwest::StatusCode;
@@ -15,61 +14,8 @@ use crate::support::{
     installation_of as given,
     night_of::{Nights, SOON},
     servers::proxied,
+    watched::{ANYWHERE, Watched, has_line},
 };
-
-/// At a free port, which the worker names in its log.
-const ANYWHERE: (&str, &str) = ("EXPORT_HTTP_ADDR", "127.0.0.1:0");
-
-/// A worker as its watcher sees it.
-struct Watched {
-    address: String,
-    http: reqwest::Client,
-}
-
-impl Watched {
-    async fn of(worker: &Process) -> Self {
-        let address = wait::until("the worker to name its address", SOON, || async {
-            worker.check_alive()?;
-            let log = worker.output();
-            let named = log.split_once("/readyz at http://").map(|(_, rest)| rest);
-            Ok(named.map(|rest| rest.chars().take_while(|c| !matches!(c, '"' | '\n' | ' ')).collect()))
-        });
-        Self { address: address.await.unwrap(), http: export_stack::versitygw::http().unwrap() }
-    }
-
-    async fn get(&self, path: &str) -> (StatusCode, String) {
-        let answer = self.http.get(format!("http://{}{path}", self.address)).send().await.unwrap();
-        (answer.status(), answer.text().await.unwrap())
-    }
-
-    async fn metrics(&self) -> String {
-        let (status, text) = self.get("/metrics").await;
-        assert_eq!(status, StatusCode::OK, "{text}");
-        text
-    }
-
-    /// Waits until the metrics have this line.
-    async fn until_line(&self, line: &str) {
-        wait::until(line, SOON, || async { Ok(has_line(&self.metrics().await, line).then_some(())) })
-            .await
-            .unwrap();
-    }
-
-    /// Waits until `/readyz` answers with this status and a sentence that has this part.
-    async fn until_ready(&self, status: StatusCode, part: &str) {
-        wait::until(&format!("{status} with `{part}`"), SOON, || async {
-            let (now, sentence) = self.get("/readyz").await;
-            assert_eq!(sentence.lines().count(), 1, "{sentence}");
-            Ok((now == status && sentence.contains(part)).then_some(()))
-        })
-        .await
-        .unwrap();
-    }
-}
-
-fn has_line(text: &str, line: &str) -> bool {
-    text.lines().any(|found| found == line)
-}
 
 /// Returns the value of the one series that begins so.
 fn value(text: &str, series: &str) -> f64 {
@@ -187,7 +133,7 @@ fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn alerts_and_dashboard_ask_for_nothing_that_is_not_told_and_each_alert_has_its_paragraph() {
+async fn alerts_and_dashboard_use_metrics_that_exist_and_each_alert_has_a_paragraph() {
     let file = |path: &str| std::fs::read_to_string(export_stack::tools::root().join(path)).unwrap();
     let (alerts, dashboard, runbook) =
         (file("temporal/alerts.yml"), file("temporal/dashboard.json"), file("docs/OPERATIONS.md"));

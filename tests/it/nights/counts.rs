@@ -9,6 +9,7 @@ use crate::support::{
     answers::troubles,
     installation_of as given,
     night_of::{NIGHT as A_NIGHT, Nights, until_said},
+    watched::Watched,
 };
 
 const NIGHT: &str = "forged";
@@ -71,6 +72,8 @@ async fn a_listing_result_that_is_none_fails_the_night_as_what_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_the_rows_do_not_confirm_is_logged_reported_and_a_line_of_the_status() {
     let (nights, worker, request) = Nights::held(NIGHT).await;
+    let watched = Watched::of(&worker).await;
+    watched.until_line("export_miscounts_total 0").await;
     complete(&nights, &request.to_string(), &json!({"outcome": "fulfilled", "archive_bytes": 1, "rows": 1}))
         .await;
     until_said(&worker, LET_GO).await;
@@ -79,6 +82,7 @@ async fn an_outcome_that_the_rows_do_not_confirm_is_logged_reported_and_a_line_o
     assert_eq!(report["fulfilled"], 2, "{report}");
     assert_eq!(report["miscounted"], json!({"fulfilled": {"counted": 2, "found": 1}}), "{report}");
     until_said(&worker, "counted 2 requests as fulfilled, and the database has 1").await;
+    watched.until_line("export_miscounts_total 1").await;
     let line = "counted what the database does not have: fulfilled 2, found 1";
     let of_night = |troubles: Vec<String>| troubles.iter().filter(|trouble| trouble.contains(line)).count();
     assert_eq!(of_night(troubles(&nights).await), 1);
@@ -87,6 +91,7 @@ async fn an_outcome_that_the_rows_do_not_confirm_is_logged_reported_and_a_line_o
     nights.request(Uuid::new_v4()).await;
     nights.night().await;
     assert_eq!(of_night(troubles(&nights).await), 0);
+    watched.until_line("export_miscounts_total 1").await;
     // The checker finds the forgery in the history, and nothing else.
     nights.sweep_everything_unclaimed().await;
     let findings = nights.judge().await;

@@ -15,7 +15,7 @@ use sqlx::PgPool;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 use uuid::Uuid;
 
-use crate::support::servers;
+use crate::support::{servers, watched::ANYWHERE};
 
 /// How long nothing may move in a night: longer than the 30 s after which a killed worker is noticed and the pause before
 /// an early retry.
@@ -107,7 +107,7 @@ impl Nights {
     /// Makes an installation whose worker holds the upload of its only request, in the night with this id.
     pub(crate) async fn held(workflow_id: &str) -> (Self, Process, Uuid) {
         let nights = Self::on_faulty_store().await;
-        let worker = nights.worker(&[("EXPORT_LEASE", "15s")]).await;
+        let worker = nights.worker(&[("EXPORT_LEASE", "15s"), ANYWHERE]).await;
         // Before that it stores the mark and objects to try the store.
         until_said(&worker, "Serves task queue").await;
         nights.faulty().fail_all("PutObject", Fault::Hold);

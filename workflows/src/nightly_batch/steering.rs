@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use temporalio_common::data_converters::RawValue;
 
-use super::LANES;
+use super::page::LANES;
 use crate::input;
 
 /// Maximum length of a name or a reason. Both are handed from run to run and stored in every following history.
