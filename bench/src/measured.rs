@@ -1,4 +1,4 @@
-//! `export-stack measured`: one run in a separate process, so that its time, CPU and memory are separate.
+//! `export-bench measured`: one run in a separate process, so that its time, CPU and memory are separate.
 //!
 //! It uses the production configuration, pools and steps, and prints its result as one line of JSON.
 
@@ -19,7 +19,10 @@ use export_activities::{
     fulfil::{self, attempt::Attempt, lease::Heartbeat, pack},
     metrics::Metrics,
     pulse::Pulse,
-    requests::claim::{Claim, Owner},
+    requests::{
+        archives::{self, Archives},
+        claim::{Claim, Owner},
+    },
     source::snapshot::{self, Account},
     spool::Spool,
     store::{
@@ -27,13 +30,12 @@ use export_activities::{
         installation::{self, MarkWatch},
     },
 };
+use export_stack::{processes, round_trips::counting_proxy, terminal::say};
 use export_worker::{config::Config, connect, run};
 use export_workflows::contract::{FulfilInput, Outcome};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use export_stack::{processes, round_trips::counting_proxy, terminal::say};
 
 /// The memory is read after this number of requests, the first time when everything is warm.
 const THOUSAND: u64 = 1000;
@@ -157,7 +159,12 @@ async fn trips(warm: usize) -> anyhow::Result<Did> {
         counts.push(count);
     }
     let look_up = |name: &str| proxied.get(name).cloned().or_else(|| std::env::var(name).ok());
-    let steps = steps(&Config::from_lookup(&look_up)?).await?;
+    let (direct, counting) = (Config::from_env()?, Config::from_lookup(&look_up)?);
+    // The database knows the bucket by its address, which is the counting proxy's for now.
+    let (here, there) = (connect::store(&direct).await?, connect::store(&counting).await?);
+    let state = connect::state(&direct)?;
+    archives::move_location(&state, here.location(), there.location(), Archives::Same).await?;
+    let steps = steps(&counting).await?;
     let counted = || counts.iter().map(|count| count.load(Ordering::SeqCst)).sum::<u64>();
     let mut did = Did::default();
     let mut before = 0;
@@ -170,6 +177,7 @@ async fn trips(warm: usize) -> anyhow::Result<Did> {
             did.add(rows, bytes)?;
         }
     }
+    archives::move_location(&state, there.location(), here.location(), Archives::Same).await?;
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     let round_trips = (counted() - before) as f64 / did.count as f64;
     Ok(Did { round_trips: Some(round_trips), ..did })

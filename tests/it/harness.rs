@@ -1,6 +1,7 @@
 //! The instruments of the other tests.
 
 mod architecture;
+mod bench;
 mod checker;
 mod instruments;
 mod platform;

@@ -1,0 +1,35 @@
+//! The bench measures on an installation as it is.
+
+use std::{collections::BTreeMap, process::Command};
+
+use export_stack::tools;
+
+use crate::support::{installation_of as given, night_of::Nights};
+
+/// Runs one measurement of the bench and returns its result.
+fn measured(environment: &BTreeMap<String, String>, arguments: &[&str]) -> serde_json::Value {
+    let program = tools::worker_program().unwrap().with_file_name("export-bench");
+    let output = Command::new(program).arg("measured").args(arguments).envs(environment).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bench_counts_round_trips_and_leaves_the_bucket_where_it_was() {
+    let nights = Nights::new().await;
+    for _ in 0..3 {
+        nights.request(given::user(&nights.owner).await).await;
+    }
+    let environment = nights.environment.clone();
+    let did = tokio::task::spawn_blocking(move || measured(&environment, &["trips", "--warm", "1"]));
+    let did = did.await.unwrap();
+    let trips = did["round_trips"].as_f64().unwrap();
+    assert!((8.0..=20.0).contains(&trips), "{did}");
+    assert_eq!(did["count"], 2, "{did}");
+    // Without the proxies, the same bucket serves the next request.
+    let request = nights.request(given::user(&nights.owner).await).await;
+    let environment = nights.environment.clone();
+    let did = tokio::task::spawn_blocking(move || measured(&environment, &["activity", "--at-once", "1"]));
+    assert_eq!(did.await.unwrap()["count"], 1);
+    assert_eq!(nights.status(request).await.0, "ready");
+}
