@@ -76,7 +76,7 @@ alerts: ## Test the alert rules
 	.tools/bin/promtool check rules temporal/alerts.yml
 	.tools/bin/promtool test rules temporal/alerts_test.yml
 
-sqlx: tools ## Write .sqlx anew, after a change of our own SQL
+sqlx: tools ## Update .sqlx after a change of our own SQL
 	tools/sqlx
 
 build: tools

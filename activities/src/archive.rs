@@ -23,14 +23,14 @@ pub use self::contents::{Contents, EntityContents, LeftOut, Omitted};
 use self::{
     compressor::{Compressor, write_files, write_whole},
     container::Zip,
-    rows::{Work, write_rows},
+    rows::{Tallies, Work, write_rows},
 };
 use crate::{
     archive::manifest::{CsvCells, EXCEL_ROWS, FORMAT, MANIFEST_NAME, Manifest, Treatment},
     blocking,
     failure::Failure,
     pulse::Pulse,
-    serialise::{self, Csv, Files, Row},
+    serialise::{self, Row, formats::PerFormat},
     spool::{AttemptQuota, QuotaGuard, Spool, SpoolFile, named},
     store::{self, Checksum, Sum},
 };
@@ -107,16 +107,16 @@ impl Archive {
     }
 }
 
-type Running<T> = Pin<Box<dyn Future<Output = anyhow::Result<T>> + Send>>;
+type Thread<T> = Pin<Box<dyn Future<Output = anyhow::Result<T>> + Send>>;
 
 /// An archive that is being written.
 ///
 /// Dropping it ends its threads at their next batch and leaves nothing behind.
 pub struct ArchiveWriter<R> {
     contents: Arc<Contents>,
-    rows: Running<Vec<Csv>>,
-    json: Running<Box<Compressor>>,
-    csv: Running<Box<Compressor>>,
+    rows: Thread<Vec<Tallies>>,
+    json: Thread<Box<Compressor>>,
+    csv: Thread<Box<Compressor>>,
     queue: mpsc::Sender<Work<R>>,
     room: Arc<Semaphore>,
     /// Rows that were not yet handed over, of one entity or of several small ones.
@@ -136,7 +136,7 @@ impl<R: Row> ArchiveWriter<R> {
         let rows = {
             let contents = Arc::clone(&contents);
             blocking::run("write the rows", move || {
-                write_rows(&contents, work, Files { json: to_json, csv: to_csv }).map_err(named)
+                write_rows(&contents, work, PerFormat { json: to_json, csv: to_csv }).map_err(named)
             })
         };
         let json = {
@@ -252,7 +252,7 @@ fn begin_archive(contents: &Contents, share: &AttemptQuota) -> anyhow::Result<Co
 /// Copies the CSV entries in as they are, then adds the manifest.
 fn complete(
     contents: &Contents,
-    counts: &[Csv],
+    counts: &[Tallies],
     json: Compressor,
     csv: Compressor,
     pulse: &Pulse,
@@ -273,7 +273,7 @@ fn complete(
     Ok(Archive { _hold: Some(hold), ..archive })
 }
 
-fn describe(contents: &Contents, files: Vec<manifest::File>, counts: &[Csv]) -> Manifest {
+fn describe(contents: &Contents, files: Vec<manifest::File>, counts: &[Tallies]) -> Manifest {
     let entities = contents.entities.iter().zip(counts).map(|(entity, counts)| {
         let name = format!("csv/{}.csv", entity.name);
         let rows = files.iter().find(|file| file.name == name).and_then(|file| file.rows).unwrap_or_default();
@@ -286,9 +286,9 @@ fn describe(contents: &Contents, files: Vec<manifest::File>, counts: &[Csv]) -> 
                 serialise::Treatment::Pseudonym => Treatment::Pseudonym,
             },
             csv: if column.is_json_class() { CsvCells::Json } else { CsvCells::Value },
-            neutralised: counts.neutralised[index],
-            cells_over_32767_characters: counts.long_cells[index],
-            cells_with_escaped_halves: column.may_have_halves().then_some(counts.escaped[index]),
+            neutralised: counts.csv[index].neutralised,
+            cells_over_32767_characters: counts.csv[index].long_cells,
+            cells_with_escaped_halves: column.may_have_halves().then_some(counts.json[index].escaped),
         });
         manifest::Entity {
             name: entity.name.clone(),

@@ -25,7 +25,7 @@ pub use self::{
     check::{Finding, FindingKind},
     grants::state_grants,
     init::init,
-    report::Report,
+    report::CatalogueReport,
 };
 use crate::serialise::Column;
 
@@ -237,7 +237,7 @@ impl Catalogue {
     }
 
     /// Returns every difference between catalogue and database. The connection is as for [`Self::resolve`].
-    pub async fn report(&self, connection: &mut PgConnection) -> anyhow::Result<Report> {
+    pub async fn report(&self, connection: &mut PgConnection) -> anyhow::Result<CatalogueReport> {
         report::report(self, connection).await
     }
 

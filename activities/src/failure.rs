@@ -139,9 +139,9 @@ impl Failure {
         match self {
             Self::AccountDeleted { .. } => "account_deleted",
             Self::UnreadableValue { .. } | Self::UndeliverableValue { .. } => "unreadable_value",
-            Self::CatalogueDrift(_) => "CatalogueDrift",
-            Self::RowSecurity(_) => "RowSecurity",
-            Self::UnknownRequests(_) => "InvalidInput",
+            Self::CatalogueDrift(_) => "catalogue_drift",
+            Self::RowSecurity(_) => "row_security",
+            Self::UnknownRequests(_) => "invalid_input",
             Self::SessionSetting { .. } => "session_setting",
             Self::SharedSession => "shared_session",
             Self::SpoolFull => "spool_full",

@@ -5,9 +5,9 @@
 //! `verify` can compare them cell by cell. Nothing here knows of archives or queries.
 
 mod array;
-mod csv;
+pub mod formats;
 mod half;
-mod json;
+mod json_token;
 mod mark;
 mod network;
 mod number;
@@ -19,9 +19,8 @@ use std::io::Write;
 
 use sqlx::{Row as _, ValueRef as _, postgres::PgRow, postgres::PgValueFormat};
 
-use self::json::Json;
+use self::formats::{Csv, Format as _, Json, PerFormat, Tally};
 pub use self::{
-    csv::{Csv, ESCAPED_SEMICOLON, EXCEL_CELL_CHARACTERS, write_text_record},
     half::Halves,
     mark::Marks,
     value::{Cell, Unreadable, decode},
@@ -81,7 +80,7 @@ impl ValueKind {
     }
 
     /// Returns whether a value may be reported where no other value of a user may be: its type is one of identifiers.
-    fn may_be_told(&self) -> bool {
+    fn is_identifier(&self) -> bool {
         matches!(self, Self::Uuid | Self::Int2 | Self::Int4 | Self::Int8)
     }
 
@@ -169,15 +168,6 @@ impl Row for Vec<Option<Vec<u8>>> {
     }
 }
 
-/// The files of one entity: where its rows go in each format.
-#[derive(Debug, Default)]
-pub struct Files<W> {
-    /// The JSON file.
-    pub json: W,
-    /// The CSV file.
-    pub csv: W,
-}
-
 /// Writes the rows of one statement in both formats. Decodes each value once, and reuses its buffers for all values.
 pub struct Serialiser {
     relation: String,
@@ -213,7 +203,7 @@ impl Serialiser {
     }
 
     /// Writes what comes before the first row.
-    pub fn begin(&self, files: &mut Files<impl Write>) -> anyhow::Result<()> {
+    pub fn begin(&mut self, files: &mut PerFormat<impl Write>) -> anyhow::Result<()> {
         self.json.begin(&mut files.json)?;
         Ok(self.csv.begin(&mut files.csv)?)
     }
@@ -221,9 +211,10 @@ impl Serialiser {
     /// Writes one row.
     ///
     /// A value that cannot be represented is [`Failure::UnreadableValue`], which names its row and never the value.
-    pub fn row(&mut self, row: &impl Row, files: &mut Files<impl Write>) -> anyhow::Result<()> {
+    pub fn row(&mut self, row: &impl Row, files: &mut PerFormat<impl Write>) -> anyhow::Result<()> {
         self.rows += 1;
         self.json.begin_row(&mut files.json)?;
+        self.csv.begin_row(&mut files.csv)?;
         for (index, column) in self.columns.iter().enumerate() {
             let scratch = &mut self.scratch;
             scratch.clear();
@@ -246,16 +237,15 @@ impl Serialiser {
         Ok(self.csv.end_row(&mut files.csv)?)
     }
 
-    /// Writes what comes after the last row, and returns the counts of the CSV file.
-    pub fn end(self, files: &mut Files<impl Write>) -> anyhow::Result<Csv> {
-        self.json.end(&mut files.json)?;
-        Ok(self.csv)
+    /// Writes what comes after the last row, and returns what each format counted, by column.
+    pub fn end(self, files: &mut PerFormat<impl Write>) -> anyhow::Result<PerFormat<Vec<Tally>>> {
+        Ok(PerFormat { json: self.json.end(&mut files.json)?, csv: self.csv.end(&mut files.csv)? })
     }
 
     /// Names the current row, by its key as far as the key may be reported, else by its number.
     fn unreadable(&self, row: &impl Row, column: usize) -> Failure {
-        let told = self.order.iter().filter_map(|&index| {
-            let column = self.columns.get(index).filter(|column| column.kind.may_be_told())?;
+        let named = self.order.iter().filter_map(|&index| {
+            let column = self.columns.get(index).filter(|column| column.kind.is_identifier())?;
             let (mut scratch, mut pseudonym) = (String::new(), String::new());
             let cell = decode(&column.kind, row.value(index).ok()??, &mut scratch).ok()?;
             let cell = match column.treatment {
@@ -264,7 +254,7 @@ impl Serialiser {
             };
             cell.text().map(str::to_owned)
         });
-        let key = told.collect::<Vec<_>>().join(", ");
+        let key = named.collect::<Vec<_>>().join(", ");
         Failure::UnreadableValue {
             relation: self.relation.clone(),
             column: self.columns[column].name.clone(),
@@ -291,7 +281,7 @@ mod tests {
     fn write(columns: &[Column], rows: &[Vec<Option<Vec<u8>>>]) -> anyhow::Result<(String, String)> {
         let pseudonyms = Pseudonyms::new(b"salt", Uuid::nil())?;
         let mut serialiser = Serialiser::new("public.things", columns.to_vec(), vec![0], pseudonyms);
-        let mut files = Files::<Vec<u8>>::default();
+        let mut files = PerFormat::<Vec<u8>>::default();
         serialiser.begin(&mut files)?;
         for row in rows {
             serialiser.row(row, &mut files)?;
@@ -360,7 +350,7 @@ mod tests {
         let row: Vec<_> = values.into_iter().map(|(_, bytes)| Some(bytes)).collect();
         let pseudonyms = Pseudonyms::new(b"salt", Uuid::nil()).unwrap();
         let mut serialiser = Serialiser::new("public.things", columns, vec![0], pseudonyms);
-        let mut files = Files { json: std::io::sink(), csv: std::io::sink() };
+        let mut files = PerFormat { json: std::io::sink(), csv: std::io::sink() };
         serialiser.row(&row, &mut files).unwrap();
         let allocations = |work: &mut dyn FnMut()| allocation_counter::measure(work).count_total;
         assert_eq!(allocations(&mut || serialiser.row(&row, &mut files).unwrap()), 0);
@@ -398,7 +388,7 @@ mod tests {
         };
         let pseudonyms = Pseudonyms::new(b"salt", Uuid::nil()).unwrap();
         let mut serialiser = Serialiser::new("public.things", columns.to_vec(), vec![0, 1], pseudonyms);
-        let mut files = Files::<Vec<u8>>::default();
+        let mut files = PerFormat::<Vec<u8>>::default();
         serialiser.row(&row(b"text"), &mut files).unwrap();
         let error = serialiser.row(&row(b"secret\xff"), &mut files).unwrap_err();
         assert_eq!(
@@ -407,8 +397,8 @@ mod tests {
                 .count(),
             2
         );
-        for told in ["alice", "1994", "2024", "secret"] {
-            assert!(!format!("{error:?}").contains(told), "{error:?}");
+        for named in ["alice", "1994", "2024", "secret"] {
+            assert!(!format!("{error:?}").contains(named), "{error:?}");
         }
     }
 }

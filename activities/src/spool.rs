@@ -36,7 +36,7 @@ impl Spool {
             .with_context(|| format!("failed to read the spool directory `{}`", directory.display()))?;
         ensure!(
             found.uid() == rustix::process::geteuid().as_raw(),
-            "the spool directory `{}` belongs to user {}, not to this one ({}); name one of its own",
+            "the spool directory `{}` belongs to user {}, not to this one ({}); name a separate one",
             directory.display(),
             found.uid(),
             rustix::process::geteuid().as_raw()
@@ -44,7 +44,7 @@ impl Spool {
         let mode = found.permissions().mode();
         ensure!(
             mode & 0o077 == 0,
-            "the spool directory `{}` is open to other users (mode {:o}); give it mode 700, or name one of its own",
+            "the spool directory `{}` is open to other users (mode {:o}); give it mode 700, or name a separate one",
             directory.display(),
             mode & 0o777
         );
@@ -83,7 +83,7 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 make(&self.directory).map_err(|_| error)?;
                 tracing::warn!(
-                    "The spool directory `{}` was removed and is made again",
+                    "Created the spool directory `{}` again, because it was removed",
                     self.directory.display()
                 );
                 tempfile::tempfile_in(&self.directory)
@@ -117,13 +117,13 @@ pub struct AttemptQuota {
     spool: Spool,
     mine: Arc<AtomicU64>,
     pulse: Pulse,
-    refused: Arc<OnceLock<Refusal>>,
+    refused: Arc<OnceLock<SpoolRefusal>>,
 }
 
 impl AttemptQuota {
     /// Marks the attempt as failed: its files discard what is still written to them.
     pub fn give_up(&self) {
-        let _ = self.refused.set(Refusal::Interrupted);
+        let _ = self.refused.set(SpoolRefusal::Interrupted);
     }
 
     /// Makes an empty file.
@@ -133,14 +133,18 @@ impl AttemptQuota {
         Ok(SpoolFile { file: BufWriter::new(file), position: 0, guard })
     }
 
-    fn take(&self, bytes: u64) -> Result<(), Refusal> {
+    fn take(&self, bytes: u64) -> Result<(), SpoolRefusal> {
         let fits = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.spool.quota);
         if self.spool.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok() {
             self.mine.fetch_add(bytes, Ordering::Relaxed);
             return Ok(());
         }
         let mine = self.mine.load(Ordering::Relaxed).saturating_add(bytes);
-        Err(if mine > self.spool.quota { Refusal::QuotaExceeded(self.spool.quota) } else { Refusal::Full })
+        Err(if mine > self.spool.quota {
+            SpoolRefusal::QuotaExceeded(self.spool.quota)
+        } else {
+            SpoolRefusal::Full
+        })
     }
 
     fn give_back(&self, bytes: u64) {
@@ -165,31 +169,31 @@ impl Drop for QuotaGuard {
 /// Why the spool takes no more. It passes through the writers above inside an [`io::Error`]; [`named`] takes it out.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the spool takes no more")]
-enum Refusal {
+enum SpoolRefusal {
     Full,
     QuotaExceeded(u64),
     Interrupted,
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<SpoolRefusal> for Failure {
+    fn from(refusal: SpoolRefusal) -> Self {
         match refusal {
-            Refusal::Full => Self::SpoolFull,
-            Refusal::QuotaExceeded(quota) => Self::SpoolQuotaExceeded { quota },
-            Refusal::Interrupted => Self::Interrupted,
+            SpoolRefusal::Full => Self::SpoolFull,
+            SpoolRefusal::QuotaExceeded(quota) => Self::SpoolQuotaExceeded { quota },
+            SpoolRefusal::Interrupted => Self::Interrupted,
         }
     }
 }
 
 /// Makes the error of a writer whose reader has ended and reports the reason itself. [`named`] recognises it.
 pub fn interrupted() -> io::Error {
-    io::Error::other(Refusal::Interrupted)
+    io::Error::other(SpoolRefusal::Interrupted)
 }
 
 /// Names the failure behind an error of a writer on top of a [`SpoolFile`], so that its class can be decided.
 pub fn named(error: anyhow::Error) -> anyhow::Error {
     let failure = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|cause| {
-        if let Some(refusal) = cause.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+        if let Some(refusal) = cause.get_ref().and_then(|inner| inner.downcast_ref::<SpoolRefusal>()) {
             return Some(Failure::from(*refusal));
         }
         let full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
@@ -223,19 +227,19 @@ impl SpoolFile {
         Ok((self.file.into_parts().0, self.guard))
     }
 
-    fn refused(&self) -> &OnceLock<Refusal> {
+    fn refused(&self) -> &OnceLock<SpoolRefusal> {
         &self.guard.share.refused
     }
 
     /// After an error of the disk nothing more is written.
     fn failed(&self, error: io::Error) -> io::Error {
         if error.kind() != io::ErrorKind::Interrupted {
-            let _ = self.refused().set(Refusal::Full);
+            let _ = self.refused().set(SpoolRefusal::Full);
         }
         error
     }
 
-    fn refuse(&self, refusal: Refusal) -> io::Error {
+    fn refuse(&self, refusal: SpoolRefusal) -> io::Error {
         let _ = self.refused().set(refusal);
         io::Error::other(refusal)
     }
@@ -248,7 +252,7 @@ impl Write for SpoolFile {
             return Ok(bytes.len());
         }
         if self.guard.share.pulse.is_cancelled() {
-            return Err(self.refuse(Refusal::Interrupted));
+            return Err(self.refuse(SpoolRefusal::Interrupted));
         }
         let growth = (self.position + bytes.len() as u64).saturating_sub(self.guard.bytes);
         if growth > 0 {

@@ -27,7 +27,7 @@ use aws_sdk_s3::{
 use aws_smithy_http_client::tls;
 
 pub(crate) use self::checksum::Digest;
-use self::pace::{Pace, SlowDownSensor};
+use self::pace::{SlowDownSensor, UploadPace};
 pub use self::{
     checksum::{Checksum, Sum},
     credentials::{KeyPair, TemporaryCredentials},
@@ -108,7 +108,7 @@ struct Shared {
     client: Client,
     signer: Client,
     signing: SharedCredentialsProvider,
-    pace: Arc<Pace>,
+    pace: Arc<UploadPace>,
     put_limit: u64,
     operation_timeout: Duration,
 }
@@ -141,7 +141,7 @@ impl Store {
             None => access.clone(),
         };
 
-        let pace = Arc::new(Pace::new(config.parallel_parts));
+        let pace = Arc::new(UploadPace::new(config.parallel_parts));
         let base = aws_sdk_s3::config::Builder::from(&sdk).region(region);
         let client = at_endpoint(base.clone(), endpoint.as_deref())
             .timeout_config(timeouts(config))

@@ -89,7 +89,7 @@ impl ExportSteps {
         let step = caught("fulfil", step.map(Ok)).instrument(span.clone());
         let ended = step.await.unwrap_or_else(|panic| Err(Unfinished::Retry(judge(&panic))));
         let id = attempt.input.request_id;
-        span.in_scope(|| told(id, &ended));
+        span.in_scope(|| log_end(id, &ended));
         match &ended {
             Ok(outcome) => self.metrics.ended(outcome),
             // The last heartbeat is sent with the failure, even if heartbeats are throttled.
@@ -100,17 +100,17 @@ impl ExportSteps {
         }
         ended.map_err(|unfinished| match unfinished {
             Unfinished::Held(rest) => ApplicationFailure::builder(anyhow::anyhow!(
-                "another attempt holds this request for at most {} s more; it will be asked for again then",
+                "another attempt has claimed this request for at most {} s more; it is retried then",
                 rest.as_secs()
             ))
-            .type_name("Held".to_owned())
+            .type_name("held".to_owned())
             .category(ApplicationErrorCategory::Benign)
             .next_retry_delay(rest)
             .build()
             .into(),
             Unfinished::Interrupted => interrupted(),
             // Always, even for drift: only a night that lists its first page gives up because of it.
-            Unfinished::Retry(verdict) => failure_of(verdict, Retried::Always),
+            Unfinished::Retry(verdict) => failure_of(verdict, Retries::Always),
         })
     }
 
@@ -221,7 +221,7 @@ impl ExportSteps {
             }
             Err(error) => tracing::warn!(
                 error.chain = %judge(&error),
-                "The requests that are held back could not be counted"
+                "Could not count the requests that are held back"
             ),
         }
     }
@@ -280,7 +280,7 @@ fn interrupted() -> ActivityError {
     ApplicationFailure::builder(anyhow::anyhow!(
         "the attempt was interrupted and released its request; nothing is lost, it is retried"
     ))
-    .type_name("Interrupted".to_owned())
+    .type_name("interrupted".to_owned())
     .category(ApplicationErrorCategory::Benign)
     .next_retry_delay(Duration::from_secs(1))
     .build()
@@ -288,20 +288,20 @@ fn interrupted() -> ActivityError {
 }
 
 /// Logs how an attempt ended, once.
-fn told(id: Uuid, ended: &Result<Outcome, Unfinished>) {
+fn log_end(id: Uuid, ended: &Result<Outcome, Unfinished>) {
     match ended {
         Ok(Outcome::Fulfilled { archive_bytes, rows }) => {
             tracing::info!(archive.bytes = archive_bytes, rows, "Request {id} ended as fulfilled");
         }
         Ok(outcome) => tracing::info!("Request {id} ended as {outcome}"),
         Err(Unfinished::Held(rest)) => {
-            tracing::info!("Request {id} is held by another attempt for {} s at most", rest.as_secs());
+            tracing::info!("Request {id} is claimed by another attempt for at most {} s", rest.as_secs());
         }
         Err(Unfinished::Interrupted) => {
             tracing::info!("Request {id} was released: the attempt was interrupted")
         }
         Err(Unfinished::Retry(verdict)) => {
-            tracing::warn!(error.chain = %verdict, "An attempt at request {id} failed; it will be tried again");
+            tracing::warn!(error.chain = %verdict, "An attempt at request {id} failed; it is retried");
         }
     }
 }
@@ -309,14 +309,14 @@ fn told(id: Uuid, ended: &Result<Outcome, Unfinished>) {
 /// Logs the failure of a step that serves no single request, and converts it for Temporal.
 fn failed(what: &str, verdict: Verdict) -> ActivityError {
     if verdict.class != Class::Interrupted {
-        tracing::warn!(error.chain = %verdict, "{what} failed; Temporal decides whether it is tried again");
+        tracing::warn!(error.chain = %verdict, "{what} failed; Temporal retries it unless the failure is permanent");
     }
-    failure_of(verdict, Retried::UnlessPermanent)
+    failure_of(verdict, Retries::UnlessPermanent)
 }
 
 /// Which failures Temporal retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Retried {
+enum Retries {
     /// All of them.
     Always,
     /// All but those that stay until a person has changed the catalogue, the database or the input.
@@ -325,7 +325,7 @@ enum Retried {
 
 /// Makes the one kind of failure that Temporal shows. Its type is a closed code; its message is a sentence that says
 /// what to do.
-fn failure_of(verdict: Verdict, retried: Retried) -> ActivityError {
+fn failure_of(verdict: Verdict, retried: Retries) -> ActivityError {
     if verdict.class == Class::Interrupted {
         return interrupted();
     }
@@ -334,7 +334,7 @@ fn failure_of(verdict: Verdict, retried: Retried) -> ActivityError {
         Failure::RowSecurity(Vec::new()).code(),
         Failure::UnknownRequests(Vec::new()).code(),
     ];
-    let non_retryable = retried == Retried::UnlessPermanent && permanent.contains(&verdict.code.as_str());
+    let non_retryable = retried == Retries::UnlessPermanent && permanent.contains(&verdict.code.as_str());
     ApplicationFailure::builder(anyhow::anyhow!(verdict.sentence()))
         .type_name(verdict.code)
         .non_retryable(non_retryable)

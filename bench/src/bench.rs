@@ -116,7 +116,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let path = bench.folder.join("summary.json");
     goals.write(&path)?;
     say(&goals);
-    say(format_args!("\nThe summary lies in {}.", path.display()));
+    say(format_args!("\nThe summary is in {}.", path.display()));
     bench.stack.stop()
 }
 
@@ -449,5 +449,5 @@ impl Bench {
 /// Returns Cargo's target folder of this program, two levels above it.
 fn stack_target() -> anyhow::Result<PathBuf> {
     let program = tools::stack_program()?;
-    program.ancestors().nth(2).map(Path::to_owned).context("this program lies in no target folder")
+    program.ancestors().nth(2).map(Path::to_owned).context("this program is in no target folder")
 }

@@ -108,7 +108,7 @@ pub(crate) async fn measure(measured: Measured) -> anyhow::Result<()> {
         Measured::Engine { users, at_once, keep } => engine(users, at_once, keep).await?,
         Measured::Activity { at_once } => activity(at_once).await?,
         Measured::Queries { file, at_once } => queries(&file, at_once).await?,
-        Measured::Trips { warm } => trips(warm).await?,
+        Measured::Trips { warm } => Box::pin(trips(warm)).await?,
         Measured::Deflate { level, files } => deflate(level, &files)?,
     };
     say(serde_json::to_string(&did).context("failed to write down what was done")?);

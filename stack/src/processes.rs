@@ -37,7 +37,7 @@ pub struct Memory {
 pub fn memory(pid: u32) -> anyhow::Result<Memory> {
     let pid = i32::try_from(pid).context("a process id is out of range")?;
     let status = Process::new(pid).and_then(|process| process.status());
-    let status = status.with_context(|| format!("failed to look at process {pid}"))?;
+    let status = status.with_context(|| format!("failed to inspect process {pid}"))?;
     let mebibytes = |kibibytes: Option<u64>| kibibytes.unwrap_or(0) / 1024;
     Ok(Memory { now: mebibytes(status.vmrss), peak: mebibytes(status.vmhwm) })
 }
@@ -63,7 +63,7 @@ pub fn family_peak(pid: u32) -> u64 {
 /// Returns the CPU seconds of the ended children of this process and their descendants.
 pub fn ended_children_cpu_seconds() -> anyhow::Result<f64> {
     let stat =
-        Process::myself().and_then(|process| process.stat()).context("failed to look at this process")?;
+        Process::myself().and_then(|process| process.stat()).context("failed to inspect this process")?;
     #[expect(clippy::cast_precision_loss, reason = "hundredths of seconds")]
     Ok((stat.cutime + stat.cstime) as f64 / procfs::ticks_per_second() as f64)
 }

@@ -119,7 +119,7 @@ async fn wait_for_namespace(connection: &Connection, name: &str) -> anyhow::Resu
         match connection.workflow_service().describe_namespace(request.into_request()).await {
             Ok(_) => Ok(Some(())),
             Err(status) if matches!(status.code(), Code::NotFound | Code::Unavailable) => Ok(None),
-            Err(status) => Err(status).context("failed to look at a namespace"),
+            Err(status) => Err(status).context("failed to inspect a namespace"),
         }
     })
     .await

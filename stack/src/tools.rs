@@ -46,7 +46,7 @@ pub fn check_worker_is_fresh() -> anyhow::Result<()> {
         .with_context(|| format!("failed to read `{}`, which Cargo writes", sources.display()))?;
     let age = |path: &Path| {
         let found = path.metadata().and_then(|metadata| metadata.modified());
-        found.with_context(|| format!("failed to look at `{}`", path.display()))
+        found.with_context(|| format!("failed to inspect `{}`", path.display()))
     };
     let built = age(&program)?;
     let (_, sources) = text.split_once(": ").context("Cargo's list of sources has another form")?;

@@ -3,12 +3,15 @@
 use anyhow::{Context as _, bail, ensure};
 use export_activities::{
     archive::manifest::{Column, CsvCells, EXCEL_ROWS, Entity},
-    serialise::{ESCAPED_SEMICOLON, EXCEL_CELL_CHARACTERS, Halves, Marks},
+    serialise::{
+        Halves, Marks,
+        formats::{ESCAPED_SEMICOLON, EXCEL_CELL_CHARACTERS},
+    },
 };
 
 use crate::{
     csv::CsvRows,
-    entry::Contents,
+    entry::EntryContents,
     json::{JsonRows, Start},
 };
 
@@ -23,9 +26,9 @@ struct Counts {
 /// Compares both files to their ends and returns them, to be digested.
 pub(crate) fn compare<'a, 'f>(
     entity: &Entity,
-    json: Contents<'a, 'f>,
-    csv: Contents<'a, 'f>,
-) -> anyhow::Result<[Contents<'a, 'f>; 2]> {
+    json: EntryContents<'a, 'f>,
+    csv: EntryContents<'a, 'f>,
+) -> anyhow::Result<[EntryContents<'a, 'f>; 2]> {
     let (json_name, csv_name) = (format!("json/{}.json", entity.name), format!("csv/{}.csv", entity.name));
     let names = || entity.columns.iter().map(|column| column.name.as_str());
     let mut json = JsonRows::begin(json, names()).with_context(|| format!("`{json_name}`"))?;

@@ -2,18 +2,18 @@
 
 use anyhow::{bail, ensure};
 
-use crate::entry::Contents;
+use crate::entry::EntryContents;
 
 /// A CSV file being read. Keeps no part of a field in memory, however long it is.
 pub(crate) struct CsvRows<'a, 'f> {
-    input: Contents<'a, 'f>,
+    input: EntryContents<'a, 'f>,
     quoted: bool,
 }
 
 impl<'a, 'f> CsvRows<'a, 'f> {
     /// Reads the byte order mark and the header, which must name these columns.
     pub(crate) fn begin<'n>(
-        input: Contents<'a, 'f>,
+        input: EntryContents<'a, 'f>,
         columns: impl ExactSizeIterator<Item = &'n str>,
     ) -> anyhow::Result<Self> {
         let mut rows = Self { input, quoted: false };
@@ -77,7 +77,7 @@ impl<'a, 'f> CsvRows<'a, 'f> {
     }
 
     /// Returns the file, to be digested to its end.
-    pub(crate) fn into_inner(self) -> Contents<'a, 'f> {
+    pub(crate) fn into_inner(self) -> EntryContents<'a, 'f> {
         self.input
     }
 }

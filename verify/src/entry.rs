@@ -59,7 +59,7 @@ enum Data<'a, 'f> {
 }
 
 /// The contents of one entry.
-pub(crate) struct Contents<'a, 'f> {
+pub(crate) struct EntryContents<'a, 'f> {
     name: String,
     data: Data<'a, 'f>,
     compressed: u64,
@@ -73,7 +73,7 @@ pub(crate) struct Contents<'a, 'f> {
     filled: usize,
 }
 
-impl<'a, 'f> Contents<'a, 'f> {
+impl<'a, 'f> EntryContents<'a, 'f> {
     /// Opens an entry that may inflate to `limit` bytes.
     pub(crate) fn open(
         zip: &'a mut ZipArchive<At<'f>>,
@@ -161,7 +161,7 @@ impl<'a, 'f> Contents<'a, 'f> {
         );
         ensure!(
             hex::encode(self.sha256.finalize()) == expected.sha256,
-            "the SHA-256 of `{name}` is not that of the manifest"
+            "the SHA-256 of `{name}` differs from the manifest"
         );
         Ok(())
     }
@@ -197,7 +197,7 @@ impl<'a, 'f> Contents<'a, 'f> {
             let unused = self.compressed - inflating.total_in().min(self.compressed);
             ensure!(unused == 0, "`{name}` has {unused} bytes behind the end of its deflate stream");
         }
-        ensure!(self.crc.sum() == self.crc32, "the CRC-32 of `{name}` is not that of its header");
+        ensure!(self.crc.sum() == self.crc32, "the CRC-32 of `{name}` differs from its header");
         Ok(())
     }
 }

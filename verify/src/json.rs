@@ -2,14 +2,14 @@
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 
-use crate::entry::Contents;
+use crate::entry::EntryContents;
 
 /// Deeper than PostgreSQL nests values. Without a limit, a hostile file would fill the memory.
 const MAX_DEPTH: usize = 1 << 20;
 
 /// A JSON file being read. Keeps no part of a cell in memory, however long it is.
 pub(crate) struct JsonRows<'a, 'f> {
-    input: Contents<'a, 'f>,
+    input: EntryContents<'a, 'f>,
     /// The bytes before the value of each column.
     keys: Vec<Vec<u8>>,
     any: bool,
@@ -25,7 +25,7 @@ pub(crate) enum Start {
 
 impl<'a, 'f> JsonRows<'a, 'f> {
     pub(crate) fn begin<'n>(
-        mut input: Contents<'a, 'f>,
+        mut input: EntryContents<'a, 'f>,
         columns: impl Iterator<Item = &'n str>,
     ) -> anyhow::Result<Self> {
         ensure!(input.take(b"[")?, "it is no JSON array");
@@ -50,10 +50,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
             );
             return Ok(false);
         }
-        ensure!(
-            self.input.take(if first { b"\n" } else { b",\n" })?,
-            "a JSON row does not stand on a line of its own"
-        );
+        ensure!(self.input.take(if first { b"\n" } else { b",\n" })?, "a JSON row is not on a separate line");
         Ok(true)
     }
 
@@ -129,7 +126,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
     }
 
     /// Returns the file, to be digested to its end.
-    pub(crate) fn into_inner(self) -> Contents<'a, 'f> {
+    pub(crate) fn into_inner(self) -> EntryContents<'a, 'f> {
         self.input
     }
 

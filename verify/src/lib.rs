@@ -23,7 +23,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use self::{compare::compare, entry::Contents, structure::Entry};
+use self::{compare::compare, entry::EntryContents, structure::Entry};
 
 /// Maximum size of a manifest, the only file that is held in memory.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
@@ -136,7 +136,7 @@ fn read_manifest(file: &File, entries: &[Entry]) -> anyhow::Result<Manifest> {
         entry.size
     );
     let mut zip = entry::open(file)?;
-    let text = Contents::open(&mut zip, index, entry, entry.size)?.read_rest()?;
+    let text = EntryContents::open(&mut zip, index, entry, entry.size)?.read_rest()?;
     let manifest: Manifest =
         serde_json::from_slice(&text).with_context(|| format!("`{MANIFEST_NAME}` is not readable"))?;
     ensure!(
@@ -149,17 +149,17 @@ fn read_manifest(file: &File, entries: &[Entry]) -> anyhow::Result<Manifest> {
 
 /// Compares three lists of names: expected from the entities, listed in the manifest, present in the archive.
 fn check_names(manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
-    let told: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
+    let listed: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
     let held: Vec<&str> = entries[..entries.len() - 1].iter().map(|entry| entry.name.as_str()).collect();
-    if let Some(name) = first_not_in(&held, &told) {
+    if let Some(name) = first_not_in(&held, &listed) {
         anyhow::bail!("the entry `{name}` is not in the manifest");
     }
-    if let Some(name) = first_not_in(&told, &held) {
+    if let Some(name) = first_not_in(&listed, &held) {
         anyhow::bail!("`{name}` is in the manifest, but not in the archive");
     }
-    ensure!(told == held, "the manifest tells the files in another order than the archive, or twice");
+    ensure!(listed == held, "the manifest lists the files in another order than the archive, or twice");
     let mut wanted = vec!["README.txt".to_owned()];
-    if told.contains(&"NOTICE.txt") {
+    if listed.contains(&"NOTICE.txt") {
         wanted.push("NOTICE.txt".to_owned());
     }
     wanted.push("data-dictionary.csv".to_owned());
@@ -170,13 +170,13 @@ fn check_names(manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
         }
     }
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    if let Some(name) = first_not_in(&wanted, &told) {
+    if let Some(name) = first_not_in(&wanted, &listed) {
         anyhow::bail!("`{name}` is missing");
     }
-    if let Some(name) = first_not_in(&told, &wanted) {
+    if let Some(name) = first_not_in(&listed, &wanted) {
         anyhow::bail!("`{name}` belongs to no entity of the manifest");
     }
-    ensure!(told == wanted, "its files stand in another order than those of an export");
+    ensure!(listed == wanted, "its files are in another order than in an export");
     Ok(())
 }
 
@@ -196,18 +196,18 @@ fn is_entity_name(name: &str) -> bool {
 fn check_contents(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
     let (mut zip, mut other_zip) = (entry::open(file)?, entry::open(file)?);
     let mut places = HashMap::new();
-    for (index, (told, entry)) in manifest.files.iter().zip(entries).enumerate() {
-        let name = &told.name;
+    for (index, (listed, entry)) in manifest.files.iter().zip(entries).enumerate() {
+        let name = &listed.name;
         ensure!(
-            entry.size == told.bytes,
+            entry.size == listed.bytes,
             "`{name}` has {} bytes, the manifest says {}",
             entry.size,
-            told.bytes
+            listed.bytes
         );
-        places.insert(name.as_str(), (index, told));
-        if told.rows.is_none() {
+        places.insert(name.as_str(), (index, listed));
+        if listed.rows.is_none() {
             ensure!(!name.contains('/'), "the manifest does not say how many rows `{name}` has");
-            Contents::open(&mut zip, index, entry, told.bytes)?.finish(told)?;
+            EntryContents::open(&mut zip, index, entry, listed.bytes)?.finish(listed)?;
         }
     }
     let place = |name: String| -> anyhow::Result<(usize, &manifest::File)> {
@@ -216,12 +216,16 @@ fn check_contents(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow
     for entity in &manifest.entities {
         let files =
             [place(format!("json/{}.json", entity.name))?, place(format!("csv/{}.csv", entity.name))?];
-        for (_, told) in files {
-            ensure!(told.rows == Some(entity.rows), "the manifest gives `{}` two numbers of rows", told.name);
+        for (_, listed) in files {
+            ensure!(
+                listed.rows == Some(entity.rows),
+                "the manifest has two row counts for `{}`",
+                listed.name
+            );
         }
         let [(json_index, json_told), (csv_index, csv_told)] = files;
-        let json = Contents::open(&mut zip, json_index, &entries[json_index], json_told.bytes)?;
-        let csv = Contents::open(&mut other_zip, csv_index, &entries[csv_index], csv_told.bytes)?;
+        let json = EntryContents::open(&mut zip, json_index, &entries[json_index], json_told.bytes)?;
+        let csv = EntryContents::open(&mut other_zip, csv_index, &entries[csv_index], csv_told.bytes)?;
         let [json, csv] = compare(entity, json, csv)?;
         json.finish(json_told)?;
         csv.finish(csv_told)?;

@@ -170,7 +170,7 @@ fn read_central(bytes: &mut Bytes<'_>) -> anyhow::Result<Header> {
     let offset = bytes.u32()?;
     let name = String::from_utf8(bytes.take(name.into())?.to_vec()).context("a name is not UTF-8")?;
     let extra = bytes.take(extra.into())?;
-    ensure!(comment == 0 && disk == 0, "the entry `{name}` has a comment or lies on another disk");
+    ensure!(comment == 0 && disk == 0, "the entry `{name}` has a comment or is on another disk");
     let [size, compressed, offset] = resolve(extra, [size, compressed, offset], &name)?;
     Ok(Header { name, flags, method, modified, crc32, compressed, size, offset })
 }

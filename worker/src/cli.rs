@@ -96,11 +96,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Result of a command that could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ExitStatus {
     /// The command succeeded, or found no problem.
-    Good,
+    Success,
     /// The command failed or found a problem; the answer names it.
-    Bad,
+    Failure,
 }
 
 /// Parses the command line, runs the command, and reports its error.
@@ -116,8 +116,8 @@ pub async fn main() -> ExitCode {
         ))
     });
     match ended {
-        Ok(Verdict::Good) => ExitCode::SUCCESS,
-        Ok(Verdict::Bad) => ExitCode::from(1),
+        Ok(ExitStatus::Success) => ExitCode::SUCCESS,
+        Ok(ExitStatus::Failure) => ExitCode::from(1),
         Err(error) => {
             // Not in the log: a wrong configuration may have prevented its setup.
             let _ = writeln!(std::io::stderr().lock(), "error: {}", explain::command(&error));
@@ -138,18 +138,20 @@ impl Command {
     }
 }
 
-async fn dispatch(cli: Cli) -> anyhow::Result<Verdict> {
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitStatus> {
     let (config, output) = (Config::from_env()?, cli.output);
     telemetry::init(config.log_format, log_level(&cli.command))?;
     for name in config::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
     {
-        tracing::warn!("{name} is set but means nothing to export-worker: is it misspelt? See .env.sample");
+        tracing::warn!(
+            "{name} is set, but export-worker has no such variable: check its spelling in .env.sample"
+        );
     }
     if !matches!(cli.command, Command::Run | Command::CodecServer) {
         signals::end_on_signals()?;
     }
     match cli.command {
-        Command::Run => run::run(&config).await.map(|()| Verdict::Good),
+        Command::Run => run::run(&config).await.map(|()| ExitStatus::Success),
         Command::Migrate => migrate::run(&config, output).await,
         Command::Grants(arguments) => grants::run(&arguments, &config, output).await,
         Command::Schedule(command) => command.run(&config, output).await,

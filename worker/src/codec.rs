@@ -111,7 +111,7 @@ pub fn warn_if_exposed(file: &Path) {
     if let Some(Exposed(mode)) = exposed(file) {
         tracing::warn!(
             file.mode = format!("{mode:o}"),
-            "Everybody on this machine may read the keys in `{}`: chmod 600 it, or 640 for the worker's group",
+            "Every user of this machine may read the keys in `{}`: chmod 600 it, or 640 for the worker's group",
             file.display()
         );
     }

@@ -13,7 +13,7 @@ use export_activities::{
     catalogue::Catalogue,
     source::{
         pool,
-        replica::{self, Fit, Position, Replica},
+        replica::{self, Fit, Replica, WalPosition},
         session::{self, Kind},
     },
     store::{KeyPair, Store, StoreConfig},
@@ -115,7 +115,7 @@ fn read_pool(config: &Config, url: &SecretString) -> Result<PgPool> {
 }
 
 /// Reads how far the source has written.
-pub async fn source_position(source: &PgPool) -> sqlx::Result<Position> {
+pub async fn source_position(source: &PgPool) -> sqlx::Result<WalPosition> {
     let mut asked = once(source).await?;
     let position = replica::position(&mut asked).await?;
     asked.close().await?;
@@ -123,7 +123,7 @@ pub async fn source_position(source: &PgPool) -> sqlx::Result<Position> {
 }
 
 /// Compares the replica with a position of the source.
-pub async fn replica_fit(replica: &Replica, position: &Position) -> sqlx::Result<Fit> {
+pub async fn replica_fit(replica: &Replica, position: &WalPosition) -> sqlx::Result<Fit> {
     let compared = async {
         let mut connection = once(replica.pool()).await?;
         let fit = replica::compare(&mut connection, position).await?;

@@ -26,10 +26,10 @@ use crate::{
 /// Result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum CheckState {
     /// No problem found.
     Ok,
-    /// A night runs, but a person should look.
+    /// A night runs, but a person should check.
     Warning,
     /// A night would not run, or would run wrongly.
     Failed,
@@ -43,7 +43,7 @@ pub struct Line {
     /// Name of the check.
     pub check: &'static str,
     /// Result of the check.
-    pub state: State,
+    pub state: CheckState,
     /// Finding: the cause, unless the check is ok.
     pub found: String,
     /// What to do about it.
@@ -52,23 +52,23 @@ pub struct Line {
 
 impl Line {
     fn ok(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, state: State::Ok, found: found.into(), remedy: None }
+        Self { check, state: CheckState::Ok, found: found.into(), remedy: None }
     }
 
     fn warning(check: &'static str, explained: Explained) -> Self {
-        Self { check, state: State::Warning, found: explained.cause, remedy: Some(explained.remedy) }
+        Self { check, state: CheckState::Warning, found: explained.cause, remedy: Some(explained.remedy) }
     }
 
     fn failed(check: &'static str, explained: Explained) -> Self {
-        Self { check, state: State::Failed, found: explained.cause, remedy: Some(explained.remedy) }
+        Self { check, state: CheckState::Failed, found: explained.cause, remedy: Some(explained.remedy) }
     }
 
     fn skipped(check: &'static str, because: &str) -> Self {
-        Self { check, state: State::Skipped, found: format!("not examined: {because}"), remedy: None }
+        Self { check, state: CheckState::Skipped, found: format!("not examined: {because}"), remedy: None }
     }
 
     fn is_ok(&self) -> bool {
-        matches!(self.state, State::Ok | State::Warning)
+        matches!(self.state, CheckState::Ok | CheckState::Warning)
     }
 }
 
@@ -106,25 +106,24 @@ pub async fn examine(config: &Config, adopt_bucket: bool) -> Vec<Line> {
         }
     };
     let catalogue = catalogue.as_ref();
-    let remedy =
-        "look at the server of EXPORT_DATABASE_URL and at locks on our tables in its pg_stat_activity";
+    let remedy = "check the server of EXPORT_DATABASE_URL and locks on our tables in its pg_stat_activity";
     let state = async |lines: &mut Vec<Line>| database::state(config, catalogue, lines).await;
     let state = in_time("database", remedy, &mut lines, state).await.flatten();
     let state = state.as_ref();
-    let remedy = "look at the server of EXPORT_SOURCE_URL and at locks in its pg_stat_activity";
+    let remedy = "check the server of EXPORT_SOURCE_URL and locks in its pg_stat_activity";
     let source = async |lines: &mut Vec<Line>| database::source(config, catalogue, lines).await;
     in_time("source database", remedy, &mut lines, source).await;
-    let remedy = "look at the server of EXPORT_REPLICA_URL";
+    let remedy = "check the server of EXPORT_REPLICA_URL";
     let replica = async |lines: &mut Vec<Line>| database::replica(config, lines).await;
     in_time("replica", remedy, &mut lines, replica).await;
-    let remedy = "look at the store of EXPORT_S3_ENDPOINT and at what is between";
+    let remedy = "check the store of EXPORT_S3_ENDPOINT and the network between";
     let store = async |lines: &mut Vec<Line>| store::examine(config, state, adopt_bucket, lines).await;
     let bucket = in_time("store", remedy, &mut lines, store).await.flatten();
-    let remedy = "look at the server of EXPORT_DATABASE_URL";
+    let remedy = "check the server of EXPORT_DATABASE_URL";
     let clocks = async |lines: &mut Vec<Line>| clocks::examine(state, bucket, lines).await;
     in_time("clocks", remedy, &mut lines, clocks).await;
     lines.push(encryption::examine(config));
-    let remedy = "look at the server of TEMPORAL_ADDRESS and at what is between";
+    let remedy = "check the server of TEMPORAL_ADDRESS and the network between";
     let temporal = async |lines: &mut Vec<Line>| temporal::examine(config, lines).await;
     in_time("Temporal", remedy, &mut lines, temporal).await;
     lines.push(spool(&config.spool_dir, config.spool_quota));
@@ -141,7 +140,7 @@ fn spool(directory: &Path, quota: u64) -> Line {
 
 /// Returns whether no check failed.
 pub fn is_healthy(lines: &[Line]) -> bool {
-    lines.iter().all(|line| line.state != State::Failed)
+    lines.iter().all(|line| line.state != CheckState::Failed)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(crate) struct Server {
     tasks: [AbortHandle; 2],
 }
 
-struct Told {
+struct HttpState {
     sources: Arc<Sources>,
     /// Address of the SDK's metrics.
     sdk: String,
@@ -75,15 +75,15 @@ impl Server {
             .build();
         let sdk = start_prometheus_metric_exporter(options).context("failed to measure the Temporal SDK")?;
         let sources = Arc::new(sources);
-        let told = Told {
+        let state = HttpState {
             sources: Arc::clone(&sources),
             sdk: format!("http://{}/metrics", sdk.bound_addr),
             client: reqwest::Client::builder().no_proxy().timeout(SDK_WITHIN).build()?,
         };
-        tracing::info!("Answers /metrics, /livez and /readyz at http://{}", listener.local_addr()?);
+        tracing::info!("Serving /metrics, /livez and /readyz at http://{}", listener.local_addr()?);
         let served = tokio::spawn(async move {
             // Serves until it is aborted. An error of one connection affects only that connection.
-            let _ = axum::serve(listener, router(told)).await;
+            let _ = axum::serve(listener, router(state)).await;
         });
         Ok(Self { meter: sdk.meter, sources, tasks: [served.abort_handle(), sdk.abort_handle] })
     }
@@ -105,17 +105,17 @@ impl Drop for Server {
     }
 }
 
-fn router(told: Told) -> Router {
+fn router(state: HttpState) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(async || "The process serves\n"))
         .route("/readyz", get(readyz))
-        .with_state(Arc::new(told))
+        .with_state(Arc::new(state))
 }
 
-async fn readyz(State(told): State<Arc<Told>>) -> Response {
-    let spool = told.sources.spool.clone();
-    let why_not = told.sources.readiness.why_not();
+async fn readyz(State(state): State<Arc<HttpState>>) -> Response {
+    let spool = state.sources.spool.clone();
+    let why_not = state.sources.readiness.why_not();
     let why_not = match why_not {
         Some(sentence) => Some(sentence),
         None => match tokio::task::spawn_blocking(move || spool.check()).await {
@@ -129,8 +129,8 @@ async fn readyz(State(told): State<Arc<Told>>) -> Response {
     }
 }
 
-async fn metrics(State(told): State<Arc<Told>>) -> Response {
-    match Box::pin(text(&told)).await {
+async fn metrics(State(state): State<Arc<HttpState>>) -> Response {
+    match Box::pin(text(&state)).await {
         Ok(text) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!(error.chain = %judge(&error), "The metrics could not be written: report it");
@@ -139,19 +139,19 @@ async fn metrics(State(told): State<Arc<Told>>) -> Response {
     }
 }
 
-async fn text(told: &Told) -> Result<String> {
-    let (gauges, sdk) = tokio::join!(told.sources.readings.gauges(&told.sources.spool), sdk(told));
+async fn text(state: &HttpState) -> Result<String> {
+    let (gauges, sdk) = tokio::join!(state.sources.readings.gauges(&state.sources.spool), sdk(state));
     let encoder = TextEncoder::new();
-    let mut text = encoder.encode_to_string(&told.sources.registry.gather())?;
+    let mut text = encoder.encode_to_string(&state.sources.registry.gather())?;
     text.push_str(&encoder.encode_to_string(&gauges?.gather())?);
     text.push_str(&sdk);
     Ok(text)
 }
 
 /// Returns the SDK's metrics, or an empty text if it does not answer. The other metrics are served anyway.
-async fn sdk(told: &Told) -> String {
+async fn sdk(state: &HttpState) -> String {
     let answer = async {
-        let answer = told.client.get(&told.sdk).send().await?.error_for_status()?;
+        let answer = state.client.get(&state.sdk).send().await?.error_for_status()?;
         answer.text().await
     };
     answer.await.unwrap_or_default()

@@ -20,7 +20,7 @@ use export_activities::{
     alone::Alone,
     context::{ExportSteps, Settings},
     failure::{Failure, judge},
-    fulfil::upload::{Found, Probe},
+    fulfil::upload::{FoundChecksum, Probe},
     metrics::Metrics,
     source::replica::{Fit, Replica},
     spool::Spool,
@@ -161,7 +161,7 @@ async fn check_database(state: &PgPool) -> Result<(), Trouble> {
         clock::Judged::Differ(explained) => {
             tracing::error!(
                 clock.ahead_seconds = ahead.num_seconds(),
-                "The database serves, but {explained}"
+                "The database is reachable, but {explained}"
             );
             Ok(())
         }
@@ -218,11 +218,11 @@ async fn find_checksum(store: &Store, spool: &Spool) -> Result<Checksum, Trouble
     if let Err(error) = probe.delete().await {
         tracing::warn!(
             error.chain = %judge(&error),
-            "An object that was stored to try the store could not be deleted; it is left to the sweep"
+            "Could not delete the probe object; the sweep deletes it"
         );
     }
     match found {
-        Ok(Found { checksum, .. }) => {
+        Ok(FoundChecksum { checksum, .. }) => {
             let compared = explain::compared_by(checksum);
             tracing::info!(store.checksum = %checksum, "In `{}` {compared}", store.location());
             Ok(checksum)
@@ -285,18 +285,18 @@ async fn serve_over(
         let mut passes = Worker::new(runtime, client.clone(), passes_options(config, steps))
             .context("failed to make the Temporal worker of the passes")?;
         let (stop_exports, stop_passes) = (exports.shutdown_handle(), passes.shutdown_handle());
-        let (told, due) = (stop.clone(), renewal.clone());
+        let (stopping, due) = (stop.clone(), renewal.clone());
         let drain = tokio::spawn(async move {
             tokio::select! {
-                () = told.cancelled() => {}
-                () = due.due.notified() => tracing::info!("Drains to restart as a new process (EXPORT_RECYCLE_AFTER)"),
+                () = stopping.cancelled() => {}
+                () = due.due.notified() => tracing::info!("Draining before the process restarts (EXPORT_RECYCLE_AFTER)"),
             }
             stop_exports();
             stop_passes();
         });
         tracing::info!(
             slots = config.slots,
-            "Serves task queue `{}` of namespace `{}`",
+            "Polling task queue `{}` of namespace `{}`",
             config.task_queue,
             client.namespace()
         );
@@ -435,7 +435,7 @@ fn stop_on_signals(readiness: &Readiness) -> Result<CancellationToken> {
         unix::signal(unix::SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt()).context("failed to listen for SIGINT")?;
     let stop = CancellationToken::new();
-    let (told, readiness) = (stop.clone(), readiness.clone());
+    let (stopping, readiness) = (stop.clone(), readiness.clone());
     tokio::spawn(async move {
         let mut signal = async || {
             tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
@@ -443,9 +443,11 @@ fn stop_on_signals(readiness: &Readiness) -> Result<CancellationToken> {
         signal().await;
         tracing::info!("Stopping: attempts in flight may finish; a second signal ends them at once");
         readiness.stops();
-        told.cancel();
+        stopping.cancel();
         signal().await;
-        tracing::warn!("Ended by a second signal; what was in flight will be taken over after its lease");
+        tracing::warn!(
+            "Stopped by a second signal; other workers take over the requests in flight when their leases end"
+        );
         std::process::exit(1);
     });
     Ok(stop)

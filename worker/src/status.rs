@@ -39,7 +39,7 @@ const UNDELETED_SECONDS: i64 = 30 * 60;
 
 /// The status of the system.
 #[derive(Debug, Serialize)]
-pub struct Status {
+pub struct SystemStatus {
     /// Nothing needs a person.
     pub well: bool,
     /// The requests; `None` if the database does not answer.
@@ -88,7 +88,7 @@ pub struct Nights {
 }
 
 /// Reads the status from the database and from Temporal. Either may be unreachable.
-pub async fn read(config: &Config) -> Result<Status> {
+pub async fn read(config: &Config) -> Result<SystemStatus> {
     // A missing variable is a mistake of the caller, not a trouble to report.
     config.database_url()?;
     // Boxed: the future of the Temporal queries is large.
@@ -100,7 +100,7 @@ pub async fn read(config: &Config) -> Result<Status> {
         troubles.extend(judge_requests(requests));
     }
     let temporal = temporal.map_err(|error| troubles.push(explain::temporal(&error))).ok();
-    if let Some(Temporal { schedules, pollers, last }) = &temporal {
+    if let Some(TemporalStatus { schedules, pollers, last }) = &temporal {
         troubles.extend(schedules.iter().filter_map(ScheduleStatus::trouble));
         troubles.extend(judge_pollers(config, *pollers));
         troubles.extend(last.as_ref().and_then(judge_night));
@@ -109,7 +109,7 @@ pub async fn read(config: &Config) -> Result<Status> {
     let (schedules, pollers) = temporal.map(|temporal| (temporal.schedules, temporal.pollers)).unzip();
     let night = schedules.iter().flatten().find(|state| state.id == NIGHTLY_BATCH);
     let nights = night.map(|state| Nights { last: state.last, next: state.next });
-    Ok(Status { well: troubles.is_empty(), requests, nights, schedules, pollers, troubles })
+    Ok(SystemStatus { well: troubles.is_empty(), requests, nights, schedules, pollers, troubles })
 }
 
 /// Waits for one of the two parts. If it times out, the other is still reported.
@@ -141,17 +141,17 @@ async fn requests(config: &Config) -> Result<Requests> {
     })
 }
 
-async fn temporal(config: &Config) -> Result<Temporal> {
+async fn temporal(config: &Config) -> Result<TemporalStatus> {
     let client = connect::temporal(config).await?;
     let (schedules, pollers, last) = tokio::try_join!(
         schedule::show(&client, &config.task_queue),
         night::pollers(&client, &config.task_queue),
         night::last(&client),
     )?;
-    Ok(Temporal { schedules, pollers, last })
+    Ok(TemporalStatus { schedules, pollers, last })
 }
 
-struct Temporal {
+struct TemporalStatus {
     schedules: Vec<ScheduleStatus>,
     pollers: Pollers,
     last: Option<Last>,
@@ -161,8 +161,8 @@ fn judge_night(night: &Last) -> Option<Explained> {
     let id = &night.workflow_id;
     match &night.how {
         How::StandsStill { failures } => Some(Explained::new(
-            format!("night `{id}` stands still: its workflow task has failed {failures} times"),
-            "see \"A night that stands still\" in docs/OPERATIONS.md",
+            format!("night `{id}` is stuck: its workflow task has failed {failures} times"),
+            "see \"A night that is stuck\" in docs/OPERATIONS.md",
         )),
         How::NotCompleted(sentence) => Some(Explained::new(
             format!("the last night, `{id}`, did not complete: {sentence}"),

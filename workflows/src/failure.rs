@@ -115,10 +115,10 @@ mod tests {
     #[test]
     fn a_failure_has_the_code_of_its_innermost_type_or_is_named_as_what_it_was() {
         let timeout = || FailureInfo::TimeoutFailureInfo(TimeoutFailureInfo::default());
-        let drift = || failure("a column is gone", application("CatalogueDrift"), None);
+        let drift = || failure("a column is gone", application("catalogue_drift"), None);
         for (inner, code, message) in [
-            (drift(), "CatalogueDrift", "a column is gone"),
-            (failure("out of time", timeout(), Some(drift())), "CatalogueDrift", "a column is gone"),
+            (drift(), "catalogue_drift", "a column is gone"),
+            (failure("out of time", timeout(), Some(drift())), "catalogue_drift", "a column is gone"),
             (failure("out of time", timeout(), None), "timeout", "out of time"),
             (failure("by hand", application(""), None), "unexpected", "by hand"),
             (

@@ -6,7 +6,7 @@
 use serde::de::DeserializeOwned;
 use temporalio_common::{data_converters::RawValue, error::ApplicationFailure};
 
-/// Decodes the input, or returns the non-retryable failure `InvalidInput` that names the field.
+/// Decodes the input, or returns the non-retryable failure `invalid_input` that names the field.
 pub(crate) fn decode<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, Box<ApplicationFailure>> {
     read(raw).map_err(invalid)
 }
@@ -32,12 +32,12 @@ pub(crate) fn read<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, S
     }
 }
 
-/// Returns the failure `InvalidInput`.
+/// Returns the failure `invalid_input`.
 pub(crate) fn invalid(what: String) -> Box<ApplicationFailure> {
     let failure = ApplicationFailure::builder(anyhow::anyhow!(
         "the input is invalid: {what}; start the workflow without input, or see `ARCHITECTURE.md`"
     ))
-    .type_name("InvalidInput".to_owned())
+    .type_name("invalid_input".to_owned())
     .non_retryable(true)
     .build();
     Box::new(failure)

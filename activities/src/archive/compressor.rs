@@ -36,14 +36,14 @@ pub(super) enum Piece {
 }
 
 /// Makes both ends of a compressor's queue.
-pub(super) fn queue() -> (ToCompressor, Queue) {
+pub(super) fn queue() -> (ToCompressor, PieceQueue) {
     let (queue, pieces) = mpsc::sync_channel(PIECES);
     let (spent, again) = mpsc::channel();
-    (ToCompressor { piece: Vec::new(), queue, again }, Queue { pieces, spent })
+    (ToCompressor { piece: Vec::new(), queue, again }, PieceQueue { pieces, spent })
 }
 
 /// The compressor's end of its queue. It receives pieces and returns their memory for reuse.
-pub(super) struct Queue {
+pub(super) struct PieceQueue {
     pieces: Receiver<Piece>,
     spent: Sender<Vec<u8>>,
 }
@@ -58,7 +58,7 @@ pub(super) struct Compressor {
 pub(super) fn write_files(
     mut compressor: Compressor,
     share: &AttemptQuota,
-    queue: &Queue,
+    queue: &PieceQueue,
 ) -> anyhow::Result<Compressor> {
     // Dropped before the compressor. Otherwise the deflater would try to finish an abandoned entry.
     let unless_done = scopeguard::guard(share, AttemptQuota::give_up);

@@ -40,13 +40,13 @@ pub(super) struct Zip<W> {
     out: W,
     /// Where the next entry begins.
     end: u64,
-    entries: Vec<Entry>,
+    entries: Vec<EntryHeader>,
     moment: [u16; 2],
     level: Compression,
 }
 
 /// The values of an entry's headers.
-struct Entry {
+struct EntryHeader {
     name: String,
     offset: u64,
     crc32: u32,
@@ -65,7 +65,7 @@ impl<W> Zip<W> {
 impl<W: Read + Write + Seek> Zip<W> {
     /// Starts an entry. The caller must [end](Writing::end) it.
     pub(super) fn begin(&mut self, name: &str) -> io::Result<Writing<'_, W>> {
-        let entry = Entry { name: name.to_owned(), offset: self.end, crc32: 0, size: 0, compressed: 0 };
+        let entry = EntryHeader { name: name.to_owned(), offset: self.end, crc32: 0, size: 0, compressed: 0 };
         self.out.write_all(&vec![0; entry.room()])?;
         let Self { out, end, entries, moment, level } = self;
         Ok(Writing {
@@ -82,7 +82,7 @@ impl<W: Read + Write + Seek> Zip<W> {
     pub(super) fn append<R: Read + Seek>(&mut self, other: &mut Zip<R>) -> io::Result<()> {
         let mut block = vec![0; BLOCK_BYTES];
         for copied in std::mem::take(&mut other.entries) {
-            let entry = Entry { offset: self.end, ..copied };
+            let entry = EntryHeader { offset: self.end, ..copied };
             let header = entry.local(self.moment)?;
             self.out.write_all(&header)?;
             other.out.seek(SeekFrom::Start(copied.offset + header.len() as u64))?;
@@ -115,10 +115,10 @@ impl<W: Read + Write + Seek> Zip<W> {
 pub(super) struct Writing<'z, W: Write> {
     deflate: DeflateEncoder<&'z mut W>,
     crc: Crc,
-    entry: Entry,
+    entry: EntryHeader,
     moment: [u16; 2],
     end: &'z mut u64,
-    entries: &'z mut Vec<Entry>,
+    entries: &'z mut Vec<EntryHeader>,
 }
 
 impl<W: Write> Write for Writing<'_, W> {
@@ -157,7 +157,7 @@ impl<W: Read + Write + Seek> Writing<'_, W> {
     }
 }
 
-impl Entry {
+impl EntryHeader {
     /// Returns the length of the local header without a zip64 field.
     fn room(&self) -> usize {
         LOCAL_BYTES + self.name.len()

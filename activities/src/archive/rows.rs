@@ -9,8 +9,15 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    serialise::{Csv, Files, Row, Serialiser, pseudonym::Pseudonyms},
+    serialise::{
+        Row, Serialiser,
+        formats::{PerFormat, Tally},
+        pseudonym::Pseudonyms,
+    },
 };
+
+/// What each format counted in one entity, by column.
+pub(super) type Tallies = PerFormat<Vec<Tally>>;
 
 /// A message to the thread.
 pub(super) enum Work<R> {
@@ -20,14 +27,14 @@ pub(super) enum Work<R> {
     Finish,
 }
 
-/// Writes the rows as they come and hands their text to the compressors. Returns the CSV counts of each entity.
+/// Writes the rows as they come and hands their text to the compressors. Returns what was counted of each entity.
 ///
 /// Entities come in their order. Entities without rows are written too.
 pub(super) fn write_rows<R: Row>(
     contents: &Contents,
     mut queue: mpsc::Receiver<Work<R>>,
-    files: Files<ToCompressor>,
-) -> anyhow::Result<Vec<Csv>> {
+    files: PerFormat<ToCompressor>,
+) -> anyhow::Result<Vec<Tallies>> {
     let mut writer = Writer::new(contents, files)?;
     loop {
         match queue.blocking_recv() {
@@ -47,15 +54,15 @@ pub(super) fn write_rows<R: Row>(
 struct Writer<'c> {
     contents: &'c Contents,
     pseudonyms: Pseudonyms,
-    files: Files<ToCompressor>,
+    files: PerFormat<ToCompressor>,
     /// The open entity and its rows so far.
     open: Option<(Serialiser, u64)>,
     /// The counts of the complete entities.
-    complete: Vec<Csv>,
+    complete: Vec<Tallies>,
 }
 
 impl<'c> Writer<'c> {
-    fn new(contents: &'c Contents, files: Files<ToCompressor>) -> anyhow::Result<Self> {
+    fn new(contents: &'c Contents, files: PerFormat<ToCompressor>) -> anyhow::Result<Self> {
         Ok(Self {
             contents,
             pseudonyms: Pseudonyms::new(&contents.pseudonym_salt, contents.user_id)?,
@@ -74,7 +81,8 @@ impl<'c> Writer<'c> {
             self.files.json.send(Piece::Begin(format!("json/{}.json", next.name)))?;
             self.files.csv.send(Piece::Begin(format!("csv/{}.csv", next.name)))?;
             let (relation, order) = (next.relation.clone(), next.order.clone());
-            let serialiser = Serialiser::new(relation, next.columns.clone(), order, self.pseudonyms.clone());
+            let mut serialiser =
+                Serialiser::new(relation, next.columns.clone(), order, self.pseudonyms.clone());
             serialiser.begin(&mut self.files)?;
             self.open = Some((serialiser, 0));
         }
@@ -97,7 +105,7 @@ impl<'c> Writer<'c> {
         Ok(())
     }
 
-    fn finish(mut self) -> anyhow::Result<Vec<Csv>> {
+    fn finish(mut self) -> anyhow::Result<Vec<Tallies>> {
         if let Some(last) = self.contents.entities.len().checked_sub(1) {
             self.open(last)?;
         }

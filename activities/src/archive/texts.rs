@@ -5,7 +5,7 @@ use std::io;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::contents::Contents;
-use crate::serialise::{Treatment, write_text_record};
+use crate::serialise::{Treatment, formats::write_text_record};
 
 const README: &str = include_str!("readme.txt");
 

@@ -10,7 +10,7 @@ use sqlx::{Row as _, SqlStr, postgres::PgRow};
 
 use super::{
     Catalogue, CatalogueColumn, Entity, kinds,
-    sql::{self, Part, halves},
+    sql::{self, SqlPart, halves},
 };
 use crate::failure::Failure;
 
@@ -18,20 +18,20 @@ use crate::failure::Failure;
 ///
 /// It has constants instead of parameters, so that it travels in one message with the begin of the transaction.
 pub(super) fn statement(relations: &[&str]) -> SqlStr {
-    let mut parts = vec![Part::Sql("with recursive wanted(relation, schema, name) as (values ")];
+    let mut parts = vec![SqlPart::Sql("with recursive wanted(relation, schema, name) as (values ")];
     for (index, relation) in relations.iter().enumerate() {
         let (schema, name) = halves(relation);
         parts.extend([
-            Part::Sql(if index == 0 { "(" } else { ", (" }),
-            Part::Number(index),
-            Part::Sql(", "),
-            Part::Literal(schema),
-            Part::Sql("::pg_catalog.name, "),
-            Part::Literal(name),
-            Part::Sql("::pg_catalog.name)"),
+            SqlPart::Sql(if index == 0 { "(" } else { ", (" }),
+            SqlPart::Number(index),
+            SqlPart::Sql(", "),
+            SqlPart::Literal(schema),
+            SqlPart::Sql("::pg_catalog.name, "),
+            SqlPart::Literal(name),
+            SqlPart::Sql("::pg_catalog.name)"),
         ]);
     }
-    parts.push(Part::Sql(
+    parts.push(SqlPart::Sql(
         "),
         found as (
             select w.relation, c.relrowsecurity, a.attnum, a.attname, a.atttypid, a.atttypmod
@@ -87,7 +87,7 @@ pub(super) fn statement(relations: &[&str]) -> SqlStr {
 }
 
 /// The relations and columns that a database has.
-pub(super) struct Found {
+pub(super) struct FoundSchema {
     relations: Vec<FoundRelation>,
 }
 
@@ -105,7 +105,7 @@ pub(super) struct FoundColumn {
     pub(super) found: kinds::FoundType,
 }
 
-impl Found {
+impl FoundSchema {
     fn relation(&self, catalogue: &Catalogue, relation: &str) -> Option<&FoundRelation> {
         let index = catalogue.relations().iter().position(|name| *name == relation)?;
         self.relations.iter().find(|found| found.index == index)
@@ -130,12 +130,12 @@ impl FoundRelation {
 }
 
 /// Reads the answer to [`statement`], which comes in text or binary form.
-pub(super) fn read(rows: &[PgRow]) -> anyhow::Result<Found> {
+pub(super) fn read(rows: &[PgRow]) -> anyhow::Result<FoundSchema> {
     let mut relations: Vec<FoundRelation> = Vec::new();
     for row in rows {
         read_row(row, &mut relations).context("failed to read the answer of the system catalogs")?;
     }
-    Ok(Found { relations })
+    Ok(FoundSchema { relations })
 }
 
 fn read_row(row: &PgRow, relations: &mut Vec<FoundRelation>) -> anyhow::Result<()> {
@@ -244,7 +244,7 @@ impl fmt::Display for Finding {
 }
 
 /// Finds the differences in columns and row security.
-pub(super) fn compare(catalogue: &Catalogue, found: &Found) -> Vec<Finding> {
+pub(super) fn compare(catalogue: &Catalogue, found: &FoundSchema) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in catalogue.relations() {
         let finding = |kind, column: Option<&str>, found: Option<&str>, expected: Option<&str>| Finding {

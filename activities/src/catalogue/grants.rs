@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Catalogue, Use,
-    sql::{Part, halves, statement},
+    sql::{SqlPart, halves, statement},
 };
 
 /// The rights of `export_state` on our own tables.
@@ -111,20 +111,24 @@ pub(super) fn read_grants(catalogue: &Catalogue) -> String {
         columns.entry(relation).or_default().extend(read.iter().map(String::as_str));
     }
 
-    let mut parts = vec![Part::Sql(REVOKE_READ)];
+    let mut parts = vec![SqlPart::Sql(REVOKE_READ)];
     for schema in columns.keys().map(|relation| halves(relation).0).collect::<BTreeSet<_>>() {
         parts.extend([
-            Part::Sql("grant usage on schema "),
-            Part::Name(schema),
-            Part::Sql(" to export_read;\n"),
+            SqlPart::Sql("grant usage on schema "),
+            SqlPart::Name(schema),
+            SqlPart::Sql(" to export_read;\n"),
         ]);
     }
     for (relation, read) in &columns {
-        parts.push(Part::Sql("grant select ("));
+        parts.push(SqlPart::Sql("grant select ("));
         for (index, column) in read.iter().enumerate() {
-            parts.extend([Part::Sql(if index == 0 { "" } else { ", " }), Part::Name(column)]);
+            parts.extend([SqlPart::Sql(if index == 0 { "" } else { ", " }), SqlPart::Name(column)]);
         }
-        parts.extend([Part::Sql(") on "), Part::Relation(relation), Part::Sql(" to export_read;\n")]);
+        parts.extend([
+            SqlPart::Sql(") on "),
+            SqlPart::Relation(relation),
+            SqlPart::Sql(" to export_read;\n"),
+        ]);
     }
     statement(&parts).as_str().to_owned()
 }

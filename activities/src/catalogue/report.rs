@@ -8,12 +8,12 @@ use super::{Catalogue, Finding, FindingKind, check, sql::halves};
 
 /// All differences between catalogue and database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct CatalogueReport {
     /// The differences in the order of the catalogue, missing indexes last.
     pub findings: Vec<Finding>,
 }
 
-impl Report {
+impl CatalogueReport {
     /// Returns whether there are only findings that make exports slow, or none.
     pub fn is_clean(&self) -> bool {
         self.findings.iter().all(|finding| finding.kind.is_warning())
@@ -25,7 +25,10 @@ impl Report {
     }
 }
 
-pub(super) async fn report(catalogue: &Catalogue, connection: &mut PgConnection) -> anyhow::Result<Report> {
+pub(super) async fn report(
+    catalogue: &Catalogue,
+    connection: &mut PgConnection,
+) -> anyhow::Result<CatalogueReport> {
     let rows = sqlx::raw_sql(catalogue.check.clone()).fetch_all(&mut *connection).await;
     let found = check::read(&rows.context("failed to read the system catalogs")?)?;
     let mut findings = check::compare(catalogue, &found);
@@ -47,7 +50,7 @@ pub(super) async fn report(catalogue: &Catalogue, connection: &mut PgConnection)
             });
         }
     }
-    Ok(Report { findings })
+    Ok(CatalogueReport { findings })
 }
 
 /// Returns whether a valid, non-partial index begins with the column. A view or foreign table always passes.

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 /// A piece of a statement.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Part<'a> {
+pub(crate) enum SqlPart<'a> {
     /// Text of this program.
     Sql(&'static str),
     /// An identifier, quoted here.
@@ -22,21 +22,21 @@ pub(crate) enum Part<'a> {
 }
 
 /// Builds the statement. Only this function quotes identifiers and declares SQL safe.
-pub(crate) fn statement(parts: &[Part<'_>]) -> SqlStr {
+pub(crate) fn statement(parts: &[SqlPart<'_>]) -> SqlStr {
     let mut sql = String::new();
     for part in parts {
         match part {
-            Part::Sql(text) => sql.push_str(text),
-            Part::Trusted(text) => sql.push_str(text),
-            Part::Number(number) => sql.push_str(&number.to_string()),
-            Part::Name(name) => push_quoted(&mut sql, '"', name),
-            Part::Relation(relation) => {
+            SqlPart::Sql(text) => sql.push_str(text),
+            SqlPart::Trusted(text) => sql.push_str(text),
+            SqlPart::Number(number) => sql.push_str(&number.to_string()),
+            SqlPart::Name(name) => push_quoted(&mut sql, '"', name),
+            SqlPart::Relation(relation) => {
                 let (schema, name) = halves(relation);
                 push_quoted(&mut sql, '"', schema);
                 sql.push('.');
                 push_quoted(&mut sql, '"', name);
             }
-            Part::Literal(text) => {
+            SqlPart::Literal(text) => {
                 // An escape string does not depend on standard_conforming_strings.
                 sql.push('E');
                 push_quoted(&mut sql, '\'', &text.replace('\\', "\\\\"));
@@ -69,12 +69,12 @@ mod tests {
     #[test]
     fn names_and_constants_cannot_leave_their_quotes() {
         let sql = statement(&[
-            Part::Sql("select "),
-            Part::Name("a\"; drop table b; --"),
-            Part::Sql(" from "),
-            Part::Relation("Odd schema.ta\"ble"),
-            Part::Sql(" where x = "),
-            Part::Literal("it's \\ here"),
+            SqlPart::Sql("select "),
+            SqlPart::Name("a\"; drop table b; --"),
+            SqlPart::Sql(" from "),
+            SqlPart::Relation("Odd schema.ta\"ble"),
+            SqlPart::Sql(" where x = "),
+            SqlPart::Literal("it's \\ here"),
         ]);
         assert_eq!(
             sql.as_str(),

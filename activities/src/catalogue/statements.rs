@@ -8,9 +8,9 @@ use sqlx::SqlStr;
 
 use super::{
     Catalogue, Entity, EntityPlan, Keys, Use,
-    check::Found,
+    check::FoundSchema,
     kinds,
-    sql::{Part, statement},
+    sql::{SqlPart, statement},
 };
 use crate::serialise::{Column, Treatment};
 
@@ -20,35 +20,42 @@ use crate::serialise::{Column, Treatment};
 /// The statement also turns `enable_sort` off for the rest of the transaction, which saves a round trip.
 pub(super) fn keys(keys: &[Keys], account: &Entity) -> SqlStr {
     let mut parts = vec![
-        Part::Sql("select pg_catalog.set_config('enable_sort', 'off', true), exists (select from "),
-        Part::Relation(&account.relation),
-        Part::Sql(" t where t."),
-        Part::Name(&account.by),
-        Part::Sql(" = $1::pg_catalog.uuid)"),
+        SqlPart::Sql("select pg_catalog.set_config('enable_sort', 'off', true), exists (select from "),
+        SqlPart::Relation(&account.relation),
+        SqlPart::Sql(" t where t."),
+        SqlPart::Name(&account.by),
+        SqlPart::Sql(" = $1::pg_catalog.uuid)"),
     ];
     for (index, set) in keys.iter().enumerate() {
         for column in 0..=set.computed.len() {
-            parts.extend([Part::Sql(", k"), Part::Number(index), Part::Sql(".c"), Part::Number(column)]);
+            parts.extend([
+                SqlPart::Sql(", k"),
+                SqlPart::Number(index),
+                SqlPart::Sql(".c"),
+                SqlPart::Number(column),
+            ]);
         }
     }
     for (index, set) in keys.iter().enumerate() {
-        parts.push(Part::Sql(if index == 0 { " from (select " } else { " cross join (select " }));
+        parts.push(SqlPart::Sql(if index == 0 { " from (select " } else { " cross join (select " }));
         let columns = std::iter::once("key").chain(set.computed.iter().map(String::as_str));
         for (column, name) in columns.enumerate() {
             parts.extend([
-                Part::Sql(if column == 0 { "" } else { ", " }),
-                Part::Sql("coalesce(array_agg(q."),
-                Part::Name(name),
-                Part::Sql("::pg_catalog.text order by q.key) filter (where q.key is not null), '{}') as c"),
-                Part::Number(column),
+                SqlPart::Sql(if column == 0 { "" } else { ", " }),
+                SqlPart::Sql("coalesce(array_agg(q."),
+                SqlPart::Name(name),
+                SqlPart::Sql(
+                    "::pg_catalog.text order by q.key) filter (where q.key is not null), '{}') as c",
+                ),
+                SqlPart::Number(column),
             ]);
         }
         // The query may end in a comment, hence the line feed.
         parts.extend([
-            Part::Sql(" from (\n"),
-            Part::Trusted(&set.query),
-            Part::Sql("\n) q) k"),
-            Part::Number(index),
+            SqlPart::Sql(" from (\n"),
+            SqlPart::Trusted(&set.query),
+            SqlPart::Sql("\n) q) k"),
+            SqlPart::Number(index),
         ]);
     }
     statement(&parts)
@@ -57,18 +64,22 @@ pub(super) fn keys(keys: &[Keys], account: &Entity) -> SqlStr {
 /// Returns the statement that finds which of the users in `$1` have a row.
 pub(super) fn accounts(account: &Entity) -> SqlStr {
     statement(&[
-        Part::Sql("select t."),
-        Part::Name(&account.by),
-        Part::Sql(" from "),
-        Part::Relation(&account.relation),
-        Part::Sql(" t where t."),
-        Part::Name(&account.by),
-        Part::Sql(" = any($1::pg_catalog.uuid[])"),
+        SqlPart::Sql("select t."),
+        SqlPart::Name(&account.by),
+        SqlPart::Sql(" from "),
+        SqlPart::Relation(&account.relation),
+        SqlPart::Sql(" t where t."),
+        SqlPart::Name(&account.by),
+        SqlPart::Sql(" = any($1::pg_catalog.uuid[])"),
     ])
 }
 
 /// Plans how one entity is read from this database.
-pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> anyhow::Result<EntityPlan> {
+pub(super) fn entity(
+    catalogue: &Catalogue,
+    entity: &Entity,
+    found: &FoundSchema,
+) -> anyhow::Result<EntityPlan> {
     let keys = catalogue.keys.iter().position(|keys| keys.name == entity.keys);
     let keys = keys.with_context(|| format!("entity `{}` has no keys", entity.name))?;
     let key_type = found.column(catalogue, entity, &entity.by)?.pg_type.as_str();
@@ -83,38 +94,38 @@ pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> a
     }
     let mut encoders = casts.iter();
     for (index, column) in exported.iter().enumerate() {
-        let comma = Part::Sql(if index == 0 { "" } else { ", " });
+        let comma = SqlPart::Sql(if index == 0 { "" } else { ", " });
         let treatment = if column.use_ == Use::Pseudonym { Treatment::Pseudonym } else { Treatment::Export };
         let kind = if column.computed {
             let base = kinds::named(&column.pg_type).context("a computed column has no base type")?;
             let position = catalogue.keys[keys].computed.iter().position(|name| name == &column.name);
             computed.push(position.context("a computed column is not among its keys'")?);
             arrays.extend([
-                Part::Sql(", $"),
-                Part::Number(computed.len() + 1),
-                Part::Sql("::pg_catalog.text[]::"),
-                Part::Sql(base.cast),
-                Part::Sql("[]"),
+                SqlPart::Sql(", $"),
+                SqlPart::Number(computed.len() + 1),
+                SqlPart::Sql("::pg_catalog.text[]::"),
+                SqlPart::Sql(base.cast),
+                SqlPart::Sql("[]"),
             ]);
-            names.extend([Part::Sql(", c"), Part::Number(index)]);
-            outer.extend([comma, Part::Sql("k.c"), Part::Number(index)]);
+            names.extend([SqlPart::Sql(", c"), SqlPart::Number(index)]);
+            outer.extend([comma, SqlPart::Sql("k.c"), SqlPart::Number(index)]);
             base.kind()
         } else {
             let encoder = encoders.next().context("a column has no encoder")?;
-            let comma = Part::Sql(if inner.is_empty() { "" } else { ", " });
+            let comma = SqlPart::Sql(if inner.is_empty() { "" } else { ", " });
             inner.extend([
                 comma,
-                Part::Sql(encoder.before),
-                Part::Sql("t."),
-                Part::Name(&column.name),
-                Part::Trusted(&encoder.after),
-                Part::Sql(" as c"),
-                Part::Number(index),
+                SqlPart::Sql(encoder.before),
+                SqlPart::Sql("t."),
+                SqlPart::Name(&column.name),
+                SqlPart::Trusted(&encoder.after),
+                SqlPart::Sql(" as c"),
+                SqlPart::Number(index),
             ]);
             outer.extend([
-                Part::Sql(if index == 0 { "" } else { ", " }),
-                Part::Sql("t.c"),
-                Part::Number(index),
+                SqlPart::Sql(if index == 0 { "" } else { ", " }),
+                SqlPart::Sql("t.c"),
+                SqlPart::Number(index),
             ]);
             encoder.kind.clone()
         };
@@ -129,32 +140,32 @@ pub(super) fn entity(catalogue: &Catalogue, entity: &Entity, found: &Found) -> a
 
     // The casts of the keys and of their computed columns alone. They tell a fault of the keys from a fault of a row.
     let mut cast =
-        vec![Part::Sql("select $1::pg_catalog.text[]::"), Part::Trusted(key_type), Part::Sql("[]")];
+        vec![SqlPart::Sql("select $1::pg_catalog.text[]::"), SqlPart::Trusted(key_type), SqlPart::Sql("[]")];
     cast.extend(&arrays);
 
-    let mut parts = vec![Part::Sql("select ")];
+    let mut parts = vec![SqlPart::Sql("select ")];
     parts.append(&mut outer);
     parts.extend([
-        Part::Sql(" from unnest($1::pg_catalog.text[]::"),
-        Part::Trusted(key_type),
-        Part::Sql("[]"),
+        SqlPart::Sql(" from unnest($1::pg_catalog.text[]::"),
+        SqlPart::Trusted(key_type),
+        SqlPart::Sql("[]"),
     ]);
     parts.append(&mut arrays);
-    parts.push(Part::Sql(") k(key"));
+    parts.push(SqlPart::Sql(") k(key"));
     parts.append(&mut names);
-    parts.push(Part::Sql(") cross join lateral (select "));
+    parts.push(SqlPart::Sql(") cross join lateral (select "));
     parts.append(&mut inner);
     parts.extend([
-        Part::Sql(" from "),
-        Part::Relation(&entity.relation),
-        Part::Sql(" t where t."),
-        Part::Name(&entity.by),
-        Part::Sql(" = k.key order by "),
+        SqlPart::Sql(" from "),
+        SqlPart::Relation(&entity.relation),
+        SqlPart::Sql(" t where t."),
+        SqlPart::Name(&entity.by),
+        SqlPart::Sql(" = k.key order by "),
     ]);
     for (index, name) in entity.order.iter().enumerate() {
-        parts.extend([Part::Sql(if index == 0 { "t." } else { ", t." }), Part::Name(name)]);
+        parts.extend([SqlPart::Sql(if index == 0 { "t." } else { ", t." }), SqlPart::Name(name)]);
     }
-    parts.push(Part::Sql(") t"));
+    parts.push(SqlPart::Sql(") t"));
 
     let position = |name: &String| columns.iter().position(|column: &Column| &column.name == name);
     Ok(EntityPlan {

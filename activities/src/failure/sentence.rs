@@ -10,11 +10,11 @@ impl Verdict {
         let what = match self.code.split_once('/') {
             Some(("store", code)) => store(code),
             Some(("database", code)) => database(code),
-            Some(("io", _)) => "the spool directory cannot be used: look at the disk under EXPORT_SPOOL_DIR",
+            Some(("io", _)) => "the spool directory cannot be used: check the disk under EXPORT_SPOOL_DIR",
             _ => other(&self.code),
         };
         let again = match self.class {
-            Class::System | Class::Request => "; nothing is lost, it is tried again",
+            Class::System | Class::Request => "; nothing is lost, it is retried",
             Class::Permanent(_) | Class::Interrupted => "",
         };
         // For failures without a sentence, the detail already says what to do.
@@ -25,13 +25,13 @@ impl Verdict {
 fn store(code: &str) -> &'static str {
     match code {
         "dispatch" | "timeout" | "response" => {
-            "the store did not answer: look at it, and at the network between it and the worker"
+            "the store did not answer: check the store, and the network between it and the worker"
         }
         "SlowDown" | "InternalError" | "ServiceUnavailable" | "unknown" => {
-            "the store cannot keep up or is broken: if this lasts, look at it, or set a smaller window for the night"
+            "the store cannot keep up or is broken: if this repeats, check the store, or set a smaller window for the night"
         }
         "NotFound" | "NoSuchKey" => {
-            "the store lacks an object that must be there: run `export-worker doctor`, which looks at the bucket's mark"
+            "an object is missing in the store: run `export-worker doctor`, which checks the bucket's mark"
         }
         _ => {
             "the store refused the call: run `export-worker doctor`, which names the key, policy or bucket to fix"
@@ -41,12 +41,12 @@ fn store(code: &str) -> &'static str {
 
 fn database(code: &str) -> &'static str {
     match code {
-        "42501" => "a database role lacks a right: run the SQL of `export-worker grants`",
+        "42501" => "a database role lacks a right: run the SQL that `export-worker grants` prints",
         "53300" | "pool_timed_out" => {
             "no database connection was free: compare the role's CONNECTION LIMIT with EXPORT_SLOTS and the number of workers"
         }
         "connection" | "57P01" | "57P02" | "57P03" | "08006" | "08001" => {
-            "the database went away: look at the server, and at the network between it and the worker"
+            "the database went away: check the server, and the network between it and the worker"
         }
         "57014" => {
             "a statement was stopped, by a person or by a timeout on the server: look for locks, a missing index or statement_timeout"
@@ -55,10 +55,10 @@ fn database(code: &str) -> &'static str {
             "the database refused the worker: run `export-worker doctor`, which names the password, role or TLS setting"
         }
         "40001" | "40P01" | "25006" => {
-            "another transaction or a failover came in between: nothing to do unless it lasts"
+            "another transaction or a failover interfered: nothing to do unless this repeats"
         }
         _ => {
-            "the database refused a statement: look its SQLSTATE up in PostgreSQL's list, then run `export-worker doctor`"
+            "the database refused a statement: look up its SQLSTATE in PostgreSQL's list, then run `export-worker doctor`"
         }
     }
 }
@@ -72,9 +72,9 @@ fn other(code: &str) -> &'static str {
             "a pooler in front of the database changes sessions: connect directly, or set it to session pooling"
         }
         "spool_full" => "the disk under EXPORT_SPOOL_DIR is full: free some space, or use fewer slots",
-        "spool_quota_exceeded" => "one archive alone is over EXPORT_SPOOL_QUOTA: raise it",
+        "spool_quota_exceeded" => "one archive alone is larger than EXPORT_SPOOL_QUOTA: raise it",
         "stored_object_differs" => {
-            "the store gave back something else than was sent: if this lasts, run `export-worker doctor`, then restart the worker, which tries again which checksum the store keeps"
+            "the stored object differs from the archive: if this repeats, run `export-worker doctor`, then restart the worker, which detects the store's checksum again"
         }
         "no_checksum" => "the store keeps no checksum of whole objects: run `export-worker doctor`",
         "installation" => {
@@ -83,10 +83,8 @@ fn other(code: &str) -> &'static str {
         "stalled" => {
             "no row and no byte moved for EXPORT_STALL_TIMEOUT: look for a lock in the source, a hung store or a hung disk"
         }
-        "workers_lost" => {
-            "its workers were killed again and again: look at their memory limit and the kernel's log"
-        }
-        "panic" | "unexpected" => "a defect of ours: report it with the log lines of this request",
+        "workers_lost" => "its workers were killed repeatedly: check their memory limit and the kernel's log",
+        "panic" | "unexpected" => "a bug in export-worker: report it with the log lines of this request",
         "claim_lost" => "another attempt has taken the request over: nothing to do",
         _ => "",
     }
@@ -101,30 +99,48 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_what_happened_what_to_do_and_its_code() {
-        let store = StoreError { operation: "PutObject", code: "dispatch".to_owned(), status: None };
-        assert_eq!(
-            of(store),
-            "the store did not answer: look at it, and at the network between it and the worker; nothing is lost, it is \
-             tried again (system: store/dispatch (PutObject was answered with dispatch))"
-        );
-        for (failure, part) in [
-            (of(sqlx::Error::PoolTimedOut), "CONNECTION LIMIT"),
-            (of(std::io::Error::from(std::io::ErrorKind::StorageFull)), "EXPORT_SPOOL_DIR is full"),
-            (of(std::io::Error::from(std::io::ErrorKind::PermissionDenied)), "look at the disk"),
-            (of(Failure::Stalled(300)), "nothing moved for 300 s"),
-            (of(Failure::StoredObjectDiffers("6 bytes instead of 7".to_owned())), "6 bytes instead of 7"),
-            (of(anyhow::anyhow!("odd")), "report it"),
-        ] {
-            assert!(failure.contains(part) && failure.contains("tried again"), "{failure}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_tried_again_says_so_by_its_silence_and_names_its_remedy() {
-        let drift = of(Failure::CatalogueDrift(vec!["`public.users.bio` is gone".to_owned()]));
-        assert!(drift.contains("run `export-worker catalogue check`") && !drift.contains("again"), "{drift}");
-        let unknown = of(Failure::UnknownRequests(Vec::new()));
-        assert!(!unknown.is_empty() && !unknown.contains("again"), "{unknown}");
+    fn each_failure_says_what_happened_what_to_do_and_its_code() {
+        let store =
+            |code: &str| of(StoreError { operation: "PutObject", code: code.to_owned(), status: Some(503) });
+        let sentences = [
+            store("dispatch"),
+            store("SlowDown"),
+            store("NoSuchKey"),
+            store("AccessDenied"),
+            of(sqlx::Error::PoolTimedOut),
+            of(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())),
+            of(std::io::Error::from(std::io::ErrorKind::StorageFull)),
+            of(std::io::Error::from(std::io::ErrorKind::PermissionDenied)),
+            of(Failure::Stalled(300)),
+            of(Failure::StoredObjectDiffers("6 bytes instead of 7".to_owned())),
+            of(Failure::SpoolQuotaExceeded { quota: 20 }),
+            of(Failure::SharedSession),
+            of(Failure::Panic("src/a.rs:7".to_owned())),
+            of(Failure::AccountDeleted { relation: "public.users".to_owned() }),
+            of(Failure::CatalogueDrift(vec!["`public.users.bio` is gone".to_owned()])),
+            of(Failure::UnknownRequests(vec![uuid::Uuid::nil()])),
+            of(Failure::Interrupted),
+            of(anyhow::anyhow!("odd")),
+        ];
+        insta::assert_snapshot!(sentences.join("\n"), @r"
+        the store did not answer: check the store, and the network between it and the worker; nothing is lost, it is retried (system: store/dispatch (PutObject was answered with dispatch, HTTP 503))
+        the store cannot keep up or is broken: if this repeats, check the store, or set a smaller window for the night; nothing is lost, it is retried (system: store/SlowDown (PutObject was answered with SlowDown, HTTP 503))
+        an object is missing in the store: run `export-worker doctor`, which checks the bucket's mark; nothing is lost, it is retried (system: store/NoSuchKey (PutObject was answered with NoSuchKey, HTTP 503))
+        the store refused the call: run `export-worker doctor`, which names the key, policy or bucket to fix; nothing is lost, it is retried (system: store/AccessDenied (PutObject was answered with AccessDenied, HTTP 503))
+        no database connection was free: compare the role's CONNECTION LIMIT with EXPORT_SLOTS and the number of workers; nothing is lost, it is retried (system: database/pool_timed_out)
+        the database went away: check the server, and the network between it and the worker; nothing is lost, it is retried (system: database/connection)
+        the disk under EXPORT_SPOOL_DIR is full: free some space, or use fewer slots; nothing is lost, it is retried (system: spool_full)
+        the spool directory cannot be used: check the disk under EXPORT_SPOOL_DIR; nothing is lost, it is retried (system: io/PermissionDenied)
+        no row and no byte moved for EXPORT_STALL_TIMEOUT: look for a lock in the source, a hung store or a hung disk; nothing is lost, it is retried (system: stalled (nothing moved for 300 s))
+        the stored object differs from the archive: if this repeats, run `export-worker doctor`, then restart the worker, which detects the store's checksum again; nothing is lost, it is retried (system: stored_object_differs (the stored object differs from the archive: 6 bytes instead of 7))
+        one archive alone is larger than EXPORT_SPOOL_QUOTA: raise it; nothing is lost, it is retried (request: spool_quota_exceeded (the archive is larger than the whole spool quota of 20 bytes; raise `EXPORT_SPOOL_QUOTA`))
+        a pooler in front of the database changes sessions: connect directly, or set it to session pooling; nothing is lost, it is retried (system: shared_session (a pooler gives each transaction another session))
+        a bug in export-worker: report it with the log lines of this request; nothing is lost, it is retried (request: panic (a panic was caught at src/a.rs:7))
+        the account has no row in `public.users`: it was deleted before its export
+        the catalogue no longer fits the database: `public.users.bio` is gone; run `export-worker catalogue check`
+        there is no request 00000000-0000-0000-0000-000000000000
+        the attempt was interrupted
+        a bug in export-worker: report it with the log lines of this request; nothing is lost, it is retried (request: unexpected (step none, kind other))
+        ");
     }
 }

@@ -15,7 +15,7 @@ pub enum Asked {
 
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Blame {
     /// A value of this account. Another attempt would fail in the same way.
     Value,
     /// The catalogue, which no longer fits the database. Every account would fail.
@@ -34,8 +34,8 @@ const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// - 54000: a row, an array or a text is larger than PostgreSQL can deliver.
 /// - XX000, XX001: an internal error, such as a missing TOAST value, and data that is corrupt on disk.
 /// - 42: a name in a query does not exist, or has another type.
-const TABLE: [(&str, [Fault; 3]); 6] = {
-    use Fault::{Catalogue, System, Value};
+const TABLE: [(&str, [Blame; 3]); 6] = {
+    use Blame::{Catalogue, System, Value};
     [
         (INSUFFICIENT_PRIVILEGE, [System, System, System]),
         ("22", [Catalogue, Catalogue, Value]),
@@ -47,9 +47,9 @@ const TABLE: [(&str, [Fault; 3]); 6] = {
 };
 
 /// Decides whose fault this SQLSTATE of the source is. An empty one means that the source did not answer.
-pub fn fault(asked: Asked, sqlstate: &str) -> Fault {
+pub fn fault(asked: Asked, sqlstate: &str) -> Blame {
     let line = TABLE.iter().find(|(prefix, _)| sqlstate.starts_with(prefix));
-    line.map_or(Fault::System, |(_, [keys, cast, rows])| match asked {
+    line.map_or(Blame::System, |(_, [keys, cast, rows])| match asked {
         Asked::Keys => *keys,
         Asked::Cast => *cast,
         Asked::Rows => *rows,
@@ -80,10 +80,10 @@ mod tests {
     #[test]
     fn a_value_is_blamed_only_while_rows_of_its_account_are_read() {
         for sqlstate in ["22003", "22012", "22021", "22P02", "22P03", "54000", "XX000", "XX001"] {
-            assert_eq!(fault(Asked::Rows, sqlstate), Fault::Value, "{sqlstate}");
-            assert_ne!(fault(Asked::Cast, sqlstate), Fault::Value, "{sqlstate}");
+            assert_eq!(fault(Asked::Rows, sqlstate), Blame::Value, "{sqlstate}");
+            assert_ne!(fault(Asked::Cast, sqlstate), Blame::Value, "{sqlstate}");
         }
-        assert_eq!(fault(Asked::Cast, "22P02"), Fault::Catalogue);
+        assert_eq!(fault(Asked::Cast, "22P02"), Blame::Catalogue);
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
             "72000", "F0000", "HV000", "P0001", "XX002",
         ] {
             for asked in [Asked::Keys, Asked::Cast, Asked::Rows] {
-                assert_eq!(fault(asked, sqlstate), Fault::System, "{sqlstate} {asked:?}");
+                assert_eq!(fault(asked, sqlstate), Blame::System, "{sqlstate} {asked:?}");
             }
         }
     }

@@ -34,7 +34,7 @@ pub(super) async fn collect(steps: &ExportSteps, claim: &Claim, pulse: &Pulse) -
             Opened::Passed(passed) => passed,
         };
         steps.metrics.read(Some(&passed));
-        tracing::warn!("Request {} is read on the source: {passed}", claim.request_id);
+        tracing::warn!("Request {} is read from the source, not the replica: {passed}", claim.request_id);
     }
     let snapshot = snapshot::open(&steps.source, &steps.catalogue, &account, pulse).await?;
     let archive = pack::write_archive(snapshot, claim, steps, pulse).await;

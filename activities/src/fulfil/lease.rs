@@ -51,7 +51,7 @@ pub async fn renew(state: &PgPool, request_id: Uuid, token: Uuid, lease: Duratio
         };
         tracing::warn!(
             error.chain = %error,
-            "Could not renew the claim on request {request_id}; trying again"
+            "Could not renew the claim on request {request_id}; retrying"
         );
     }
 }

@@ -139,7 +139,7 @@ async fn release(job: Job<'_>, verdict: &Verdict, count: Count) -> Released {
     };
     tracing::warn!(
         error.chain = %judge(&error),
-        "The claim on request {id} could not be released; it is tried again in the background"
+        "The claim on request {id} could not be released; it is retried in the background"
     );
     release_later(steps, id, token, text, count);
     Released::Unknown(error)
@@ -184,7 +184,7 @@ async fn discard_if_not_named(job: Job<'_>) {
     };
     tracing::warn!(
         error.chain = %error,
-        "Object `{}` was left to the sweep: its request could not be read back", key.as_str()
+        "Could not delete object `{}`; the sweep deletes it: its request could not be read back", key.as_str()
     );
 }
 
@@ -201,5 +201,5 @@ pub(super) async fn discard_object(job: Job<'_>) {
         Ok(Err(error)) => judge(&error).to_string(),
         Err(_) => format!("no answer within {} s", DISCARDING.as_secs()),
     };
-    tracing::warn!(error.chain = %error, "Object `{}` was left to the sweep", key.as_str());
+    tracing::warn!(error.chain = %error, "Could not delete object `{}`; the sweep deletes it", key.as_str());
 }

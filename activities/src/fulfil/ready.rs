@@ -55,7 +55,7 @@ pub async fn ready(
             Err(error) => {
                 tracing::warn!(
                     error.chain = %judge(&error),
-                    "Marking request {} ready was not answered; reading it back", claim.request_id
+                    "No answer while marking request {} ready; reading it back", claim.request_id
                 );
                 last = Some(error);
             }

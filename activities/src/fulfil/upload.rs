@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use aws_sdk_s3::primitives::ByteStream;
 use chrono::{DateTime, Utc};
 
-pub use self::probe::{Found, PROBE_TEXT, Probe};
+pub use self::probe::{FoundChecksum, PROBE_TEXT, Probe};
 use self::{archive::ArchiveFile, multipart::Parts};
 use crate::{
     failure::{Failure, StoreError},
@@ -113,7 +113,7 @@ async fn settle(
         (Err(error), Ok(Some(head))) => {
             // The stored object outweighs the error.
             source.compare(Some(&head)).with_context(|| format!("{error:#}"))?;
-            tracing::info!(object_key = %key, "the answer to the upload of `{key}` was lost, the object is whole");
+            tracing::info!(object_key = %key, "Lost the answer to the upload of `{key}`; the stored object is complete");
             Ok(())
         }
         (Err(error), Ok(None) | Err(_)) => Err(error),

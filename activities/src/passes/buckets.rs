@@ -77,7 +77,7 @@ impl Buckets {
                 Ok(store) => stores.push(store),
                 Err(error) => tracing::warn!(
                     error.chain = %judge(&error),
-                    "The former bucket `{location}` was left out of this pass: it could not be checked"
+                    "Skipped the former bucket `{location}` in this pass: it could not be checked"
                 ),
             }
         }

@@ -150,7 +150,7 @@ async fn delete_objects(pass: &ExpiryPass<'_>, output: &mut ExpireOutput) -> Res
         Ok(Ok(())) => {}
         Ok(Err(error)) if is_away(&error) => tracing::warn!(
             error.chain = %judge(&error),
-            "The archives of failed requests could not be deleted; the next pass tries again"
+            "The archives of failed requests could not be deleted; the next pass retries"
         ),
         Ok(Err(error)) => return Err(error),
         Err(_) => tracing::warn!(
@@ -192,7 +192,7 @@ async fn delete_all(pass: &ExpiryPass<'_>, deleted: &mut u64) -> Result<()> {
                     }
                     Err(error) => tracing::warn!(
                         error.chain = %judge(&error),
-                        "The archive of failed request {} could not be deleted; the next pass tries again", row.id
+                        "The archive of failed request {} could not be deleted; the next pass retries", row.id
                     ),
                 }
             }

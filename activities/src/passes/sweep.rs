@@ -94,7 +94,7 @@ async fn cutoff(state: &PgPool, min_age: Duration) -> anyhow::Result<DateTime<Ut
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Count {
+struct SweepCount {
     objects: u64,
     orphans: u64,
     /// Unfinished uploads that nobody works on. They hold no archive, so they are no reason to brake.
@@ -109,14 +109,14 @@ struct Sweep<'a> {
 }
 
 /// One page of a listing: the number of its entries, and the orphans among them.
-struct Page<T> {
+struct SweepPage<T> {
     entries: u64,
     orphans: Vec<(ObjectKey, T)>,
 }
 
 impl Sweep<'_> {
-    async fn count(&self) -> anyhow::Result<Count> {
-        let mut count = Count::default();
+    async fn count(&self) -> anyhow::Result<SweepCount> {
+        let mut count = SweepCount::default();
         let mut objects = pin!(self.orphaned_objects());
         while let Some(page) = objects.try_next().await? {
             count.objects += page.entries;
@@ -161,7 +161,7 @@ impl Sweep<'_> {
         Ok(swept)
     }
 
-    fn orphaned_objects(&self) -> impl Stream<Item = anyhow::Result<Page<ListedObject>>> {
+    fn orphaned_objects(&self) -> impl Stream<Item = anyhow::Result<SweepPage<ListedObject>>> {
         // The mark of the installation is no archive.
         let objects = self.store.objects().map_ok(|mut page| {
             page.retain(|object| object.key != INSTALLATION_MARK);
@@ -170,7 +170,7 @@ impl Sweep<'_> {
         self.pages(objects, |object| (&object.key, object.stored_at))
     }
 
-    fn orphaned_uploads(&self) -> impl Stream<Item = anyhow::Result<Page<ListedUpload>>> {
+    fn orphaned_uploads(&self) -> impl Stream<Item = anyhow::Result<SweepPage<ListedUpload>>> {
         self.pages(self.store.uploads(PREFIX), |upload| (&upload.key, upload.begun_at))
     }
 
@@ -180,7 +180,7 @@ impl Sweep<'_> {
         &'s self,
         listing: impl Stream<Item = anyhow::Result<Vec<T>>> + 's,
         key_and_age: impl Fn(&T) -> (&str, Option<DateTime<Utc>>) + Copy + 's,
-    ) -> impl Stream<Item = anyhow::Result<Page<T>>> + 's {
+    ) -> impl Stream<Item = anyhow::Result<SweepPage<T>>> + 's {
         listing.and_then(move |page| async move {
             self.go_on()?;
             let entries = page.len() as u64;
@@ -192,7 +192,7 @@ impl Sweep<'_> {
             // One key may have several uploads, each of which is one orphan.
             let orphans = self.orphans(old.iter().map(|(key, _)| key.clone()).collect()).await?;
             old.retain(|(key, _)| orphans.contains(key));
-            Ok(Page { entries, orphans: old })
+            Ok(SweepPage { entries, orphans: old })
         })
     }
 

@@ -61,7 +61,7 @@ pub struct Listed {
 
 /// One request in full.
 #[derive(Debug, Serialize)]
-pub struct Shown {
+pub struct RequestDetails {
     /// The request.
     pub id: Uuid,
     /// The user whose data it asks for.
@@ -205,7 +205,7 @@ pub async fn list(state: &PgPool, status: Option<Status>, limit: i64) -> Result<
 }
 
 /// Reads one request with its log; `None` when there is no such request.
-pub async fn show(state: &PgPool, request_id: Uuid) -> Result<Option<Shown>> {
+pub async fn show(state: &PgPool, request_id: Uuid) -> Result<Option<RequestDetails>> {
     let row = sqlx::query!(
         r#"select r.id, r.user_id, e.status as "status!: Status", r.requested_at, e.download_url, r.expires_at,
                r.fulfilled_at, r.snapshot_at, r.object_key, r.object_deleted_at, r.archive_bytes, r.archive_sha256,
@@ -228,7 +228,7 @@ pub async fn show(state: &PgPool, request_id: Uuid) -> Result<Option<Shown>> {
     .fetch_all(state)
     .await
     .with_context(|| format!("failed to read the log of request `{request_id}`"))?;
-    Ok(Some(Shown {
+    Ok(Some(RequestDetails {
         id: row.id,
         user_id: row.user_id,
         status: row.status,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     ValueKind,
     half::escape_halves,
-    json::{push_compacted, push_quoted},
+    json_token::{push_compacted, push_quoted},
     value::{Shape, Unreadable, fixed, jsonb, push, utf8},
 };
 

@@ -6,7 +6,7 @@ use super::{
     ValueKind,
     array::push_array,
     half::escape_halves,
-    json::push_compacted,
+    json_token::push_compacted,
     network::push_inet,
     number::{push_float4, push_float8, push_int, push_numeric},
     time::{push_date, push_interval, push_time, push_timestamp},

@@ -56,7 +56,7 @@ const STATE: &str = "
 
 /// The position of the source when it was asked.
 #[derive(Debug, sqlx::FromRow)]
-pub struct Position {
+pub struct WalPosition {
     reached: String,
     cluster: i64,
     timeline: i32,
@@ -207,7 +207,7 @@ pub async fn open(
 /// Asks the source, in this order, whether it has the account and how far it has written: a replica at that position
 /// has the account too. An asynchronous commit is visible a moment before it is written, which [`Passed::Account`]
 /// covers.
-async fn ask(source: &PgPool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<Position> {
+async fn ask(source: &PgPool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<WalPosition> {
     if snapshot::existing_accounts(source, catalogue, &[user]).await?.is_empty() {
         return Err(Failure::AccountDeleted { relation: catalogue.account().relation.clone() }.into());
     }
@@ -216,12 +216,12 @@ async fn ask(source: &PgPool, catalogue: &Catalogue, user: Uuid) -> anyhow::Resu
 }
 
 /// Reads the position of the source, which must be a primary.
-pub async fn position(source: &mut PgConnection) -> sqlx::Result<Position> {
+pub async fn position(source: &mut PgConnection) -> sqlx::Result<WalPosition> {
     sqlx::query_as(POSITION).fetch_one(source).await
 }
 
 /// Reads the state of a server relative to a position of the source.
-pub async fn compare(replica: &mut PgConnection, position: &Position) -> sqlx::Result<Fit> {
+pub async fn compare(replica: &mut PgConnection, position: &WalPosition) -> sqlx::Result<Fit> {
     let found: ReplicaState = sqlx::query_as(STATE).bind(&position.reached).fetch_one(replica).await?;
     if (found.cluster, found.database) != (position.cluster, position.database) {
         return Ok(Fit::Unrelated);
@@ -236,7 +236,7 @@ pub async fn compare(replica: &mut PgConnection, position: &Position) -> sqlx::R
 
 /// Connects to the replica and waits until it has reached the position. Checks this before the transaction: the
 /// snapshot is taken with the first statement, and would be older than the position that this statement finds.
-async fn reach(replica: &Replica, position: &Position) -> Result<CloseOnDrop, Passed> {
+async fn reach(replica: &Replica, position: &WalPosition) -> Result<CloseOnDrop, Passed> {
     let deadline = Instant::now() + replica.patience();
     let [mut pause, longest] = PAUSES;
     let without_success = |passed| {

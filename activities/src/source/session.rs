@@ -11,7 +11,7 @@ use sqlx::{
 };
 
 use crate::{
-    catalogue::sql::{Part, statement},
+    catalogue::sql::{SqlPart, statement},
     failure::{Failure, sqlstate},
 };
 
@@ -176,23 +176,29 @@ pub async fn probe(options: &PgConnectOptions, kind: Kind) -> sqlx::Result<PgCon
 
 fn set(command: &'static str, settings: &[(&str, &str)]) -> SqlStr {
     let parts = settings.iter().flat_map(|(name, value)| {
-        [Part::Sql(command), Part::Name(name), Part::Sql(" = "), Part::Literal(value), Part::Sql("; ")]
+        [
+            SqlPart::Sql(command),
+            SqlPart::Name(name),
+            SqlPart::Sql(" = "),
+            SqlPart::Literal(value),
+            SqlPart::Sql("; "),
+        ]
     });
     statement(&parts.collect::<Vec<_>>())
 }
 
 fn with_optional(settings: &[(&str, &str)]) -> SqlStr {
     let all = set("set ", settings);
-    let mut parts = vec![Part::Trusted(all.as_str())];
+    let mut parts = vec![SqlPart::Trusted(all.as_str())];
     for (name, value) in &IF_KNOWN {
         parts.extend([
-            Part::Sql("select pg_catalog.set_config("),
-            Part::Literal(name),
-            Part::Sql(", "),
-            Part::Literal(value),
-            Part::Sql(", false) where pg_catalog.current_setting("),
-            Part::Literal(name),
-            Part::Sql(", true) is not null; "),
+            SqlPart::Sql("select pg_catalog.set_config("),
+            SqlPart::Literal(name),
+            SqlPart::Sql(", "),
+            SqlPart::Literal(value),
+            SqlPart::Sql(", false) where pg_catalog.current_setting("),
+            SqlPart::Literal(name),
+            SqlPart::Sql(", true) is not null; "),
         ]);
     }
     statement(&parts)

@@ -23,11 +23,11 @@ use uuid::Uuid;
 use crate::{
     catalogue::{
         Catalogue, Plan,
-        sql::{Part, statement},
+        sql::{SqlPart, statement},
     },
     failure::{
         Failure, Reading,
-        sqlstate::{self, Asked, Fault},
+        sqlstate::{self, Asked, Blame},
     },
     pulse::Pulse,
     source::session,
@@ -155,7 +155,7 @@ impl Snapshot {
         };
         let Ok(Err(cast)) = while_alive(cast, pulse).await else { return error };
         let sqlstate = sqlstate::of(&cast);
-        if sqlstate::fault(Asked::Cast, &sqlstate) != Fault::Catalogue {
+        if sqlstate::fault(Asked::Cast, &sqlstate) != Blame::Catalogue {
             return error;
         }
         let what = format!("the keys of entity `{}` do not fit its column, SQLSTATE {sqlstate}", plan.name);
@@ -228,12 +228,12 @@ async fn begin(
     let name = format!("export-worker {request}");
     let check = catalogue.check_statement();
     let message = statement(&[
-        Part::Sql("begin isolation level repeatable read read only; "),
-        Part::Trusted(session::in_transaction()),
-        Part::Sql("set local application_name = "),
-        Part::Literal(&name),
-        Part::Sql("; select now(), pg_catalog.current_setting('server_version'); "),
-        Part::Trusted(check.as_str()),
+        SqlPart::Sql("begin isolation level repeatable read read only; "),
+        SqlPart::Trusted(session::in_transaction()),
+        SqlPart::Sql("set local application_name = "),
+        SqlPart::Literal(&name),
+        SqlPart::Sql("; select now(), pg_catalog.current_setting('server_version'); "),
+        SqlPart::Trusted(check.as_str()),
     ]);
     let mut answers = sqlx::raw_sql(message).fetch_many(connection);
     let mut clock = None;
@@ -296,14 +296,14 @@ async fn read_keys(
 fn blame_keys_query(error: sqlx::Error) -> anyhow::Error {
     let sqlstate = sqlstate::of(&error);
     match sqlstate::fault(Asked::Keys, &sqlstate) {
-        Fault::Value => {
+        Blame::Value => {
             let what = "the keys of the account".to_owned();
             Failure::UndeliverableValue { what, sqlstate }.into()
         }
-        Fault::Catalogue => {
+        Blame::Catalogue => {
             Failure::CatalogueDrift(vec![format!("a keys query failed with SQLSTATE {sqlstate}")]).into()
         }
-        Fault::System => error.into(),
+        Blame::System => error.into(),
     }
 }
 
@@ -313,11 +313,11 @@ fn blame_keys_query(error: sqlx::Error) -> anyhow::Error {
 fn blame_rows(relation: &str, rows: u64, error: sqlx::Error) -> anyhow::Error {
     let sqlstate = sqlstate::of(&error);
     match sqlstate::fault(Asked::Rows, &sqlstate) {
-        Fault::Value => {
+        Blame::Value => {
             let what = format!("`{relation}` after {rows} rows");
             Failure::UndeliverableValue { what, sqlstate }.into()
         }
-        Fault::Catalogue | Fault::System => error.into(),
+        Blame::Catalogue | Blame::System => error.into(),
     }
 }
 

@@ -237,7 +237,7 @@ pub async fn answers(store: &Store) -> anyhow::Result<()> {
         .send()
         .await
         .map_err(|error| StoreError::new("HeadObject", &error))
-        .with_context(|| format!("failed to look at `{INSTALLATION_MARK}`"))?;
+        .with_context(|| format!("failed to inspect `{INSTALLATION_MARK}`"))?;
     Ok(())
 }
 

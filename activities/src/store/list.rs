@@ -32,7 +32,7 @@ pub struct ListedUpload {
 
 /// The position at which a page of a listing begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Position {
+enum ListPosition {
     /// Of versions: after this version of this key; none means from the beginning.
     Version { key: Option<String>, version: Option<String> },
     /// Of objects, in a store without versions.
@@ -44,7 +44,7 @@ enum Position {
 /// A page and where the next one begins.
 struct Page<T> {
     items: Vec<T>,
-    next: Option<Position>,
+    next: Option<ListPosition>,
 }
 
 impl Store {
@@ -65,10 +65,10 @@ impl Store {
     /// Every version counts, also one that is hidden behind a newer one or a marker, because it is an archive too. A
     /// key whose versions are on two pages appears twice.
     pub(crate) fn objects(&self) -> impl Stream<Item = anyhow::Result<Vec<ListedObject>>> + use<'_> {
-        let first = Position::Version { key: None, version: None };
+        let first = ListPosition::Version { key: None, version: None };
         pages(first, move |position| async move {
             match position {
-                Position::Object(token) => self.object_page(PREFIX, token, None).await,
+                ListPosition::Object(token) => self.object_page(PREFIX, token, None).await,
                 position => match self.version_page(position).await? {
                     Some(page) => Ok(page),
                     None => self.object_page(PREFIX, None, None).await,
@@ -82,13 +82,13 @@ impl Store {
         &'s self,
         prefix: &'s str,
     ) -> impl Stream<Item = anyhow::Result<Vec<ListedUpload>>> + use<'s> {
-        let first = Position::Upload { key: None, id: None };
+        let first = ListPosition::Upload { key: None, id: None };
         pages(first, move |position| self.upload_page(prefix, position))
     }
 
     /// Lists a page of versions; none if the store does not support versions.
-    async fn version_page(&self, from: Position) -> anyhow::Result<Option<Page<ListedObject>>> {
-        let Position::Version { key, version } = from else { return Ok(None) };
+    async fn version_page(&self, from: ListPosition) -> anyhow::Result<Option<Page<ListedObject>>> {
+        let ListPosition::Version { key, version } = from else { return Ok(None) };
         let listing = self.client().list_object_versions().bucket(self.bucket()).prefix(PREFIX);
         let output = match listing.set_key_marker(key).set_version_id_marker(version).send().await {
             Ok(output) => output,
@@ -100,7 +100,7 @@ impl Store {
                 }
             },
         };
-        let next = (output.is_truncated == Some(true)).then_some(Position::Version {
+        let next = (output.is_truncated == Some(true)).then_some(ListPosition::Version {
             key: output.next_key_marker,
             version: output.next_version_id_marker,
         });
@@ -132,11 +132,11 @@ impl Store {
         let objects = output.contents.unwrap_or_default().into_iter().filter_map(|object| {
             Some(ListedObject { key: object.key?, stored_at: object.last_modified.and_then(|at| utc(&at)) })
         });
-        Ok(Page { items: objects.collect(), next: next.map(|token| Position::Object(Some(token))) })
+        Ok(Page { items: objects.collect(), next: next.map(|token| ListPosition::Object(Some(token))) })
     }
 
-    async fn upload_page(&self, prefix: &str, from: Position) -> anyhow::Result<Page<ListedUpload>> {
-        let Position::Upload { key, id } = from else { bail!("not a position in a listing of uploads") };
+    async fn upload_page(&self, prefix: &str, from: ListPosition) -> anyhow::Result<Page<ListedUpload>> {
+        let ListPosition::Upload { key, id } = from else { bail!("not a position in a listing of uploads") };
         let output = self
             .client()
             .list_multipart_uploads()
@@ -148,8 +148,10 @@ impl Store {
             .await
             .map_err(|error| StoreError::new("ListMultipartUploads", &error))
             .with_context(|| format!("failed to list the multipart uploads under `{prefix}`"))?;
-        let next = (output.is_truncated == Some(true))
-            .then_some(Position::Upload { key: output.next_key_marker, id: output.next_upload_id_marker });
+        let next = (output.is_truncated == Some(true)).then_some(ListPosition::Upload {
+            key: output.next_key_marker,
+            id: output.next_upload_id_marker,
+        });
         let uploads = output.uploads.unwrap_or_default().into_iter().filter_map(|upload| {
             let begun_at = upload.initiated.and_then(|at| utc(&at));
             Some(ListedUpload { key: upload.key?, id: upload.upload_id?, begun_at })
@@ -160,8 +162,8 @@ impl Store {
 
 /// Walks from page to page. A store that repeats a page is an error, because it would keep a sweep running for ever.
 fn pages<T, F>(
-    first: Position,
-    mut page: impl FnMut(Position) -> F,
+    first: ListPosition,
+    mut page: impl FnMut(ListPosition) -> F,
 ) -> impl Stream<Item = anyhow::Result<Vec<T>>>
 where
     F: Future<Output = anyhow::Result<Page<T>>>,
@@ -199,9 +201,9 @@ mod tests {
     use crate::failure::judge;
 
     fn walk(last: u32, repeats: bool) -> impl Stream<Item = anyhow::Result<Vec<u32>>> {
-        let token = |n: u32| Position::Object(Some(n.to_string()));
+        let token = |n: u32| ListPosition::Object(Some(n.to_string()));
         pages(token(0), move |position| async move {
-            let Position::Object(Some(text)) = &position else { bail!("{position:?}") };
+            let ListPosition::Object(Some(text)) = &position else { bail!("{position:?}") };
             let n: u32 = text.parse().unwrap();
             let next = if repeats { Some(token(n)) } else { (n < last).then(|| token(n + 1)) };
             Ok(Page { items: vec![n], next })

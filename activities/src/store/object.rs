@@ -45,7 +45,7 @@ impl Store {
             Ok(output) => Ok(Some(read_head(&output))),
             Err(error) => match StoreError::new("HeadObject", &error) {
                 error if error.is_not_found() => Ok(None),
-                error => Err(error).with_context(|| format!("failed to look at `{key}`")),
+                error => Err(error).with_context(|| format!("failed to inspect `{key}`")),
             },
         }
     }

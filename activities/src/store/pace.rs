@@ -18,21 +18,21 @@ const GOOD_ANSWERS_PER_STEP: u32 = 16;
 const SERVICE_UNAVAILABLE: u16 = 503;
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct UploadPace {
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<PaceState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct PaceState {
     now: usize,
     good_in_a_row: u32,
 }
 
-impl Pace {
+impl UploadPace {
     pub(super) fn new(most: usize) -> Self {
         let most = most.max(1);
-        Self { most, state: Mutex::new(State { now: most, good_in_a_row: 0 }) }
+        Self { most, state: Mutex::new(PaceState { now: most, good_in_a_row: 0 }) }
     }
 
     /// Returns the number of parts that may be in flight now.
@@ -58,11 +58,11 @@ impl Pace {
 /// Reports the store's response to each try to the pace.
 #[derive(Debug)]
 pub(super) struct SlowDownSensor {
-    pace: Arc<Pace>,
+    pace: Arc<UploadPace>,
 }
 
 impl SlowDownSensor {
-    pub(super) fn new(pace: Arc<Pace>) -> Self {
+    pub(super) fn new(pace: Arc<UploadPace>) -> Self {
         Self { pace }
     }
 }
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn slow_down_halves_the_parts_in_flight_and_never_stops_them() {
-        let pace = Pace::new(4);
+        let pace = UploadPace::new(4);
         assert_eq!(pace.now(), 4);
         pace.note(503);
         assert_eq!(pace.now(), 2);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_run_of_good_answers_raises_it_again_up_to_the_limit() {
-        let pace = Pace::new(2);
+        let pace = UploadPace::new(2);
         pace.note(503);
         for _ in 1..GOOD_ANSWERS_PER_STEP {
             pace.note(200);
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn other_errors_do_not_change_it() {
-        let pace = Pace::new(4);
+        let pace = UploadPace::new(4);
         for status in [404, 403, 500, 412] {
             pace.note(status);
         }

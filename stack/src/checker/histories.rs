@@ -23,14 +23,14 @@ const HARMLESS: [Cause; 4] =
     [Cause::ResetWorkflow, Cause::UnhandledCommand, Cause::ForceCloseCommand, Cause::UnhandledUpdate];
 
 #[derive(Default)]
-struct Told {
+struct Reported {
     fulfilled: BTreeSet<Moment>,
     others: Vec<Outcome>,
 }
 
 /// Checks that each outcome in a history agrees with its request, and that no workflow task failed by its own fault.
 pub(super) async fn check(client: &Client, database: &PgPool, findings: &mut Findings) -> anyhow::Result<()> {
-    let mut told: BTreeMap<Uuid, Told> = BTreeMap::new();
+    let mut reported: BTreeMap<Uuid, Reported> = BTreeMap::new();
     let runs = client.list_workflows("", Default::default());
     let runs: Vec<_> = runs.try_collect().await.context("failed to list the runs")?;
     for run in runs {
@@ -42,15 +42,15 @@ pub(super) async fn check(client: &Client, database: &PgPool, findings: &mut Fin
         let history = execution.bind_untyped(client.clone()).fetch_history(Default::default());
         let events = history.into_events().await.context("failed to read a history")?;
         findings.looked(Invariant::RunsUndisturbed, 1);
-        read(run.run_id(), &events, &mut told, findings)?;
+        read(run.run_id(), &events, &mut reported, findings)?;
     }
-    compare(database, &told, findings).await
+    compare(database, &reported, findings).await
 }
 
 fn read(
     run: &str,
     events: &[HistoryEvent],
-    told: &mut BTreeMap<Uuid, Told>,
+    reported: &mut BTreeMap<Uuid, Reported>,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     let mut requests = BTreeMap::new();
@@ -67,12 +67,12 @@ fn read(
                 let payload = payload.context("a request ended without an outcome")?;
                 let outcome = serde_json::from_slice(&payload.data).context("failed to read an outcome")?;
                 let at = event.event_time.as_ref().map(|at| (at.seconds, at.nanos)).unwrap_or_default();
-                let told = told.entry(*request).or_default();
+                let reported = reported.entry(*request).or_default();
                 match outcome {
                     Outcome::Fulfilled { .. } => {
-                        told.fulfilled.insert(at);
+                        reported.fulfilled.insert(at);
                     }
-                    other => told.others.push(other),
+                    other => reported.others.push(other),
                 }
             }
             Some(Attributes::WorkflowTaskFailedEventAttributes(failed))
@@ -89,7 +89,7 @@ fn read(
 
 async fn compare(
     database: &PgPool,
-    told: &BTreeMap<Uuid, Told>,
+    reported: &BTreeMap<Uuid, Reported>,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     let rows: Vec<(Uuid, String, Option<String>, bool)> = sqlx::query_as(
@@ -102,8 +102,8 @@ async fn compare(
     .context("failed to read the requests")?;
     let rows: BTreeMap<_, _> =
         rows.into_iter().map(|(id, status, reason, ready)| (id, (status, reason, ready))).collect();
-    findings.looked(Invariant::HistoriesTellTheTruth, told.len());
-    for (request, Told { fulfilled, others }) in told {
+    findings.looked(Invariant::HistoriesTellTheTruth, reported.len());
+    for (request, Reported { fulfilled, others }) in reported {
         let mut broken = |what: String| {
             findings.broken(Invariant::HistoriesTellTheTruth, format!("request {request} {what}"));
         };
@@ -119,7 +119,7 @@ async fn compare(
         }
         for outcome in others {
             let true_of_row = match outcome {
-                Outcome::Failed { reason: told } => reason.as_deref() == Some(told.as_str()),
+                Outcome::Failed { reason: reported } => reason.as_deref() == Some(reported.as_str()),
                 Outcome::AlreadyDone => status != "pending",
                 _ => true,
             };

@@ -59,7 +59,7 @@ pub async fn check_ended(subject: &Subject, folders: &[&Path]) -> anyhow::Result
 
 /// Returns the files below a folder that a process holds open, also files of the spool, which have no name any more.
 pub fn held(pid: u32, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).context("failed to look into a process")?;
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).context("failed to inspect a process")?;
     let files = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     Ok(files.filter(|path| path.starts_with(folder)).collect())
 }

@@ -67,7 +67,7 @@ impl Home {
     /// Checks the owner, because any user may make a folder of this name below `/var/tmp` before us.
     fn check_owner(&self) -> anyhow::Result<()> {
         let metadata = fs::symlink_metadata(&self.path)
-            .with_context(|| format!("failed to look at `{}`", self.path.display()))?;
+            .with_context(|| format!("failed to inspect `{}`", self.path.display()))?;
         let owner = self.user.map_or(rustix::process::geteuid().as_raw(), |(user, _)| user);
         ensure!(
             metadata.is_dir()
@@ -141,7 +141,7 @@ fn can_reach(folder: &Path, (user, group): (u32, u32)) -> anyhow::Result<bool> {
     let folder = folder.canonicalize().with_context(|| format!("failed to find `{}`", folder.display()))?;
     for above in folder.ancestors() {
         let metadata =
-            fs::metadata(above).with_context(|| format!("failed to look at `{}`", above.display()))?;
+            fs::metadata(above).with_context(|| format!("failed to inspect `{}`", above.display()))?;
         let shift = match () {
             () if metadata.uid() == user => 6,
             () if metadata.gid() == group => 3,

@@ -119,7 +119,7 @@ impl Serving {
         match order {
             Order::Start(program) => return self.start(program).map(Answer::Started),
             Order::Status(name) => {
-                let ending = self.find(&name)?.child.try_wait().context("failed to look at a process")?;
+                let ending = self.find(&name)?.child.try_wait().context("failed to inspect a process")?;
                 return Ok(ending.map_or(Answer::Running, |status| Answer::Ended(ending_of(status))));
             }
             Order::Signal(name, signal) => send(self.find(&name)?, signal),
@@ -143,7 +143,7 @@ impl Serving {
     fn start(&mut self, program: Program) -> anyhow::Result<u32> {
         // A program that has ended may be restarted under the same name.
         if let Some(at) = self.running.iter().position(|running| running.program.name == program.name) {
-            let ended = self.running[at].child.try_wait().context("failed to look at a process")?;
+            let ended = self.running[at].child.try_wait().context("failed to inspect a process")?;
             anyhow::ensure!(ended.is_some(), "`{}` runs already", program.name);
             self.running.remove(at);
         }

@@ -314,7 +314,7 @@ async fn check_run(environment: &Environment, expected: Line) {
     let worker = stack().await.unwrap().start_worker(&name, &["run"], environment.clone()).unwrap();
     let worker = worker.kill_on_drop();
     let says = |log: &str| match expected {
-        None => log.contains("Serves task queue"),
+        None => log.contains("Polling task queue"),
         Some((cause, remedy)) => log.lines().any(|line| line.contains(cause) && line.contains(remedy)),
     };
     let said = wait::until(&what, SOON, || async {
@@ -323,7 +323,7 @@ async fn check_run(environment: &Environment, expected: Line) {
         if says(&log) {
             return Ok(Some(log));
         }
-        anyhow::ensure!(!ended && (expected.is_none() || !log.contains("Serves task queue")), "it did not");
+        anyhow::ensure!(!ended && (expected.is_none() || !log.contains("Polling task queue")), "it did not");
         Ok(None)
     });
     let log = said.await.unwrap_or_else(|error| panic!("{error}: {}", worker.last_words()));
@@ -343,8 +343,7 @@ async fn check_status(environment: &Environment, expected: Line) {
     let troubles = status["troubles"].as_array().unwrap().iter();
     let troubles = troubles.map(|trouble| (text(trouble, "cause"), text(trouble, "remedy")));
     // The namespace is shared with other tests, whose nights may have failed.
-    let known =
-        ["schedule `", "no worker polls task queue", "did not complete", "stands still", "counted what"];
+    let known = ["schedule `", "no worker polls task queue", "did not complete", "is stuck", "counted what"];
     let troubles: Vec<_> =
         troubles.filter(|(cause, _)| !known.iter().any(|known| cause.contains(known))).collect();
     let fits = match (expected, troubles.as_slice()) {

@@ -37,10 +37,10 @@ async fn a_worker_waits_before_a_database_whose_clock_is_a_minute_and_more_away(
     for (time, which) in [("+90s", "behind"), ("-90s", "ahead of")] {
         let worker = worker(&nights, time).await;
         let line = format!(
-            "Waiting for the database: its clock is 60 s or more {which} this worker's: let NTP keep"
+            "Waiting for the database: its clock is 60 s or more {which} this worker's: synchronise both"
         );
         until_said(&worker, &line).await;
-        assert!(!worker.output().contains("Serves task queue"), "{}", worker.last_words());
+        assert!(!worker.output().contains("Polling task queue"), "{}", worker.last_words());
     }
 }
 
@@ -50,19 +50,19 @@ async fn a_worker_calls_a_person_and_serves_when_the_clocks_are_seconds_apart() 
     let apart = worker(&nights, "+15s").await;
     until_said(
         &apart,
-        "The database serves, but its clock is 5 s or more behind this worker's: let NTP keep",
+        "The database is reachable, but its clock is 5 s or more behind this worker's: synchronise both",
     )
     .await;
-    until_said(&apart, "Serves task queue").await;
+    until_said(&apart, "Polling task queue").await;
     let lines = apart.output();
-    let line = lines.lines().find(|line| line.contains("The database serves, but")).unwrap();
+    let line = lines.lines().find(|line| line.contains("The database is reachable, but")).unwrap();
     assert!(line.contains("\"level\":\"ERROR\""), "{line}");
 
     // The control: a right clock is not reported.
     let right = worker(&nights, "+0s").await;
     wait::until("a worker that serves", SOON, || async {
         right.check_alive()?;
-        Ok(right.output().contains("Serves task queue").then_some(()))
+        Ok(right.output().contains("Polling task queue").then_some(()))
     })
     .await
     .unwrap();

@@ -121,12 +121,12 @@ async fn the_worker_waits_before_a_bucket_of_another_installation_until_it_is_ad
     let process =
         stack().await.unwrap().start_worker(&name, &["run"], environment.clone()).unwrap().kill_on_drop();
     says(&process, "belongs to installation").await;
-    assert!(!process.output().contains("Serves task queue"));
+    assert!(!process.output().contains("Polling task queue"));
 
     let lines = doctor(&environment, &["--adopt-bucket"]).await;
     assert_eq!(state(&lines, "installation").0, "ok", "{lines:#?}");
     says(&process, "The store is back").await;
-    says(&process, "Serves task queue").await;
+    says(&process, "Polling task queue").await;
     assert_eq!(process.output().matches("belongs to installation").count(), 2, "once, in sentence and field");
     let ending = process.stop(Signal::Terminate).await.unwrap();
     assert!(ending.is_success(), "{ending}; {}", process.last_words());

@@ -101,7 +101,7 @@ async fn a_night_that_failed_is_a_trouble_until_one_completes() {
     nights.try_night().await.unwrap_err();
     let failed = troubles(&nights).await;
     let of_night: Vec<_> = failed.iter().filter(|trouble| trouble.contains("did not complete")).collect();
-    assert!(of_night.len() == 1 && of_night[0].contains("CatalogueDrift"), "{failed:?}");
+    assert!(of_night.len() == 1 && of_night[0].contains("catalogue_drift"), "{failed:?}");
     run(&nights, "alter table public.releases rename column remarks to notes").await;
     nights.night().await;
     let well = troubles(&nights).await;
@@ -125,16 +125,16 @@ async fn a_night_that_stands_still_is_a_trouble_until_it_goes_on() {
     // From now on its history holds something that only the key can read.
     worker::command(&nights.environment, &["night", "window", "1"]).await.unwrap();
     kill(&worker).await;
-    assert!(!troubles(&nights).await.iter().any(|trouble| trouble.contains("stands still")));
+    assert!(!troubles(&nights).await.iter().any(|trouble| trouble.contains("is stuck")));
 
     // A worker that lacks the key cannot read its own work.
     let other = Keys::new(&["new"]);
     let heir = nights.worker(&[("EXPORT_CODEC_KEY_FILE", &other.path())]).await;
     let wake = ["workflow", "signal", "--workflow-id", "stuck", "--name", "wake"];
     nights.try_temporal(&wake).await.unwrap();
-    let line = "stands still: its workflow task has failed ";
+    let line = "is stuck: its workflow task has failed ";
     let cause = nights
-        .until("the status to say that the night stands still", || async {
+        .until("the status to say that the night is stuck", || async {
             // Boxed: the future of a command and its waiting is large.
             Box::pin(troubles(&nights)).await.into_iter().find(|trouble| trouble.contains(line))
         })
@@ -142,11 +142,11 @@ async fn a_night_that_stands_still_is_a_trouble_until_it_goes_on() {
     assert!(cause.starts_with("night `stuck` "), "{cause}");
     let status = worker::output(&nights.environment, &["status"]).await.unwrap();
     let said = String::from_utf8(status.stdout).unwrap();
-    assert!(said.contains("-> see \"A night that stands still\" in docs/OPERATIONS.md"), "{said}");
+    assert!(said.contains("-> see \"A night that is stuck\" in docs/OPERATIONS.md"), "{said}");
 
     let resume = ["night", "resume", "--by", "ada"];
     let refused = worker::command(&nights.environment, &resume).await.unwrap_err().to_string();
-    assert!(refused.contains("\"A night that stands still\" in docs/OPERATIONS.md"), "{refused}");
+    assert!(refused.contains("\"A night that is stuck\" in docs/OPERATIONS.md"), "{refused}");
 
     kill(&heir).await;
     let _worker = nights.worker(&[]).await;
@@ -156,7 +156,7 @@ async fn a_night_that_stands_still_is_a_trouble_until_it_goes_on() {
         })
         .await;
     assert_eq!(nights.ended().await, "COMPLETED");
-    assert!(!troubles(&nights).await.iter().any(|trouble| trouble.contains("stands still")));
+    assert!(!troubles(&nights).await.iter().any(|trouble| trouble.contains("is stuck")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

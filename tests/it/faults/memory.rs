@@ -28,7 +28,7 @@ fn promised(slots: u64, row: u64) -> u64 {
 /// Starts a worker with a limit of private memory in MiB.
 async fn limited(nights: &Nights, slots: u64, mebibytes: u64) -> Process {
     let worker = nights.worker(&[("EXPORT_SLOTS", &slots.to_string())]).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     let bytes = Some(mebibytes * MIB);
     let pid = Pid::from_raw(i32::try_from(worker.pid()).unwrap());
     prlimit(pid, Resource::Data, Rlimit { current: bytes, maximum: bytes }).unwrap();

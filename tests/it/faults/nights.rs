@@ -60,7 +60,7 @@ async fn a_request_that_kills_its_worker_each_time_is_given_up_and_delays_no_oth
     let deadly = nights.request(given::user(&nights.owner).await).await;
     let settings = [("EXPORT_MAX_LOST", "2"), ("EXPORT_SLOTS", "2")];
     let mut worker = nights.worker(&settings).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     nights.faulty().fail_object("PutObject", &deadly.to_string(), Fault::Hold);
     nights.begin_night().await;
     for claims in 1..=2 {
@@ -86,12 +86,12 @@ async fn a_request_that_kills_its_worker_each_time_is_given_up_and_delays_no_oth
 async fn a_store_that_is_away_too_long_defers_and_the_second_look_fulfils() {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&quick(&[("EXPORT_DEFER_AFTER", "4s")])).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.faulty().fail_all("PutObject", Fault::InternalError);
     nights.begin_night().await;
     // The second round has started when a second run of the chain claims the request.
-    wait::until("the second look", NIGHT, || async {
+    wait::until("the second round", NIGHT, || async {
         let runs = nights.runs("nightly_batch").await.len();
         Ok((runs >= 2).then_some(()))
     })
@@ -143,7 +143,7 @@ async fn a_night_without_its_store_fails_by_its_code_after_the_passes_and_the_ne
 async fn a_night_whose_sweep_fails_says_all_the_same_what_it_has_served() {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&quick(&[])).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.faulty().fail_all("ListObjectsV2", Fault::InternalError);
     let error = format!("{:#}", nights.try_night().await.unwrap_err());
@@ -170,7 +170,7 @@ fn spool_files(worker: &Process) -> Vec<String> {
 async fn a_cancelled_night_leaves_no_spool_no_upload_and_no_claim() {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&[("EXPORT_PUT_LIMIT", "0")]).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.faulty().fail_all("UploadPart", Fault::Hold);
     nights.begin_night().await;

@@ -52,7 +52,7 @@ async fn assert_ended_well(nights: &Nights) -> Value {
 
 /// Returns how many attempts a worker has reported as failed by a system fault.
 fn failed_attempts(worker: &Process) -> usize {
-    worker.output().matches("failed; it will be tried again").count()
+    worker.output().matches("failed; it is retried").count()
 }
 
 async fn until_attempts_failed(worker: &Process, count: usize) {
@@ -152,7 +152,7 @@ async fn a_night_whose_store_is_away_for_long_defers_the_rest_and_serves_it_on_i
     in_mid_night(&nights).await;
     proxy.set(Mode::Cut);
     widen(&nights).await;
-    wait::until("the second look", A_NIGHT, || async {
+    wait::until("the second round", A_NIGHT, || async {
         Ok((nights.runs("nightly_batch").await.len() >= 2).then_some(()))
     })
     .await

@@ -21,7 +21,7 @@ async fn a_request_that_kills_its_worker_fails_alone_and_the_others_are_ready() 
     let most_lost = most.to_string();
     let settings = [("EXPORT_MAX_LOST", most_lost.as_str())];
     let mut worker = nights.worker(&settings).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     nights.requests(REQUESTS).await;
     let poison = "select id from public.data_export_requests order by requested_at, id offset 4 limit 1";
     let poison: uuid::Uuid = sqlx::query_scalar(poison).fetch_one(&nights.owner).await.unwrap();

@@ -24,7 +24,7 @@ const REDONE_WITHIN: Duration = Duration::from_secs(60);
 
 async fn serving(nights: &Nights) -> Process {
     let worker = nights.worker(&SETTINGS).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     worker
 }
 

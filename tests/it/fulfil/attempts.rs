@@ -243,7 +243,7 @@ async fn a_renewal_that_hangs_delays_no_heartbeat_and_ends_no_attempt() {
 async fn the_first_fault_after_a_long_queue_is_tried_again_and_not_deferred() {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&[("EXPORT_SLOTS", "1"), ("EXPORT_DEFER_AFTER", "6s")]).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     nights.requests(2).await;
     nights.faulty().fail("PutObject", 1, Fault::Hold);
     nights.faulty().fail("PutObject", 2, Fault::InternalError);
@@ -268,7 +268,7 @@ async fn a_database_that_goes_away_under_an_attempt_is_no_lost_worker() {
     let (proxy, url) = proxied(&nights.environment["EXPORT_DATABASE_URL"]).await;
     nights.environment.insert("EXPORT_DATABASE_URL".to_owned(), url);
     let worker = nights.worker(&[("EXPORT_ACQUIRE_TIMEOUT", "1s")]).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.faulty().fail("PutObject", 1, Fault::Hold);
     nights.begin_night().await;
@@ -289,7 +289,7 @@ async fn drift_inside_an_export_is_tried_again_and_carries_its_code() {
     let nights = Nights::on_faulty_store().await;
     let settings = [("EXPORT_SLOTS", "1"), ("EXPORT_DEFER_AFTER", "1s")];
     let worker = nights.worker(&settings).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     nights.requests(2).await;
     nights.faulty().fail("PutObject", 1, Fault::Hold);
     nights.faulty().fail("PutObject", 2, Fault::InternalError);
@@ -312,7 +312,7 @@ async fn drift_inside_an_export_is_tried_again_and_carries_its_code() {
     })
     .await
     .unwrap();
-    assert!(code.starts_with("system: CatalogueDrift"), "{code}");
+    assert!(code.starts_with("system: catalogue_drift"), "{code}");
     sqlx::raw_sql("alter table public.users rename column biography to bio")
         .execute(&nights.owner)
         .await

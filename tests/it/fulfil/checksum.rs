@@ -199,7 +199,7 @@ async fn an_object_that_a_sweep_takes_says_nothing_about_its_checksum() {
 /// Serves one request that goes up in this way in a whole night.
 async fn night(nights: &Nights, put_limit: &str) -> Process {
     let worker = nights.worker(&[("EXPORT_PUT_LIMIT", put_limit)]).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     let request = nights.request(given::user(&nights.owner).await).await;
     nights.night().await;
     assert_eq!(nights.status(request).await, ("ready".to_owned(), None));
@@ -261,9 +261,9 @@ async fn a_store_that_takes_no_upload_at_start_is_waited_for_and_not_judged() {
     let quick = [("EXPORT_STORE_ATTEMPT_TIMEOUT", "5s"), ("EXPORT_STORE_OPERATION_TIMEOUT", "5s")];
     let worker = nights.worker(&quick).await;
     until_said(&worker, "Waiting for the store").await;
-    assert!(!worker.output().contains("Serves task queue"), "{}", worker.output());
+    assert!(!worker.output().contains("Polling task queue"), "{}", worker.output());
     nights.faulty().heal();
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     assert!(worker.output().contains("uploads are compared by CRC-64/NVME"), "{}", worker.output());
     nights.sweep_everything_unclaimed().await;
     nights.assert_sound(0).await;
@@ -274,7 +274,11 @@ async fn a_worker_that_may_not_delete_serves_and_says_what_it_leaves() {
     let nights = Nights::on_faulty_store().await;
     nights.faulty().fail_all("DeleteObject", Fault::AccessDenied);
     let worker = night(&nights, "16MiB").await;
-    assert!(worker.output().contains("left to the sweep"), "{}", worker.output());
+    assert!(
+        worker.output().contains("Could not delete the probe object; the sweep deletes it"),
+        "{}",
+        worker.output()
+    );
     nights.faulty().heal();
     // The control: there was something to leave, and the sweep takes it.
     assert!(!nights.judge().await.broke(&[]));
@@ -286,14 +290,14 @@ async fn a_worker_that_may_not_delete_serves_and_says_what_it_leaves() {
 async fn workers_that_start_together_beside_a_sweep_all_serve_and_leave_nothing() {
     let nights = Nights::new().await;
     let first = nights.worker(&[]).await;
-    until_said(&first, "Serves task queue").await;
+    until_said(&first, "Polling task queue").await;
     let mut workers = vec![first];
     for _ in 0..4 {
         workers.push(nights.worker(&[]).await);
     }
     let served = async {
         for worker in &workers {
-            until_said(worker, "Serves task queue").await;
+            until_said(worker, "Polling task queue").await;
         }
     };
     let sweeping = async {

@@ -66,7 +66,7 @@ async fn drift_found_inside_an_export_is_the_systems_fault_and_is_named_on_the_r
     let request = given::request(&owner, user).await;
     let unfinished = serve(&steps, &attempt(request, 1)).await.unwrap_err();
     let Unfinished::Retry(verdict) = unfinished else { panic!("{unfinished:?}") };
-    assert_eq!(verdict.code, "CatalogueDrift");
+    assert_eq!(verdict.code, "catalogue_drift");
     assert!(verdict.detail.contains("`public.users.bio`"), "{verdict}");
     let (status, attempts, last_error): (String, i32, String) =
         sqlx::query_as("select status, attempts, last_error from public.data_export_requests where id = $1")
@@ -75,7 +75,7 @@ async fn drift_found_inside_an_export_is_the_systems_fault_and_is_named_on_the_r
             .await
             .unwrap();
     assert_eq!((status.as_str(), attempts), ("pending", 0));
-    assert!(last_error.starts_with("system: CatalogueDrift"), "{last_error}");
+    assert!(last_error.starts_with("system: catalogue_drift"), "{last_error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -283,7 +283,7 @@ async fn a_store_that_asks_to_slow_down_gets_fewer_parts_at_a_time() {
     faulty.fail("UploadPart", 1, Fault::SlowDown);
     faulty.fail("UploadPart", 2, Fault::SlowDown);
     upload(&store, &new_key(), &TestArchive::of_size(100).upload(), &pulse).await.unwrap();
-    assert_eq!(faulty.calls("UploadPart"), 3, "it is tried again until it is done");
+    assert_eq!(faulty.calls("UploadPart"), 3, "it is retried until it is done");
     upload(&store, &new_key(), &TestArchive::of_size(32 * MIB).upload(), &pulse).await.unwrap();
     assert_eq!((faulty.peak("UploadPart"), faulty.calls("UploadPart")), (1, 7));
 }

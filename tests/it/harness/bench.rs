@@ -17,19 +17,21 @@ fn measured(environment: &BTreeMap<String, String>, arguments: &[&str]) -> serde
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bench_counts_round_trips_and_leaves_the_bucket_where_it_was() {
     let nights = Nights::new().await;
-    for _ in 0..3 {
-        nights.request(given::user(&nights.owner).await).await;
-    }
-    let environment = nights.environment.clone();
-    let did = tokio::task::spawn_blocking(move || measured(&environment, &["trips", "--warm", "1"]));
-    let did = did.await.unwrap();
+    let measure = async |requests: usize, arguments: &'static [&'static str]| {
+        for _ in 0..requests {
+            nights.request(given::user(&nights.owner).await).await;
+        }
+        let environment = nights.environment.clone();
+        tokio::task::spawn_blocking(move || measured(&environment, arguments)).await.unwrap()
+    };
+    assert_eq!(measure(1, &["activity", "--at-once", "1"]).await["count"], 1);
+    let did = measure(3, &["trips", "--warm", "1"]).await;
     let trips = did["round_trips"].as_f64().unwrap();
     assert!((8.0..=20.0).contains(&trips), "{did}");
     assert_eq!(did["count"], 2, "{did}");
     // Without the proxies, the same bucket serves the next request.
-    let request = nights.request(given::user(&nights.owner).await).await;
-    let environment = nights.environment.clone();
-    let did = tokio::task::spawn_blocking(move || measured(&environment, &["activity", "--at-once", "1"]));
-    assert_eq!(did.await.unwrap()["count"], 1);
-    assert_eq!(nights.status(request).await.0, "ready");
+    assert_eq!(measure(1, &["activity", "--at-once", "1"]).await["count"], 1);
+    let all = "select count(*) from public.data_export_requests where status = 'ready'";
+    let ready: i64 = sqlx::query_scalar(all).fetch_one(&nights.owner).await.unwrap();
+    assert_eq!(ready, 5);
 }

@@ -103,7 +103,7 @@ async fn a_night_with_a_key_leaves_nothing_to_be_read_and_every_command_reads_it
     assert!(open.is_empty(), "even the summaries of activities are encrypted: {open:?}");
     // Failures keep neither message nor trace outside of the encrypted part.
     assert!(text.contains("Encoded failure") && !text.contains("notes"), "{text}");
-    assert!(worker.output().contains("Serves task queue"), "{}", worker.last_words());
+    assert!(worker.output().contains("Polling task queue"), "{}", worker.last_words());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +164,7 @@ async fn server(keys: &Keys) -> (Process, String) {
     let address = wait::until("the codec server", SOON, || async {
         process.check_alive()?;
         let output = process.output();
-        let said = output.split("Decodes payloads at ").nth(1).and_then(|rest| rest.lines().next());
+        let said = output.split("Decoding payloads at ").nth(1).and_then(|rest| rest.lines().next());
         Ok(said.map(|address| address.trim().to_owned()))
     })
     .await

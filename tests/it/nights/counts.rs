@@ -45,7 +45,7 @@ async fn counts(nights: &Nights) -> Value {
 async fn a_listing_result_that_is_none_fails_the_night_as_what_it_is() {
     let nights = Nights::new().await;
     let worker = nights.worker(&[]).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     nights.request(given::user(&nights.owner).await).await;
     for garbage in [json!("mk-garbage"), json!({}), json!({"requests": "none"})] {
         // The listing waits for this lock, so that there is an attempt to complete.

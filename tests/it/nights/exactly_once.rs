@@ -117,7 +117,7 @@ async fn a_worker_that_is_renewed_in_mid_night_loses_and_fails_nothing() {
     let log = worker.output();
     let renewed = log.matches("Drains to restart").count();
     assert!(renewed >= 2, "the control: it was renewed {renewed} times: {}", worker.last_words());
-    assert!(log.matches("Serves task queue").count() >= 3, "{log}");
+    assert!(log.matches("Polling task queue").count() >= 3, "{log}");
     worker.check_alive().unwrap();
     assert_eq!(
         log.matches("\"level\":\"WARN\"").count() + log.matches("\"level\":\"ERROR\"").count(),

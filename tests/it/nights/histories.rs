@@ -189,7 +189,7 @@ async fn a_night_of_more_than_one_page_replays() {
     let runs = histories(&nights, &nights.client().await, "nightly_batch").await;
     let served =
         runs.iter().map(|run| kinds(run).iter().filter(|kind| **kind == "fulfil_export_request").count());
-    assert_eq!(served.collect::<Vec<_>>(), [500, 3, 0], "two pages, and a second look");
+    assert_eq!(served.collect::<Vec<_>>(), [500, 3, 0], "two pages, and a second round");
     keep("paged", &runs).await;
 }
 
@@ -228,7 +228,7 @@ async fn a_night_that_was_paused_narrowed_and_resumed_replays() {
 async fn nights_that_were_cancelled_and_reset_replay() {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&[("EXPORT_LEASE", "15s")]).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     nights.faulty().fail_all("PutObject", Fault::Hold);
     let request = nights.request(given::user(&nights.owner).await).await;
     let client = nights.client().await;

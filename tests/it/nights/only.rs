@@ -78,7 +78,7 @@ async fn requests_that_do_not_exist_are_named_and_nobody_is_served() {
         ("wrong", json!([known, "me"]), "`only[1]`".to_owned()),
     ] {
         let failure = refused(&nights, id, &only).await;
-        assert_eq!(failure["applicationFailureInfo"]["type"], "InvalidInput", "{failure}");
+        assert_eq!(failure["applicationFailureInfo"]["type"], "invalid_input", "{failure}");
         assert!(failure["message"].as_str().unwrap().contains(&named), "{failure}");
     }
     assert_eq!(nights.status(known).await.0, "pending");

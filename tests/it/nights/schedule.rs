@@ -4,7 +4,7 @@
 use export_stack::shared::TestInstallation;
 use export_worker::temporal::{
     night::{self, Ended, Started},
-    schedule::{self, Applied, Said},
+    schedule::{self, Applied, Effect},
 };
 use export_workflows::contract::{EXPORT_EXPIRY, NIGHTLY_BATCH};
 use futures::TryStreamExt as _;
@@ -114,17 +114,17 @@ async fn a_paused_schedule_is_triggered_by_hand_all_the_same_and_says_so() {
 #[tokio::test]
 async fn a_schedule_is_paused_with_its_reason_unpaused_and_deleted_and_a_missing_one_is_said() {
     let client = client().await;
-    assert_eq!(schedule::pause(&client, NIGHTLY_BATCH, "upgrade").await.unwrap(), Said::Missing);
+    assert_eq!(schedule::pause(&client, NIGHTLY_BATCH, "upgrade").await.unwrap(), Effect::Missing);
     schedule::apply(&client, QUEUE).await.unwrap();
     let states = async || schedule::show(&client, QUEUE).await.unwrap();
-    assert_eq!(schedule::pause(&client, NIGHTLY_BATCH, "upgrade").await.unwrap(), Said::Done);
+    assert_eq!(schedule::pause(&client, NIGHTLY_BATCH, "upgrade").await.unwrap(), Effect::Done);
     let paused = states().await;
     assert_eq!((paused[0].paused, paused[0].note.as_deref()), (true, Some("upgrade")));
     assert!(!paused[1].paused, "the expiry pass goes on");
-    assert_eq!(schedule::unpause(&client, NIGHTLY_BATCH).await.unwrap(), Said::Done);
+    assert_eq!(schedule::unpause(&client, NIGHTLY_BATCH).await.unwrap(), Effect::Done);
     assert!(!states().await[0].paused);
-    assert_eq!(schedule::delete(&client, NIGHTLY_BATCH).await.unwrap(), Said::Done);
-    assert_eq!(schedule::delete(&client, NIGHTLY_BATCH).await.unwrap(), Said::Missing);
+    assert_eq!(schedule::delete(&client, NIGHTLY_BATCH).await.unwrap(), Effect::Done);
+    assert_eq!(schedule::delete(&client, NIGHTLY_BATCH).await.unwrap(), Effect::Missing);
     let left = states().await;
     assert_eq!((left[0].exists, left[1].exists), (false, true));
 }

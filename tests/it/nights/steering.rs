@@ -99,7 +99,7 @@ async fn a_pause_and_a_window_outlive_the_run_in_which_they_were_said() {
 async fn a_window_bounds_what_is_in_flight_and_can_be_widened() {
     let nights = Nights::on_faulty_store().await;
     let worker = nights.worker(&[("EXPORT_SLOTS", "8")]).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     requests(&nights, 6).await;
     nights.faulty().fail_all("PutObject", Fault::Hold);
     nights.start_night(NIGHT, &json!({"steering": {"window": 2}})).await;

@@ -225,7 +225,7 @@ async fn each_form_of_input_ends_its_run_and_a_wrong_one_names_the_field() {
         let history = nights.temporal(&["workflow", "show", "--workflow-id", &id]).await;
         let last = history["events"].as_array().unwrap().last().unwrap();
         let failure = &last["workflowExecutionFailedEventAttributes"]["failure"];
-        assert_eq!(failure["applicationFailureInfo"]["type"], "InvalidInput", "{failure}");
+        assert_eq!(failure["applicationFailureInfo"]["type"], "invalid_input", "{failure}");
         assert!(failure["message"].as_str().unwrap().contains(named), "{failure}");
     }
 }

@@ -131,7 +131,7 @@ async fn a_pass_before_a_store_that_hangs_flips_and_completes_before_it_stalls()
     let nights = Nights::on_faulty_store().await;
     // One call may last longer than the pass may stand still.
     let worker = nights.worker(&[("EXPORT_STALL_TIMEOUT", "60s")]).await;
-    until_said(&worker, "Serves task queue").await;
+    until_said(&worker, "Polling task queue").await;
     let overdue = overdue(&nights.owner, given::user(&nights.owner).await).await;
     nights.faulty().fail_all("DeleteObject", Fault::Hang);
     start_expiry(&nights.environment).await;

@@ -109,7 +109,7 @@ impl Nights {
         let nights = Self::on_faulty_store().await;
         let worker = nights.worker(&[("EXPORT_LEASE", "15s"), ANYWHERE]).await;
         // Before that it stores the mark and objects to try the store.
-        until_said(&worker, "Serves task queue").await;
+        until_said(&worker, "Polling task queue").await;
         nights.faulty().fail_all("PutObject", Fault::Hold);
         let request = nights.request(crate::support::installation_of::user(&nights.owner).await).await;
         nights.start_night(workflow_id, &serde_json::json!({})).await;
@@ -351,7 +351,9 @@ impl Nights {
 /// Returns whether the server could not answer now: another call holds the run, or the machine is busy.
 fn is_busy(error: &anyhow::Error) -> bool {
     let error = error.to_string();
-    ["Workflow is busy", "context deadline exceeded"].iter().any(|busy| error.contains(busy))
+    // The last two are two spellings of the CLI's own deadline.
+    let busy = ["Workflow is busy", "context deadline exceeded", "RST_STREAM with error code: CANCEL"];
+    busy.iter().any(|busy| error.contains(busy))
 }
 
 async fn client(environment: &BTreeMap<String, String>) -> Client {

@@ -121,7 +121,7 @@ async fn a_vanished_or_retyped_column_is_drift_and_named() {
         assert!(report.stops_exports() && !report.is_clean(), "{change}");
         assert!(report.findings.iter().any(|finding| finding.to_string() == expected), "{change}");
         let verdict = failure::judge(&error);
-        assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "CatalogueDrift"));
+        assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "catalogue_drift"));
         sqlx::raw_sql("rollback").execute(&mut *connection).await.unwrap();
     }
     catalogue.resolve(&mut connection).await.unwrap();
@@ -140,7 +140,7 @@ async fn row_security_on_what_is_read_is_refused() {
         let (database, catalogue) = reference().await;
         run(&database.owner, format!("alter table {relation} enable row level security")).await;
         let error = resolve(&database, &catalogue).await.unwrap_err();
-        assert_eq!(failure::judge(&error).code, "RowSecurity");
+        assert_eq!(failure::judge(&error).code, "row_security");
         assert!(error.to_string().contains(&format!("`public.{relation}`")), "{error}");
         let found = findings(&database, &catalogue).await;
         assert!(found.iter().any(|(kind, _)| *kind == FindingKind::RowSecurity));

@@ -2,7 +2,7 @@
 
 use export_activities::{
     failure::Failure,
-    serialise::{Column, Files, Serialiser, Treatment, ValueKind, pseudonym::Pseudonyms},
+    serialise::{Column, Serialiser, Treatment, ValueKind, formats::PerFormat, pseudonym::Pseudonyms},
 };
 use futures::TryStreamExt as _;
 use proptest::{
@@ -60,7 +60,7 @@ async fn a_value_that_is_not_utf8_names_its_row_and_not_itself() {
     let row: PgRow = sqlx::query(sql).fetch_one(&mut connection).await.unwrap();
     let columns = vec![column("id", ValueKind::Int4), column("c", ValueKind::Text)];
     let mut serialiser = Serialiser::new("public.t", columns, vec![0], pseudonyms());
-    let error = serialiser.row(&row, &mut Files::<Vec<u8>>::default()).unwrap_err();
+    let error = serialiser.row(&row, &mut PerFormat::<Vec<u8>>::default()).unwrap_err();
     let Some(Failure::UnreadableValue { relation, column, row }) = error.downcast_ref() else {
         panic!("{error:?}")
     };
@@ -178,7 +178,7 @@ async fn compare(connection: &mut PgConnection, tested: &Type, values: Vec<Optio
 
 /// Returns JSON and CSV.
 fn write(columns: &[Column], rows: &[PgRow], name: &str) -> (String, String) {
-    let mut files = Files::<Vec<u8>>::default();
+    let mut files = PerFormat::<Vec<u8>>::default();
     let mut serialiser = Serialiser::new(name, columns.to_vec(), vec![0], pseudonyms());
     serialiser.begin(&mut files).unwrap();
     for row in rows {

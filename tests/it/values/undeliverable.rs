@@ -180,7 +180,7 @@ async fn a_key_that_is_not_of_its_columns_type_is_the_catalogues_fault_and_fails
     let request = given::request(&given.owner, given::user(&given.owner).await).await;
     let unfinished = serve(&given.steps, request).await.unwrap_err();
     let Unfinished::Retry(verdict) = unfinished else { panic!("{unfinished:?}") };
-    assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "CatalogueDrift"));
+    assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "catalogue_drift"));
     let said = last_error(&given.owner, request).await;
     assert!(said.contains("the keys of entity `odd` do not fit its column, SQLSTATE 22P02"), "{said}");
     let pending: (String, i32) =

@@ -89,7 +89,7 @@ async fn contents_that_do_not_agree_are_refused_even_with_right_digests() {
             "`users`, row 2, column `id`: the JSON key",
         ),
         (Box::new(edit("json/users.json", "\"id\":2", "\"id\": 2")), "white space"),
-        (Box::new(edit("json/users.json", ",\n{\"id\":2", ",{\"id\":2")), "on a line of its own"),
+        (Box::new(edit("json/users.json", ",\n{\"id\":2", ",{\"id\":2")), "on a separate line"),
         (Box::new(edit("json/users.json", "\n]\n", "\n]")), "does not end well"),
         (Box::new(edit("json/users.json", "\"plain\"", "[\"plain\"]")), "nested"),
         (Box::new(edit("json/projects.json", "[]", "{}")), "no JSON array"),
@@ -170,7 +170,7 @@ async fn strange_zip_structures_are_refused() {
     refused(
         &path,
         &patched(&[(14, 0), (central + 16, 0)]),
-        "the CRC-32 of `README.txt` is not that of its header",
+        "the CRC-32 of `README.txt` differs from its header",
     );
     refused(&path, &patched(&[(central + 42, 1)]), "bytes before the entry");
     let second = central + 1 + find(&bytes[central + 1..], b"PK\x01\x02");

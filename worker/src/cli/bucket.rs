@@ -9,7 +9,7 @@ use export_activities::{
 use serde::Serialize;
 use sqlx::PgPool;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{
     config::Config,
     connect::{self, explain},
@@ -27,7 +27,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) async fn run(self, config: &Config, output: Output) -> Result<Verdict> {
+    pub(super) async fn run(self, config: &Config, output: Output) -> Result<ExitStatus> {
         match self {
             Self::Move { same_bucket } => move_to(config, output, same_bucket).await,
         }
@@ -46,7 +46,7 @@ struct Moved {
 /// Moves the installation to the bucket of the configuration. Deletes and copies nothing.
 ///
 /// The former bucket must still be reachable and ours: its archives are deleted there when they expire.
-async fn move_to(config: &Config, output: Output, same: bool) -> Result<Verdict> {
+async fn move_to(config: &Config, output: Output, same: bool) -> Result<ExitStatus> {
     let state = connect::state(config)?;
     let store = connect::store_for_command(config).await?;
     let to = store.location().to_owned();
@@ -70,7 +70,7 @@ async fn move_to(config: &Config, output: Output, same: bool) -> Result<Verdict>
             }
         },
     };
-    let verdict = if answer.done { Verdict::Good } else { Verdict::Bad };
+    let verdict = if answer.done { ExitStatus::Success } else { ExitStatus::Failure };
     output.write(&answer, |answer, out| writeln!(out, "{}", answer.sentence))?;
     Ok(verdict)
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use export_activities::catalogue;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{config::Config, connect, output::Output};
 
 #[derive(Debug, Subcommand)]
@@ -22,7 +22,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) async fn run(self, config: &Config, output: Output) -> Result<Verdict> {
+    pub(super) async fn run(self, config: &Config, output: Output) -> Result<ExitStatus> {
         match self {
             Self::Check => check(config, output).await,
             Self::Init { relations } => init(config, &relations).await,
@@ -31,7 +31,7 @@ impl Command {
 }
 
 /// Prints the drift report. Returns `Bad` if something needs a decision.
-async fn check(config: &Config, output: Output) -> Result<Verdict> {
+async fn check(config: &Config, output: Output) -> Result<ExitStatus> {
     let catalogue = connect::catalogue(config)?;
     let mut conn = connect::source(config)?.acquire().await.context("failed to reach the source database")?;
     let report = catalogue.report(&mut conn).await?;
@@ -46,13 +46,13 @@ async fn check(config: &Config, output: Output) -> Result<Verdict> {
         }
         if report.is_clean() { writeln!(out, "the catalogue fits the database") } else { Ok(()) }
     })?;
-    Ok(if report.is_clean() { Verdict::Good } else { Verdict::Bad })
+    Ok(if report.is_clean() { ExitStatus::Success } else { ExitStatus::Failure })
 }
 
 /// Prints a first catalogue. The worker refuses it until every column is decided.
-async fn init(config: &Config, relations: &[String]) -> Result<Verdict> {
+async fn init(config: &Config, relations: &[String]) -> Result<ExitStatus> {
     let mut conn = connect::source(config)?.acquire().await.context("failed to reach the source database")?;
     let text = catalogue::init(&mut conn, relations).await?;
     std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }

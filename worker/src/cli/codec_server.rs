@@ -3,14 +3,14 @@
 use anyhow::{Context as _, Result};
 use axum::http::HeaderValue;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{
     codec::{self, server},
     config::Config,
 };
 
 /// Decodes and encodes payloads for the Web UI and the Temporal CLI until SIGTERM or SIGINT.
-pub(super) async fn run(config: &Config) -> Result<Verdict> {
+pub(super) async fn run(config: &Config) -> Result<ExitStatus> {
     let settings = &config.codec;
     let (codec, address) = (settings.needed_codec()?, settings.needed_addr()?);
     settings.key_file.iter().for_each(|file| codec::warn_if_exposed(file));
@@ -21,7 +21,7 @@ pub(super) async fn run(config: &Config) -> Result<Verdict> {
         origins: origins.context("EXPORT_CODEC_ORIGINS holds what no browser sends")?,
     };
     let (at, serving) = server::listen(address, codec, access).await?;
-    tracing::info!("Decodes payloads at http://{at}");
+    tracing::info!("Decoding payloads at http://{at}");
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .context("failed to listen for SIGTERM")?;
     tokio::select! {
@@ -29,5 +29,5 @@ pub(super) async fn run(config: &Config) -> Result<Verdict> {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }

@@ -3,10 +3,10 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{
     config::Config,
-    doctor::{self, State},
+    doctor::{self, CheckState},
     output::Output,
 };
 
@@ -18,15 +18,15 @@ pub(super) struct Arguments {
 }
 
 /// Prints every line. Returns `Bad` if one failed.
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let lines = doctor::examine(config, arguments.adopt_bucket).await;
     output.write(&lines, |lines, out| {
         for line in lines {
             let state = match line.state {
-                State::Ok => "ok",
-                State::Warning => "WARN",
-                State::Failed => "FAIL",
-                State::Skipped => "-",
+                CheckState::Ok => "ok",
+                CheckState::Warning => "WARN",
+                CheckState::Failed => "FAIL",
+                CheckState::Skipped => "-",
             };
             writeln!(out, "{state:<5}{:<24}{}", line.check, line.found)?;
             if let Some(remedy) = &line.remedy {
@@ -35,5 +35,5 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
         }
         Ok(())
     })?;
-    Ok(if doctor::is_healthy(&lines) { Verdict::Good } else { Verdict::Bad })
+    Ok(if doctor::is_healthy(&lines) { ExitStatus::Success } else { ExitStatus::Failure })
 }

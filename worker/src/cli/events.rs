@@ -5,7 +5,7 @@ use clap::Subcommand;
 use export_activities::requests::operate;
 use serde::Serialize;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{config::Config, connect, output::Output};
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -15,7 +15,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) async fn run(self, config: &Config, output: Output) -> Result<Verdict> {
+    pub(super) async fn run(self, config: &Config, output: Output) -> Result<ExitStatus> {
         match self {
             Self::Prune => prune(config, output).await,
         }
@@ -28,7 +28,7 @@ struct Pruned {
 }
 
 /// Deletes the log lines past their retention.
-async fn prune(config: &Config, output: Output) -> Result<Verdict> {
+async fn prune(config: &Config, output: Output) -> Result<ExitStatus> {
     let pruned = operate::prune_events(&connect::state(config)?).await?;
     output.write(&Pruned { pruned }, |answer, out| {
         writeln!(
@@ -37,5 +37,5 @@ async fn prune(config: &Config, output: Output) -> Result<Verdict> {
             answer.pruned
         )
     })?;
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }

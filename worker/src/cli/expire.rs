@@ -9,7 +9,7 @@ use export_activities::{
 };
 use export_workflows::contract::ExpireInput;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{config::Config, connect, output::Output};
 
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(super) struct Arguments {
 }
 
 /// Runs one expiry pass.
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let Arguments { accounts, force } = *arguments;
     let state = connect::state(config)?;
     let store = connect::store_for_command(config).await?;
@@ -52,5 +52,5 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
         Ok(())
     })?;
     let well = ended.deletions_left == 0 && !ended.too_many_accounts_gone;
-    Ok(if well { Verdict::Good } else { Verdict::Bad })
+    Ok(if well { ExitStatus::Success } else { ExitStatus::Failure })
 }

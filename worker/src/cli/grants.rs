@@ -7,7 +7,7 @@ use clap::Args;
 use export_activities::catalogue::state_grants;
 use serde::Serialize;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{
     config::Config,
     connect::{self, explain},
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     apply: bool,
 }
 
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     if arguments.apply { apply(config, output).await } else { print(config, output) }
 }
 
@@ -35,9 +35,9 @@ struct Grants {
 }
 
 /// Prints the SQL, so that the owner can read it first.
-fn print(config: &Config, output: Output) -> Result<Verdict> {
+fn print(config: &Config, output: Output) -> Result<ExitStatus> {
     output.write(&Grants { sql: sql(config)? }, |answer, out| out.write_all(answer.sql.as_bytes()))?;
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }
 
 #[derive(Serialize)]
@@ -46,12 +46,12 @@ struct Granted {
 }
 
 /// Runs the SQL as the owner of the tables.
-async fn apply(config: &Config, output: Output) -> Result<Verdict> {
+async fn apply(config: &Config, output: Output) -> Result<ExitStatus> {
     let sql = sql(config)?;
     migrate::run_sql(config.owner_url()?, sql).await.map_err(explain::owner)?;
     let granted = Granted { sentence: "export_state and export_read have their rights" };
     output.write(&granted, |answer, out| writeln!(out, "{}", answer.sentence))?;
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }
 
 fn sql(config: &Config) -> Result<String> {

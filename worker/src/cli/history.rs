@@ -6,7 +6,7 @@ pub(super) mod replay;
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{config::Config, output::Output};
 
 #[derive(Debug, Subcommand)]
@@ -18,7 +18,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) async fn run(self, config: &Config, output: Output) -> Result<Verdict> {
+    pub(super) async fn run(self, config: &Config, output: Output) -> Result<ExitStatus> {
         match self {
             Self::Dump(arguments) => dump::run(arguments, config, output).await,
             Self::Replay(arguments) => replay::run(arguments, config, output).await,

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{config::Config, connect::explain, migrate, output::Output};
 
 #[derive(Serialize)]
@@ -12,7 +12,7 @@ struct Migrated {
 }
 
 /// Applies the missing migrations.
-pub(super) async fn run(config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(config: &Config, output: Output) -> Result<ExitStatus> {
     let applied = migrate::migrate(config.owner_url()?).await.map_err(explain::owner)?;
     output.write(&Migrated { applied }, |answer, out| {
         for name in &answer.applied {
@@ -20,5 +20,5 @@ pub(super) async fn run(config: &Config, output: Output) -> Result<Verdict> {
         }
         if answer.applied.is_empty() { writeln!(out, "nothing to apply") } else { Ok(()) }
     })?;
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }

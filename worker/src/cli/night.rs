@@ -8,7 +8,7 @@ mod watch;
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{config::Config, output::Output};
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +39,7 @@ impl Command {
         }
     }
 
-    pub(super) async fn run(self, config: &Config, output: Output) -> Result<Verdict> {
+    pub(super) async fn run(self, config: &Config, output: Output) -> Result<ExitStatus> {
         match self {
             Self::Trigger(arguments) => trigger::run(arguments, config, output).await,
             Self::Pause(arguments) => steer::pause(arguments, config, output).await,

@@ -14,7 +14,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{config::Config, output::Output};
 
 #[derive(Debug, Subcommand)]
@@ -45,7 +45,7 @@ impl Command {
         }
     }
 
-    pub(super) async fn run(self, config: &Config, output: Output) -> Result<Verdict> {
+    pub(super) async fn run(self, config: &Config, output: Output) -> Result<ExitStatus> {
         match self {
             Self::Create(arguments) => create::run(&arguments, config, output).await,
             Self::List(arguments) => list::run(&arguments, config, output).await,
@@ -59,7 +59,7 @@ impl Command {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct RequestAnswer {
     id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_of: Option<Uuid>,
@@ -67,16 +67,16 @@ struct Answer {
     sentence: String,
 }
 
-impl Answer {
-    fn write(self, output: Output) -> Result<Verdict> {
-        let verdict = if self.done { Verdict::Good } else { Verdict::Bad };
+impl RequestAnswer {
+    fn write(self, output: Output) -> Result<ExitStatus> {
+        let verdict = if self.done { ExitStatus::Success } else { ExitStatus::Failure };
         output.write(&self, |answer, out| writeln!(out, "{}", answer.sentence))?;
         Ok(verdict)
     }
 }
 
-fn unknown(id: Uuid) -> Answer {
-    Answer { id, retry_of: None, done: false, sentence: format!("There is no request {id}") }
+fn unknown(id: Uuid) -> RequestAnswer {
+    RequestAnswer { id, retry_of: None, done: false, sentence: format!("There is no request {id}") }
 }
 
 fn time(at: DateTime<Utc>) -> String {

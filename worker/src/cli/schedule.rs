@@ -6,12 +6,12 @@ use export_activities::search_attributes;
 use export_workflows::contract::{EXPORT_EXPIRY, NIGHTLY_BATCH};
 use serde::Serialize;
 
-use super::{Verdict, arguments::text};
+use super::{ExitStatus, arguments::text};
 use crate::{
     config::Config,
     connect,
     output::Output,
-    temporal::schedule::{self, Applied, Said},
+    temporal::schedule::{self, Applied, Effect},
 };
 
 #[derive(Debug, Subcommand)]
@@ -40,7 +40,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    pub(super) async fn run(self, config: &Config, output: Output) -> Result<Verdict> {
+    pub(super) async fn run(self, config: &Config, output: Output) -> Result<ExitStatus> {
         match self {
             Self::Apply => apply(config, output).await,
             Self::Show => show(config, output).await,
@@ -52,16 +52,16 @@ impl Command {
 }
 
 #[derive(Serialize)]
-struct Line {
+struct ScheduleLine {
     id: &'static str,
     applied: Applied,
 }
 
 /// Applies both schedules and registers our search attributes. Nights also run without the attributes.
-async fn apply(config: &Config, output: Output) -> Result<Verdict> {
+async fn apply(config: &Config, output: Output) -> Result<ExitStatus> {
     let client = connect::temporal(config).await?;
     let applied = schedule::apply(&client, &config.task_queue).await?;
-    let lines: Vec<_> = applied.into_iter().map(|(id, applied)| Line { id, applied }).collect();
+    let lines: Vec<_> = applied.into_iter().map(|(id, applied)| ScheduleLine { id, applied }).collect();
     if let Err(error) = search_attributes::register(&client).await {
         tracing::warn!(
             "Nights cannot be found by date or failures until an administrator runs `{}` ({error:#})",
@@ -75,11 +75,11 @@ async fn apply(config: &Config, output: Output) -> Result<Verdict> {
         }
         Ok(())
     })?;
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }
 
 /// Shows both schedules. Returns `Bad` if one differs from its definition.
-async fn show(config: &Config, output: Output) -> Result<Verdict> {
+async fn show(config: &Config, output: Output) -> Result<ExitStatus> {
     let client = connect::temporal(config).await?;
     let states = schedule::show(&client, &config.task_queue).await?;
     output.write(&states, |states, out| {
@@ -110,17 +110,17 @@ async fn show(config: &Config, output: Output) -> Result<Verdict> {
         Ok(())
     })?;
     let well = states.iter().all(|state| state.as_defined);
-    Ok(if well { Verdict::Good } else { Verdict::Bad })
+    Ok(if well { ExitStatus::Success } else { ExitStatus::Failure })
 }
 
 #[derive(Serialize)]
 struct SaidLine {
     id: &'static str,
-    said: Said,
+    said: Effect,
 }
 
 /// Pauses the schedule of the nights and, with `all`, the schedule of the expiry passes too.
-async fn pause(config: &Config, output: Output, why: &str, all: bool) -> Result<Verdict> {
+async fn pause(config: &Config, output: Output, why: &str, all: bool) -> Result<ExitStatus> {
     let client = connect::temporal(config).await?;
     let mut lines =
         vec![SaidLine { id: NIGHTLY_BATCH, said: schedule::pause(&client, NIGHTLY_BATCH, why).await? }];
@@ -131,7 +131,7 @@ async fn pause(config: &Config, output: Output, why: &str, all: bool) -> Result<
 }
 
 /// Unpauses both schedules.
-async fn unpause(config: &Config, output: Output) -> Result<Verdict> {
+async fn unpause(config: &Config, output: Output) -> Result<ExitStatus> {
     let client = connect::temporal(config).await?;
     let mut lines = Vec::new();
     for id in [NIGHTLY_BATCH, EXPORT_EXPIRY] {
@@ -141,7 +141,7 @@ async fn unpause(config: &Config, output: Output) -> Result<Verdict> {
 }
 
 /// Deletes both schedules.
-async fn delete(config: &Config, output: Output) -> Result<Verdict> {
+async fn delete(config: &Config, output: Output) -> Result<ExitStatus> {
     let client = connect::temporal(config).await?;
     let mut lines = Vec::new();
     for id in [NIGHTLY_BATCH, EXPORT_EXPIRY] {
@@ -151,18 +151,18 @@ async fn delete(config: &Config, output: Output) -> Result<Verdict> {
 }
 
 /// Prints one line a schedule. Returns `Bad` if one does not exist.
-fn tell(output: Output, lines: &[SaidLine], done: &str) -> Result<Verdict> {
+fn tell(output: Output, lines: &[SaidLine], done: &str) -> Result<ExitStatus> {
     output.write(lines, |lines, out| {
         for line in lines {
             match line.said {
-                Said::Done => writeln!(out, "{} {done}", line.id)?,
-                Said::Missing => {
+                Effect::Done => writeln!(out, "{} {done}", line.id)?,
+                Effect::Missing => {
                     writeln!(out, "{} does not exist; `export-worker schedule apply` makes it", line.id)?;
                 }
             }
         }
         Ok(())
     })?;
-    let well = lines.iter().all(|line| line.said == Said::Done);
-    Ok(if well { Verdict::Good } else { Verdict::Bad })
+    let well = lines.iter().all(|line| line.said == Effect::Done);
+    Ok(if well { ExitStatus::Success } else { ExitStatus::Failure })
 }

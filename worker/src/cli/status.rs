@@ -5,21 +5,21 @@ use std::io::{self, Write};
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{
     config::Config,
     output::Output,
-    status::{self, Requests, Status, show_age},
+    status::{self, Requests, SystemStatus, show_age},
 };
 
 /// Prints the status. Returns `Bad` if something needs a person.
-pub(super) async fn run(config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(config: &Config, output: Output) -> Result<ExitStatus> {
     let status = status::read(config).await?;
     output.write(&status, human)?;
-    Ok(if status.well { Verdict::Good } else { Verdict::Bad })
+    Ok(if status.well { ExitStatus::Success } else { ExitStatus::Failure })
 }
 
-fn human(status: &Status, out: &mut dyn Write) -> io::Result<()> {
+fn human(status: &SystemStatus, out: &mut dyn Write) -> io::Result<()> {
     let time = |at: Option<DateTime<Utc>>| {
         at.map_or_else(|| "never".to_owned(), |at| at.format("%Y-%m-%d %H:%M UTC").to_string())
     };

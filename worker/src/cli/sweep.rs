@@ -7,7 +7,7 @@ use export_activities::{
     pulse::Pulse,
 };
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{config::Config, connect, output::Output};
 
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 }
 
 /// Runs one sweep.
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let Arguments { dry_run, force } = *arguments;
     let state = connect::state(config)?;
     let store = connect::store_for_command(config).await?;
@@ -37,5 +37,5 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
         let what = if dry_run { "would be deleted" } else { "deleted" };
         writeln!(out, "{} orphans {what}", ended.swept)
     })?;
-    Ok(if ended.refused { Verdict::Bad } else { Verdict::Good })
+    Ok(if ended.refused { ExitStatus::Failure } else { ExitStatus::Success })
 }

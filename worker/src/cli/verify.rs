@@ -7,7 +7,7 @@ use clap::Args;
 use export_activities::requests::operate;
 use uuid::Uuid;
 
-use super::Verdict;
+use super::ExitStatus;
 use crate::{config::Config, connect, output::Output};
 
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub(super) struct Arguments {
 }
 
 /// Verifies an archive; an error names the first difference.
-pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let Arguments { archive, sha256, request } = arguments;
     let expected = match request {
         Some(id) => {
@@ -48,7 +48,7 @@ pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -
         }
         Ok(())
     })?;
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }
 
 fn sha256(text: &str) -> Result<String, String> {

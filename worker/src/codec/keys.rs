@@ -28,7 +28,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, Box<[u8; BYTES]>)>> {
             );
         };
         if !seen.insert(id.to_owned()) {
-            bail!("line {number}: there is a key `{id}` already; each needs an id of its own");
+            bail!("line {number}: there is a key `{id}` already; each needs a different id");
         }
         keys.push((id.to_owned(), key));
     }

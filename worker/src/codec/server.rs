@@ -34,7 +34,7 @@ pub struct Access {
     pub origins: Vec<HeaderValue>,
 }
 
-struct Told {
+struct CodecState {
     codec: Codec,
     token: SecretString,
 }
@@ -65,39 +65,39 @@ pub async fn listen(
         // The Web UI sends only the token of its own login. Without a login, its endpoint contains our token.
         .route("/{token}/{direction}", post(by_path))
         .layer(cors)
-        .with_state(Arc::new(Told { codec, token: access.token }));
+        .with_state(Arc::new(CodecState { codec, token: access.token }));
     Ok((at, async move { axum::serve(listener, router).await }))
 }
 
 async fn by_header(
-    State(told): State<Arc<Told>>,
+    State(state): State<Arc<CodecState>>,
     Path(direction): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    answer(&told, token.and_then(|value| value.strip_prefix("Bearer ")), &direction, &body)
+    answer(&state, token.and_then(|value| value.strip_prefix("Bearer ")), &direction, &body)
 }
 
 async fn by_path(
-    State(told): State<Arc<Told>>,
+    State(state): State<Arc<CodecState>>,
     Path((token, direction)): Path<(String, String)>,
     body: Bytes,
 ) -> Response {
-    answer(&told, Some(&token), &direction, &body)
+    answer(&state, Some(&token), &direction, &body)
 }
 
-fn answer(told: &Told, token: Option<&str>, direction: &str, body: &Bytes) -> Response {
+fn answer(state: &CodecState, token: Option<&str>, direction: &str, body: &Bytes) -> Response {
     let refuse = |status: StatusCode, sentence: String| (status, format!("{sentence}\n")).into_response();
     // Compare digests, so that the duration reveals nothing of the token.
-    let same = |token: &str| Sha256::digest(token) == Sha256::digest(told.token.expose_secret());
+    let same = |token: &str| Sha256::digest(token) == Sha256::digest(state.token.expose_secret());
     if !token.is_some_and(same) {
         let sentence = "send `Authorization: Bearer` with the token of EXPORT_CODEC_TOKEN".to_owned();
         return refuse(StatusCode::UNAUTHORIZED, sentence);
     }
     let turn: &dyn Fn(Payload) -> Result<Payload> = match direction {
-        "decode" => &|payload| told.codec.decrypt(payload),
-        "encode" => &|payload| told.codec.encrypt(&payload),
+        "decode" => &|payload| state.codec.decrypt(payload),
+        "encode" => &|payload| state.codec.encrypt(&payload),
         _ => return refuse(StatusCode::NOT_FOUND, "there are /encode and /decode".to_owned()),
     };
     let Ok(Payloads { payloads }) = serde_json::from_slice(body) else {

@@ -221,7 +221,7 @@ pub static PARALLEL_PARTS: Variable = Variable::new(
 pub static TASK_QUEUE: Variable = Variable::new(
     "EXPORT_TASK_QUEUE",
     "exports",
-    "The Temporal task queue, and with `-passes` behind it that of expiry and sweep; the same for worker and \
+    "The Temporal task queue; expiry and sweep use the same name with `-passes` behind it. It must be the same for worker and \
      schedules. Where they differ, runs wait for ever.",
 );
 pub static SLOTS: Variable = Variable::new(
@@ -281,7 +281,7 @@ pub static SPOOL_DIR: Variable = Variable::example(
 pub static SPOOL_QUOTA: Variable = Variable::new(
     "EXPORT_SPOOL_QUOTA",
     "20GiB",
-    "The most that the spool of one process may hold. An archive takes its size and once more that of its CSV part. One \
+    "The most that the spool of one process may hold. An archive takes its size plus the size of its CSV part. One \
      that needs more than the whole quota fails its request in the end; a quota over the disk's space turns into \
      `spool_full`.",
 )

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::explain::Explained;
 
-/// Difference in seconds from which a person should look.
+/// Difference in seconds from which a person should check.
 pub(crate) const WARN: i64 = 5;
 /// Difference in seconds from which links noticeably expire too early or too late.
 pub(crate) const FAIL: i64 = 60;
@@ -34,7 +34,7 @@ fn difference(before: DateTime<Utc>, there: DateTime<Utc>, after: DateTime<Utc>)
 pub(crate) enum Judged {
     /// They agree.
     Agree,
-    /// A night runs, but a person should look.
+    /// A night runs, but a person should check.
     Differ(Explained),
     /// Links would expire too early or too late.
     Unusable(Explained),

@@ -105,7 +105,7 @@ pub fn database(error: &anyhow::Error, variable: &str) -> Explained {
         _ => {
             return Explained::new(
                 format!("the database failed with {code}"),
-                "look that code up in PostgreSQL's list",
+                "look up the code in PostgreSQL's list",
             );
         }
     };
@@ -150,7 +150,7 @@ pub fn unrelated_replica() -> Explained {
 /// Explains an error of the store.
 pub fn store(error: &anyhow::Error) -> Explained {
     if let Some(Failure::Installation(sentence)) = error.downcast_ref() {
-        let (cause, remedy) = sentence.split_once(": ").unwrap_or((sentence, "use a bucket of its own"));
+        let (cause, remedy) = sentence.split_once(": ").unwrap_or((sentence, "use a separate bucket"));
         return Explained::new(cause, remedy);
     }
     match error.downcast_ref() {
@@ -165,7 +165,7 @@ pub fn store(error: &anyhow::Error) -> Explained {
         _ => {}
     }
     if matches!(judge(error).code.split('/').next(), Some("spool_full" | "io")) {
-        return Explained::new(format!("{error:#}"), "look at the disk under EXPORT_SPOOL_DIR");
+        return Explained::new(format!("{error:#}"), "check the disk under EXPORT_SPOOL_DIR");
     }
     if error.chain().any(|cause| cause.is::<sqlx::Error>()) {
         return database(error, "EXPORT_DATABASE_URL");
@@ -200,7 +200,7 @@ pub fn store(error: &anyhow::Error) -> Explained {
         ("SlowDown", _) | (_, Some(500..=599)) => {
             ("the store is in trouble", "wait; it comes back by itself")
         }
-        _ => return Explained::new(error.to_string(), "look that code up in the store's manual"),
+        _ => return Explained::new(error.to_string(), "look up the code in the store's manual"),
     };
     Explained::new(format!("{cause} ({error})"), remedy)
 }
@@ -259,7 +259,7 @@ pub fn temporal_connection(error: &ClientConnectError, secure: bool) -> String {
 }
 
 const CLOSED: &str = "the server accepts TLS, then ends the connection, as one does that demands a certificate or \
-                      refuses the one it got: look at TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH";
+                      refuses the one it got: check TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH";
 
 /// Explains a failure of trust between a client and a server.
 fn tls(cause: &str) -> Option<&'static str> {

@@ -56,18 +56,18 @@ fn judge(database: TimeDelta, store: Option<TimeDelta>) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::State;
+    use crate::doctor::CheckState;
 
     #[test]
     fn five_seconds_are_a_warning_and_sixty_a_failure_between_any_two() {
         let seconds = TimeDelta::seconds;
         for (database, store, state) in [
-            (0, Some(0), State::Ok),
-            (4, Some(0), State::Ok),
-            (5, None, State::Warning),
-            (0, Some(-5), State::Warning),
-            (30, Some(-30), State::Failed),
-            (-60, None, State::Failed),
+            (0, Some(0), CheckState::Ok),
+            (4, Some(0), CheckState::Ok),
+            (5, None, CheckState::Warning),
+            (0, Some(-5), CheckState::Warning),
+            (30, Some(-30), CheckState::Failed),
+            (-60, None, CheckState::Failed),
         ] {
             let line = judge(seconds(database), store.map(seconds));
             assert_eq!(line.state, state, "{database} {store:?}: {}", line.found);

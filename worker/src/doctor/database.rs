@@ -78,7 +78,7 @@ fn replica_line(fit: sqlx::Result<Fit>, place: String) -> Line {
     match fit {
         Ok(Fit::Lagging(bytes)) if bytes > MUCH_BEHIND => {
             let cause = format!("it is {} MiB behind the source", bytes >> 20);
-            let remedy = format!("look at its replication and at what holds it up; {meanwhile}");
+            let remedy = format!("check its replication and what blocks it; {meanwhile}");
             Line::warning(REPLICA, Explained::new(cause, remedy))
         }
         Ok(Fit::Reached | Fit::Lagging(_)) => Line::ok(REPLICA, place),
@@ -329,7 +329,7 @@ fn verdict(check: &'static str, excess: Vec<String>, fine: &str) -> Line {
     if excess.is_empty() {
         Line::ok(check, fine)
     } else {
-        let remedy = format!("use a role of its own, and {GRANTS}");
+        let remedy = format!("use a separate role, and {GRANTS}");
         Line::failed(check, Explained::new(some_of(&excess), remedy))
     }
 }

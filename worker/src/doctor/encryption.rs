@@ -74,7 +74,7 @@ fn is_this_machine(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::State;
+    use crate::doctor::CheckState;
 
     fn line(pairs: &[(&str, &str)]) -> Line {
         let get = |name: &str| {
@@ -100,7 +100,7 @@ mod tests {
                 ["EXPORT_DATABASE_URL", "EXPORT_SOURCE_URL", "EXPORT_REPLICA_URL", "EXPORT_OWNER_URL"]
             {
                 let line = line(&[(variable, url)]);
-                assert_eq!(line.state == State::Warning, warns, "{variable} {url}: {line:?}");
+                assert_eq!(line.state == CheckState::Warning, warns, "{variable} {url}: {line:?}");
                 assert_eq!(line.found.contains(variable), warns, "{line:?}");
                 assert!(!format!("{line:?}").contains("secret"), "{line:?}");
             }
@@ -120,7 +120,7 @@ mod tests {
             (&[], false),
         ];
         for (pairs, warns) in cases {
-            assert_eq!(line(pairs).state == State::Warning, warns, "{pairs:?}");
+            assert_eq!(line(pairs).state == CheckState::Warning, warns, "{pairs:?}");
         }
     }
 }

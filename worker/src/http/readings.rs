@@ -49,9 +49,9 @@ pub(crate) struct Readings {
     catalogue: Arc<Catalogue>,
     task_queue: String,
     client: watch::Sender<Option<Client>>,
-    queue: Kept<(Queue, Vec<Held>, HeldBack)>,
-    drift: Kept<Drift>,
-    temporal: Kept<Temporal>,
+    queue: Cached<(Queue, Vec<Held>, HeldBack)>,
+    drift: Cached<Drift>,
+    temporal: Cached<TemporalReading>,
 }
 
 /// Requests that are held back, by reason.
@@ -65,7 +65,7 @@ struct Drift {
 }
 
 #[derive(Clone)]
-struct Temporal {
+struct TemporalReading {
     schedules: Arc<[ScheduleStatus]>,
     pollers: Pollers,
 }
@@ -79,9 +79,9 @@ impl Readings {
             catalogue,
             task_queue,
             client: watch::Sender::new(None),
-            queue: Kept::new("the queue", QUEUE_KEEPS),
-            drift: Kept::new("the catalogue's drift", DRIFT_KEEPS),
-            temporal: Kept::new("schedules and pollers", TEMPORAL_KEEPS),
+            queue: Cached::new("the queue", QUEUE_KEEPS),
+            drift: Cached::new("the catalogue's drift", DRIFT_KEEPS),
+            temporal: Cached::new("schedules and pollers", TEMPORAL_KEEPS),
         }
     }
 
@@ -113,7 +113,7 @@ impl Readings {
         Ok(gauges.0)
     }
 
-    async fn temporal(&self) -> Option<Temporal> {
+    async fn temporal(&self) -> Option<TemporalReading> {
         let client = self.client.borrow().clone()?;
         self.temporal.get(read_temporal(&client, &self.task_queue)).await
     }
@@ -144,21 +144,21 @@ async fn read_drift(source: &PgPool, catalogue: &Catalogue) -> Result<Drift> {
     })
 }
 
-async fn read_temporal(client: &Client, task_queue: &str) -> Result<Temporal> {
+async fn read_temporal(client: &Client, task_queue: &str) -> Result<TemporalReading> {
     let (schedules, pollers) =
         tokio::try_join!(schedule::show(client, task_queue), night::pollers(client, task_queue))?;
-    Ok(Temporal { schedules: schedules.into(), pollers })
+    Ok(TemporalReading { schedules: schedules.into(), pollers })
 }
 
 /// A cached reading. A failed one is cached too, so that a server in trouble gets no extra load.
-struct Kept<T> {
+struct Cached<T> {
     what: &'static str,
     keeps: Duration,
     within: Duration,
     last: Mutex<Option<(Instant, Option<T>)>>,
 }
 
-impl<T: Clone> Kept<T> {
+impl<T: Clone> Cached<T> {
     fn new(what: &'static str, keeps: Duration) -> Self {
         Self { what, keeps, within: WITHIN, last: Mutex::new(None) }
     }
@@ -256,7 +256,7 @@ impl Gauges {
         )
     }
 
-    fn temporal(&self, temporal: &Temporal) -> prometheus::Result<()> {
+    fn temporal(&self, temporal: &TemporalReading) -> prometheus::Result<()> {
         let defined = self.labelled(
             "export_schedule_as_defined",
             "1 when it is as `schedule apply` makes it",
@@ -305,17 +305,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_reading_is_taken_once_in_its_time_however_many_ask() {
-        let kept = Kept::new("x", HOUR);
+        let kept = Cached::new("x", HOUR);
         assert_eq!(kept.get(async { Ok(1) }).await, Some(1));
         assert_eq!(kept.get(async { Ok(2) }).await, Some(1));
-        let old = Kept::new("x", Duration::ZERO);
+        let old = Cached::new("x", Duration::ZERO);
         assert_eq!(old.get(async { Ok(1) }).await, Some(1));
         assert_eq!(old.get(async { Ok(2) }).await, Some(2));
     }
 
     #[tokio::test]
     async fn a_server_in_trouble_is_not_asked_the_more_and_what_it_said_before_is_forgotten() {
-        let mut kept = Kept::new("x", Duration::ZERO);
+        let mut kept = Cached::new("x", Duration::ZERO);
         assert_eq!(kept.get(async { Ok(1) }).await, Some(1));
         kept.keeps = HOUR;
         *kept.last.get_mut() = None;
@@ -325,7 +325,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reading_that_hangs_is_given_up_and_absent() {
-        let mut kept = Kept::<i32>::new("x", HOUR);
+        let mut kept = Cached::<i32>::new("x", HOUR);
         kept.within = Duration::from_millis(5);
         assert_eq!(kept.get(std::future::pending()).await, None);
     }

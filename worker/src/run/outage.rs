@@ -86,7 +86,7 @@ async fn wait_with<T>(
             }
             Err(_) => {
                 let cause = format!("no answer within {} s", patience.try_within.as_secs());
-                outage.goes_on(&Explained::new(cause, "look at the network between here and there"));
+                outage.goes_on(&Explained::new(cause, "check the network between the worker and the server"));
             }
         }
         tokio::select! {

@@ -40,7 +40,7 @@ pub(super) async fn watch(client: Client, readiness: Readiness, stop: Cancellati
         if missed >= MISSES {
             outage.goes_on(&Explained::new(
                 "it no longer answers",
-                "look at the server; the worker resumes by itself, and attempts that ended meanwhile run again",
+                "check the server; the worker resumes by itself, and attempts that ended meanwhile run again",
             ));
         }
     }

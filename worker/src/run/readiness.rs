@@ -4,10 +4,10 @@ use tokio::sync::watch;
 
 /// Readiness of the worker, shared by all clones.
 #[derive(Clone, Debug)]
-pub(crate) struct Readiness(watch::Sender<State>);
+pub(crate) struct Readiness(watch::Sender<ReadinessState>);
 
 #[derive(Debug)]
-enum State {
+enum ReadinessState {
     Waits(String),
     Serves,
     Stops,
@@ -15,38 +15,38 @@ enum State {
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(watch::Sender::new(State::Waits("The worker is starting".to_owned())))
+        Self(watch::Sender::new(ReadinessState::Waits("The worker is starting".to_owned())))
     }
 }
 
 impl Readiness {
     /// The worker waits; `sentence` names what for.
     pub(crate) fn waits(&self, sentence: String) {
-        self.becomes(State::Waits(sentence));
+        self.becomes(ReadinessState::Waits(sentence));
     }
 
     /// The worker polls for work.
     pub(crate) fn serves(&self) {
-        self.becomes(State::Serves);
+        self.becomes(ReadinessState::Serves);
     }
 
     /// The worker drains, and never becomes ready again.
     pub(crate) fn stops(&self) {
-        self.becomes(State::Stops);
+        self.becomes(ReadinessState::Stops);
     }
 
     /// Returns why the worker does not serve, or `None` if it serves.
     pub(crate) fn why_not(&self) -> Option<String> {
         match &*self.0.borrow() {
-            State::Waits(sentence) => Some(sentence.clone()),
-            State::Serves => None,
-            State::Stops => Some("The worker is stopping".to_owned()),
+            ReadinessState::Waits(sentence) => Some(sentence.clone()),
+            ReadinessState::Serves => None,
+            ReadinessState::Stops => Some("The worker is stopping".to_owned()),
         }
     }
 
-    fn becomes(&self, next: State) {
+    fn becomes(&self, next: ReadinessState) {
         self.0.send_if_modified(|state| {
-            let goes_on = !matches!(state, State::Stops);
+            let goes_on = !matches!(state, ReadinessState::Stops);
             if goes_on {
                 *state = next;
             }

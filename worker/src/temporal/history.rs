@@ -36,12 +36,12 @@ pub struct Replayed {
     /// Number of events.
     pub events: usize,
     /// Why this program's code cannot continue this history; `None` if it can.
-    pub failure: Option<Failure>,
+    pub failure: Option<ReplayFailure>,
 }
 
 /// Why a history does not replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
+pub struct ReplayFailure {
     /// The reason, in one sentence.
     pub sentence: String,
     /// The first event that differs; `None` if the SDK does not report it.
@@ -133,18 +133,18 @@ fn started(events: &[HistoryEvent]) -> Result<&WorkflowExecutionStartedEventAttr
     }
 }
 
-fn explain(events: &[HistoryEvent], failure: &WorkflowReplayFailure) -> Failure {
+fn explain(events: &[HistoryEvent], failure: &WorkflowReplayFailure) -> ReplayFailure {
     let (WorkflowReplayFailure::Nondeterminism { message }
     | WorkflowReplayFailure::InvalidHistory { message }
     | WorkflowReplayFailure::WorkflowTaskFailure { message }
     | WorkflowReplayFailure::Internal { message, .. }) = failure
     else {
-        return Failure { sentence: failure.to_string(), difference: None };
+        return ReplayFailure { sentence: failure.to_string(), difference: None };
     };
     let difference = difference::find(events, message);
     let sentence = match &difference {
         Some(difference) => difference.to_string(),
         None => format!("the code of this release cannot follow it ({})", difference::said(message)),
     };
-    Failure { sentence, difference }
+    ReplayFailure { sentence, difference }
 }

@@ -105,7 +105,7 @@ pub async fn trigger(client: &Client, task_queue: &str, accept: Vec<FailureReaso
 
 /// A running night.
 #[derive(Clone, Debug)]
-pub struct Running {
+pub struct RunningNight {
     /// Its workflow id.
     pub workflow_id: String,
     /// Start of its first run, on Temporal's clock.
@@ -113,20 +113,20 @@ pub struct Running {
 }
 
 /// Finds the running night and the start of its first run.
-pub async fn running(client: &Client) -> Result<Option<Running>> {
+pub async fn running(client: &Client) -> Result<Option<RunningNight>> {
     let schedule = describe(client).await?;
     let Some(workflow_id) = find_running(client, schedule.as_ref()).await? else { return Ok(None) };
     let run = |run_id: Option<String>| {
         let run = WorkflowExecutionInfo::builder().namespace(client.namespace()).workflow_id(&workflow_id);
         run.maybe_run_id(run_id).build().bind_untyped(client.clone())
     };
-    let context = || format!("failed to look at `{workflow_id}`");
+    let context = || format!("failed to inspect `{workflow_id}`");
     let now = run(None).describe(Default::default()).await.with_context(context)?;
     let info = now.raw().workflow_execution_info.as_ref();
     let first = info.map(|info| info.first_run_id.clone()).filter(|id| !id.is_empty());
     let first = run(first).describe(Default::default()).await.with_context(context)?;
     let since = first.start_time().map(DateTime::from).with_context(context)?;
-    Ok(Some(Running { workflow_id, since }))
+    Ok(Some(RunningNight { workflow_id, since }))
 }
 
 /// Fulfils one request immediately, in a run separate from the night, or returns the run that is already active. The
@@ -199,7 +199,7 @@ async fn trigger_schedule(client: &Client, before: &ScheduleDescription) -> Resu
         }
         if Instant::now() > deadline {
             bail!(
-                "schedule `{NIGHTLY_BATCH}` was triggered but shows no run after {} s; look at it in the Web UI",
+                "schedule `{NIGHTLY_BATCH}` was triggered but shows no run after {} s; open it in the Web UI",
                 SHOWS_WITHIN.as_secs()
             );
         }
@@ -312,7 +312,7 @@ pub async fn last(client: &Client) -> Result<Option<Last>> {
         }
     };
     let handle = client.get_workflow_handle::<UntypedWorkflow>(&newest);
-    let described = handle.describe(Default::default()).await.context("failed to look at the last night")?;
+    let described = handle.describe(Default::default()).await.context("failed to inspect the last night")?;
     let status = described.raw().workflow_execution_info.as_ref().map(|info| info.status());
     let mut report = None;
     let how = if described.close_time().is_none() {
@@ -381,6 +381,6 @@ async fn count_pollers(client: &Client, task_queue: &str, kind: TaskQueueType) -
         .clone()
         .describe_task_queue(request.into_request())
         .await
-        .with_context(|| format!("failed to look at task queue `{task_queue}`"))?;
+        .with_context(|| format!("failed to inspect task queue `{task_queue}`"))?;
     Ok(answer.into_inner().pollers.len())
 }

@@ -201,7 +201,7 @@ fn schedule(definition: &Definition, task_queue: &str, state: Option<ScheduleSta
 /// Effect of a pause, unpause or delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Said {
+pub enum Effect {
     /// It is in effect.
     Done,
     /// The schedule does not exist.
@@ -209,12 +209,12 @@ pub enum Said {
 }
 
 /// Pauses the schedule, with the reason as its note. Current runs continue.
-pub async fn pause(client: &Client, id: &str, why: &str) -> Result<Said> {
+pub async fn pause(client: &Client, id: &str, why: &str) -> Result<Effect> {
     said(client.get_schedule_handle(id).pause(Some(why), Default::default()).await, "pause", id)
 }
 
 /// Unpauses the schedule. Starts missed meanwhile are not made up for.
-pub async fn unpause(client: &Client, id: &str) -> Result<Said> {
+pub async fn unpause(client: &Client, id: &str) -> Result<Effect> {
     said(
         client
             .get_schedule_handle(id)
@@ -226,14 +226,14 @@ pub async fn unpause(client: &Client, id: &str) -> Result<Said> {
 }
 
 /// Deletes a schedule. Current runs continue.
-pub async fn delete(client: &Client, id: &str) -> Result<Said> {
+pub async fn delete(client: &Client, id: &str) -> Result<Effect> {
     said(client.get_schedule_handle(id).delete(Default::default()).await, "delete", id)
 }
 
-fn said(answer: Result<(), ScheduleError>, what: &str, id: &str) -> Result<Said> {
+fn said(answer: Result<(), ScheduleError>, what: &str, id: &str) -> Result<Effect> {
     match answer {
-        Ok(()) => Ok(Said::Done),
-        Err(ScheduleError::Rpc(status)) if status.code() == Code::NotFound => Ok(Said::Missing),
+        Ok(()) => Ok(Effect::Done),
+        Err(ScheduleError::Rpc(status)) if status.code() == Code::NotFound => Ok(Effect::Missing),
         Err(error) => Err(error).with_context(|| format!("failed to {what} schedule `{id}`")),
     }
 }

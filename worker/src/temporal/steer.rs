@@ -1,4 +1,4 @@
-//! Sends an operator's order to the running night: pause, resume, window, cancel.
+//! Sends an operator's update to the running night: pause, resume, window; or cancels it.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::{codec::failures, temporal::night::encode};
 /// Time limit of a worker's answer: longer than the start or the restart of a worker takes.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
-/// An order to a night.
+/// An update of a night.
 #[derive(Clone, Debug)]
-pub enum Order {
+pub enum NightUpdate {
     /// Start no further request.
     Pause(Pause),
     /// Resume.
@@ -23,10 +23,10 @@ pub enum Order {
     SetWindow(SetWindow),
 }
 
-/// Answer to an order.
+/// Answer of a night to an update.
 #[derive(Clone, Debug)]
-pub enum Answer {
-    /// The order is in effect. Holds the current settings of the operators.
+pub enum Steered {
+    /// The update is in effect. Holds the current settings of the operators.
     Taken(Steering),
     /// The night refused it. Holds the reason.
     Refused(String),
@@ -34,19 +34,23 @@ pub enum Answer {
     Ended,
 }
 
-/// Sends an order to the current run of a night.
-pub async fn give(client: &Client, workflow_id: &str, order: Order) -> Result<Answer> {
+/// Sends an update to the current run of a night.
+pub async fn send(client: &Client, workflow_id: &str, update: NightUpdate) -> Result<Steered> {
     let night = client.get_workflow_handle::<NightlyBatch>(workflow_id);
-    let input = match &order {
-        Order::Pause(order) => encode(client, order)?,
-        Order::Resume(order) => encode(client, order)?,
-        Order::SetWindow(order) => encode(client, order)?,
+    let input = match &update {
+        NightUpdate::Pause(update) => encode(client, update)?,
+        NightUpdate::Resume(update) => encode(client, update)?,
+        NightUpdate::SetWindow(update) => encode(client, update)?,
     };
     let said = async {
-        match order {
-            Order::Pause(_) => night.execute_update(NightlyBatch::pause, input, Default::default()).await,
-            Order::Resume(_) => night.execute_update(NightlyBatch::resume, input, Default::default()).await,
-            Order::SetWindow(_) => {
+        match update {
+            NightUpdate::Pause(_) => {
+                night.execute_update(NightlyBatch::pause, input, Default::default()).await
+            }
+            NightUpdate::Resume(_) => {
+                night.execute_update(NightlyBatch::resume, input, Default::default()).await
+            }
+            NightUpdate::SetWindow(_) => {
                 night.execute_update(NightlyBatch::set_window, input, Default::default()).await
             }
         }
@@ -58,14 +62,14 @@ pub async fn give(client: &Client, workflow_id: &str, order: Order) -> Result<An
         );
     };
     match answered {
-        Ok(steering) => Ok(Answer::Taken(steering)),
+        Ok(steering) => Ok(Steered::Taken(steering)),
         Err(WorkflowUpdateError::Failed(failure)) => {
-            Ok(Answer::Refused(failures::message(client, *failure).await))
+            Ok(Steered::Refused(failures::message(client, *failure).await))
         }
-        Err(WorkflowUpdateError::NotFound(_)) => Ok(Answer::Ended),
+        Err(WorkflowUpdateError::NotFound(_)) => Ok(Steered::Ended),
         // The server answers this while the run's workflow task fails.
         Err(WorkflowUpdateError::Rpc(status)) if status.code() == Code::FailedPrecondition => bail!(
-            "`{workflow_id}` accepts no order now: {}. If it stands still, see \"A night that stands still\" in \
+            "`{workflow_id}` accepts no update now: {}. If it is stuck, see \"A night that is stuck\" in \
              docs/OPERATIONS.md",
             status.message().trim_end_matches('.')
         ),

@@ -217,12 +217,21 @@ mod tests {
         let mut night = night();
         night.steering.pause(Pause { by: "ada".to_owned(), why: "`[a](b)`\n# no".to_owned() }, at(0));
         let text = progress(&night, 7, &Pace::default()).markdown();
-        assert!(text.contains("**100 of 1000 served**, 7 in flight"), "{text}");
-        assert!(text.contains("- failed: 3\n    - `account_deleted`: 3\n"), "{text}");
-        assert!(text.contains("**Paused** by `ada` since 08:00:00 UTC: `'[a](b)' # no`\n"), "{text}");
-        for word in ["`pause`", "`resume`", "`set_window`", "`progress`"] {
-            assert!(text.contains(word), "{text}");
-        }
-        assert!(!text.contains("pace"), "{text}");
+        insta::assert_snapshot!(text, @r#"
+        **Night **, round 1, page 1: **100 of 1000 served**, 7 in flight
+
+        **Paused** by `ada` since 08:00:00 UTC: `'[a](b)' # no`
+
+        - fulfilled: 97
+        - failed: 3
+            - `account_deleted`: 3
+        - already done: 0
+        - superseded: 0
+        - given up tonight: 0
+        - deferred: 0
+        - window: 50
+
+        Updates: `pause` `{"by": "...", "why": "..."}`, `resume` `{"by": "..."}`, `set_window` `{"lanes": 1}` to 50. Query: `progress`.
+        "#);
     }
 }

@@ -170,7 +170,7 @@ fn entries_of_and_beyond_4_gib_are_found_where_they_are() {
     const LARGE: u64 = (4 << 30) + 12_345;
     // A file whose only entry claims this size. It holds zeros and takes no memory.
     let name = "csv/large.csv".to_owned();
-    let entry = Entry { name, offset: 0, crc32: 0, size: 2 * LARGE, compressed: LARGE };
+    let entry = EntryHeader { name, offset: 0, crc32: 0, size: 2 * LARGE, compressed: LARGE };
     let mut other = new(Sparse::default());
     let header = entry.local(other.moment).unwrap().len() as u64;
     other.out.length = header + LARGE;

@@ -37,7 +37,7 @@ pub(super) async fn send(
     parts: Parts,
     pulse: &Pulse,
 ) -> anyhow::Result<()> {
-    let mut unfinished = Unfinished::new(store, key);
+    let mut unfinished = OpenUpload::new(store, key);
     let sending = Box::pin(send_all(store, key, source, parts, pulse, &mut unfinished));
     let ended = unless_cancelled(pulse, sending).await.flatten();
     match ended {
@@ -53,7 +53,7 @@ async fn send_all(
     source: &ArchiveFile,
     parts: Parts,
     pulse: &Pulse,
-    unfinished: &mut Unfinished,
+    unfinished: &mut OpenUpload,
 ) -> anyhow::Result<()> {
     let id = create(store, key, source).await?;
     unfinished.id = Some(id.clone());
@@ -172,14 +172,14 @@ async fn complete(
 }
 
 /// An upload that must be aborted unless it succeeds, also if its future is dropped.
-struct Unfinished {
+struct OpenUpload {
     store: Store,
     key: ObjectKey,
     id: Option<String>,
     armed: bool,
 }
 
-impl Unfinished {
+impl OpenUpload {
     /// Armed before the first call, because its response may be lost although the upload exists.
     fn new(store: &Store, key: &ObjectKey) -> Self {
         Self { store: store.clone(), key: key.clone(), id: None, armed: true }
@@ -197,7 +197,7 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for OpenUpload {
     fn drop(&mut self) {
         if self.armed
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
@@ -219,10 +219,10 @@ async fn tidy_up(store: Store, key: ObjectKey, id: Option<String>) {
     match tokio::time::timeout(TIDY_UP, abort).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(object_key = %key, "an unfinished upload of `{key}` is left to the sweep: {error:#}");
+            tracing::warn!(object_key = %key, "Could not abort the upload of `{key}`; the sweep aborts it: {error:#}");
         }
         Err(_) => {
-            tracing::warn!(object_key = %key, "an unfinished upload of `{key}` is left to the sweep: the store does not answer");
+            tracing::warn!(object_key = %key, "Could not abort the upload of `{key}`; the sweep aborts it: the store does not answer");
         }
     }
 }

@@ -34,7 +34,7 @@ pub struct Probe<'a> {
 
 /// The checksum that a store keeps, and the objects that proved it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundChecksum {
     /// The checksum.
     pub checksum: Checksum,
     /// The object that was uploaded in one put.
@@ -60,11 +60,11 @@ impl<'a> Probe<'a> {
     ///
     /// # Errors
     /// [`Failure::NoChecksum`] when there is none; other errors when the store does not answer or refuses.
-    pub async fn find(&mut self) -> anyhow::Result<Found> {
+    pub async fn find(&mut self) -> anyhow::Result<FoundChecksum> {
         for checksum in Checksum::ALL {
             let Some(small) = self.attempt(checksum, Way::Put).await? else { continue };
             let Some(large) = self.attempt(checksum, Way::Parts).await? else { continue };
-            return Ok(Found { checksum, small, large });
+            return Ok(FoundChecksum { checksum, small, large });
         }
         Err(no_checksum())
     }

@@ -1,15 +1,16 @@
 //! CSV for spreadsheets: RFC 4180 with a byte order mark, safe to open, and reversible.
 //!
 //! Many spreadsheets separate at `;` or TAB, and then do not see the quotes of a field that follows a comma. So a text
-//! is marked after these too ([`Marks`](super::Marks)), and a `;` in JSON is written as its escape, which means the
+//! is marked after these too ([`Marks`](crate::serialise::Marks)), and a `;` in JSON is written as its escape, which means the
 //! same. NULL is an empty field and the empty string is `""`, as in PostgreSQL's COPY. No CSV library writes this
 //! difference, so the fields are written by hand.
 
 use std::io::{Result, Write};
 
-use super::{
+use super::{Format, Tally};
+use crate::serialise::{
     Cell, Column,
-    json::compacted,
+    json_token::compacted,
     mark::{is_quoted, only_mark, split_at_marks},
     value::{hex_length, write_hex},
 };
@@ -26,37 +27,33 @@ pub const ESCAPED_SEMICOLON: &str = "\\u003b";
 /// Number of bytes that are searched for quotes at a time.
 const DOUBLED_BYTES: usize = 512;
 
-/// Writes rows as CSV and counts cells by column for the manifest.
+/// Writes rows as CSV.
 #[derive(Debug)]
 pub struct Csv {
     header: Vec<String>,
-    /// Cells that got a `'` in one place or more, by column.
-    pub neutralised: Vec<u64>,
-    /// Cells longer than [`EXCEL_CELL_CHARACTERS`], by column.
-    pub long_cells: Vec<u64>,
-    /// Cells of either format with an escaped half character, by column.
-    pub escaped: Vec<u64>,
+    tallies: Vec<Tally>,
 }
 
 impl Csv {
     /// Makes a writer of these columns.
     pub fn new(columns: &[Column]) -> Self {
-        Self {
-            header: columns.iter().map(|column| column.name.clone()).collect(),
-            neutralised: vec![0; columns.len()],
-            long_cells: vec![0; columns.len()],
-            escaped: vec![0; columns.len()],
-        }
+        let header = columns.iter().map(|column| column.name.clone());
+        Self { header: header.collect(), tallies: vec![Tally::default(); columns.len()] }
     }
+}
 
-    /// Writes the header.
-    pub fn begin(&self, out: &mut impl Write) -> Result<()> {
+impl Format for Csv {
+    fn begin(&mut self, out: &mut impl Write) -> Result<()> {
         out.write_all(BYTE_ORDER_MARK.as_bytes())?;
         write_text_record(&self.header, out)
     }
 
-    /// Writes one cell.
-    pub fn cell(&mut self, column: usize, cell: Cell<'_>, out: &mut impl Write) -> Result<()> {
+    fn begin_row(&mut self, _: &mut impl Write) -> Result<()> {
+        Ok(())
+    }
+
+    fn cell(&mut self, column: usize, cell: Cell<'_>, out: &mut impl Write) -> Result<()> {
+        let tally = &mut self.tallies[column];
         if column > 0 {
             out.write_all(b",")?;
         }
@@ -64,27 +61,26 @@ impl Csv {
             Cell::Null => {}
             // A number may be long, but needs no quotes and is never neutralised.
             Cell::Bare(text) => {
-                self.long_cells[column] += u64::from(text.len() > EXCEL_CELL_CHARACTERS);
+                tally.long_cells += u64::from(text.len() > EXCEL_CELL_CHARACTERS);
                 out.write_all(text.as_bytes())?;
             }
             // These are short. The only formula characters that they can begin with are the signs.
             Cell::Plain(text) => {
                 if text.starts_with(['-', '+']) {
-                    self.neutralised[column] += 1;
+                    tally.neutralised += 1;
                     out.write_all(b"'")?;
                 }
                 out.write_all(text.as_bytes())?;
             }
             Cell::Text(text) => {
                 let marks = write_marked(text, out)?;
-                self.neutralised[column] += u64::from(marks > 0);
-                self.long_cells[column] += u64::from(is_long(text, marks));
+                tally.neutralised += u64::from(marks > 0);
+                tally.long_cells += u64::from(is_long(text, marks));
             }
             Cell::Token(token) | Cell::EscapedToken(token) => {
-                self.escaped[column] += u64::from(matches!(cell, Cell::EscapedToken(_)));
                 let semicolons = memchr::memchr_iter(b';', token.as_bytes()).count();
                 let added = semicolons * (ESCAPED_SEMICOLON.len() - 1);
-                self.long_cells[column] += u64::from(is_long(token, added));
+                tally.long_cells += u64::from(is_long(token, added));
                 if semicolons == 0 {
                     write_field(token, out)?;
                 } else {
@@ -102,11 +98,11 @@ impl Csv {
                         memchr::memchr_iter(b';', piece.as_bytes()).count() * (ESCAPED_SEMICOLON.len() - 1);
                     write_token(piece, out)
                 })?;
-                self.long_cells[column] += u64::from(characters > EXCEL_CELL_CHARACTERS);
+                tally.long_cells += u64::from(characters > EXCEL_CELL_CHARACTERS);
                 out.write_all(b"\"")?;
             }
             Cell::Hex(bytes) => {
-                self.long_cells[column] += u64::from(hex_length(bytes) > EXCEL_CELL_CHARACTERS);
+                tally.long_cells += u64::from(hex_length(bytes) > EXCEL_CELL_CHARACTERS);
                 out.write_all(b"\\x")?;
                 write_hex(bytes, out)?;
             }
@@ -114,9 +110,12 @@ impl Csv {
         Ok(())
     }
 
-    /// Writes the text after the last cell of a row.
-    pub fn end_row(&self, out: &mut impl Write) -> Result<()> {
+    fn end_row(&mut self, out: &mut impl Write) -> Result<()> {
         out.write_all(b"\r\n")
+    }
+
+    fn end(self, _: &mut impl Write) -> Result<Vec<Tally>> {
+        Ok(self.tallies)
     }
 }
 
@@ -225,7 +224,8 @@ mod tests {
         let mut csv = Csv::new(&columns);
         let mut out = Vec::new();
         csv.cell(0, cell, &mut out).unwrap();
-        (String::from_utf8(out).unwrap(), csv.neutralised[0], csv.long_cells[0])
+        let tally = csv.end(&mut out).unwrap()[0];
+        (String::from_utf8(out).unwrap(), tally.neutralised, tally.long_cells)
     }
 
     #[test]

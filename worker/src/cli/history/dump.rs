@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
 
-use crate::{cli::Verdict, config::Config, connect, output::Output, temporal::history};
+use crate::{cli::ExitStatus, config::Config, connect, output::Output, temporal::history};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -32,14 +32,14 @@ struct Dumped<'a> {
 }
 
 /// Writes the history of one run to a file, or to standard output.
-pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let Arguments { workflow_id, run_id, file } = &arguments;
     let client = connect::temporal(config).await?;
     let history = history::fetch(&client, workflow_id, run_id.as_deref()).await?;
     let json = serde_json::to_vec(&history).context("failed to write the history as JSON")?;
     if file == Path::new("-") {
         std::io::stdout().lock().write_all(&json).context("failed to write to standard output")?;
-        return Ok(Verdict::Good);
+        return Ok(ExitStatus::Success);
     }
     std::fs::write(file, &json).with_context(|| format!("failed to write `{}`", file.display()))?;
     let dumped = Dumped { workflow_id, events: history.events.len(), bytes: json.len(), file };
@@ -52,5 +52,5 @@ pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -
             dumped.file.display()
         )
     })?;
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    cli::Verdict,
+    cli::ExitStatus,
     config::Config,
     connect,
     output::Output,
@@ -22,7 +22,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct ReplayAnswer {
     file: PathBuf,
     ok: bool,
     #[serde(flatten)]
@@ -32,7 +32,7 @@ struct Answer {
     error: Option<String>,
 }
 
-impl Answer {
+impl ReplayAnswer {
     fn sentence(&self) -> String {
         match (&self.replayed, &self.error) {
             (Some(Replayed { failure: Some(failure), .. }), _) => failure.sentence.clone(),
@@ -45,7 +45,7 @@ impl Answer {
 }
 
 /// Replays each file with the code of this release. Prints one line a file.
-pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let replayer = history::replayer(connect::converter(config)?)?;
     let mut answers = Vec::new();
     for file in arguments.files {
@@ -56,9 +56,9 @@ pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -
         };
         answers.push(match replayed {
             Ok(replayed) => {
-                Answer { file, ok: replayed.failure.is_none(), replayed: Some(replayed), error: None }
+                ReplayAnswer { file, ok: replayed.failure.is_none(), replayed: Some(replayed), error: None }
             }
-            Err(error) => Answer { file, ok: false, replayed: None, error: Some(format!("{error:#}")) },
+            Err(error) => ReplayAnswer { file, ok: false, replayed: None, error: Some(format!("{error:#}")) },
         });
     }
     output.write(&answers, |answers, out| {
@@ -67,5 +67,5 @@ pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -
         }
         Ok(())
     })?;
-    Ok(if answers.iter().all(|answer| answer.ok) { Verdict::Good } else { Verdict::Bad })
+    Ok(if answers.iter().all(|answer| answer.ok) { ExitStatus::Success } else { ExitStatus::Failure })
 }

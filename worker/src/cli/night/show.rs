@@ -9,7 +9,7 @@ use export_activities::requests::census::{self, NightResults};
 use serde::Serialize;
 use sqlx::Connection as _;
 
-use crate::{cli::Verdict, config::Config, connect, output::Output};
+use crate::{cli::ExitStatus, config::Config, connect, output::Output};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -19,7 +19,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct NightAnswer {
     /// Requests that the night had to serve: the ones counted below, and the ones left pending.
     requested: i64,
     /// Requests that the night left pending.
@@ -29,7 +29,7 @@ struct Shown {
 }
 
 /// Shows the results of a night, by default the last in the log. Does not contact Temporal.
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let mut connection = connect::once(&connect::state(config)?).await?;
     let date = match arguments.night {
         Some(date) => Some(date),
@@ -43,7 +43,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
         let which = date.map_or_else(|| "No night".to_owned(), |date| format!("No night of {date}"));
         let sentence = format!("{which} has written into the log");
         output.write(&serde_json::json!({ "sentence": sentence }), |_, out| writeln!(out, "{sentence}"))?;
-        return Ok(Verdict::Bad);
+        return Ok(ExitStatus::Failure);
     };
     let left = match night.first.zip(night.last) {
         Some((first, last)) => census::left(&mut connection, first, last).await?,
@@ -51,13 +51,13 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
     };
     connection.close().await?;
     let requested = night.ready + night.failed.values().sum::<i64>() + left;
-    output.write(&Shown { requested, left, night }, |shown, out| {
+    output.write(&NightAnswer { requested, left, night }, |shown, out| {
         writeln!(out, "{:<24}{}", "night", shown.night.night)?;
         writeln!(out, "{:<24}{}", "requested", shown.requested)?;
         writeln!(out, "{:<24}{}", "left", shown.left)?;
         counts(&shown.night, out)
     })?;
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }
 
 pub(super) fn counts(night: &NightResults, out: &mut dyn Write) -> io::Result<()> {

@@ -7,13 +7,13 @@ use serde::Serialize;
 use temporalio_client::Client;
 
 use crate::{
-    cli::{Verdict, arguments::text},
+    cli::{ExitStatus, arguments::text},
     config::Config,
     connect,
     output::Output,
     temporal::{
-        night::{self, Running},
-        steer::{self, Answer, Order},
+        night::{self, RunningNight},
+        steer::{self, NightUpdate, Steered},
     },
 };
 
@@ -45,77 +45,85 @@ pub(in crate::cli) struct WindowArguments {
 }
 
 #[derive(Serialize)]
-struct Said {
-    /// The night that received the order; `None` if none runs.
+struct SteerAnswer {
+    /// The night that received the update; `None` if none runs.
     workflow_id: Option<String>,
     done: bool,
     sentence: String,
     steering: Option<Steering>,
 }
 
-impl Said {
-    fn write(self, output: Output) -> Result<Verdict> {
+impl SteerAnswer {
+    fn write(self, output: Output) -> Result<ExitStatus> {
         output.write(&self, |said, out| writeln!(out, "{}", said.sentence))?;
-        Ok(if self.done { Verdict::Good } else { Verdict::Bad })
+        Ok(if self.done { ExitStatus::Success } else { ExitStatus::Failure })
     }
 }
 
 /// Starts no further request.
-pub(super) async fn pause(arguments: PauseArguments, config: &Config, output: Output) -> Result<Verdict> {
-    let order = Order::Pause(Pause { by: who(arguments.by)?, why: arguments.why });
+pub(super) async fn pause(arguments: PauseArguments, config: &Config, output: Output) -> Result<ExitStatus> {
+    let update = NightUpdate::Pause(Pause { by: who(arguments.by)?, why: arguments.why });
     say(
         config,
         output,
-        order,
+        update,
         "is paused: requests in flight complete, and none starts until `export-worker night resume`",
     )
     .await
 }
 
 /// Resumes the night.
-pub(super) async fn resume(arguments: ResumeArguments, config: &Config, output: Output) -> Result<Verdict> {
-    let order = Order::Resume(Resume { by: who(arguments.by)?, why: arguments.why });
-    say(config, output, order, "continues").await
+pub(super) async fn resume(
+    arguments: ResumeArguments,
+    config: &Config,
+    output: Output,
+) -> Result<ExitStatus> {
+    let update = NightUpdate::Resume(Resume { by: who(arguments.by)?, why: arguments.why });
+    say(config, output, update, "continues").await
 }
 
 /// Sets the maximum number of requests in flight.
-pub(super) async fn window(arguments: &WindowArguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn window(
+    arguments: &WindowArguments,
+    config: &Config,
+    output: Output,
+) -> Result<ExitStatus> {
     let lanes = arguments.lanes;
     let then = format!("has {lanes} requests in flight at most");
-    say(config, output, Order::SetWindow(SetWindow { lanes }), &then).await
+    say(config, output, NightUpdate::SetWindow(SetWindow { lanes }), &then).await
 }
 
-async fn say(config: &Config, output: Output, order: Order, then: &str) -> Result<Verdict> {
+async fn say(config: &Config, output: Output, update: NightUpdate, then: &str) -> Result<ExitStatus> {
     let client = connect::temporal(config).await?;
-    let Some(Running { workflow_id: id, .. }) = night::running(&client).await? else {
+    let Some(RunningNight { workflow_id: id, .. }) = night::running(&client).await? else {
         return none_runs(output);
     };
-    let (done, sentence, steering) = match steer::give(&client, &id, order).await? {
-        Answer::Taken(steering) => (true, format!("`{id}` {then}"), Some(steering)),
-        Answer::Refused(why) => (false, format!("`{id}` refuses: {why}"), None),
-        Answer::Ended => (false, format!("`{id}` has just ended; nothing was changed"), None),
+    let (done, sentence, steering) = match steer::send(&client, &id, update).await? {
+        Steered::Taken(steering) => (true, format!("`{id}` {then}"), Some(steering)),
+        Steered::Refused(why) => (false, format!("`{id}` refuses: {why}"), None),
+        Steered::Ended => (false, format!("`{id}` has just ended; nothing was changed"), None),
     };
-    Said { workflow_id: Some(id), done, sentence, steering }.write(output)
+    SteerAnswer { workflow_id: Some(id), done, sentence, steering }.write(output)
 }
 
 /// Cancels the night.
-pub(super) async fn cancel(config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn cancel(config: &Config, output: Output) -> Result<ExitStatus> {
     let client: Client = connect::temporal(config).await?;
-    let Some(Running { workflow_id: id, .. }) = night::running(&client).await? else {
+    let Some(RunningNight { workflow_id: id, .. }) = night::running(&client).await? else {
         return none_runs(output);
     };
     steer::cancel(&client, &id, "`export-worker night cancel`").await?;
     let sentence = format!(
         "`{id}` is cancelled: its attempts release their requests within seconds, and pending requests wait for the next night"
     );
-    Said { workflow_id: Some(id), done: true, sentence, steering: None }.write(output)
+    SteerAnswer { workflow_id: Some(id), done: true, sentence, steering: None }.write(output)
 }
 
-fn none_runs(output: Output) -> Result<Verdict> {
+fn none_runs(output: Output) -> Result<ExitStatus> {
     let sentence = "No night is running; `export-worker night trigger` starts one, `export-worker schedule pause` keeps \
                     the next from starting"
         .to_owned();
-    Said { workflow_id: None, done: false, sentence, steering: None }.write(output)
+    SteerAnswer { workflow_id: None, done: false, sentence, steering: None }.write(output)
 }
 
 /// Returns the name given with `--by`, or the user of this host.

@@ -15,7 +15,7 @@ use serde::Serialize;
 use temporalio_client::Client;
 
 use crate::{
-    cli::Verdict,
+    cli::ExitStatus,
     config::Config,
     connect,
     output::Output,
@@ -57,7 +57,7 @@ impl From<Accept> for FailureReason {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct TriggerAnswer {
     #[serde(flatten)]
     night: night::StartedRun,
     completed: Option<bool>,
@@ -66,7 +66,7 @@ struct Answer {
 }
 
 /// Starts a night, or names the running one. With `wait`, prints its result.
-pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let wait = arguments.wait;
     let accept: Vec<_> = arguments.accept.into_iter().map(FailureReason::from).collect();
     let client = connect::temporal(config).await?;
@@ -116,14 +116,14 @@ pub(in crate::cli) async fn answer(
     output: Output,
     night: night::StartedRun,
     wait: bool,
-) -> Result<Verdict> {
-    let mut answer = Answer { night, completed: None, result: None, failure: None };
+) -> Result<ExitStatus> {
+    let mut answer = TriggerAnswer { night, completed: None, result: None, failure: None };
     if wait {
         let (completed, result, failure) = match night::wait(client, &answer.night.workflow_id).await? {
             Ended::Completed(result) => (true, Some(result), None),
             Ended::NotCompleted(sentence, result) => (false, result, Some(sentence)),
         };
-        answer = Answer { completed: Some(completed), result, failure, ..answer };
+        answer = TriggerAnswer { completed: Some(completed), result, failure, ..answer };
     }
     output.write(&answer, |answer, out| {
         if let Some(failure) = &answer.failure {
@@ -136,7 +136,7 @@ pub(in crate::cli) async fn answer(
             Err(_) => writeln!(out, "{result}"),
         }
     })?;
-    Ok(if answer.completed == Some(false) { Verdict::Bad } else { Verdict::Good })
+    Ok(if answer.completed == Some(false) { ExitStatus::Failure } else { ExitStatus::Success })
 }
 
 /// Prints the counts in the order of the night: the outcomes of the requests, then the passes.
@@ -198,16 +198,26 @@ mod tests {
         let mut out = Vec::new();
         counts(&serde_json::from_value(result).unwrap(), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(
-            text.starts_with("night                   2026-11-21\npending_at_start        0\nfulfilled"),
-            "{text}"
-        );
-        assert!(text.contains("failed                  2\n  account_deleted       1\n"), "{text}");
-        assert!(text.contains("held_back               4\n  unreadable_value      4\n"), "{text}");
-        assert!(
-            text.contains("miscounted              1\n  fulfilled             counted 3, found 2\n"),
-            "{text}"
-        );
-        assert!(!text.contains("last met") && text.contains("orphaned"), "{text}");
+        insta::assert_snapshot!(text, @r"
+        night                   2026-11-21
+        pending_at_start        0
+        fulfilled               3
+        failed                  2
+          account_deleted       1
+          revoked               1
+        held_back               4
+          unreadable_value      4
+        already_done            0
+        superseded              0
+        given_up_tonight        0
+        deferred                0
+        expired                 0
+        revoked                 0
+        deletions_left          0
+        swept                   0
+        miscounted              1
+          fulfilled             counted 3, found 2
+        Too many objects seem orphaned, so none was deleted: is EXPORT_DATABASE_URL right?
+        ");
     }
 }

@@ -11,7 +11,7 @@ use sqlx::{Connection as _, PgPool};
 
 use super::show::counts;
 use crate::{
-    cli::Verdict,
+    cli::ExitStatus,
     config::Config,
     connect::{self, explain},
     output::Output,
@@ -34,16 +34,16 @@ struct Watched {
 }
 
 /// Follows the running night to its end. Reports if no night is running.
-pub(super) async fn run(config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(config: &Config, output: Output) -> Result<ExitStatus> {
     let state = connect::state(config)?;
     let client = connect::temporal(config).await?;
     let Some(running) = night::running(&client).await? else {
         let none = Watched { workflow_id: None, completed: None, failure: None, night: None };
         output.write(&none, |_, out| writeln!(out, "No night is running"))?;
-        return Ok(Verdict::Good);
+        return Ok(ExitStatus::Success);
     };
     output.say(&format!("Watching `{}`", running.workflow_id));
-    let progress = Progress::new(output);
+    let progress = ProgressLine::new(output);
     let workflow_id = running.workflow_id.clone();
     let mut ended = pin!(night::wait(&client, &workflow_id));
     let mut ticks = tokio::time::interval(if progress.bar.is_hidden() { LINE_EVERY } else { BAR_EVERY });
@@ -75,7 +75,7 @@ pub(super) async fn run(config: &Config, output: Output) -> Result<Verdict> {
             None => Ok(()),
         }
     })?;
-    Ok(if watched.failure.is_none() { Verdict::Good } else { Verdict::Bad })
+    Ok(if watched.failure.is_none() { ExitStatus::Success } else { ExitStatus::Failure })
 }
 
 /// Reads the results of the night since its start, and the number of requests still pending.
@@ -88,12 +88,12 @@ async fn read(state: &PgPool, since: DateTime<Utc>) -> Result<(NightResults, i64
     Ok((night.unwrap_or(NightResults { night: date, ..Default::default() }), pending))
 }
 
-struct Progress {
+struct ProgressLine {
     output: Output,
     bar: ProgressBar,
 }
 
-impl Progress {
+impl ProgressLine {
     fn new(output: Output) -> Self {
         // Drawn on standard error, and hidden if that is no terminal.
         let bar = if output == Output::Human { ProgressBar::new(0) } else { ProgressBar::hidden() };

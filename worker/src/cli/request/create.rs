@@ -5,8 +5,8 @@ use clap::Args;
 use export_activities::requests::operate;
 use uuid::Uuid;
 
-use super::Answer;
-use crate::{cli::Verdict, config::Config, connect, output::Output};
+use super::RequestAnswer;
+use crate::{cli::ExitStatus, config::Config, connect, output::Output};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -16,9 +16,9 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Creates a pending request.
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let id = operate::create(&connect::state(config)?, arguments.user).await?;
     // Only the id, so that a shell script can use it.
-    let answer = Answer { id, retry_of: None, done: true, sentence: id.to_string() };
+    let answer = RequestAnswer { id, retry_of: None, done: true, sentence: id.to_string() };
     answer.write(output)
 }

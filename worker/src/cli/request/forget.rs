@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
-    cli::Verdict,
+    cli::ExitStatus,
     config::Config,
     connect::{self, explain},
     output::Output,
@@ -34,7 +34,7 @@ struct ForgottenAnswer {
 /// Revokes the user's open requests, deletes the archives, and removes the user's id from the rows.
 ///
 /// Safe to repeat: each step takes what the step before has finished.
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let user = arguments.user;
     let state = connect::state(config)?;
     let open = operate::open_requests(&state, user).await?;
@@ -57,7 +57,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
         }
         Ok(())
     })?;
-    Ok(if answer.requests.left == 0 { Verdict::Good } else { Verdict::Bad })
+    Ok(if answer.requests.left == 0 { ExitStatus::Success } else { ExitStatus::Failure })
 }
 
 /// Deletes the archives of one user, before any other.

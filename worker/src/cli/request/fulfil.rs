@@ -5,10 +5,10 @@ use clap::Args;
 use export_activities::requests::{operate, state::Status};
 use uuid::Uuid;
 
-use super::{Answer, unknown};
+use super::{RequestAnswer, unknown};
 use crate::{
     cli::{
-        Verdict,
+        ExitStatus,
         night::trigger::{answer, say_if_nobody_polls},
     },
     config::Config,
@@ -33,7 +33,7 @@ impl Arguments {
 }
 
 /// Fulfils one request immediately, in a separate run. With `wait`, prints its result.
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let Arguments { id, wait } = *arguments;
     // The run checks this too, but a caller that does not wait would not see its answer.
     let Some(shown) = operate::show(&connect::state(config)?, id).await? else {
@@ -41,7 +41,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
     };
     if shown.status != Status::Pending {
         let sentence = format!("Request {id} is {}: only a pending one can be fulfilled", shown.status);
-        return Answer { id, retry_of: None, done: false, sentence }.write(output);
+        return RequestAnswer { id, retry_of: None, done: false, sentence }.write(output);
     }
     let client = connect::temporal(config).await?;
     let run = night::fulfil(&client, &config.task_queue, id).await?;

@@ -9,7 +9,7 @@ use export_activities::requests::{
 
 use super::time;
 use crate::{
-    cli::Verdict,
+    cli::ExitStatus,
     config::Config,
     connect,
     output::{Output, table},
@@ -19,38 +19,38 @@ use crate::{
 pub(in crate::cli) struct Arguments {
     /// Only requests in this state.
     #[arg(long, value_enum)]
-    status: Option<Status>,
+    status: Option<StatusFilter>,
     /// Maximum number of requests.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=100_000))]
     limit: i64,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Status {
+pub(super) enum StatusFilter {
     Pending,
     Ready,
     Failed,
 }
 
-impl From<Status> for state::Status {
-    fn from(status: Status) -> Self {
+impl From<StatusFilter> for state::Status {
+    fn from(status: StatusFilter) -> Self {
         match status {
-            Status::Pending => Self::Pending,
-            Status::Ready => Self::Ready,
-            Status::Failed => Self::Failed,
+            StatusFilter::Pending => Self::Pending,
+            StatusFilter::Ready => Self::Ready,
+            StatusFilter::Failed => Self::Failed,
         }
     }
 }
 
 /// Lists requests.
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let status = arguments.status.map(Into::into);
     let listed = operate::list(&connect::state(config)?, status, arguments.limit).await?;
     output.write(&listed, |listed, out| {
         let rows: Vec<_> = listed.iter().map(row).collect();
         table(out, &["REQUEST", "USER", "STATUS", "REQUESTED", "LINK UNTIL", "WHY"], &rows)
     })?;
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }
 
 fn row(listed: &Listed) -> Vec<String> {

@@ -5,8 +5,8 @@ use clap::Args;
 use export_activities::requests::operate::{self, Retried};
 use uuid::Uuid;
 
-use super::{Answer, unknown};
-use crate::{cli::Verdict, config::Config, connect, output::Output};
+use super::{RequestAnswer, unknown};
+use crate::{cli::ExitStatus, config::Config, connect, output::Output};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -15,9 +15,9 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Repeats a failed request.
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let id = arguments.id;
-    let answer = |new, done, sentence| Answer { id: new, retry_of: Some(id), done, sentence };
+    let answer = |new, done, sentence| RequestAnswer { id: new, retry_of: Some(id), done, sentence };
     match operate::retry(&connect::state(config)?, id).await? {
         Retried::Created(new) => answer(new, true, new.to_string()),
         Retried::Waiting(new) => answer(new, true, new.to_string()),

@@ -9,9 +9,9 @@ use export_activities::{
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{Answer, unknown};
+use super::{RequestAnswer, unknown};
 use crate::{
-    cli::Verdict,
+    cli::ExitStatus,
     config::Config,
     connect::{self, explain},
     output::Output,
@@ -45,7 +45,7 @@ impl From<Reason> for RevokeReason {
 }
 
 /// Revokes a request and deletes its archive immediately. Succeeds only if the link no longer works.
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let id = arguments.id;
     let state = connect::state(config)?;
     let (done, sentence) = match operate::revoke(&state, id, arguments.reason.into()).await? {
@@ -65,7 +65,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
             (done, format!("Request {id} is revoked, and {archive}"))
         }
     };
-    Answer { id, retry_of: None, done, sentence }.write(output)
+    RequestAnswer { id, retry_of: None, done, sentence }.write(output)
 }
 
 /// Deletes this archive before any other: its link works until then. Returns whether it is deleted, and a sentence.

@@ -4,12 +4,12 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::Args;
-use export_activities::requests::operate::{self, Shown};
+use export_activities::requests::operate::{self, RequestDetails};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{time, unknown};
-use crate::{cli::Verdict, config::Config, connect, output::Output};
+use crate::{cli::ExitStatus, config::Config, connect, output::Output};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -23,20 +23,20 @@ pub(in crate::cli) struct Arguments {
 #[derive(Serialize)]
 struct ShownAnswer<'a> {
     #[serde(flatten)]
-    request: &'a Shown,
+    request: &'a RequestDetails,
     #[serde(skip_serializing_if = "Option::is_none")]
     download_url: Option<&'a str>,
 }
 
 /// Shows one request. Shows its link only with `reveal`.
-pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<Verdict> {
+pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
     let Arguments { id, reveal } = *arguments;
     let Some(shown) = operate::show(&connect::state(config)?, id).await? else {
         return unknown(id).write(output);
     };
     let download_url = shown.link.as_ref().filter(|_| reveal).map(operate::Link::reveal);
     output.write(&ShownAnswer { request: &shown, download_url }, |answer, out| human(answer, out))?;
-    Ok(Verdict::Good)
+    Ok(ExitStatus::Success)
 }
 
 fn human(answer: &ShownAnswer<'_>, out: &mut dyn Write) -> io::Result<()> {

@@ -28,7 +28,7 @@ const CHECK: &str = "store";
 const LINK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why a link does not work.
-enum Fault {
+enum LinkFault {
     /// Nothing answers at its address, seen from this machine.
     NoAnswer(String),
     /// A server answers, but wrongly.
@@ -62,14 +62,14 @@ pub(super) async fn examine(
     let Some(public) =
         config.public_endpoint.as_deref().filter(|_| config.public_endpoint != config.s3_endpoint)
     else {
-        let (Fault::NoAnswer(cause) | Fault::Wrong(cause)) = fault;
+        let (LinkFault::NoAnswer(cause) | LinkFault::Wrong(cause)) = fault;
         return wrong(&cause, KEY);
     };
     match (read_over(&sign(&direct, key).await?).await, fault) {
-        (Err(Fault::NoAnswer(cause) | Fault::Wrong(cause)), _) => {
+        (Err(LinkFault::NoAnswer(cause) | LinkFault::Wrong(cause)), _) => {
             wrong(&format!("also without EXPORT_PUBLIC_ENDPOINT {cause}"), KEY)
         }
-        (Ok(clock), Fault::NoAnswer(cause)) => {
+        (Ok(clock), LinkFault::NoAnswer(cause)) => {
             let cause =
                 format!("from here {cause} at `{public}`; at the endpoint of the worker the link works");
             let remedy = "open a link in a browser of a user (`export-worker request show ID --reveal`); if it does not \
@@ -77,7 +77,7 @@ pub(super) async fn examine(
             lines.push(Line::warning("public endpoint", Explained::new(cause, remedy)));
             Ok(clock)
         }
-        (Ok(_), Fault::Wrong(cause)) => wrong(
+        (Ok(_), LinkFault::Wrong(cause)) => wrong(
             &format!("at `{public}` {cause}"),
             "fix EXPORT_PUBLIC_ENDPOINT: users reach the store under it, and it is part of the signature",
         ),
@@ -91,16 +91,16 @@ async fn sign(store: &Store, key: &ObjectKey) -> Result<PresignedUrl, Line> {
 }
 
 /// Requests the first bytes by plain HTTP. Never shows an error of reqwest: it contains the link.
-async fn read_over(link: &PresignedUrl) -> Result<Option<Clock>, Fault> {
-    let wrong = |cause: &str| Fault::Wrong(cause.to_owned());
+async fn read_over(link: &PresignedUrl) -> Result<Option<Clock>, LinkFault> {
+    let wrong = |cause: &str| LinkFault::Wrong(cause.to_owned());
     let client = reqwest::Client::builder().timeout(LINK_WITHIN).build().context("failed to make a client");
-    let client = client.map_err(|error| Fault::Wrong(format!("{error:#}")))?;
+    let client = client.map_err(|error| LinkFault::Wrong(format!("{error:#}")))?;
     let answer = client.get(link.reveal()).header(header::RANGE, "bytes=0-9").send().await;
     let here = Utc::now();
-    let answer = answer.map_err(|_| Fault::NoAnswer("nothing answers".to_owned()))?;
+    let answer = answer.map_err(|_| LinkFault::NoAnswer("nothing answers".to_owned()))?;
     let status = answer.status();
     if !matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::OK) {
-        return Err(Fault::Wrong(format!("it was answered with HTTP {}", status.as_u16())));
+        return Err(LinkFault::Wrong(format!("it was answered with HTTP {}", status.as_u16())));
     }
     let store = answer
         .headers()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use export_activities::{
     failure::{Failure, StoreError},
-    fulfil::upload::{Found, Probe},
+    fulfil::upload::{FoundChecksum, Probe},
     spool::Spool,
     store::{Checksum, Store, object_key::ObjectKey},
 };
@@ -16,7 +16,7 @@ use super::{Clock, link};
 use crate::{
     config::Config,
     connect::explain::{self, Explained},
-    doctor::{Line, State},
+    doctor::{CheckState, Line},
 };
 
 const CHECK: &str = "store";
@@ -40,7 +40,7 @@ pub(super) async fn go_through(config: &Config, store: &Store, lines: &mut Vec<L
     };
     let deleted = probe.delete().await;
     lines.push(match deleted {
-        Err(error) if line.state == State::Ok => Line::failed(CHECK, explain::store(&error)),
+        Err(error) if line.state == CheckState::Ok => Line::failed(CHECK, explain::store(&error)),
         _ => line,
     });
     clock
@@ -66,7 +66,7 @@ async fn in_parts(store: &Store, probe: &mut Probe<'_>) -> Line {
         Ok(Err(line)) => line,
         Err(_) => {
             let cause = format!("5 MiB were not stored in parts within {} s", PARTS_WITHIN.as_secs());
-            let remedy = "look at the line to the store and at its load: large exports take long";
+            let remedy = "check the network to the store and the store's load: large exports take long";
             Line::warning(CHECK, Explained::new(cause, remedy))
         }
     }
@@ -75,7 +75,7 @@ async fn in_parts(store: &Store, probe: &mut Probe<'_>) -> Line {
 /// Checks the calls for an archive over `EXPORT_PUT_LIMIT`, and for the sweep after a killed worker. Returns the
 /// checksum that `run` would use.
 async fn two_parts(store: &Store, probe: &mut Probe<'_>) -> Result<Checksum, Line> {
-    let Found { checksum, large, .. } = probe.find().await.map_err(|error| failed(&error))?;
+    let FoundChecksum { checksum, large, .. } = probe.find().await.map_err(|error| failed(&error))?;
     if !store.is_listed(&large).await.map_err(|error| failed(&error))? {
         return Err(failed(&anyhow::anyhow!("the store does not list an object that it holds")));
     }

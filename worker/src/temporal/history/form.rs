@@ -13,7 +13,7 @@ static DESCRIPTORS: &[u8] = include_bytes!(env!("TEMPORAL_DESCRIPTORS"));
 
 /// The fields that distinguish the formats.
 #[derive(Deserialize)]
-struct Probe {
+struct FormatProbe {
     events: Vec<ProbedEvent>,
 }
 
@@ -26,7 +26,7 @@ struct ProbedEvent {
 
 /// Reads a history in either format.
 pub fn read(json: &[u8]) -> Result<History> {
-    let probe: Probe = serde_json::from_slice(json).map_err(|error| {
+    let probe: FormatProbe = serde_json::from_slice(json).map_err(|error| {
         anyhow!(
             "it is no history in JSON ({error}): take one from `export-worker history dump`, from `temporal workflow \
              show -o json`, or from Download in the Web UI"
