@@ -115,7 +115,7 @@ async fn a_worker_that_is_renewed_in_mid_night_loses_and_fails_nothing() {
     let report = nights.night().await["result"].clone();
     assert_eq!(report["fulfilled"], 250, "{report}");
     let log = worker.output();
-    let renewed = log.matches("Drains to restart").count();
+    let renewed = log.matches("Draining before the process restarts").count();
     assert!(renewed >= 2, "the control: it was renewed {renewed} times: {}", worker.last_words());
     assert!(log.matches("Polling task queue").count() >= 3, "{log}");
     worker.check_alive().unwrap();
