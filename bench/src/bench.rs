@@ -27,7 +27,7 @@ use crate::{
 use export_stack::{
     development::{installation, start},
     platform::SeedOptions,
-    postgres::Role,
+    servers::postgres::Role,
     stack::{Installation, Lifetime, Stack},
     terminal::{grouped, say, step},
     tools,

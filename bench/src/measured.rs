@@ -30,7 +30,7 @@ use export_activities::{
         installation::{self, MarkWatch},
     },
 };
-use export_stack::{processes, round_trips::counting_proxy, terminal::say};
+use export_stack::{instruments::round_trips::counting_proxy, processes, terminal::say};
 use export_worker::{config::Config, connect, run};
 use export_workflows::contract::{FulfilInput, Outcome};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};

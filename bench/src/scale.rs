@@ -13,12 +13,12 @@ use export_stack::{
     demo::request_all,
     development::{installation, start},
     platform::SeedOptions,
-    postgres::Role,
     processes::{self, Memory},
+    servers::{postgres::Role, worker},
     stack::{Lifetime, Stack},
     supervisor::{Process, protocol::Signal},
     terminal::{say, step},
-    tools, worker,
+    tools,
 };
 
 /// How often the state of the night is read: rarely enough to cost nothing.

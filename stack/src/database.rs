@@ -6,7 +6,7 @@ use sqlx::postgres::PgPoolOptions;
 
 use crate::{
     platform::{self, SeedOptions},
-    postgres::{Postgres, Role},
+    servers::postgres::{Postgres, Role},
 };
 
 /// The data of the demo and the development stack: a few dozen users, one of them heavy.

@@ -14,11 +14,11 @@ use sqlx::PgConnection;
 use crate::{
     database::EXAMPLE,
     development::{addresses, installation, start, start_worker},
-    postgres::Role,
+    servers::{postgres::Role, worker},
     stack::{Lifetime, Stack},
     supervisor::{Process, record},
     terminal::{Bar, say, step},
-    tools, worker,
+    tools,
 };
 
 /// The longest time of the night on a slow machine.

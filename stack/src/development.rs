@@ -10,13 +10,11 @@ use anyhow::Context as _;
 use crate::{
     database,
     platform::SeedOptions,
-    postgres::Role,
-    private,
+    servers::{postgres::Role, private, temporal::Temporal, worker},
     stack::{Installation, Lifetime, Servers, Stack},
     supervisor::{Process, record},
-    temporal::Temporal,
     terminal::{say, step},
-    tools, worker,
+    tools,
 };
 
 fn folder() -> PathBuf {

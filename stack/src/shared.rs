@@ -11,10 +11,9 @@ use uuid::Uuid;
 
 use crate::{
     database,
-    postgres::Role,
+    servers::{postgres::Role, temporal::Temporal},
     stack::{Installation, Lifetime, Servers, Stack},
     supervisor::record,
-    temporal::Temporal,
     tools,
 };
 

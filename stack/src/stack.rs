@@ -12,12 +12,14 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    postgres::{Postgres, Role},
-    private,
+    servers::{
+        postgres::{Postgres, Role},
+        private,
+        temporal::Temporal,
+        versitygw::Versitygw,
+    },
     supervisor::{Process, Supervisor, protocol::Program, record},
-    temporal::Temporal,
     tools,
-    versitygw::Versitygw,
 };
 
 /// How long the data lives.

@@ -10,7 +10,7 @@ use futures::TryStreamExt as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::versitygw;
+use crate::servers::versitygw;
 
 /// An archive that was downloaded.
 pub(super) struct Archive {

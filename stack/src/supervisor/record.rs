@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::protocol::Signal;
-use crate::{private, wait};
+use crate::{servers::private, wait};
 
 /// The longest time to stop everything a supervisor started, and to remove tens of gigabytes after a heavy bench.
 pub const STOP_BOUND: Duration = Duration::from_secs(300);

@@ -22,7 +22,7 @@ use super::{
     protocol::{Answer, Ending, Order, Program, Signal},
     record::{self, Born, GRACE, Record},
 };
-use crate::{private, tools};
+use crate::{servers::private, tools};
 
 struct Running {
     program: Program,

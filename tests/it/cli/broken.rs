@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use export_stack::{
-    postgres::Role,
+    servers::{postgres::Role, worker},
     shared::{TestInstallation, stack},
-    wait, worker,
+    wait,
 };
 use futures::{StreamExt as _, stream};
 use serde_json::Value;

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use export_activities::requests::{operate, state::Status};
 use export_stack::{
-    postgres::Role,
+    servers::{postgres::Role, worker},
     shared::{TestInstallation, stack},
     supervisor::{Process, protocol::Signal},
-    wait, worker,
+    wait,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::Value;

@@ -1,11 +1,12 @@
 //! Status at a glance: whether a person is needed, the results of a night, the progress of the running one.
 
 use export_stack::{
-    faulty_store::Fault,
+    instruments::faulty_store::Fault,
     platform::{self, SeedOptions},
+    servers::worker,
     shared::stack,
     supervisor::Process,
-    wait, worker,
+    wait,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;

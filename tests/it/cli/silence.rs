@@ -6,9 +6,10 @@ use std::{
 };
 
 use export_stack::{
-    proxy::{Mode, Proxy},
+    instruments::proxy::{Mode, Proxy},
+    servers::worker,
     shared::{TestInstallation, stack},
-    wait, worker,
+    wait,
 };
 use futures::future::join_all;
 use sqlx::PgPool;

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use export_stack::{
+use export_stack::servers::{
     tls::{Authority, SERVER_NAME, TlsProxy, acceptor},
     worker,
 };

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use export_stack::{
+    instruments::proxy::{Mode, Proxy},
     platform::{self, SeedOptions},
-    proxy::{Mode, Proxy},
     wait,
 };
 use reqwest::StatusCode;

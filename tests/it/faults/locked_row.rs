@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use export_stack::worker;
+use export_stack::servers::worker;
 use uuid::Uuid;
 
 use crate::support::night_of::Nights;

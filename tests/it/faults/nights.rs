@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use export_stack::{
-    faulty_store::Fault,
-    proxy::{Mode, Proxy},
+    instruments::{
+        faulty_store::Fault,
+        proxy::{Mode, Proxy},
+    },
     supervisor::{Process, protocol::Signal},
     wait,
 };

@@ -14,7 +14,7 @@ use std::{
 };
 
 use export_stack::{
-    checker::{self, Findings, Resting},
+    instruments::checker::{self, Findings, Resting},
     wait,
 };
 use futures::FutureExt as _;

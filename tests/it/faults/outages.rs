@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use export_stack::{
     database,
-    postgres::{Postgres, Role},
-    proxy::{Mode, Proxy},
+    instruments::proxy::{Mode, Proxy},
+    servers::{
+        postgres::{Postgres, Role},
+        temporal::Temporal,
+    },
     shared,
     supervisor::{Process, protocol::Signal},
-    temporal::Temporal,
     wait,
 };
 use secrecy::ExposeSecret as _;

@@ -1,6 +1,6 @@
 //! A request that kills its worker each time fails no other request.
 
-use export_stack::faulty_store::Fault;
+use export_stack::instruments::faulty_store::Fault;
 
 use crate::support::night_of::{MANY_ATTEMPTS, Nights, kill, until_said};
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use export_stack::{
-    faulty_store::Fault,
+    instruments::faulty_store::Fault,
     supervisor::{Process, protocol::Signal},
     wait,
 };

@@ -15,9 +15,11 @@ use export_activities::{
     pulse::Pulse,
 };
 use export_stack::{
-    faulty_store::Fault,
-    postgres::Role,
-    proxy::{Mode, Proxy},
+    instruments::{
+        faulty_store::Fault,
+        proxy::{Mode, Proxy},
+    },
+    servers::postgres::Role,
     wait,
 };
 use export_workflows::contract::Outcome;

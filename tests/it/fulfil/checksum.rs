@@ -10,7 +10,7 @@ use export_activities::{
     store::{Checksum, StoreConfig},
 };
 use export_stack::{
-    faulty_store::{Fault, FaultyStore, Unknown},
+    instruments::faulty_store::{Fault, FaultyStore, Unknown},
     supervisor::Process,
 };
 use serde_json::Value;

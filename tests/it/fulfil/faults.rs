@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use export_activities::{context::ExportSteps, store::Store};
 use export_stack::{
-    faulty_store::Fault,
-    postgres::Role,
-    proxy::{Mode, Proxy},
+    instruments::{
+        faulty_store::Fault,
+        proxy::{Mode, Proxy},
+    },
+    servers::postgres::Role,
     wait,
 };
 use futures::StreamExt as _;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use export_activities::fulfil::attempt::Unfinished;
-use export_stack::{faulty_store::Fault, postgres::Role, wait};
+use export_stack::{instruments::faulty_store::Fault, servers::postgres::Role, wait};
 use export_workflows::contract::Outcome;
 use sqlx::PgPool;
 use uuid::Uuid;

@@ -9,7 +9,7 @@ use export_activities::{
     pulse::Pulse,
     store::{Checksum, StoreConfig},
 };
-use export_stack::faulty_store::Fault;
+use export_stack::instruments::faulty_store::Fault;
 
 use crate::support::servers::{
     TestArchive, connect, content, faulty_store, new_key, real_store, sdk_client, unfinished_uploads,

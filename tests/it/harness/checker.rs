@@ -4,8 +4,8 @@ use std::path::Path;
 
 use export_activities::pulse::Pulse;
 use export_stack::{
-    checker::{self, Findings, Invariant, Resting},
-    postgres::Role,
+    instruments::checker::{self, Findings, Invariant, Resting},
+    servers::postgres::Role,
 };
 use serde_json::json;
 use temporalio_client::{NamespacedClient as _, grpc::WorkflowService as _, tonic::IntoRequest as _};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use aws_sdk_s3::error::SdkError;
 use export_activities::{failure::judge, fulfil::upload::upload, pulse::Pulse};
-use export_stack::{
+use export_stack::instruments::{
     faulty_store::Fault,
     proxy::{Mode, Proxy},
 };

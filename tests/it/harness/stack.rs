@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::Context as _;
 use export_stack::{
-    postgres::{Postgres, Role},
+    servers::{
+        postgres::{Postgres, Role},
+        versitygw,
+    },
     shared::{TestDatabase, TestInstallation, stack},
     stack::{Lifetime, Stack},
     supervisor::{
@@ -18,7 +21,7 @@ use export_stack::{
         protocol::{Order, Program, Signal},
         record,
     },
-    tools, versitygw, wait,
+    tools, wait,
 };
 
 const BOUND: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use export_stack::{shared::stack, supervisor::Process, wait, worker};
+use export_stack::{servers::worker, shared::stack, supervisor::Process, wait};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;

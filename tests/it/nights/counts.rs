@@ -1,6 +1,6 @@
 //! At its end, a night compares its counts with the rows, and reports a result that is none.
 
-use export_stack::{checker::Invariant, wait};
+use export_stack::{instruments::checker::Invariant, wait};
 use export_worker::temporal::night::{self, Ended};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -2,7 +2,7 @@
 //! with the number of requests.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use export_stack::{wait, worker};
+use export_stack::{servers::worker, wait};
 use serde_json::{Value, json};
 
 use crate::support::night_of::{Nights, SOON};

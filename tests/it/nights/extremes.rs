@@ -18,10 +18,10 @@ use export_activities::{
     },
 };
 use export_stack::{
-    checker::{self, Subject},
-    postgres::Role,
+    instruments::checker::{self, Subject},
+    servers::{postgres::Role, worker},
     shared::{TestInstallation, stack},
-    wait, worker,
+    wait,
 };
 use export_worker::{
     config::{

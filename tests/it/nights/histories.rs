@@ -4,10 +4,11 @@
 use std::{collections::BTreeMap, fs, io::Write as _};
 
 use export_stack::{
-    faulty_store::Fault,
+    instruments::faulty_store::Fault,
     platform::{self, SeedOptions},
+    servers::worker,
     shared::stack,
-    wait, worker,
+    wait,
 };
 use export_worker::temporal::history;
 use flate2::{Compression, write::GzEncoder};

@@ -1,6 +1,6 @@
 //! A run for named requests serves those and no others, and `request fulfil` starts one.
 
-use export_stack::{faulty_store::Fault, worker};
+use export_stack::{instruments::faulty_store::Fault, servers::worker};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

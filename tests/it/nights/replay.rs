@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use export_stack::{tools, worker};
+use export_stack::{servers::worker, tools};
 use export_worker::temporal::history::{self, Difference};
 use export_workflows::contract::{Expire, ExpireInput, ListPending, ListPendingInput, Sweep, SweepInput};
 use flate2::read::GzDecoder;

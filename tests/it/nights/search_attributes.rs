@@ -1,6 +1,6 @@
 //! A night is found in the Web UI by its date and its failures, and runs just as well where that is not to be had.
 
-use export_stack::{wait, worker};
+use export_stack::{servers::worker, wait};
 use uuid::Uuid;
 
 use crate::support::{

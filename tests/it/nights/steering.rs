@@ -1,6 +1,6 @@
 //! Operators steer a running night by updates. Their settings hold in every run of it, on every worker.
 
-use export_stack::{faulty_store::Fault, supervisor::Process, wait, worker};
+use export_stack::{instruments::faulty_store::Fault, servers::worker, supervisor::Process, wait};
 use export_worker::temporal::night::{self, Ended};
 use serde_json::{Value, json};
 use uuid::Uuid;

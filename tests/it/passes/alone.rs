@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use export_stack::{
-    faulty_store::Fault,
-    proxy::Mode,
+    instruments::{faulty_store::Fault, proxy::Mode},
+    servers::worker,
     shared::{TestInstallation, stack},
-    tools, wait, worker,
+    tools, wait,
 };
 use export_workflows::contract::EXPORT_EXPIRY;
 use sqlx::PgPool;

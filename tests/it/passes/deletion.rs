@@ -20,7 +20,11 @@ use export_activities::{
         object_key::{INSTALLATION_MARK, ObjectKey},
     },
 };
-use export_stack::{faulty_store::Fault, shared::TestInstallation, shared::stack, worker};
+use export_stack::{
+    instruments::faulty_store::Fault,
+    servers::worker,
+    shared::{TestInstallation, stack},
+};
 use export_workflows::contract::{ExpireInput, ExpireOutput, Outcome};
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
@@ -49,7 +53,7 @@ async fn link(given: &Given, request: Uuid) -> String {
 }
 
 async fn answers(link: &str) -> u16 {
-    export_stack::versitygw::http().unwrap().get(link).send().await.unwrap().status().as_u16()
+    export_stack::servers::versitygw::http().unwrap().get(link).send().await.unwrap().status().as_u16()
 }
 
 async fn pass(given: &Given, store: &Store) -> anyhow::Result<ExpireOutput> {

@@ -8,7 +8,7 @@ use export_activities::{
     pulse::Pulse,
     requests::{brake, state::Trace},
 };
-use export_stack::{faulty_store::Fault, wait};
+use export_stack::{instruments::faulty_store::Fault, wait};
 use export_workflows::contract::{ExpireInput, ExpireOutput};
 use uuid::Uuid;
 

@@ -8,7 +8,7 @@ use export_activities::{
         object_key::INSTALLATION_MARK,
     },
 };
-use export_stack::faulty_store::Fault;
+use export_stack::instruments::faulty_store::Fault;
 use uuid::Uuid;
 
 use crate::support::servers::{connect, faulty_store, new_key, real_store, sdk_client};

@@ -13,7 +13,7 @@ use export_activities::{
         object_key::{INSTALLATION_MARK, ObjectKey},
     },
 };
-use export_stack::faulty_store::Fault;
+use export_stack::instruments::faulty_store::Fault;
 use export_workflows::contract::SweepOutput;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::PgPool;

@@ -8,7 +8,7 @@ use export_activities::{
         state::{self, Brake, Failed, Failing, Trace},
     },
 };
-use export_stack::worker;
+use export_stack::servers::worker;
 use export_workflows::contract::{FailureReason, Outcome};
 use sqlx::PgPool;
 use uuid::Uuid;

@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use export_stack::{
+    instruments::round_trips::counting_proxy,
     platform::{self, SeedOptions},
-    postgres::Role,
-    round_trips::counting_proxy,
+    servers::postgres::Role,
     shared::stack,
     wait,
 };

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 
 use export_stack::{
-    postgres::{
-        Role,
-        pgbouncer::{PgBouncer, PoolMode},
+    servers::{
+        postgres::{
+            Role,
+            pgbouncer::{PgBouncer, PoolMode},
+        },
+        worker,
     },
     shared::{TestInstallation, stack},
     supervisor::Process,
-    worker,
 };
 use secrecy::ExposeSecret as _;
 

@@ -16,11 +16,14 @@ use export_activities::{
 };
 use export_stack::{
     database,
-    postgres::{Postgres, Role},
-    proxy::{Mode, Proxy},
+    instruments::proxy::{Mode, Proxy},
+    servers::{
+        postgres::{Postgres, Role},
+        worker,
+    },
     shared,
     supervisor::{Process, protocol::Signal},
-    wait, worker,
+    wait,
 };
 use export_workflows::contract::{FailureReason, Outcome};
 use secrecy::{ExposeSecret as _, SecretString};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use export_stack::{wait, worker};
+use export_stack::{servers::worker, wait};
 use serde_json::Value;
 
 use super::night_of::{Nights, SOON};

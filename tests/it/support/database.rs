@@ -1,6 +1,6 @@
 //! A separate database for each test.
 
-use export_stack::{postgres::Role, shared::stack};
+use export_stack::{servers::postgres::Role, shared::stack};
 use secrecy::ExposeSecret as _;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;

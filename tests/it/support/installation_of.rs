@@ -22,9 +22,11 @@ use export_activities::{
     },
 };
 use export_stack::{
-    checker::{self, Invariant, Subject},
-    faulty_store::FaultyStore,
-    postgres::Role,
+    instruments::{
+        checker::{self, Invariant, Subject},
+        faulty_store::FaultyStore,
+    },
+    servers::postgres::Role,
     shared::{TestDatabase, TestInstallation, stack},
 };
 use export_workflows::contract::{FulfilInput, Outcome};

@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use export_stack::{
-    checker::{self, Findings, Subject},
-    faulty_store::{self, Fault, FaultyStore},
-    postgres::Role,
+    instruments::{
+        checker::{self, Findings, Subject},
+        faulty_store::{self, Fault, FaultyStore},
+    },
+    servers::{postgres::Role, worker},
     shared::{TestInstallation, stack},
     supervisor::{Process, protocol::Signal},
-    tools, wait, worker,
+    tools, wait,
 };
 use sqlx::PgPool;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};

@@ -1,6 +1,6 @@
 //! A connection with the settings of a read session, for tests of values.
 
-use export_stack::postgres::Role;
+use export_stack::servers::postgres::Role;
 use export_stack::shared::TestDatabase;
 use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};

@@ -11,9 +11,11 @@ use export_activities::{
     store::{self, Checksum, KeyPair, Store, StoreConfig, Sum, object_key::ObjectKey},
 };
 use export_stack::{
-    faulty_store::{ACCESS_KEY_ID, FaultyStore, SECRET_ACCESS_KEY},
-    postgres::Postgres,
-    proxy::Proxy,
+    instruments::{
+        faulty_store::{ACCESS_KEY_ID, FaultyStore, SECRET_ACCESS_KEY},
+        proxy::Proxy,
+    },
+    servers::postgres::Postgres,
     shared::{self, TestDatabase},
     supervisor::Supervisor,
 };

@@ -22,7 +22,7 @@ impl Watched {
             let named = log.split_once("/readyz at http://").map(|(_, rest)| rest);
             Ok(named.map(|rest| rest.chars().take_while(|c| !matches!(c, '"' | '\n' | ' ')).collect()))
         });
-        Self { address: address.await.unwrap(), http: export_stack::versitygw::http().unwrap() }
+        Self { address: address.await.unwrap(), http: export_stack::servers::versitygw::http().unwrap() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {

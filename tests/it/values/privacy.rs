@@ -23,7 +23,7 @@ async fn download(nights: &Nights) -> BTreeMap<Uuid, Archive> {
     .fetch_all(&nights.owner)
     .await
     .unwrap();
-    let http = export_stack::versitygw::http().unwrap();
+    let http = export_stack::servers::versitygw::http().unwrap();
     let mut archives = BTreeMap::new();
     for (user, url) in rows {
         let bytes = http.get(&url).send().await.unwrap().error_for_status().unwrap().bytes().await.unwrap();

@@ -4,11 +4,13 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use export_stack::{
-    faulty_store::Fault,
-    proxy::{Mode, Proxy},
-    random::pick,
+    instruments::{
+        faulty_store::Fault,
+        proxy::{Mode, Proxy},
+    },
+    servers::{random::pick, worker},
     supervisor::{Process, protocol::Signal},
-    wait, worker,
+    wait,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;

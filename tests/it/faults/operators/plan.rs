@@ -3,9 +3,8 @@
 use std::{fmt, time::Duration};
 
 use export_stack::{
-    faulty_store::Fault,
-    proxy::Mode,
-    random::{Random, pick},
+    instruments::{faulty_store::Fault, proxy::Mode},
+    servers::random::{Random, pick},
 };
 
 /// One thing that an operator does, or that happens to a server.

@@ -23,7 +23,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use crate::random::Random;
+use crate::servers::random::Random;
 
 /// Size of one read: about what the kernel returns at once.
 const BUFFER_BYTES: usize = 16 * 1024;

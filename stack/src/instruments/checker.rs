@@ -169,7 +169,7 @@ async fn check_delivered(subject: &Subject, findings: &mut Findings) -> anyhow::
         }
         if let Some(link) = link {
             findings.looked(Invariant::LinkWorks, 1);
-            let answer = crate::versitygw::http()?.get(&link).send().await;
+            let answer = crate::servers::versitygw::http()?.get(&link).send().await;
             let got = match answer.and_then(reqwest::Response::error_for_status) {
                 Ok(answer) => answer.bytes().await.ok(),
                 Err(_) => None,

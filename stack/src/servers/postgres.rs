@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use self::home::Home;
 use crate::{
-    ports, private,
+    servers::{ports, private},
     supervisor::{
         Process, Supervisor,
         protocol::{Program, Signal},

@@ -13,7 +13,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 
 use crate::{
-    ports,
+    servers::ports,
     supervisor::{Process, Supervisor, protocol::Program},
     tools, wait,
 };

@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 
 use super::{Postgres, Role, home::Home};
 use crate::{
-    ports, private,
+    servers::{ports, private},
     supervisor::{
         Process, Supervisor,
         protocol::{Program, Signal},

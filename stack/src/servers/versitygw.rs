@@ -13,7 +13,7 @@ use export_activities::store;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ports, private,
+    servers::{ports, private},
     supervisor::{Process, Supervisor, protocol::Program},
     tools, wait,
 };

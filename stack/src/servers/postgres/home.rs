@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    private,
+    servers::private,
     supervisor::protocol::{Program, Signal},
     tools,
 };
