@@ -306,7 +306,7 @@ fn judge_io(error: &std::io::Error) -> Verdict {
 
 /// A failed call to the store, reduced to what may be reported: operation, S3 code, HTTP status.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{operation} was answered with {code}{}", .status.map(|status| format!(", HTTP {status}")).unwrap_or_default())]
+#[error("{operation} failed with {code}{}", .status.map(|status| format!(", HTTP {status}")).unwrap_or_default())]
 pub struct StoreError {
     /// The S3 operation, such as `PutObject`.
     pub operation: &'static str,
@@ -426,10 +426,7 @@ mod tests {
         let error = StoreError { operation: "PutObject", code: "SlowDown".to_owned(), status: Some(503) };
         assert!(error.is_away() && !error.is_not_found() && !error.is_not_implemented());
         let verdict = judge(&anyhow::Error::new(error));
-        assert_eq!(
-            verdict.to_string(),
-            "system: store/SlowDown (PutObject was answered with SlowDown, HTTP 503)"
-        );
+        assert_eq!(verdict.to_string(), "system: store/SlowDown (PutObject failed with SlowDown, HTTP 503)");
     }
 
     #[test]

@@ -194,6 +194,61 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Appends a line for each command: its name and its first sentence.
+    fn list(command: &clap::Command, path: &str, out: &mut String) {
+        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+            let path = format!("{path}{} ", command.get_name());
+            if command.has_subcommands() {
+                list(command, &path, out);
+            } else {
+                let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+                out.push_str(&format!("{path:<18} {about}\n"));
+            }
+        }
+    }
+
+    #[test]
+    fn each_command_says_what_it_does() {
+        let mut commands = String::new();
+        list(&Cli::command(), "", &mut commands);
+        insta::assert_snapshot!(commands, @r"
+        run                Run the worker until SIGTERM or SIGINT; a second signal ends it immediately
+        migrate            Create or upgrade our tables, as the role of EXPORT_OWNER_URL
+        grants             Print the SQL that grants both roles their rights, generated from the catalogue
+        schedule apply     Create or update both schedules; a paused schedule stays paused and keeps its note
+        schedule show      Show both schedules and whether they match their definitions
+        schedule pause     Start no further night until `schedule unpause`; a running night continues
+        schedule unpause   Resume both schedules
+        schedule delete    Delete both schedules; current runs continue
+        status             Show the status of the system; if something needs a person, name it with its remedy and exit with 1
+        night trigger      Start a night now; if a night is already running, print its id instead
+        night pause        Start no further request in the running night; requests in flight complete
+        night resume       Resume the paused night
+        night window       Set the maximum number of requests in flight for the running night
+        night cancel       Cancel the running night: its attempts release their claims, and the requests stay pending
+        night show         Show the results of a night from the log, without Temporal
+        night watch        Follow the running night to its end
+        request create     Create a pending request
+        request list       List requests, newest first
+        request show       Show one request and its log: whether a link exists, and when it expires
+        request fulfil     Fulfil a pending request now, in a run separate from the night
+        request revoke     Revoke a request: delete its archive, so that its link stops working
+        request retry      Create a pending request that repeats a failed one
+        request forget     Revoke the requests of an erased account, delete their archives, and remove the user's id from their rows
+        expire             Fail overdue requests and delete the archives of failed ones, as the schedule does every five minutes
+        sweep              Delete objects and uploads that no request points to, as the night does
+        bucket move        Store new archives in the bucket of EXPORT_BUCKET; existing archives stay in their bucket until they expire
+        events prune       Delete log lines older than 24 months, and requests without any log line left
+        history dump       Write the history of a run to a file, for `history replay` and for a report
+        history replay     Check whether this release can continue these histories, without a server
+        verify             Verify an archive offline: every digest, every count, JSON against CSV, cell by cell
+        catalogue check    Compare the catalogue with the database
+        catalogue init     Print a first catalogue for these relations, every column undecided
+        codec-server       Decode payloads for the Web UI and the Temporal CLI, until SIGTERM or SIGINT
+        doctor             Check everything that a night depends on; each line is ok, or a cause and its remedy
+        ");
+    }
+
     #[test]
     fn everything_that_the_manual_names_can_be_typed() {
         let id = "0f0e9e3e-6f0c-4f7e-8d40-d2c1f2a8a111";

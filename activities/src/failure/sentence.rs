@@ -123,10 +123,10 @@ mod tests {
             of(anyhow::anyhow!("odd")),
         ];
         insta::assert_snapshot!(sentences.join("\n"), @r"
-        the store did not answer: check the store, and the network between it and the worker; nothing is lost, it is retried (system: store/dispatch (PutObject was answered with dispatch, HTTP 503))
-        the store cannot keep up or is broken: if this repeats, check the store, or set a smaller window for the night; nothing is lost, it is retried (system: store/SlowDown (PutObject was answered with SlowDown, HTTP 503))
-        an object is missing in the store: run `export-worker doctor`, which checks the bucket's mark; nothing is lost, it is retried (system: store/NoSuchKey (PutObject was answered with NoSuchKey, HTTP 503))
-        the store refused the call: run `export-worker doctor`, which names the key, policy or bucket to fix; nothing is lost, it is retried (system: store/AccessDenied (PutObject was answered with AccessDenied, HTTP 503))
+        the store did not answer: check the store, and the network between it and the worker; nothing is lost, it is retried (system: store/dispatch (PutObject failed with dispatch, HTTP 503))
+        the store cannot keep up or is broken: if this repeats, check the store, or set a smaller window for the night; nothing is lost, it is retried (system: store/SlowDown (PutObject failed with SlowDown, HTTP 503))
+        an object is missing in the store: run `export-worker doctor`, which checks the bucket's mark; nothing is lost, it is retried (system: store/NoSuchKey (PutObject failed with NoSuchKey, HTTP 503))
+        the store refused the call: run `export-worker doctor`, which names the key, policy or bucket to fix; nothing is lost, it is retried (system: store/AccessDenied (PutObject failed with AccessDenied, HTTP 503))
         no database connection was free: compare the role's CONNECTION LIMIT with EXPORT_SLOTS and the number of workers; nothing is lost, it is retried (system: database/pool_timed_out)
         the database went away: check the server, and the network between it and the worker; nothing is lost, it is retried (system: database/connection)
         the disk under EXPORT_SPOOL_DIR is full: free some space, or use fewer slots; nothing is lost, it is retried (system: spool_full)

@@ -32,6 +32,9 @@ const TEXTS: [(&str, &str); 8] = [
     ("default_text_search_config", "german"),
 ];
 
+/// Attempts at a read. A setting that reached the session would fail all of them.
+const ATTEMPTS: usize = 5;
+
 /// Each setting that a database may have, with the values furthest from the default.
 const SETTINGS: &str = "
     select s.name, v.value from pg_catalog.pg_settings s
@@ -84,19 +87,28 @@ async fn no_setting_of_the_database_changes_a_byte_of_an_archive() {
         if !set(&mut owner, &format!("set {name} = '{value}'")).await {
             continue;
         }
-        let pool = source(&url, 1);
-        match archive(&pool, &catalogue).await {
-            Ok(bytes) => {
-                assert!(bytes == expected, "`{name} = {value}` changes the archive");
-                same += 1;
-            }
-            Err(error) => {
-                let verdict = judge(&error);
-                assert_eq!(verdict.class, Class::System, "`{name} = {value}`: {verdict}");
-                failed.push(format!("{name} = {value}: {verdict}"));
+        let mut errors = Vec::new();
+        // Some limits are 1 ms, which a busy machine may need before our settings arrive. Such a fault is retried.
+        while errors.len() < ATTEMPTS {
+            let pool = source(&url, 1);
+            let read = archive(&pool, &catalogue).await;
+            pool.close().await;
+            match read {
+                Ok(bytes) => {
+                    assert!(bytes == expected, "`{name} = {value}` changes the archive");
+                    same += 1;
+                    break;
+                }
+                Err(error) => {
+                    let verdict = judge(&error);
+                    assert_eq!(verdict.class, Class::System, "`{name} = {value}`: {verdict}");
+                    errors.push(format!("{name} = {value}: {verdict}"));
+                }
             }
         }
-        pool.close().await;
+        if errors.len() == ATTEMPTS {
+            failed.push(errors);
+        }
         // Some settings cannot be reset by name.
         assert!(set(&mut owner, "reset all").await);
     }

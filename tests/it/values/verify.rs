@@ -93,7 +93,7 @@ async fn contents_that_do_not_agree_are_refused_even_with_right_digests() {
         (Box::new(edit("json/users.json", "\n]\n", "\n]")), "does not end well"),
         (Box::new(edit("json/users.json", "\"plain\"", "[\"plain\"]")), "nested"),
         (Box::new(edit("json/projects.json", "[]", "{}")), "no JSON array"),
-        (Box::new(manifest("/files/3/rows", json!(4))), "two numbers of rows"),
+        (Box::new(manifest("/files/3/rows", json!(4))), "two row counts"),
         (
             Box::new(manifest("/entities/0/columns/1/neutralised", json!(2))),
             "1 neutralised cells, the manifest says 2",

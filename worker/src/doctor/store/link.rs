@@ -100,7 +100,7 @@ async fn read_over(link: &PresignedUrl) -> Result<Option<Clock>, LinkFault> {
     let answer = answer.map_err(|_| LinkFault::NoAnswer("nothing answers".to_owned()))?;
     let status = answer.status();
     if !matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::OK) {
-        return Err(LinkFault::Wrong(format!("it was answered with HTTP {}", status.as_u16())));
+        return Err(LinkFault::Wrong(format!("it answered with HTTP {}", status.as_u16())));
     }
     let store = answer
         .headers()
