@@ -230,7 +230,7 @@ impl Catalogue {
     ///
     /// A vanished or retyped column is [`Failure::CatalogueDrift`](crate::failure::Failure::CatalogueDrift), row security
     /// on a relation [`Failure::RowSecurity`](crate::failure::Failure::RowSecurity). The connection must be one of
-    /// [`source::pool`](crate::source::pool::of_source): names of types depend on its `search_path`.
+    /// [`source::pool`](crate::source::pool): names of types depend on its `search_path`.
     pub async fn resolve(&self, connection: &mut PgConnection) -> anyhow::Result<Plan> {
         let rows = sqlx::raw_sql(self.check.clone()).fetch_all(connection).await;
         self.plan(&rows.context("failed to read the system catalogs")?)

@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::PgPool;
-
 use crate::{
     alone::Alone,
     catalogue::Catalogue,
+    database::pool::Pool,
     metrics::Metrics,
     source::replica::Replica,
     spool::Spool,
@@ -17,9 +16,9 @@ use crate::{
 #[derive(Clone)]
 pub struct ExportSteps {
     /// Requests and events, as role `export_state`.
-    pub state: PgPool,
+    pub state: Pool,
     /// The platform's tables, as role `export_read`.
-    pub source: PgPool,
+    pub source: Pool,
     /// A replica of the source, to read accounts from.
     pub replica: Option<Replica>,
     /// The bucket.

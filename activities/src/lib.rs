@@ -25,6 +25,7 @@ pub mod temporal;
 
 pub mod alone;
 pub mod blocking;
+pub mod database;
 pub mod failure;
 pub mod metrics;
 pub mod pulse;

@@ -13,3 +13,17 @@ pub mod held_back;
 pub mod operate;
 pub mod pending;
 pub mod state;
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+
+use crate::database::{pool::Pool, session::Kind};
+
+/// Our calls lock and change few rows. A call that takes longer waits for another session, and is retried.
+pub const CALLS: Kind = Kind::Calls { statement: Duration::from_secs(20), lock: Duration::from_secs(5) };
+
+/// Makes a pool of at most `most` sessions that work on requests and events.
+pub fn pool(options: PgConnectOptions, most: u32, acquire_timeout: Duration) -> Pool {
+    Pool::new(options, CALLS, most, acquire_timeout)
+}

@@ -46,8 +46,9 @@ impl ExportSteps {
         let span = tracing::info_span!("list_pending", run.id = ctx.info().workflow_run_id);
         let step = async {
             if input.cutoff.is_none() {
-                let mut conn = self.source.acquire().await?;
-                self.catalogue.resolve(&mut conn).await?;
+                let mut session = self.source.acquire().await?;
+                self.catalogue.resolve(&mut session).await?;
+                session.keep();
             }
             let mut page = call(pending::list_pending(&self.state, &input)).await?;
             page.search_attributes =
@@ -208,8 +209,7 @@ impl ExportSteps {
     /// Logs an error, so that a person acts, when a night has held requests back. Runs in the pass after its last
     /// round.
     async fn report_held_back(&self) {
-        let counted = async { held_back::counts(&mut *self.state.acquire().await?).await };
-        match counted.await {
+        match held_back::counts(&self.state).await {
             Ok(counts) => {
                 for (reason, count) in counts {
                     let reason = reason.as_str();

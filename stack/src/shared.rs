@@ -1,9 +1,13 @@
 //! The stack that all tests of one run share, and the separate installation of each test on it.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use export_activities::catalogue::{self, Catalogue};
+use export_activities::{
+    catalogue::{self, Catalogue},
+    database::pool::Pool,
+    requests,
+};
 use secrecy::SecretString;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::sync::OnceCell;
@@ -102,9 +106,11 @@ impl TestDatabase {
         self.pool(Role::Owner).await
     }
 
-    /// Connects to it as `export_state`.
-    pub async fn state(&self) -> anyhow::Result<PgPool> {
-        self.pool(Role::State).await
+    /// Makes a pool of the production's sessions as `export_state`.
+    pub async fn state(&self) -> anyhow::Result<Pool> {
+        use secrecy::ExposeSecret as _;
+        let options = self.url(Role::State).await?.expose_secret().parse()?;
+        Ok(requests::pool(options, 8, Duration::from_secs(30)))
     }
 
     /// Connects to it as `export_read`.

@@ -7,6 +7,7 @@
 )]
 
 mod cli;
+mod database;
 mod faults;
 mod fulfil;
 mod harness;

@@ -11,15 +11,19 @@ use std::{fmt, str::FromStr as _, time::Duration};
 use anyhow::{Context as _, Result, anyhow, bail};
 use export_activities::{
     catalogue::Catalogue,
-    source::{
-        pool,
-        replica::{self, Fit, Replica, WalPosition},
+    database::{
+        pool::Pool,
         session::{self, Kind},
+    },
+    requests::{self, CALLS},
+    source::{
+        self,
+        replica::{self, Fit, Replica, WalPosition},
     },
     store::{KeyPair, Store, StoreConfig},
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use temporalio_client::{
     Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient as _,
     envconfig::LoadClientConfigProfileOptions, grpc::WorkflowService as _,
@@ -44,9 +48,6 @@ const DATABASE_CONNECT: Duration = Duration::from_secs(10);
 /// Time limit of one store call of a command, including its retries: a person waits for it.
 const STORE_COMMAND: Duration = Duration::from_secs(15);
 
-/// Our calls lock and change few rows. A call that takes longer waits for another session, and is retried.
-const CALLS: Kind = Kind::Calls { statement: Duration::from_secs(20), lock: Duration::from_secs(5) };
-
 /// A read that a person or a scrape waits for.
 const GLANCES: Kind = Kind::Calls { statement: Duration::from_secs(2), lock: Duration::from_secs(2) };
 
@@ -69,22 +70,19 @@ impl fmt::Display for NoNamespace {
 impl std::error::Error for NoNamespace {}
 
 /// Creates the pool of requests and events, without a connection yet.
-pub fn state(config: &Config) -> Result<PgPool> {
+pub fn state(config: &Config) -> Result<Pool> {
     let options = options(config.database_url()?, "EXPORT_DATABASE_URL")?;
-    Ok(pool::of_sessions(CALLS)
-        .max_connections(config.state_connections)
-        .acquire_timeout(config.acquire_timeout)
-        .connect_lazy_with(session::options(options)))
+    Ok(requests::pool(options, config.state_connections, config.acquire_timeout))
 }
 
 /// Connects once outside the pool, whose own timeout would hide the cause of a failure.
-pub async fn once(pool: &PgPool) -> sqlx::Result<PgConnection> {
-    in_time(session::connect(&pool.connect_options(), CALLS)).await
+pub async fn once(pool: &Pool) -> sqlx::Result<PgConnection> {
+    in_time(session::connect(pool.connect_options(), CALLS)).await
 }
 
 /// Connects like [`once`], and checks that no pooler changes the session.
-pub async fn probe(pool: &PgPool) -> sqlx::Result<PgConnection> {
-    in_time(session::probe(&pool.connect_options(), CALLS)).await
+pub async fn probe(pool: &Pool) -> sqlx::Result<PgConnection> {
+    in_time(session::probe(pool.connect_options(), CALLS)).await
 }
 
 /// Waits for a call to a database. A timeout fails like the timeout of a connection.
@@ -94,12 +92,12 @@ async fn in_time<T>(call: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result
 }
 
 /// Connects once for a short read. The server itself cancels a statement that takes too long.
-pub async fn glance(pool: &PgPool) -> sqlx::Result<PgConnection> {
-    in_time(session::connect(&pool.connect_options(), GLANCES)).await
+pub async fn glance(pool: &Pool) -> sqlx::Result<PgConnection> {
+    in_time(session::connect(pool.connect_options(), GLANCES)).await
 }
 
 /// Creates the pool that reads the exported tables, without a connection yet.
-pub fn source(config: &Config) -> Result<PgPool> {
+pub fn source(config: &Config) -> Result<Pool> {
     read_pool(config, config.source_url()?)
 }
 
@@ -110,12 +108,12 @@ pub fn replica(config: &Config) -> Result<Option<Replica>> {
     Ok(Some(Replica::new(pool, replica::LONGEST_WAIT, config.source_connections)))
 }
 
-fn read_pool(config: &Config, url: &SecretString) -> Result<PgPool> {
-    pool::of_source(url, config.source_connections, config.acquire_timeout, config.statement_timeout)
+fn read_pool(config: &Config, url: &SecretString) -> Result<Pool> {
+    source::pool(url, config.source_connections, config.acquire_timeout, config.statement_timeout)
 }
 
 /// Reads how far the source has written.
-pub async fn source_position(source: &PgPool) -> sqlx::Result<WalPosition> {
+pub async fn source_position(source: &Pool) -> sqlx::Result<WalPosition> {
     let mut asked = once(source).await?;
     let position = replica::position(&mut asked).await?;
     asked.close().await?;

@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, anyhow};
 use export_activities::{
     alone::Alone,
     context::{ExportSteps, Settings},
+    database::pool::Pool,
     failure::{Failure, judge},
     fulfil::upload::{FoundChecksum, Probe},
     metrics::Metrics,
@@ -31,7 +32,7 @@ use export_activities::{
 };
 use export_workflows::{contract::passes_queue, export_expiry::ExportExpiry, nightly_batch::NightlyBatch};
 use prometheus::Registry;
-use sqlx::{Connection as _, PgPool};
+use sqlx::Connection as _;
 use temporalio_client::{Client, NamespacedClient as _};
 use temporalio_common::{
     telemetry::TelemetryOptions,
@@ -147,7 +148,7 @@ pub fn settings(config: &Config) -> Result<Settings> {
 }
 
 /// Checks that the database answers and is migrated, that the role may read it, and that its clock is right.
-async fn check_database(state: &PgPool) -> Result<(), Trouble> {
+async fn check_database(state: &Pool) -> Result<(), Trouble> {
     let read = async {
         let mut connection = connect::probe(state).await?;
         sqlx::query("select location from public.data_export_installation").execute(&mut connection).await?;
@@ -184,7 +185,7 @@ fn trouble(error: sqlx::Error, variable: &str, has_replica: bool) -> Trouble {
 }
 
 /// Checks that the source answers. Refuses a server that is no replica of it; any other fault of a replica may pass.
-async fn reach(source: &PgPool, replica: Option<&Replica>) -> Result<(), Trouble> {
+async fn reach(source: &Pool, replica: Option<&Replica>) -> Result<(), Trouble> {
     let wait = |error| trouble(error, "EXPORT_SOURCE_URL", replica.is_some());
     let reached = async { connect::probe(source).await?.close().await };
     reached.await.map_err(wait)?;
@@ -197,7 +198,7 @@ async fn reach(source: &PgPool, replica: Option<&Replica>) -> Result<(), Trouble
 }
 
 /// Checks that links would work and that the bucket is ours. Marks an empty bucket. Returns the installation's id.
-async fn open_bucket(state: &PgPool, store: &Store) -> Result<Uuid, Trouble> {
+async fn open_bucket(state: &Pool, store: &Store) -> Result<Uuid, Trouble> {
     let wait = |error: anyhow::Error| Trouble::Wait(explain::store(&error));
     if let Err(error) = store.check_signing().await {
         return Err(match error.downcast_ref::<TemporaryCredentials>() {

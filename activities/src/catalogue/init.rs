@@ -21,7 +21,7 @@ query = \"select $1::uuid as key\"
 
 /// Writes the text of a catalogue for the given relations, each named `schema.name`.
 ///
-/// The connection must come from [`source::pool`](crate::source::pool::of_source), because the names of types depend on its
+/// The connection must come from [`source::pool`](crate::source::pool), because the names of types depend on its
 /// `search_path`.
 pub async fn init(connection: &mut PgConnection, relations: &[String]) -> anyhow::Result<String> {
     let mut text = HEAD.to_owned();

@@ -5,11 +5,11 @@
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use sqlx::PgPool;
 use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 use uuid::Uuid;
 
 use crate::{
+    database::pool::Pool,
     failure::{Failure, judge},
     pulse::Pulse,
     requests::claim,
@@ -39,7 +39,7 @@ pub async fn beat(pulse: &Pulse, heartbeat: Heartbeat<'_>) -> std::convert::Infa
 ///
 /// Retries an error or an unanswered call at the next renewal. An expired lease alone is no reason to stop: the holder
 /// keeps the row until its token is replaced.
-pub async fn renew(state: &PgPool, request_id: Uuid, token: Uuid, lease: Duration) -> Failure {
+pub async fn renew(state: &Pool, request_id: Uuid, token: Uuid, lease: Duration) -> Failure {
     let mut renewals = every(RENEWAL);
     loop {
         renewals.tick().await;

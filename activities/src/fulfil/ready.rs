@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sqlx::PgPool;
 
 use crate::{
+    database::pool::Pool,
     failure::judge,
     fulfil::presign::PresignedUrl,
     requests::{
@@ -37,7 +37,7 @@ pub enum Race {
 /// Only when the row could not be read back either. It is then unknown whether the commit took place, and nothing may
 /// be deleted.
 pub async fn ready(
-    state: &PgPool,
+    state: &Pool,
     claim: &Claim,
     delivery: &Delivery,
     url: &PresignedUrl,

@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
-use sqlx::PgPool;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
+    database::pool::Pool,
     failure::{Failure, judge},
     requests::archives,
     store::{
@@ -33,7 +33,7 @@ impl Buckets {
     /// # Errors
     /// [`Failure::Installation`] when it is not the one of this installation; other errors when the database or the store
     /// does not answer.
-    pub async fn open(state: &PgPool, store: &Store) -> Result<Self> {
+    pub async fn open(state: &Pool, store: &Store) -> Result<Self> {
         let installation = check_bucket(state, store).await?;
         Ok(Self { id: installation.id, current: store.clone(), former: Mutex::default() })
     }
@@ -69,7 +69,7 @@ impl Buckets {
 
     /// Returns the bucket in use and the former buckets that still hold archives. Leaves out, with a warning, a bucket
     /// that cannot be checked.
-    pub async fn all(&self, state: &PgPool) -> Result<Vec<Store>> {
+    pub async fn all(&self, state: &Pool) -> Result<Vec<Store>> {
         let former = archives::list_other_locations(state, self.current.location()).await?;
         let mut stores = vec![self.current.clone()];
         for location in former {

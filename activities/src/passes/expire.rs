@@ -11,11 +11,11 @@ use std::time::Duration;
 use anyhow::Result;
 use export_workflows::contract::{ExpireInput, ExpireOutput};
 use futures::{StreamExt, stream};
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
     catalogue::Catalogue,
+    database::pool::Pool,
     failure::{Failure, StoreError, judge},
     passes::buckets::Buckets,
     pulse::Pulse,
@@ -38,9 +38,9 @@ pub const DELETE_WITHIN: Duration = Duration::from_secs(3 * 60);
 #[derive(Clone, Copy)]
 pub struct ExpiryPass<'a> {
     /// Requests and events.
-    pub state: &'a PgPool,
+    pub state: &'a Pool,
     /// The source database, and the catalogue that finds accounts in it; `None` if the caller never asks for accounts.
-    pub accounts: Option<(&'a PgPool, &'a Catalogue)>,
+    pub accounts: Option<(&'a Pool, &'a Catalogue)>,
     /// The bucket.
     pub store: &'a Store,
     /// The night and the run that it runs for.
@@ -81,7 +81,7 @@ pub async fn expire(pass: &ExpiryPass<'_>, input: &ExpireInput) -> Result<Expire
     Ok(output)
 }
 
-async fn flip_overdue(state: &PgPool, trace: &Trace, pulse: &Pulse) -> Result<u64> {
+async fn flip_overdue(state: &Pool, trace: &Trace, pulse: &Pulse) -> Result<u64> {
     let mut expired = 0;
     loop {
         pulse.check()?;
@@ -107,8 +107,8 @@ impl GoneAccounts {
 
 /// Finds the `ready` requests whose user has no row in the source any more. A soft-deleted row counts as one.
 async fn find_gone_accounts(
-    state: &PgPool,
-    source: &PgPool,
+    state: &Pool,
+    source: &Pool,
     catalogue: &Catalogue,
     pulse: &Pulse,
 ) -> Result<GoneAccounts> {
@@ -127,7 +127,7 @@ async fn find_gone_accounts(
     }
 }
 
-async fn revoke(state: &PgPool, requests: &[Uuid], trace: &Trace, pulse: &Pulse) -> Result<u64> {
+async fn revoke(state: &Pool, requests: &[Uuid], trace: &Trace, pulse: &Pulse) -> Result<u64> {
     let mut revoked = 0;
     for batch in requests.chunks(usize::try_from(expiry::BATCH).unwrap_or(1)) {
         pulse.check()?;
@@ -220,7 +220,7 @@ pub enum Deleted {
 /// # Errors
 /// When the bucket is not the one that holds it, or store or database fail. The archive and its link may then still
 /// exist.
-pub async fn delete_archive(state: &PgPool, store: &Store, request_id: Uuid) -> Result<Deleted> {
+pub async fn delete_archive(state: &Pool, store: &Store, request_id: Uuid) -> Result<Deleted> {
     let row = archives::find_undeleted(state, request_id).await?;
     let Some(row) = row else { return Ok(Deleted::Nothing) };
     let buckets = Buckets::open(state, store).await?;
@@ -228,7 +228,7 @@ pub async fn delete_archive(state: &PgPool, store: &Store, request_id: Uuid) -> 
     Ok(Deleted::Done)
 }
 
-async fn delete_one(state: &PgPool, buckets: &Buckets, row: &Undeleted, trace: &Trace) -> Result<()> {
+async fn delete_one(state: &Pool, buckets: &Buckets, row: &Undeleted, trace: &Trace) -> Result<()> {
     let key = ObjectKey::parse(&row.object_key).ok_or_else(|| {
         Failure::Installation(format!(
             "request `{}` names `{}`, which is no key of ours: it is left to a person",

@@ -11,9 +11,9 @@ use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use export_workflows::contract::SweepOutput;
 use futures::{Stream, TryStreamExt as _};
-use sqlx::PgPool;
 
 use crate::{
+    database::pool::Pool,
     failure::Failure,
     passes::buckets::Buckets,
     pulse::Pulse,
@@ -44,7 +44,7 @@ pub struct SweepOptions {
 /// # Errors
 /// When the bucket in use is not the one of this installation, or database or store fail.
 pub async fn sweep(
-    state: &PgPool,
+    state: &Pool,
     store: &Store,
     options: &SweepOptions,
     pulse: &Pulse,
@@ -84,7 +84,7 @@ pub async fn sweep(
 }
 
 /// Returns the moment before which an orphan must have been stored, by the database's clock.
-async fn cutoff(state: &PgPool, min_age: Duration) -> anyhow::Result<DateTime<Utc>> {
+async fn cutoff(state: &Pool, min_age: Duration) -> anyhow::Result<DateTime<Utc>> {
     let now = sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#)
         .fetch_one(state)
         .await
@@ -102,7 +102,7 @@ struct SweepCount {
 }
 
 struct Sweep<'a> {
-    state: &'a PgPool,
+    state: &'a Pool,
     store: &'a Store,
     pulse: &'a Pulse,
     before: DateTime<Utc>,

@@ -2,10 +2,12 @@
 
 use anyhow::{Context as _, Result};
 use futures::stream::BoxStream;
-use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::requests::{expiry::BATCH, state::Trace};
+use crate::{
+    database::pool::Pool,
+    requests::{expiry::BATCH, state::Trace},
+};
 
 /// What the database records of this installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub struct Installation {
 }
 
 /// Reads what the database records of this installation.
-pub async fn read_installation(state: &PgPool) -> Result<Installation> {
+pub async fn read_installation(state: &Pool) -> Result<Installation> {
     sqlx::query_as!(
         Installation,
         r#"select i.id, i.location,
@@ -35,7 +37,7 @@ pub async fn read_installation(state: &PgPool) -> Result<Installation> {
 }
 
 /// Records the bucket of new archives.
-pub async fn record_location(state: &PgPool, location: &str) -> Result<()> {
+pub async fn record_location(state: &Pool, location: &str) -> Result<()> {
     sqlx::query!("select public.data_export_record_location($1)", location)
         .execute(state)
         .await
@@ -53,7 +55,7 @@ pub enum Archives {
 }
 
 /// Records another bucket for new archives. Returns how many archives were recorded at the previous location.
-pub async fn move_location(state: &PgPool, before: &str, after: &str, archives: Archives) -> Result<u64> {
+pub async fn move_location(state: &Pool, before: &str, after: &str, archives: Archives) -> Result<u64> {
     let moved = sqlx::query_scalar!(
         r#"select public.data_export_move_location($1, $2, $3) as "stored!""#,
         before,
@@ -75,7 +77,7 @@ pub struct Recorded {
 }
 
 /// Lists the archives that are recorded at a location and not deleted yet.
-pub fn list_at<'s>(state: &'s PgPool, location: &'s str) -> BoxStream<'s, sqlx::Result<Recorded>> {
+pub fn list_at<'s>(state: &'s Pool, location: &'s str) -> BoxStream<'s, sqlx::Result<Recorded>> {
     sqlx::query_as!(
         Recorded,
         r#"select object_key as "object_key!", archive_bytes as "archive_bytes!"
@@ -87,7 +89,7 @@ pub fn list_at<'s>(state: &'s PgPool, location: &'s str) -> BoxStream<'s, sqlx::
 }
 
 /// Lists the locations besides `current` at which archives are recorded.
-pub async fn list_other_locations(state: &PgPool, current: &str) -> Result<Vec<String>> {
+pub async fn list_other_locations(state: &Pool, current: &str) -> Result<Vec<String>> {
     sqlx::query_scalar!(
         r#"select distinct object_location as "location!" from public.data_export_requests
            where object_key is not null and object_deleted_at is null and object_location <> $1"#,
@@ -109,7 +111,7 @@ pub struct Undeleted {
 }
 
 /// Lists archives of failed requests by request id, at most [`BATCH`], from the one after `after` to `last`.
-pub async fn list_undeleted(state: &PgPool, after: Uuid, last: Uuid) -> Result<Vec<Undeleted>> {
+pub async fn list_undeleted(state: &Pool, after: Uuid, last: Uuid) -> Result<Vec<Undeleted>> {
     sqlx::query_as!(
         Undeleted,
         r#"select id, object_key as "object_key!", object_location from public.data_export_requests
@@ -126,7 +128,7 @@ pub async fn list_undeleted(state: &PgPool, after: Uuid, last: Uuid) -> Result<V
 }
 
 /// Returns the archive of one failed request; `None` if there is none, or it is deleted.
-pub async fn find_undeleted(state: &PgPool, request_id: Uuid) -> Result<Option<Undeleted>> {
+pub async fn find_undeleted(state: &Pool, request_id: Uuid) -> Result<Option<Undeleted>> {
     sqlx::query_as!(
         Undeleted,
         r#"select id, object_key as "object_key!", object_location from public.data_export_requests
@@ -139,7 +141,7 @@ pub async fn find_undeleted(state: &PgPool, request_id: Uuid) -> Result<Option<U
 }
 
 /// Counts the archives of failed requests that are not deleted yet.
-pub async fn count_undeleted(state: &PgPool) -> Result<u64> {
+pub async fn count_undeleted(state: &Pool) -> Result<u64> {
     let left = sqlx::query_scalar!(
         r#"select count(*) as "count!" from public.data_export_requests
            where status = 'failed' and object_key is not null and object_deleted_at is null"#
@@ -151,7 +153,7 @@ pub async fn count_undeleted(state: &PgPool) -> Result<u64> {
 }
 
 /// Records that an archive is deleted. The caller has seen that the store no longer has it.
-pub async fn record_deleted(state: &PgPool, archive: &Undeleted, trace: &Trace) -> Result<()> {
+pub async fn record_deleted(state: &Pool, archive: &Undeleted, trace: &Trace) -> Result<()> {
     sqlx::query!(
         "update public.data_export_requests set object_deleted_at = clock_timestamp()
          from (select pg_catalog.set_config('data_export.night', coalesce($3::date::text, ''), true),
@@ -179,7 +181,7 @@ pub struct Key {
 }
 
 /// Returns the keys that no row with an archive at `location` names, and whose token no pending row carries.
-pub async fn list_unreferenced(state: &PgPool, keys: &[Key], location: &str) -> Result<Vec<String>> {
+pub async fn list_unreferenced(state: &Pool, keys: &[Key], location: &str) -> Result<Vec<String>> {
     let names: Vec<String> = keys.iter().map(|key| key.text.clone()).collect();
     let requests: Vec<Uuid> = keys.iter().map(|key| key.request_id).collect();
     let tokens: Vec<Uuid> = keys.iter().map(|key| key.token).collect();

@@ -6,7 +6,9 @@
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+
+use crate::database::pool::Pool;
 
 /// Below this number nothing is held, however large its share: a few deleted accounts need no operator.
 const FEW: u64 = 10;
@@ -70,7 +72,7 @@ pub struct Held {
 }
 
 /// Records that a pass is held, until [`release`].
-pub async fn hold(state: &PgPool, pass: Pass, hit: u64, total: u64) -> Result<()> {
+pub async fn hold(state: &Pool, pass: Pass, hit: u64, total: u64) -> Result<()> {
     sqlx::query!(
         "insert into public.data_export_brakes (brake, hit, total) values ($1, $2, $3)
          on conflict (brake) do update set hit = excluded.hit, total = excluded.total",
@@ -85,7 +87,7 @@ pub async fn hold(state: &PgPool, pass: Pass, hit: u64, total: u64) -> Result<()
 }
 
 /// Removes the record of a held pass, because the pass has gone through.
-pub async fn release(state: &PgPool, pass: Pass) -> Result<()> {
+pub async fn release(state: &Pool, pass: Pass) -> Result<()> {
     sqlx::query!("delete from public.data_export_brakes where brake = $1", pass.as_str())
         .execute(state)
         .await

@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result};
 use chrono::{DateTime, Months, NaiveDate, Utc};
 use export_workflows::contract::{Counted, Miscount};
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
+
+use crate::database::pool::Pool;
 
 /// The state of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -162,7 +164,7 @@ pub async fn night(
 /// The log may have more than was counted: a run for a single request writes under the same date, and an attempt whose
 /// answer was lost has counted nothing. The log never has less, and no request is pending without a count.
 pub async fn recount(
-    state: &PgPool,
+    state: &Pool,
     night: NaiveDate,
     counted: &Counted,
 ) -> Result<BTreeMap<String, Miscount>> {

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{PgPool, postgres::types::PgInterval};
+use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
+
+use crate::database::pool::Pool;
 
 /// Names one attempt of one activity of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +82,7 @@ pub enum Claimed {
 /// attempt of the same activity holds it, which Temporal has given up. A replaced claim counts as a lost worker. The exception is an
 /// attempt that is known to have ended by itself: the database was away when its claim was to be released.
 pub async fn claim(
-    state: &PgPool,
+    state: &Pool,
     request_id: Uuid,
     token: Uuid,
     owner: &Owner,
@@ -137,7 +139,7 @@ pub async fn claim(
 }
 
 /// Renews the lease. Returns false when the request is no longer this attempt's.
-pub async fn renew(state: &PgPool, request_id: Uuid, token: Uuid, lease: Duration) -> Result<bool> {
+pub async fn renew(state: &Pool, request_id: Uuid, token: Uuid, lease: Duration) -> Result<bool> {
     let renewed = sqlx::query!(
         "update public.data_export_requests set lease_until = clock_timestamp() + $3
          where id = $1 and claim_token = $2 and status = 'pending'",
@@ -177,7 +179,7 @@ pub enum Released {
 
 /// Releases the claim and records the reason.
 pub async fn release(
-    state: &PgPool,
+    state: &Pool,
     request_id: Uuid,
     token: Uuid,
     last_error: &str,

@@ -2,16 +2,15 @@
 
 use anyhow::{Context as _, Result};
 use export_workflows::contract::FailureReason;
-use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::requests::state::Trace;
+use crate::{database::pool::Pool, requests::state::Trace};
 
 /// Maximum number of rows of one transaction: few enough never to keep the platform waiting for a lock.
 pub const BATCH: i64 = 500;
 
 /// Fails overdue requests, at most [`BATCH`]. Returns how many.
-pub async fn fail_overdue(state: &PgPool, trace: &Trace) -> Result<u64> {
+pub async fn fail_overdue(state: &Pool, trace: &Trace) -> Result<u64> {
     let failed = sqlx::query!(
             "with overdue as (
                  select id from public.data_export_requests
@@ -43,7 +42,7 @@ pub struct Delivered {
 }
 
 /// Lists `ready` requests by id, at most [`BATCH`], from the one after `after`.
-pub async fn list_delivered(state: &PgPool, after: Uuid) -> Result<Vec<Delivered>> {
+pub async fn list_delivered(state: &Pool, after: Uuid) -> Result<Vec<Delivered>> {
     sqlx::query_as!(
         Delivered,
         "select id, user_id from public.data_export_requests
@@ -57,7 +56,7 @@ pub async fn list_delivered(state: &PgPool, after: Uuid) -> Result<Vec<Delivered
 }
 
 /// Fails those of the requests that are `ready`, because their accounts are deleted. Returns how many.
-pub async fn revoke_deleted_accounts(state: &PgPool, requests: &[Uuid], trace: &Trace) -> Result<u64> {
+pub async fn revoke_deleted_accounts(state: &Pool, requests: &[Uuid], trace: &Trace) -> Result<u64> {
     let revoked = sqlx::query!(
         "update public.data_export_requests
          set status = 'failed', failure_reason = $2, download_url = null

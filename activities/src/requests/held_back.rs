@@ -7,7 +7,7 @@
 use anyhow::{Context as _, Result};
 use chrono::NaiveDate;
 use export_workflows::contract::FailureReason;
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{PgConnection, PgExecutor, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::requests::brake;
@@ -86,7 +86,7 @@ pub async fn deferred_twice(state: &mut PgConnection) -> Result<i64> {
 }
 
 /// Counts the requests that wait for an operator, by the reason for which they would fail.
-pub async fn counts(state: &mut PgConnection) -> Result<Vec<(FailureReason, i64)>> {
+pub async fn counts(state: impl PgExecutor<'_>) -> Result<Vec<(FailureReason, i64)>> {
     let rows = sqlx::query!(
         r#"select held_back as "reason!", count(*) as "count!" from public.data_export_requests
            where status = 'pending' and held_back is not null group by held_back order by held_back"#

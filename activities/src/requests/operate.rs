@@ -11,10 +11,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use export_workflows::contract::FailureReason;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
-use sqlx::PgPool;
+use sqlx::Connection as _;
 use uuid::Uuid;
 
-use crate::requests::state::Status;
+use crate::{database::pool::Pool, requests::state::Status};
 
 /// Why an operator revokes an export; recorded on the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +177,7 @@ pub enum Retried {
 }
 
 /// Makes a pending request, as the platform does.
-pub async fn create(state: &PgPool, user_id: Uuid) -> Result<Uuid> {
+pub async fn create(state: &Pool, user_id: Uuid) -> Result<Uuid> {
     sqlx::query_scalar!("insert into public.data_export_requests (user_id) values ($1) returning id", user_id)
         .fetch_one(state)
         .await
@@ -185,7 +185,7 @@ pub async fn create(state: &PgPool, user_id: Uuid) -> Result<Uuid> {
 }
 
 /// Lists requests, newest first: all, or those in one state.
-pub async fn list(state: &PgPool, status: Option<Status>, limit: i64) -> Result<Vec<Listed>> {
+pub async fn list(state: &Pool, status: Option<Status>, limit: i64) -> Result<Vec<Listed>> {
     // Uses the state that the platform shows: an overdue ready request is failed.
     sqlx::query_as!(
         Listed,
@@ -205,7 +205,7 @@ pub async fn list(state: &PgPool, status: Option<Status>, limit: i64) -> Result<
 }
 
 /// Reads one request with its log; `None` when there is no such request.
-pub async fn show(state: &PgPool, request_id: Uuid) -> Result<Option<RequestDetails>> {
+pub async fn show(state: &Pool, request_id: Uuid) -> Result<Option<RequestDetails>> {
     let row = sqlx::query!(
         r#"select r.id, r.user_id, e.status as "status!: Status", r.requested_at, e.download_url, r.expires_at,
                r.fulfilled_at, r.snapshot_at, r.object_key, r.object_deleted_at, r.archive_bytes, r.archive_sha256,
@@ -256,7 +256,7 @@ pub async fn show(state: &PgPool, request_id: Uuid) -> Result<Option<RequestDeta
 }
 
 /// Reads the digest of a delivered archive, for `verify --request`; `None` when there is none.
-pub async fn delivered_sha256(state: &PgPool, request_id: Uuid) -> Result<Option<String>> {
+pub async fn delivered_sha256(state: &Pool, request_id: Uuid) -> Result<Option<String>> {
     let digest = sqlx::query_scalar!(
         "select archive_sha256 from public.data_export_requests where id = $1",
         request_id
@@ -269,7 +269,7 @@ pub async fn delivered_sha256(state: &PgPool, request_id: Uuid) -> Result<Option
 
 /// Moves `pending | ready -> failed (revoked)`. An attempt that holds the request loses it: its compare-and-set finds
 /// no row.
-pub async fn revoke(state: &PgPool, request_id: Uuid, reason: RevokeReason) -> Result<Revoked> {
+pub async fn revoke(state: &Pool, request_id: Uuid, reason: RevokeReason) -> Result<Revoked> {
     let context = || format!("failed to revoke request `{request_id}`");
     let moved = sqlx::query!(
         "update public.data_export_requests
@@ -305,9 +305,10 @@ pub async fn revoke(state: &PgPool, request_id: Uuid, reason: RevokeReason) -> R
 }
 
 /// Makes a new pending request that repeats a failed one. A second call makes no second request.
-pub async fn retry(state: &PgPool, request_id: Uuid) -> Result<Retried> {
+pub async fn retry(state: &Pool, request_id: Uuid) -> Result<Retried> {
     let context = || format!("failed to repeat request `{request_id}`");
-    let mut tx = state.begin().await.with_context(context)?;
+    let mut session = state.acquire().await.with_context(context)?;
+    let mut tx = session.begin().await.with_context(context)?;
     // The lock serialises concurrent calls.
     let status = sqlx::query!(
         // Overdue counts as failed, as in the view: the next expiry pass is at most minutes away.
@@ -345,11 +346,12 @@ pub async fn retry(state: &PgPool, request_id: Uuid) -> Result<Retried> {
     .await
     .with_context(context)?;
     tx.commit().await.with_context(context)?;
+    session.keep();
     Ok(Retried::Created(id))
 }
 
 /// Lists the requests of a user that have not ended.
-pub async fn open_requests(state: &PgPool, user_id: Uuid) -> Result<Vec<Uuid>> {
+pub async fn open_requests(state: &Pool, user_id: Uuid) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select id from public.data_export_requests
          where user_id = $1 and status in ('pending', 'ready') order by requested_at, id",
@@ -370,7 +372,7 @@ pub struct Forgotten {
 }
 
 /// Lists the ended requests of a user whose archives are still stored.
-pub async fn stored_requests(state: &PgPool, user_id: Uuid) -> Result<Vec<Uuid>> {
+pub async fn stored_requests(state: &Pool, user_id: Uuid) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select id from public.data_export_requests
          where user_id = $1 and status = 'failed' and object_key is not null and object_deleted_at is null",
@@ -384,7 +386,7 @@ pub async fn stored_requests(state: &PgPool, user_id: Uuid) -> Result<Vec<Uuid>>
 /// Replaces the user's id by the nil UUID in every request that has ended and whose archive is deleted.
 ///
 /// A trigger refuses it for other requests. Clears `last_error` too, because it may name a row of the user.
-pub async fn forget(state: &PgPool, user_id: Uuid) -> Result<Forgotten> {
+pub async fn forget(state: &Pool, user_id: Uuid) -> Result<Forgotten> {
     const CONTEXT: &str = "failed to forget a user";
     let forgotten = sqlx::query!(
         "update public.data_export_requests set user_id = $2, last_error = null
@@ -410,7 +412,7 @@ pub async fn forget(state: &PgPool, user_id: Uuid) -> Result<Forgotten> {
 ///
 /// A trigger refuses to delete a younger line for every role. Another trigger deletes an ended request with its last
 /// line.
-pub async fn prune_events(state: &PgPool) -> Result<u64> {
+pub async fn prune_events(state: &Pool) -> Result<u64> {
     /// Lines of one transaction: few enough to leave room for a night.
     const BATCH: i64 = 5_000;
     let mut pruned = 0;

@@ -4,15 +4,14 @@
 
 use anyhow::{Context, Result};
 use export_workflows::contract::{Cursor, ListPendingInput, PendingPage};
-use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::failure::Failure;
+use crate::{database::pool::Pool, failure::Failure};
 
 /// Lists one page. The very first page fixes the cutoff (the database's `now()`) and counts what is pending.
 ///
 /// The second round leaves out the requests that were given up since the cutoff.
-pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<PendingPage> {
+pub async fn list_pending(state: &Pool, input: &ListPendingInput) -> Result<PendingPage> {
     if let Some(only) = &input.only {
         return list_only(state, only).await;
     }
@@ -68,7 +67,7 @@ pub async fn list_pending(state: &PgPool, input: &ListPendingInput) -> Result<Pe
 
 /// Lists the requests that the input names, in their order. It also lists requests that are no longer pending: these
 /// end as `already_done`.
-async fn list_only(state: &PgPool, only: &[Uuid]) -> Result<PendingPage> {
+async fn list_only(state: &Pool, only: &[Uuid]) -> Result<PendingPage> {
     let rows = sqlx::query!(
         r#"select o.id as "id!", r.status as "status?"
            from unnest($1::uuid[]) with ordinality o (id, n)

@@ -12,10 +12,13 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use export_workflows::contract::FailureReason;
 use serde::Serialize;
-use sqlx::PgPool;
+use sqlx::Connection as _;
 use uuid::Uuid;
 
-use crate::requests::{claim::Count, held_back};
+use crate::{
+    database::pool::Pool,
+    requests::{claim::Count, held_back},
+};
 
 /// The state of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
@@ -102,7 +105,7 @@ pub struct CurrentRow {
 ///
 /// Takes a lock, which a standby refuses. An old row of a standby behind a load balancer would look like a lost race,
 /// and the object of a delivered request would be deleted.
-pub async fn read_back(state: &PgPool, request_id: Uuid) -> Result<Option<CurrentRow>> {
+pub async fn read_back(state: &Pool, request_id: Uuid) -> Result<Option<CurrentRow>> {
     sqlx::query_as!(
         CurrentRow,
         r#"select status as "status: Status", object_key, claim_token from public.data_export_requests
@@ -118,7 +121,7 @@ pub async fn read_back(state: &PgPool, request_id: Uuid) -> Result<Option<Curren
 ///
 /// An error may hide a COMMIT that took place: the caller reads the row back before it decides.
 pub async fn mark_ready(
-    state: &PgPool,
+    state: &Pool,
     request_id: Uuid,
     token: Uuid,
     delivery: &Delivery,
@@ -190,19 +193,21 @@ pub struct Failing<'a> {
 /// Moves `pending -> failed`, if this attempt still holds the request and not too many of its night fail for this
 /// reason.
 pub async fn mark_failed(
-    state: &PgPool,
+    state: &Pool,
     request_id: Uuid,
     token: Uuid,
     failing: &Failing<'_>,
     trace: &Trace,
 ) -> Result<Failed> {
     let Failing { reason, last_error, count, brake } = *failing;
-    let mut tx = state.begin().await?;
+    let mut session = state.acquire().await?;
+    let mut tx = session.begin().await?;
     if let (Brake::On, Some(night)) = (brake, trace.night)
         && held_back::is_one_too_many(&mut tx, night, reason).await?
     {
         let released = held_back::release(&mut tx, request_id, token, reason, last_error).await?;
         tx.commit().await?;
+        session.keep();
         return Ok(if released { Failed::HeldBack } else { Failed::Taken });
     }
     let moved = sqlx::query!(
@@ -225,5 +230,6 @@ pub async fn mark_failed(
     .await?
     .rows_affected();
     tx.commit().await?;
+    session.keep();
     Ok(if moved == 1 { Failed::Done } else { Failed::Taken })
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout_at},
@@ -21,9 +21,10 @@ use uuid::Uuid;
 
 use crate::{
     catalogue::Catalogue,
+    database::pool::{Pool, Session},
     failure::{Failure, judge},
     pulse::Pulse,
-    source::snapshot::{self, Account, CloseOnDrop, Snapshot, while_alive},
+    source::snapshot::{self, Account, Snapshot, while_alive},
 };
 
 /// How long an export waits for the replica to catch up with the source.
@@ -135,7 +136,7 @@ impl fmt::Display for Passed {
 /// A replica of the source, and how long exports wait for it; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Replica {
-    pool: PgPool,
+    pool: Pool,
     wait: Duration,
     turns: Arc<Semaphore>,
     impatient_until: Arc<Mutex<Option<Instant>>>,
@@ -145,19 +146,19 @@ impl Replica {
     /// Makes the replica behind `pool`. An export waits for it for `wait` at most.
     ///
     /// `most` is the maximum number of exports that read at a time, on the replica and on the source together.
-    pub fn new(pool: PgPool, wait: Duration, most: u32) -> Self {
+    pub fn new(pool: Pool, wait: Duration, most: u32) -> Self {
         let turns = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX)));
         Self { pool, wait, turns, impatient_until: Arc::default() }
     }
 
     /// Returns the pool that reads on it.
-    pub fn pool(&self) -> &PgPool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
     /// Waits for a turn to read, here or on the source. The turn lasts until it is dropped.
     pub async fn turn(&self, pulse: &Pulse) -> anyhow::Result<OwnedSemaphorePermit> {
-        let patience = self.pool.options().get_acquire_timeout();
+        let patience = self.pool.acquire_timeout();
         let turn = tokio::time::timeout(patience, Arc::clone(&self.turns).acquire_owned());
         let turn = while_alive(turn, pulse).await?.map_err(|_| sqlx::Error::PoolTimedOut);
         turn.context("failed to get a turn to read")?.context("the turns to read are over")
@@ -188,7 +189,7 @@ pub enum Opened {
 /// The account must have a row on the source.
 pub async fn open(
     replica: &Replica,
-    source: &PgPool,
+    source: &Pool,
     catalogue: &Catalogue,
     account: &Account,
     pulse: &Pulse,
@@ -207,16 +208,15 @@ pub async fn open(
 /// Asks the source, in this order, whether it has the account and how far it has written: a replica at that position
 /// has the account too. An asynchronous commit is visible a moment before it is written, which [`Passed::Account`]
 /// covers.
-async fn ask(source: &PgPool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<WalPosition> {
+async fn ask(source: &Pool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<WalPosition> {
     if snapshot::existing_accounts(source, catalogue, &[user]).await?.is_empty() {
         return Err(Failure::AccountDeleted { relation: catalogue.account().relation.clone() }.into());
     }
-    let mut connection = source.acquire().await.context("failed to connect to the source database")?;
-    position(&mut connection).await.context("failed to ask the source database how far it is")
+    position(source).await.context("failed to ask the source database how far it is")
 }
 
 /// Reads the position of the source, which must be a primary.
-pub async fn position(source: &mut PgConnection) -> sqlx::Result<WalPosition> {
+pub async fn position(source: impl PgExecutor<'_>) -> sqlx::Result<WalPosition> {
     sqlx::query_as(POSITION).fetch_one(source).await
 }
 
@@ -236,7 +236,7 @@ pub async fn compare(replica: &mut PgConnection, position: &WalPosition) -> sqlx
 
 /// Connects to the replica and waits until it has reached the position. Checks this before the transaction: the
 /// snapshot is taken with the first statement, and would be older than the position that this statement finds.
-async fn reach(replica: &Replica, position: &WalPosition) -> Result<CloseOnDrop, Passed> {
+async fn reach(replica: &Replica, position: &WalPosition) -> Result<Session, Passed> {
     let deadline = Instant::now() + replica.patience();
     let [mut pause, longest] = PAUSES;
     let without_success = |passed| {
@@ -246,14 +246,13 @@ async fn reach(replica: &Replica, position: &WalPosition) -> Result<CloseOnDrop,
     let away = |error: sqlx::Error| without_success(Passed::Away(judge(&error.into()).code));
     let silent = |_| without_success(Passed::Away("no answer".to_owned()));
     let connected = timeout_at(deadline, replica.pool.acquire()).await.map_err(silent)?;
-    let mut connection = CloseOnDrop::new(connected.map_err(away)?);
+    let mut session = connected.map_err(away)?;
     loop {
-        let Ok(session) = connection.get() else { return Err(Passed::Away("no connection".to_owned())) };
-        match timeout_at(deadline, compare(session, position)).await.map_err(silent)?.map_err(away)? {
-            Fit::Reached => return Ok(connection),
+        match timeout_at(deadline, compare(&mut session, position)).await.map_err(silent)?.map_err(away)? {
+            Fit::Reached => return Ok(session),
             Fit::Lagging(_) if Instant::now() + pause < deadline => sleep(pause).await,
             Fit::Lagging(_) => {
-                connection.keep();
+                session.keep();
                 return Err(without_success(Passed::Lag));
             }
             Fit::Diverged => return Err(Passed::Diverged),

@@ -17,7 +17,7 @@ use futures::{
     future::{BoxFuture, Fuse},
     stream::BoxStream,
 };
-use sqlx::{Either, PgConnection, PgPool, Postgres, Row as _, pool::PoolConnection, postgres::PgRow};
+use sqlx::{Either, PgConnection, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
@@ -25,12 +25,15 @@ use crate::{
         Catalogue, Plan,
         sql::{SqlPart, statement},
     },
+    database::{
+        pool::{Pool, Session},
+        session,
+    },
     failure::{
         Failure, Reading,
         sqlstate::{self, Asked, Blame},
     },
     pulse::Pulse,
-    source::session,
 };
 
 /// How often a query that has not answered yet is counted as movement.
@@ -51,7 +54,7 @@ pub struct Account {
     pub user_id: Uuid,
 }
 
-/// One account at one moment, open for reading. A drop before [`close`](Self::close) closes the connection.
+/// One account at one moment, open for reading. A drop before [`close`](Self::close) closes the session.
 pub struct Snapshot {
     /// The moment that all rows show.
     pub snapshot_at: DateTime<Utc>,
@@ -59,7 +62,7 @@ pub struct Snapshot {
     pub server_version: String,
     /// The entities to read, and how.
     pub plan: Plan,
-    connection: CloseOnDrop,
+    session: Session,
     keys: Vec<KeySet>,
     reading: bool,
 }
@@ -70,35 +73,35 @@ struct KeySet {
     computed: Vec<Vec<Option<String>>>,
 }
 
-/// Opens the snapshot of an account in three round trips; the account must have a row.
+/// Opens the snapshot of an account in two round trips; the account must have a row.
 pub async fn open(
-    source: &PgPool,
+    source: &Pool,
     catalogue: &Catalogue,
     account: &Account,
     pulse: &Pulse,
 ) -> anyhow::Result<Snapshot> {
-    let connection = while_alive(source.acquire(), pulse).await?;
-    let connection = CloseOnDrop::new(connection.context("failed to connect to the source database")?);
-    open_over(connection, catalogue, account, pulse).await
+    let session = while_alive(source.acquire(), pulse).await?;
+    let session = session.context("failed to connect to the source database")?;
+    open_over(session, catalogue, account, pulse).await
 }
 
-/// Like [`open`], on a connection that the caller has chosen.
+/// Like [`open`], in a session that the caller has chosen.
 pub(crate) async fn open_over(
-    mut connection: CloseOnDrop,
+    mut session: Session,
     catalogue: &Catalogue,
     account: &Account,
     pulse: &Pulse,
 ) -> anyhow::Result<Snapshot> {
-    let begun = begin(connection.get()?, catalogue, account.request_id);
+    let begun = begin(&mut session, catalogue, account.request_id);
     let (snapshot_at, server_version, plan) = while_alive(begun, pulse).await??;
-    let read = read_keys(connection.get()?, catalogue, account.user_id);
+    let read = read_keys(&mut session, catalogue, account.user_id);
     let keys = while_alive(read, pulse).await??;
-    Ok(Snapshot { snapshot_at, server_version, plan, connection, keys, reading: false })
+    Ok(Snapshot { snapshot_at, server_version, plan, session, keys, reading: false })
 }
 
 /// Returns the users that still have a row. A soft-deleted row counts.
 pub async fn existing_accounts(
-    source: &PgPool,
+    source: &Pool,
     catalogue: &Catalogue,
     users: &[Uuid],
 ) -> anyhow::Result<HashSet<Uuid>> {
@@ -122,7 +125,7 @@ impl Snapshot {
             for computed in &plan.computed {
                 query = query.bind(set.computed.get(*computed).context("a computed column was not read")?);
             }
-            query.fetch(self.connection.get()?)
+            query.fetch(&mut *self.session)
         };
         self.reading = true;
         Ok(Rows {
@@ -141,10 +144,8 @@ impl Snapshot {
         let undeliverable = matches!(error.downcast_ref(), Some(Failure::UndeliverableValue { .. }));
         let plan = self.plan.entities.get(entity);
         let set = plan.and_then(|plan| self.keys.get(plan.keys));
-        let (true, Some(plan), Some(set), Ok(connection)) = (undeliverable, plan, set, self.connection.get())
-        else {
-            return error;
-        };
+        let (true, Some(plan), Some(set)) = (undeliverable, plan, set) else { return error };
+        let connection = &mut *self.session;
         let cast = async {
             sqlx::raw_sql("rollback").execute(&mut *connection).await?;
             let mut query = sqlx::query(plan.cast.clone()).bind(&set.keys);
@@ -167,9 +168,9 @@ impl Snapshot {
         if self.reading {
             bail!("the rows of an entity were not read to their end");
         }
-        let committed = sqlx::raw_sql("commit").execute(self.connection.get()?).await;
+        let committed = sqlx::raw_sql("commit").execute(&mut *self.session).await;
         committed.context("failed to end the read transaction")?;
-        self.connection.keep();
+        self.session.keep();
         Ok(())
     }
 }
@@ -336,34 +337,6 @@ pub(crate) async fn while_alive<T>(work: impl Future<Output = T>, pulse: &Pulse)
                     pulse.beat(1);
                 }
             }
-        }
-    }
-}
-
-/// A connection that is closed when it is dropped. With a half-read answer or an open transaction it must not return to
-/// the pool, which would first drain it.
-pub(crate) struct CloseOnDrop(Option<PoolConnection<Postgres>>);
-
-impl CloseOnDrop {
-    pub(crate) fn new(connection: PoolConnection<Postgres>) -> Self {
-        Self(Some(connection))
-    }
-
-    pub(crate) fn get(&mut self) -> anyhow::Result<&mut PgConnection> {
-        self.0.as_deref_mut().context("the read connection is already given back")
-    }
-
-    /// Returns the connection to its pool.
-    pub(crate) fn keep(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            // Detached, it closes its socket at once, without a message to a server that may not respond.
-            drop(connection.detach());
         }
     }
 }

@@ -22,11 +22,11 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use sqlx::PgPool;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
+    database::pool::Pool,
     failure::{Failure, StoreError},
     requests::archives::{self, Installation},
     store::{
@@ -94,7 +94,7 @@ pub fn require_location(recorded: Option<&str>, store: &Store) -> Result<(), Fai
 /// # Errors
 /// [`Failure::Installation`] when the bucket is not the one of this installation; other errors when the database or the
 /// store does not answer.
-pub async fn open_bucket(state: &PgPool, store: &Store) -> anyhow::Result<Uuid> {
+pub async fn open_bucket(state: &Pool, store: &Store) -> anyhow::Result<Uuid> {
     let installation = archives::read_installation(state).await?;
     require_location(installation.location.as_deref(), store)?;
     if installation.has_archives && read_ownership(store, installation.id).await?.is_none() {
@@ -110,7 +110,7 @@ pub async fn open_bucket(state: &PgPool, store: &Store) -> anyhow::Result<Uuid> 
 ///
 /// # Errors
 /// As [`open_bucket`]; a bucket without a mark is never ours.
-pub async fn check_bucket(state: &PgPool, store: &Store) -> anyhow::Result<Installation> {
+pub async fn check_bucket(state: &Pool, store: &Store) -> anyhow::Result<Installation> {
     let mut installation = archives::read_installation(state).await?;
     require_location(installation.location.as_deref(), store)?;
     check_mark(store, installation.id).await?;
@@ -170,7 +170,7 @@ fn lost(store: &Store) -> Failure {
 ///
 /// # Errors
 /// [`Failure::Installation`] names the first one that is not.
-pub async fn check_archives(state: &PgPool, store: &Store, before: &str) -> anyhow::Result<()> {
+pub async fn check_archives(state: &Pool, store: &Store, before: &str) -> anyhow::Result<()> {
     let mut recorded = archives::list_at(state, before);
     while let Some(row) = recorded.try_next().await.context("failed to list the archives")? {
         let key =

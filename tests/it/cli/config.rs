@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use export_activities::requests::{operate, state::Status};
+use export_activities::{
+    database::pool::Pool,
+    requests::{operate, state::Status},
+};
 use export_stack::{
     servers::{postgres::Role, worker},
     shared::{TestInstallation, stack},
@@ -11,7 +14,6 @@ use export_stack::{
 };
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use sqlx::PgPool;
 use uuid::Uuid;
 
 /// Long enough for a machine that is busy with other tests.
@@ -74,7 +76,7 @@ async fn says(process: &Process, sentence: &str) {
     }
 }
 
-async fn state_pool(installation: &TestInstallation) -> PgPool {
+async fn state_pool(installation: &TestInstallation) -> Pool {
     installation.database.state().await.unwrap()
 }
 

@@ -13,6 +13,7 @@ use export_activities::{
     context::ExportSteps,
     fulfil::{attempt::Unfinished, fulfil, lease::Heartbeat},
     pulse::Pulse,
+    requests,
 };
 use export_stack::{
     instruments::{
@@ -25,7 +26,7 @@ use export_stack::{
 use export_workflows::contract::Outcome;
 use futures::FutureExt as _;
 use secrecy::ExposeSecret as _;
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::support::{
@@ -57,8 +58,7 @@ async fn until_free(owner: &PgPool, request: Uuid) {
 async fn through_proxy(given: &Given) -> (Proxy, ExportSteps) {
     let (proxy, url) = proxied(given.database.url(Role::State).await.unwrap().expose_secret()).await;
     let mut steps = given.steps.clone();
-    let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(1));
-    steps.state = pool.connect_lazy(&url).unwrap();
+    steps.state = requests::pool(url.parse().unwrap(), 4, Duration::from_secs(1));
     (proxy, steps)
 }
 

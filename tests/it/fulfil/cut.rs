@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use export_activities::{
     catalogue::Catalogue,
+    database::pool::Pool,
     failure::{self, Class},
     pulse::Pulse,
     source::snapshot::{self, Account, Snapshot},
@@ -59,7 +60,7 @@ async fn with_view(view: &str) -> (Database, Catalogue) {
     (database, catalogue)
 }
 
-async fn open(source: &PgPool, catalogue: &Catalogue, pulse: &Pulse) -> Snapshot {
+async fn open(source: &Pool, catalogue: &Catalogue, pulse: &Pulse) -> Snapshot {
     let account = Account { request_id: Uuid::new_v4(), user_id: Uuid::from_u128(1) };
     snapshot::open(source, catalogue, &account, pulse).await.unwrap()
 }

@@ -8,6 +8,7 @@ use export_stack::{
     servers::postgres::Role,
 };
 use serde_json::json;
+use sqlx::Connection as _;
 use temporalio_client::{NamespacedClient as _, grpc::WorkflowService as _, tonic::IntoRequest as _};
 use temporalio_common::protos::temporal::api::{
     enums::v1::WorkflowTaskFailedCause,
@@ -98,7 +99,8 @@ async fn an_object_or_an_upload_that_no_row_names_is_red() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_or_a_transaction_that_stays_is_red() {
     let (given, ..) = delivered().await;
-    let transaction = given.steps.state.begin().await.unwrap();
+    let mut session = given.steps.state.acquire().await.unwrap();
+    let transaction = session.begin().await.unwrap();
     assert_red(&given, &[Invariant::NothingHeld]).await;
     transaction.rollback().await.unwrap();
     given.assert_sound(1).await;
@@ -192,8 +194,7 @@ async fn what_a_resting_worker_holds_or_an_ended_one_leaves_is_red() {
     assert!(resting(16).await.broke(&[]));
     assert!(resting(0).await.broke(&left), "there are more connections than there should be");
 
-    given.steps.state.close().await;
-    given.steps.source.close().await;
+    drop(given.steps);
     export_stack::wait::until("the connections to go", crate::support::night_of::SOON, || async {
         Ok(ended(&spool).await.broke(&[]).then_some(()))
     })

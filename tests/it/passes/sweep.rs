@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use export_activities::{
+    database::pool::Pool,
     failure::{Class, Failure, judge},
     passes::sweep::{SweepOptions, sweep},
     pulse::Pulse,
@@ -13,14 +14,14 @@ use export_activities::{
         object_key::{INSTALLATION_MARK, ObjectKey},
     },
 };
-use export_stack::instruments::faulty_store::Fault;
+use export_stack::{instruments::faulty_store::Fault, shared::TestDatabase};
 use export_workflows::contract::SweepOutput;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::support::servers::{
-    connect, content, database, faulty_store, keep_versions, new_key, real_store, sdk_client,
+    connect, content, faulty_store, keep_versions, new_key, real_store, sdk_client, state,
     unfinished_uploads, versions,
 };
 
@@ -35,7 +36,9 @@ fn swept(swept: u64) -> SweepOutput {
 struct Scene {
     config: StoreConfig,
     store: Store,
-    state: PgPool,
+    state: Pool,
+    /// As the owner of the tables.
+    owner: PgPool,
 }
 
 impl Scene {
@@ -44,9 +47,10 @@ impl Scene {
     }
 
     async fn of(config: StoreConfig) -> Self {
-        let (store, state) = (connect(&config).await, database().await);
+        let database = TestDatabase::new().await.unwrap();
+        let (store, state) = (connect(&config).await, database.state().await.unwrap());
         open_bucket(&state, &store).await.unwrap();
-        Self { config, store, state }
+        Self { config, store, state, owner: database.owner().await.unwrap() }
     }
 
     async fn put(&self, key: &str) {
@@ -93,7 +97,7 @@ impl Scene {
         let sql = "insert into public.data_export_requests
                 (id, user_id, claim_token, claim_owner, claim_try, lease_until)
             values ($1, $1, $2, 'w/r/a', 1, now() + interval '1 minute')";
-        sqlx::query(sql).bind(key.request_id()).bind(key.token()).execute(&self.state).await.unwrap();
+        sqlx::query(sql).bind(key.request_id()).bind(key.token()).execute(&self.owner).await.unwrap();
     }
 
     /// A request that was delivered with `key`, and then failed when `failed` says so.
@@ -102,11 +106,11 @@ impl Scene {
                 (id, user_id, status, download_url, expires_at, object_key, archive_bytes, archive_sha256,
                  row_counts, snapshot_at, fulfilled_at, pseudonym_salt)
             values ($1, $1, 'ready', 'https://x', now(), $2, 1, repeat('a', 64), '{}', now(), now(), null)";
-        sqlx::query(sql).bind(key.request_id()).bind(key.as_str()).execute(&self.state).await.unwrap();
+        sqlx::query(sql).bind(key.request_id()).bind(key.as_str()).execute(&self.owner).await.unwrap();
         if failed {
             let sql = "update public.data_export_requests
                 set status = 'failed', failure_reason = 'expired', download_url = null where id = $1";
-            sqlx::query(sql).bind(key.request_id()).execute(&self.state).await.unwrap();
+            sqlx::query(sql).bind(key.request_id()).execute(&self.owner).await.unwrap();
         }
     }
 }
@@ -230,7 +234,7 @@ async fn an_archive_whose_row_says_deleted_is_an_orphan() {
         scene.put(key.as_str()).await;
     }
     let note = "update public.data_export_requests set object_deleted_at = now() where object_key = $1";
-    sqlx::query(note).bind(deleted.as_str()).execute(&scene.state).await.unwrap();
+    sqlx::query(note).bind(deleted.as_str()).execute(&scene.owner).await.unwrap();
     assert_eq!(scene.sweep(NOW).await.unwrap(), swept(1));
     assert_eq!(scene.objects().await, [failed.as_str()]);
 }
@@ -269,7 +273,7 @@ async fn a_sweep_goes_through_all_pages_while_it_deletes() {
 async fn the_bucket_of_another_installation_is_not_swept() {
     let scene = Scene::new().await;
     scene.put(new_key().as_str()).await;
-    let elsewhere = database().await;
+    let elsewhere = state().await;
     for options in [NOW, SweepOptions { force: true, ..NOW }] {
         let error = sweep(&elsewhere, &scene.store, &options, &Pulse::default()).await.unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Failure::Installation(_))), "{error:#}");
@@ -279,7 +283,7 @@ async fn the_bucket_of_another_installation_is_not_swept() {
 
 #[tokio::test]
 async fn a_bucket_without_a_mark_is_not_swept() {
-    let (config, state) = (real_store().await, database().await);
+    let (config, state) = (real_store().await, state().await);
     let store = connect(&config).await;
     let error = sweep(&state, &store, &NOW, &Pulse::default()).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Failure::Installation(_))), "{error:#}");

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::Utc;
 use export_activities::{
+    database::pool::Pool,
     requests::{
         claim::{self, Claimed, Count, Owner, Released},
         operate::{self, Retried, RevokeReason, Revoked},
@@ -12,14 +13,13 @@ use export_activities::{
     store::object_key::ObjectKey,
 };
 use export_stack::shared::TestDatabase;
-use sqlx::PgPool;
 use uuid::Uuid;
 
 const LINK: &str = "https://store.example/exports/a.zip?X-Amz-Signature=f00d";
 
 struct Scene {
     database: TestDatabase,
-    state: PgPool,
+    state: Pool,
 }
 
 impl Scene {

@@ -11,7 +11,7 @@ use export_activities::{
     context::ExportSteps,
     failure,
     fulfil::attempt::Unfinished,
-    requests::state,
+    requests::{self, state},
     source::replica::{self, Fit, Replica},
 };
 use export_stack::{
@@ -362,7 +362,11 @@ async fn a_standby_never_answers_how_a_race_for_a_request_ended() {
         .await
         .unwrap();
     pair.caught_up().await;
-    let (primary, standby) = (pool(&pair.source, Role::State).await, pool(&pair.replica, Role::State).await);
+    let pool = |postgres: &Postgres| {
+        let options = postgres.url(Role::State, DATABASE).expose_secret().parse().unwrap();
+        requests::pool(options, 1, SOON)
+    };
+    let (primary, standby) = (pool(&pair.source), pool(&pair.replica));
     assert_eq!(state::read_back(&primary, id).await.unwrap().unwrap().status, state::Status::Pending);
     let error = state::read_back(&standby, id).await.unwrap_err();
     let verdict = failure::judge(&error);

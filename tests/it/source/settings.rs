@@ -3,12 +3,13 @@
 
 use export_activities::{
     catalogue::Catalogue,
+    database::pool::Pool,
     failure::{Class, judge},
     pulse::Pulse,
     source::snapshot,
 };
 use export_stack::platform::SeedOptions;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, postgres::PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgConnection, postgres::PgPoolOptions};
 
 use crate::{
     support::{
@@ -47,7 +48,7 @@ const SETTINGS: &str = "
     order by s.name, v.value";
 
 /// Reads everything and returns the archive's bytes.
-async fn archive(source: &PgPool, catalogue: &Catalogue) -> anyhow::Result<Vec<u8>> {
+async fn archive(source: &Pool, catalogue: &Catalogue) -> anyhow::Result<Vec<u8>> {
     let pulse = Pulse::default();
     let mut snapshot = open(source, catalogue, USER).await?;
     let entity = planned(&snapshot.plan.entities[0]);
@@ -92,7 +93,7 @@ async fn no_setting_of_the_database_changes_a_byte_of_an_archive() {
         while errors.len() < ATTEMPTS {
             let pool = source(&url, 1);
             let read = archive(&pool, &catalogue).await;
-            pool.close().await;
+            drop(pool);
             match read {
                 Ok(bytes) => {
                     assert!(bytes == expected, "`{name} = {value}` changes the archive");

@@ -2,11 +2,12 @@
 
 use export_activities::{
     catalogue::Catalogue,
+    database::pool::Pool,
     pulse::Pulse,
     source::snapshot::{self, Account, Snapshot},
 };
 use export_stack::platform::{self, SeedOptions, Seeded};
-use sqlx::{PgPool, postgres::PgRow};
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::database::{Database, database};
@@ -24,7 +25,7 @@ pub(crate) fn account(user_id: Uuid) -> Account {
     Account { request_id: Uuid::new_v4(), user_id }
 }
 
-pub(crate) async fn open(source: &PgPool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<Snapshot> {
+pub(crate) async fn open(source: &Pool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<Snapshot> {
     snapshot::open(source, catalogue, &account(user), &Pulse::default()).await
 }
 

@@ -1,5 +1,6 @@
 //! A separate database for each test.
 
+use export_activities::database::pool::Pool;
 use export_stack::{servers::postgres::Role, shared::stack};
 use secrecy::ExposeSecret as _;
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -17,7 +18,7 @@ pub(crate) struct Database {
 
 impl Database {
     /// Connects as `export_read`.
-    pub(crate) fn source(&self) -> PgPool {
+    pub(crate) fn source(&self) -> Pool {
         installation_of::source(&self.read_url.clone().into(), 4)
     }
 }

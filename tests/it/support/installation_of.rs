@@ -6,6 +6,7 @@ use export_activities::{
     alone::Alone,
     catalogue::Catalogue,
     context::{ExportSteps, Settings},
+    database::pool::Pool,
     fulfil::{
         attempt::{Attempt, Unfinished},
         fulfil,
@@ -14,7 +15,6 @@ use export_activities::{
     metrics::Metrics,
     pulse::Pulse,
     requests::claim::Owner,
-    source::pool,
     spool::Spool,
     store::{
         Checksum, KeyPair, Store, StoreConfig,
@@ -111,8 +111,8 @@ impl Given {
 }
 
 /// Makes a pool that reads as the worker's does.
-pub(crate) fn source(url: &SecretString, most: u32) -> PgPool {
-    pool::of_source(url, most, Duration::from_secs(30), Duration::from_secs(3600)).unwrap()
+pub(crate) fn source(url: &SecretString, most: u32) -> Pool {
+    export_activities::source::pool(url, most, Duration::from_secs(30), Duration::from_secs(3600)).unwrap()
 }
 
 /// One attempt of the activity that serves `request_id`.

@@ -7,6 +7,7 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region},
 };
 use export_activities::{
+    database::pool::Pool,
     fulfil::upload::Upload,
     store::{self, Checksum, KeyPair, Store, StoreConfig, Sum, object_key::ObjectKey},
 };
@@ -69,6 +70,11 @@ pub(crate) fn sdk_client(config: &StoreConfig) -> Client {
 /// Returns a database of the test's own with our tables in it.
 pub(crate) async fn database() -> PgPool {
     TestDatabase::new().await.unwrap().owner().await.unwrap()
+}
+
+/// Returns the production's pool of a database of the test's own with our tables in it.
+pub(crate) async fn state() -> Pool {
+    TestDatabase::new().await.unwrap().state().await.unwrap()
 }
 
 /// An archive as an upload sees it: bytes on the disk, their size and sums.

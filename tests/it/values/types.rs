@@ -9,7 +9,7 @@ use export_activities::{
 };
 use export_verify::verify;
 use serde_json::value::RawValue;
-use sqlx::{AssertSqlSafe, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, PgExecutor, Row as _};
 use uuid::Uuid;
 
 use crate::{
@@ -135,7 +135,7 @@ pub(crate) async fn zoo(database: &Database) -> Catalogue {
 }
 
 /// The server's own result for each column, row by row.
-pub(crate) async fn expected(source: &PgPool) -> Vec<Vec<Option<String>>> {
+pub(crate) async fn expected(source: impl PgExecutor<'_>) -> Vec<Vec<Option<String>>> {
     let cells: Vec<_> =
         (0..COLUMNS.len()).map(|index| format!("pg_catalog.to_json(c{index})::pg_catalog.text")).collect();
     let sql = format!("select {} from public.zoo order by n", cells.join(", "));

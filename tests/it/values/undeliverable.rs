@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use export_activities::{
-    catalogue::Catalogue, context::ExportSteps, failure::Class, fulfil::attempt::Unfinished,
+    catalogue::Catalogue, context::ExportSteps, failure::Class, fulfil::attempt::Unfinished, requests,
 };
 use export_workflows::contract::{FailureReason, Outcome};
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::support::installation_of::{self as given, Given};
@@ -108,8 +108,8 @@ async fn a_function_that_refuses_one_value_fails_that_account_and_its_message_is
 async fn an_error_of_the_same_class_that_is_no_answer_to_a_read_is_the_systems_fault() {
     let Given { mut steps, owner, spool: _spool, .. } = given::installation().await;
     // A setting that the server refuses, with SQLSTATE 22023, before there is a session.
-    let refused = (*steps.source.connect_options()).clone().options([("statement_timeout", "soon")]);
-    steps.source = PgPoolOptions::new().connect_lazy_with(refused);
+    let refused = steps.source.connect_options().clone().options([("statement_timeout", "soon")]);
+    steps.source = requests::pool(refused, 1, std::time::Duration::from_secs(30));
     let request = given::request(&owner, given::user(&owner).await).await;
     let unfinished = serve(&steps, request).await.unwrap_err();
     let Unfinished::Retry(verdict) = unfinished else { panic!("{unfinished:?}") };

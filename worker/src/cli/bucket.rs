@@ -3,11 +3,11 @@
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use export_activities::{
+    database::pool::Pool,
     requests::archives::{self, Archives, read_installation},
     store::installation::{self, check_mark},
 };
 use serde::Serialize;
-use sqlx::PgPool;
 
 use super::ExitStatus;
 use crate::{
@@ -77,7 +77,7 @@ async fn move_to(config: &Config, output: Output, same: bool) -> Result<ExitStat
 
 /// Checks that both buckets are ours. Marks an empty new one.
 async fn prepare(
-    state: &PgPool,
+    state: &Pool,
     store: &export_activities::store::Store,
     from: &str,
     same: bool,

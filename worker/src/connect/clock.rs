@@ -1,7 +1,7 @@
 //! Compares the clock of a server with this machine's.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgConnection;
+use sqlx::PgExecutor;
 
 use super::explain::Explained;
 
@@ -11,10 +11,10 @@ pub(crate) const WARN: i64 = 5;
 pub(crate) const FAIL: i64 = 60;
 
 /// Returns how far the database's clock is ahead of this machine's.
-pub(crate) async fn ahead(connection: &mut PgConnection) -> sqlx::Result<TimeDelta> {
+pub(crate) async fn ahead(database: impl PgExecutor<'_>) -> sqlx::Result<TimeDelta> {
     let before = Utc::now();
-    let database = sqlx::query_scalar("select pg_catalog.clock_timestamp()").fetch_one(connection).await?;
-    Ok(difference(before, database, Utc::now()))
+    let there = sqlx::query_scalar("select pg_catalog.clock_timestamp()").fetch_one(database).await?;
+    Ok(difference(before, there, Utc::now()))
 }
 
 /// Returns the minimum by which `there` is ahead of the time between `before` and `after`. The server read its clock

@@ -1,7 +1,7 @@
 //! The clocks of database, worker and store: the first signs links, the last decides whether they have expired.
 
 use chrono::TimeDelta;
-use sqlx::PgPool;
+use export_activities::database::pool::Pool;
 
 use super::{Line, store::Clock};
 use crate::connect::{
@@ -10,14 +10,13 @@ use crate::connect::{
 };
 
 /// Compares the three clocks.
-pub(super) async fn examine(state: Option<&PgPool>, bucket: Option<Clock>, lines: &mut Vec<Line>) {
+pub(super) async fn examine(state: Option<&Pool>, bucket: Option<Clock>, lines: &mut Vec<Line>) {
     const CHECK: &str = "clocks";
     let Some(state) = state else {
         lines.push(Line::skipped(CHECK, "the database does not answer"));
         return;
     };
-    let database = async { clock::ahead(&mut *state.acquire().await?).await };
-    let database = match database.await {
+    let database = match clock::ahead(state).await {
         Ok(database) => database,
         Err(error) => {
             lines.push(Line::failed(CHECK, explain::database(&error.into(), "EXPORT_DATABASE_URL")));

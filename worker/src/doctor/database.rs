@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use export_activities::{
     catalogue::{Catalogue, FindingKind, Use},
+    database::pool::Pool,
     source::replica::Fit,
 };
-use sqlx::{Connection as _, PgPool, Row as _};
+use sqlx::{Connection as _, Row as _};
 
 use super::Line;
 use crate::{
@@ -31,7 +32,7 @@ pub(super) async fn state(
     config: &Config,
     catalogue: Option<&Catalogue>,
     lines: &mut Vec<Line>,
-) -> Option<PgPool> {
+) -> Option<Pool> {
     let pool = reach("database", STATE_URL, connect::state(config), config.database_url().ok(), lines).await;
     let Some(pool) = pool else {
         lines.push(Line::skipped("migrations", "the database does not answer"));
@@ -119,10 +120,10 @@ fn line(check: &'static str, variable: &str, found: Result<Line>) -> Line {
 async fn reach(
     check: &'static str,
     variable: &str,
-    pool: Result<PgPool>,
+    pool: Result<Pool>,
     url: Option<&secrecy::SecretString>,
     lines: &mut Vec<Line>,
-) -> Option<PgPool> {
+) -> Option<Pool> {
     let pool = match pool {
         Ok(pool) => pool,
         Err(error) => {
@@ -144,7 +145,7 @@ async fn reach(
     }
 }
 
-async fn version(pool: &PgPool) -> sqlx::Result<String> {
+async fn version(pool: &Pool) -> sqlx::Result<String> {
     let mut connection = connect::probe(pool).await?;
     let version = sqlx::query_scalar("select pg_catalog.current_setting('server_version')");
     let version = version.fetch_one(&mut connection).await?;
@@ -153,7 +154,7 @@ async fn version(pool: &PgPool) -> sqlx::Result<String> {
 }
 
 /// Reports a standby: it refuses our writes, and our reads would lag behind them.
-async fn standby(pool: &PgPool) -> Option<Line> {
+async fn standby(pool: &Pool) -> Option<Line> {
     const CHECK: &str = "database";
     let asked: sqlx::Result<bool> =
         sqlx::query_scalar("select pg_catalog.pg_is_in_recovery()").fetch_one(pool).await;
@@ -171,7 +172,7 @@ async fn standby(pool: &PgPool) -> Option<Line> {
     }
 }
 
-async fn migrations(pool: &PgPool) -> Line {
+async fn migrations(pool: &Pool) -> Line {
     const CHECK: &str = "migrations";
     let compared = async {
         let mut conn = pool.acquire().await?;
@@ -214,7 +215,7 @@ const STATE_NEEDS: [(&str, &str); 10] = [
     ("public.data_export_migrations", "SELECT"),
 ];
 
-async fn state_rights(pool: &PgPool, catalogue: Option<&Catalogue>) -> Result<Line> {
+async fn state_rights(pool: &Pool, catalogue: Option<&Catalogue>) -> Result<Line> {
     const CHECK: &str = "rights of export_state";
     let mut missing = Vec::new();
     let mut gone = Vec::new();
@@ -274,7 +275,7 @@ async fn state_rights(pool: &PgPool, catalogue: Option<&Catalogue>) -> Result<Li
 }
 
 /// Names every role that is not ours and can read a link or a salt. The platform's roles may read links in the view.
-async fn link_readers(pool: &PgPool, platform: &[String]) -> Result<Line> {
+async fn link_readers(pool: &Pool, platform: &[String]) -> Result<Line> {
     const CHECK: &str = "readers of links";
     let readers: Vec<String> = sqlx::query_scalar(
         "select r.rolname || ' may read ' || s.relation || '.' || s.secret
@@ -301,7 +302,7 @@ async fn link_readers(pool: &PgPool, platform: &[String]) -> Result<Line> {
 }
 
 /// Returns the powers that make a check of other rights pointless.
-async fn powers(pool: &PgPool) -> Result<Vec<String>> {
+async fn powers(pool: &Pool) -> Result<Vec<String>> {
     let row = sqlx::query(
         "select r.rolname, r.rolsuper, r.rolbypassrls, exists (
              select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -335,7 +336,7 @@ fn verdict(check: &'static str, excess: Vec<String>, fine: &str) -> Line {
 }
 
 /// Checks that the role can read the exported columns and nothing else.
-async fn read_rights(pool: &PgPool, catalogue: &Catalogue) -> Result<Line> {
+async fn read_rights(pool: &Pool, catalogue: &Catalogue) -> Result<Line> {
     const CHECK: &str = "rights of export_read";
     let powers = powers(pool).await?;
     if !powers.is_empty() {
@@ -387,7 +388,7 @@ async fn read_rights(pool: &PgPool, catalogue: &Catalogue) -> Result<Line> {
 }
 
 /// Returns every column that the role may read outside of PostgreSQL's own schemas, as `schema.relation.column`.
-async fn readable(pool: &PgPool) -> Result<BTreeSet<String>> {
+async fn readable(pool: &Pool) -> Result<BTreeSet<String>> {
     let columns: Vec<String> = sqlx::query_scalar(
         "select n.nspname || '.' || c.relname || '.' || a.attname
          from pg_catalog.pg_attribute a
@@ -403,7 +404,7 @@ async fn readable(pool: &PgPool) -> Result<BTreeSet<String>> {
 }
 
 /// Returns all existing columns, readable or not.
-async fn columns(pool: &PgPool) -> Result<BTreeSet<String>> {
+async fn columns(pool: &Pool) -> Result<BTreeSet<String>> {
     let columns: Vec<String> = sqlx::query_scalar(
         "select n.nspname || '.' || c.relname || '.' || a.attname
          from pg_catalog.pg_attribute a
@@ -448,7 +449,7 @@ fn split(relation: &str) -> (&str, &str) {
     relation.split_once('.').unwrap_or(("public", relation))
 }
 
-async fn drift(pool: &PgPool, catalogue: &Catalogue) -> Result<Line> {
+async fn drift(pool: &Pool, catalogue: &Catalogue) -> Result<Line> {
     const CHECK: &str = "catalogue";
     let mut conn = pool.acquire().await?;
     let report = catalogue.report(&mut conn).await?;

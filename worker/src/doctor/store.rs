@@ -5,10 +5,10 @@ mod probe;
 
 use chrono::{DateTime, Utc};
 use export_activities::{
+    database::pool::Pool,
     requests::archives::{Installation, read_installation},
     store::{Store, TemporaryCredentials, installation},
 };
-use sqlx::PgPool;
 
 use super::Line;
 use crate::{
@@ -30,7 +30,7 @@ pub(super) struct Clock {
 /// Checks the store. Returns its clock if it reported the time.
 pub(super) async fn examine(
     config: &Config,
-    state: Option<&PgPool>,
+    state: Option<&Pool>,
     adopt: bool,
     lines: &mut Vec<Line>,
 ) -> Option<Clock> {
@@ -87,7 +87,7 @@ async fn signing(store: &Store) -> Line {
 }
 
 /// Compares the bucket's mark and location with the database. Writes the mark only to adopt the bucket.
-async fn check_installation(state: &PgPool, store: &Store, installation: &Installation, adopt: bool) -> Line {
+async fn check_installation(state: &Pool, store: &Store, installation: &Installation, adopt: bool) -> Line {
     const CHECK: &str = "installation";
     let (id, location) = (installation.id, store.location());
     let checked = async {

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Result;
 use export_activities::{
     catalogue::{Catalogue, FindingKind},
+    database::pool::Pool,
     failure::judge,
     requests::{
         brake::{self, Held, Pass},
@@ -21,7 +22,7 @@ use export_activities::{
 };
 use export_workflows::contract::FailureReason;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
-use sqlx::{Connection as _, PgPool};
+use sqlx::Connection as _;
 use temporalio_client::Client;
 use tokio::sync::{Mutex, watch};
 
@@ -44,8 +45,8 @@ const WITHIN: Duration = Duration::from_secs(3);
 
 /// Reads and caches the values, and returns them as gauges.
 pub(crate) struct Readings {
-    state: PgPool,
-    source: PgPool,
+    state: Pool,
+    source: Pool,
     catalogue: Arc<Catalogue>,
     task_queue: String,
     client: watch::Sender<Option<Client>>,
@@ -72,7 +73,7 @@ struct TemporalReading {
 
 impl Readings {
     /// Creates the readings. Reads nothing yet.
-    pub(crate) fn new(state: PgPool, source: PgPool, catalogue: Arc<Catalogue>, task_queue: String) -> Self {
+    pub(crate) fn new(state: Pool, source: Pool, catalogue: Arc<Catalogue>, task_queue: String) -> Self {
         Self {
             state,
             source,
@@ -120,7 +121,7 @@ impl Readings {
 }
 
 /// Does not use the pool: a scrape must not wait behind exports, nor return a connection in mid-statement to them.
-async fn read_queue(state: &PgPool) -> Result<(Queue, Vec<Held>, HeldBack)> {
+async fn read_queue(state: &Pool) -> Result<(Queue, Vec<Held>, HeldBack)> {
     let mut connection = connect::glance(state).await?;
     let queue = census::queue(&mut connection).await?;
     let held = brake::held(&mut connection).await?;
@@ -129,7 +130,7 @@ async fn read_queue(state: &PgPool) -> Result<(Queue, Vec<Held>, HeldBack)> {
     Ok((queue, held, held_back))
 }
 
-async fn read_drift(source: &PgPool, catalogue: &Catalogue) -> Result<Drift> {
+async fn read_drift(source: &Pool, catalogue: &Catalogue) -> Result<Drift> {
     let mut connection = connect::glance(source).await?;
     let report = catalogue.report(&mut connection).await?;
     connection.close().await?;

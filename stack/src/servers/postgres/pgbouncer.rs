@@ -3,7 +3,7 @@
 use std::{path::Path, str::FromStr as _, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use export_activities::source::session;
+use export_activities::database::session;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 

@@ -4,10 +4,13 @@ use std::{pin::pin, time::Duration};
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
-use export_activities::requests::census::{self, NightResults};
+use export_activities::{
+    database::pool::Pool,
+    requests::census::{self, NightResults},
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use sqlx::{Connection as _, PgPool};
+use sqlx::Connection as _;
 
 use super::show::counts;
 use crate::{
@@ -79,7 +82,7 @@ pub(super) async fn run(config: &Config, output: Output) -> Result<ExitStatus> {
 }
 
 /// Reads the results of the night since its start, and the number of requests still pending.
-async fn read(state: &PgPool, since: DateTime<Utc>) -> Result<(NightResults, i64)> {
+async fn read(state: &Pool, since: DateTime<Utc>) -> Result<(NightResults, i64)> {
     let mut connection = connect::glance(state).await?;
     let date = since.date_naive();
     let night = census::night(&mut connection, date, Some(since)).await?;

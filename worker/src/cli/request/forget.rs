@@ -3,11 +3,11 @@
 use anyhow::Result;
 use clap::Args;
 use export_activities::{
+    database::pool::Pool,
     passes::expire::delete_archive,
     requests::operate::{self, RevokeReason},
 };
 use serde::Serialize;
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
@@ -61,7 +61,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
 }
 
 /// Deletes the archives of one user, before any other.
-async fn delete_archives(config: &Config, state: &PgPool, user: Uuid) -> Result<()> {
+async fn delete_archives(config: &Config, state: &Pool, user: Uuid) -> Result<()> {
     let stored = operate::stored_requests(state, user).await?;
     if stored.is_empty() {
         return Ok(());

@@ -3,10 +3,10 @@
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use export_activities::{
+    database::pool::Pool,
     passes::expire::delete_archive,
     requests::operate::{self, RevokeReason, Revoked},
 };
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{RequestAnswer, unknown};
@@ -69,7 +69,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
 }
 
 /// Deletes this archive before any other: its link works until then. Returns whether it is deleted, and a sentence.
-async fn delete(config: &Config, state: &PgPool, id: Uuid) -> (bool, String) {
+async fn delete(config: &Config, state: &Pool, id: Uuid) -> (bool, String) {
     let deleted = async { delete_archive(state, &connect::store_for_command(config).await?, id).await };
     match deleted.await {
         Ok(_) => (true, "its archive is deleted: the link is dead".to_owned()),

@@ -1,0 +1,3 @@
+//! Our connections to PostgreSQL.
+
+mod pool;
