@@ -62,8 +62,8 @@ impl<'a> Probe<'a> {
     /// [`Failure::NoChecksum`] when there is none; other errors when the store does not answer or refuses.
     pub async fn find(&mut self) -> anyhow::Result<FoundChecksum> {
         for checksum in Checksum::ALL {
-            let Some(small) = self.attempt(checksum, Way::Put).await? else { continue };
-            let Some(large) = self.attempt(checksum, Way::Parts).await? else { continue };
+            let Some(small) = self.try_twice(checksum, Way::Put).await? else { continue };
+            let Some(large) = self.try_twice(checksum, Way::Parts).await? else { continue };
             return Ok(FoundChecksum { checksum, small, large });
         }
         Err(no_checksum())
@@ -75,7 +75,7 @@ impl<'a> Probe<'a> {
     /// As [`find`](Self::find).
     pub async fn put(&mut self) -> anyhow::Result<ObjectKey> {
         for checksum in Checksum::ALL {
-            if let Some(small) = self.attempt(checksum, Way::Put).await? {
+            if let Some(small) = self.try_twice(checksum, Way::Put).await? {
                 return Ok(small);
             }
         }
@@ -92,6 +92,15 @@ impl<'a> Probe<'a> {
             ended = ended.and(self.store.delete(&key).await);
         }
         ended
+    }
+
+    /// Like [`attempt`](Self::attempt), but one refusal proves nothing: stores also refuse to complete an upload that a
+    /// sweep aborts in the same moment.
+    async fn try_twice(&mut self, checksum: Checksum, way: Way) -> anyhow::Result<Option<ObjectKey>> {
+        match self.attempt(checksum, way).await? {
+            Some(key) => Ok(Some(key)),
+            None => self.attempt(checksum, way).await,
+        }
     }
 
     /// Stores an object in this way. Returns its key if the store keeps this checksum.
