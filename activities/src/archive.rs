@@ -305,7 +305,7 @@ fn describe(contents: &Contents, files: Vec<manifest::File>, counts: &[Tallies])
         format: FORMAT.to_owned(),
         generator: concat!("export-worker ", env!("CARGO_PKG_VERSION")).to_owned(),
         request_id: contents.request_id,
-        user_id: contents.user_id,
+        user_id: contents.user_id.clone(),
         requested_at: contents.requested_at,
         snapshot_at: contents.snapshot_at,
         database_version: contents.database_version.clone(),

@@ -46,8 +46,6 @@ pub struct Catalogue {
     account: usize,
     sha256: String,
     check: SqlStr,
-    keys_statement: SqlStr,
-    accounts_statement: SqlStr,
 }
 
 /// One entity of the export: one file in each format.
@@ -59,14 +57,36 @@ pub struct Entity {
     pub relation: String,
     /// The keys that select whose rows.
     pub keys: String,
-    /// The column that holds such a key.
-    pub by: String,
+    /// The columns that hold such a key, one for each column of the key.
+    pub by: Vec<String>,
+    /// What else must hold of its rows.
+    pub conditions: Vec<Condition>,
     /// The columns that order its rows, unique within a key.
     pub order: Vec<String>,
     /// What it is, in words for the person whose data it is.
     pub about: String,
     /// Its columns, exported or not.
     pub columns: Vec<CatalogueColumn>,
+}
+
+/// A condition on the rows of an entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// The column.
+    pub column: String,
+    /// What its value must be.
+    pub is: Is,
+}
+
+/// What a value must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Is {
+    /// NULL.
+    Null,
+    /// Anything but NULL.
+    NotNull,
+    /// One of these constants, as texts.
+    OneOf(Vec<String>),
 }
 
 /// One decided column.
@@ -111,6 +131,8 @@ pub struct LeftOut {
 struct Keys {
     name: String,
     query: String,
+    /// Its columns that make up a key.
+    columns: Vec<String>,
     /// What the query reads beside the entities: relation and columns.
     reads: Vec<(String, Vec<String>)>,
     /// Its further columns that some entity exports.
@@ -124,6 +146,10 @@ pub struct Plan {
     pub entities: Vec<EntityPlan>,
     /// Columns that the database has and the catalogue does not know; they are not exported.
     pub unclassified: Vec<String>,
+    /// Reads all keys of one account.
+    pub(crate) keys: SqlStr,
+    /// Casts the id of a user to the type of the account's column, and reads nothing.
+    pub(crate) cast_user: SqlStr,
 }
 
 /// How one entity is read.
@@ -133,7 +159,7 @@ pub struct EntityPlan {
     pub name: String,
     /// The relation it is read from.
     pub relation: String,
-    /// The generated statement; its parameters are the keys and their computed columns, as texts.
+    /// The generated statement; its parameters are the columns of the keys and the computed columns, as arrays of texts.
     pub statement: SqlStr,
     /// Casts the same parameters and reads nothing.
     pub(crate) cast: SqlStr,
@@ -183,12 +209,9 @@ impl Catalogue {
                 }
             }
         }
-        let account = &parsed.entities[parsed.account];
         Ok(Self {
             sha256: digest(text, &keys),
-            check: check::statement(&relations(&parsed.entities, &keys)),
-            keys_statement: statements::keys(&keys, account),
-            accounts_statement: statements::accounts(account),
+            check: check::statement(&relations(&parsed.entities, &keys), &parsed.entities),
             entities: parsed.entities,
             keys,
             left_out: parsed.left_out,
@@ -251,27 +274,49 @@ impl Catalogue {
         let found = check::read(rows)?;
         let unclassified = check::refuse_drift(check::compare(self, &found))?;
         let entities = self.entities.iter().map(|entity| statements::entity(self, entity, &found));
-        Ok(Plan { entities: entities.collect::<anyhow::Result<_>>()?, unclassified })
+        Ok(Plan {
+            entities: entities.collect::<anyhow::Result<_>>()?,
+            unclassified,
+            keys: statements::keys(self, &found)?,
+            cast_user: statements::cast_user(self, &found)?,
+        })
     }
 
-    /// The query that reads all keys of one account.
-    pub(crate) fn keys_statement(&self) -> SqlStr {
-        self.keys_statement.clone()
+    /// Returns the statement that finds which of the users in `$1` have an account.
+    pub(crate) async fn accounts_statement(&self, connection: &mut PgConnection) -> anyhow::Result<SqlStr> {
+        let rows = sqlx::raw_sql(self.check.clone()).fetch_all(connection).await;
+        let found = check::read(&rows.context("failed to read the system catalogs")?)?;
+        statements::accounts(self, &found)
     }
 
-    /// The query that returns which of the given accounts exist.
-    pub(crate) fn accounts_statement(&self) -> SqlStr {
-        self.accounts_statement.clone()
+    /// Returns name, number of key columns and number of computed columns of each key set, in the order of the answer to
+    /// the keys statement.
+    pub(crate) fn key_sets(&self) -> impl Iterator<Item = (&str, usize, usize)> {
+        self.keys.iter().map(|keys| (keys.name.as_str(), keys.columns.len(), keys.computed.len()))
     }
 
-    /// Returns the names of the keys with the number of their computed columns, in the order of the keys query.
-    pub(crate) fn key_sets(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.keys.iter().map(|keys| (keys.name.as_str(), keys.computed.len()))
+    /// Returns whether a relation is left out on purpose, by its name or by a pattern in which `*` stands for any text.
+    fn leaves_out(&self, relation: &str) -> bool {
+        self.left_out.iter().any(|left_out| matches_pattern(&left_out.relation, relation))
     }
 
     fn relations(&self) -> Vec<&str> {
         relations(&self.entities, &self.keys)
     }
+}
+
+impl Entity {
+    /// Returns the columns that decide which rows are read.
+    pub fn compared(&self) -> impl Iterator<Item = &str> {
+        let conditions = self.conditions.iter().map(|condition| &condition.column);
+        self.by.iter().chain(conditions).map(String::as_str)
+    }
+}
+
+fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else { return pattern == text };
+    let Some(rest) = text.strip_prefix(before) else { return false };
+    (0..=rest.len()).any(|at| rest.is_char_boundary(at) && matches_pattern(after, &rest[at..]))
 }
 
 /// Every relation that is read, once each: the entities first.

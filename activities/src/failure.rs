@@ -59,7 +59,7 @@ pub enum Failure {
     #[error("the catalogue no longer fits the database: {}; run `export-worker catalogue check`", .0.join("; "))]
     CatalogueDrift(Vec<String>),
     /// A row-level security policy would silently hide rows from the export.
-    #[error("row-level security is enabled on {}: an export would silently miss rows; exempt them or leave them out of the catalogue", .0.join(", "))]
+    #[error("row-level security of {} applies to export_read, and an export would silently miss rows: run `alter role export_read bypassrls` as a superuser, or leave them out of the catalogue", .0.join(", "))]
     RowSecurity(Vec<String>),
     /// The input names requests that do not exist.
     #[error("there is no request {}", list(.0))]

@@ -126,9 +126,9 @@ pub struct Column {
 impl Column {
     /// Returns whether cells of this column hold JSON tokens, which CSV never marks.
     ///
-    /// A pseudonymised value is a string whatever its column was.
+    /// A pseudonymised id is a string whatever its column was, and an array of them is an array of strings.
     pub fn is_json_class(&self) -> bool {
-        self.kind.is_json_class() && self.treatment == Treatment::Export
+        self.kind.is_json_class()
     }
 
     /// Returns whether its cells may hold half characters.
@@ -223,7 +223,8 @@ impl Serialiser {
                 (Some(bytes), Treatment::Export) => decode(&column.kind, bytes, scratch),
                 (Some(bytes), Treatment::Pseudonym) => {
                     let pseudonym = &mut self.pseudonym;
-                    decode(&column.kind, bytes, scratch).map(|cell| self.pseudonyms.apply(cell, pseudonym))
+                    decode(&column.kind, bytes, scratch)
+                        .and_then(|cell| self.pseudonyms.apply(cell, pseudonym))
                 }
             };
             let Ok(cell) = cell else { return Err(self.unreadable(row, index).into()) };
@@ -250,7 +251,7 @@ impl Serialiser {
             let cell = decode(&column.kind, row.value(index).ok()??, &mut scratch).ok()?;
             let cell = match column.treatment {
                 Treatment::Export => cell,
-                Treatment::Pseudonym => self.pseudonyms.apply(cell, &mut pseudonym),
+                Treatment::Pseudonym => self.pseudonyms.apply(cell, &mut pseudonym).ok()?,
             };
             cell.text().map(str::to_owned)
         });
@@ -269,7 +270,7 @@ impl Serialiser {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
+    use crate::requests::user_id::UserId;
 
     use super::*;
 
@@ -279,7 +280,7 @@ mod tests {
     }
 
     fn write(columns: &[Column], rows: &[Vec<Option<Vec<u8>>>]) -> anyhow::Result<(String, String)> {
-        let pseudonyms = Pseudonyms::new(b"salt", Uuid::nil())?;
+        let pseudonyms = Pseudonyms::new(b"salt", &UserId::forgotten())?;
         let mut serialiser = Serialiser::new("public.things", columns.to_vec(), vec![0], pseudonyms);
         let mut files = PerFormat::<Vec<u8>>::default();
         serialiser.begin(&mut files)?;
@@ -348,7 +349,7 @@ mod tests {
             values.iter().map(|(kind, _)| column("c", kind.clone(), Treatment::Export)).collect();
         columns[values.len() - 1].treatment = Treatment::Pseudonym;
         let row: Vec<_> = values.into_iter().map(|(_, bytes)| Some(bytes)).collect();
-        let pseudonyms = Pseudonyms::new(b"salt", Uuid::nil()).unwrap();
+        let pseudonyms = Pseudonyms::new(b"salt", &UserId::forgotten()).unwrap();
         let mut serialiser = Serialiser::new("public.things", columns, vec![0], pseudonyms);
         let mut files = PerFormat { json: std::io::sink(), csv: std::io::sink() };
         serialiser.row(&row, &mut files).unwrap();
@@ -386,7 +387,7 @@ mod tests {
             let born = 9000i32.to_be_bytes().to_vec();
             vec![Some(b"alice@example.org".to_vec()), Some(born), Some(text.to_vec())]
         };
-        let pseudonyms = Pseudonyms::new(b"salt", Uuid::nil()).unwrap();
+        let pseudonyms = Pseudonyms::new(b"salt", &UserId::forgotten()).unwrap();
         let mut serialiser = Serialiser::new("public.things", columns.to_vec(), vec![0, 1], pseudonyms);
         let mut files = PerFormat::<Vec<u8>>::default();
         serialiser.row(&row(b"text"), &mut files).unwrap();

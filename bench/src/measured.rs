@@ -121,7 +121,7 @@ async fn engine(users: Vec<Uuid>, at_once: usize, keep: Option<PathBuf>) -> anyh
         let steps = steps.clone();
         spawned(async move {
             let pulse = Pulse::default();
-            let account = Account { request_id: Uuid::nil(), user_id: user };
+            let account = Account { request_id: Uuid::nil(), user_id: user.into() };
             let snapshot = snapshot::open(&steps.source, &steps.catalogue, &account, &pulse).await?;
             pack::write_archive(snapshot, &claim(user), &steps, &pulse).await
         })
@@ -213,7 +213,7 @@ async fn queries(file: &Path, at_once: usize) -> anyhow::Result<Did> {
         let steps = steps.clone();
         spawned(async move {
             let pulse = Pulse::default();
-            let account = Account { request_id: Uuid::nil(), user_id: user };
+            let account = Account { request_id: Uuid::nil(), user_id: user.into() };
             let mut snapshot = snapshot::open(&steps.source, &steps.catalogue, &account, &pulse).await?;
             let mut count = 0;
             for entity in 0..snapshot.plan.entities.len() {
@@ -293,11 +293,11 @@ async fn steps(config: &Config) -> anyhow::Result<ExportSteps> {
 }
 
 /// Makes a claim without a request. The engine needs only the user.
-fn claim(user_id: Uuid) -> Claim {
+fn claim(user: Uuid) -> Claim {
     Claim {
         request_id: Uuid::nil(),
         token: Uuid::nil(),
-        user_id,
+        user_id: user.into(),
         requested_at: chrono::DateTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600),
         pseudonym_salt: b"bench".to_vec(),
         attempts: 0,

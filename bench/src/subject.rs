@@ -219,7 +219,7 @@ impl Job {
             let names = columns.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
             let pages = (plan.name == "pipeline_runs").then(|| Pages {
                 relation: plan.relation.clone(),
-                by: entity.by.clone(),
+                by: entity.by.concat(),
                 by_type: "uuid".to_owned(),
                 keys: keys.to_vec(),
                 order: entity.order.clone(),

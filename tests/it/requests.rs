@@ -4,3 +4,4 @@ mod constraints;
 mod held_back;
 mod operate;
 mod pending;
+mod users;

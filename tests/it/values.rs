@@ -3,6 +3,7 @@
 mod archive;
 mod catalogue;
 mod cells;
+mod isolation;
 mod junk;
 mod privacy;
 pub(crate) mod types;

@@ -18,7 +18,10 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 use chrono::{DateTime, Utc};
-use export_activities::archive::manifest::{self, FORMAT, MANIFEST_NAME, Manifest};
+use export_activities::{
+    archive::manifest::{self, FORMAT, MANIFEST_NAME, Manifest},
+    requests::user_id::UserId,
+};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -40,7 +43,7 @@ pub struct Report {
     /// The request that the archive was made for.
     pub request_id: Uuid,
     /// The user whose data it is.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Time of the snapshot that holds all rows.
     pub snapshot_at: DateTime<Utc>,
     /// The archive's size.

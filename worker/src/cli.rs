@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_refused_before_anything_is_tried() {
         for (line, kind) in [
-            ("request create --user me", ErrorKind::ValueValidation),
+            ("request create --user=", ErrorKind::ValueValidation),
             ("request revoke 0f0e9e3e-6f0c-4f7e-8d40-d2c1f2a8a111", ErrorKind::MissingRequiredArgument),
             ("request list --status done", ErrorKind::InvalidValue),
             ("night show --night yesterday", ErrorKind::ValueValidation),

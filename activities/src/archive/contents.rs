@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use crate::archive::manifest::{LeftOut, Omitted};
-use crate::{serialise::Column, store::Checksum};
+use crate::{requests::user_id::UserId, serialise::Column, store::Checksum};
 
 /// The description of one archive. Two archives of equal contents and equal rows have equal bytes.
 #[derive(Clone)]
@@ -12,7 +12,7 @@ pub struct Contents {
     /// The request that is fulfilled.
     pub request_id: Uuid,
     /// Whose data it is.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// When it was requested.
     pub requested_at: DateTime<Utc>,
     /// The time of the snapshot that all rows come from; also the time of every entry.

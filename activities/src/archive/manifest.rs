@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::requests::user_id::UserId;
+
 /// The name of the last entry of an archive.
 pub const MANIFEST_NAME: &str = "manifest.json";
 
@@ -24,7 +26,7 @@ pub struct Manifest {
     /// The request that was fulfilled.
     pub request_id: Uuid,
     /// Whose data it is.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// When it was asked for.
     pub requested_at: DateTime<Utc>,
     /// The moment that all entities show.

@@ -65,7 +65,7 @@ impl<'c> Writer<'c> {
     fn new(contents: &'c Contents, files: PerFormat<ToCompressor>) -> anyhow::Result<Self> {
         Ok(Self {
             contents,
-            pseudonyms: Pseudonyms::new(&contents.pseudonym_salt, contents.user_id)?,
+            pseudonyms: Pseudonyms::new(&contents.pseudonym_salt, &contents.user_id)?,
             files,
             open: None,
             complete: Vec::new(),

@@ -40,7 +40,7 @@ fn contents() -> Contents {
     };
     Contents {
         request_id: Uuid::from_u128(1),
-        user_id: Uuid::from_u128(2),
+        user_id: Uuid::from_u128(2).into(),
         requested_at: DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
         snapshot_at: DateTime::from_timestamp(1_700_000_060, 123_456_000).unwrap(),
         database_version: "15.0".to_owned(),

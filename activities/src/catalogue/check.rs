@@ -9,32 +9,38 @@ use serde::Serialize;
 use sqlx::{Row as _, SqlStr, postgres::PgRow};
 
 use super::{
-    Catalogue, CatalogueColumn, Entity, kinds,
+    Catalogue, CatalogueColumn, Entity, Is, kinds,
     sql::{self, SqlPart, halves},
 };
 use crate::failure::Failure;
 
-/// Returns the query for the columns of all relations and the base types inside their types.
+/// Returns two queries: for the columns of all relations and the base types inside their types, and for their indexes.
 ///
-/// It has constants instead of parameters, so that it travels in one message with the begin of the transaction.
-pub(super) fn statement(relations: &[&str]) -> SqlStr {
+/// They have constants instead of parameters, so that they travel in one message with the begin of the transaction.
+pub(super) fn statement(relations: &[&str], entities: &[Entity]) -> SqlStr {
     let mut parts = vec![SqlPart::Sql("with recursive wanted(relation, schema, name) as (values ")];
-    for (index, relation) in relations.iter().enumerate() {
-        let (schema, name) = halves(relation);
-        parts.extend([
-            SqlPart::Sql(if index == 0 { "(" } else { ", (" }),
-            SqlPart::Number(index),
-            SqlPart::Sql(", "),
-            SqlPart::Literal(schema),
-            SqlPart::Sql("::pg_catalog.name, "),
-            SqlPart::Literal(name),
-            SqlPart::Sql("::pg_catalog.name)"),
-        ]);
+    push_wanted(&mut parts, relations);
+    parts.push(SqlPart::Sql("), compared(relation, name) as (values "));
+    let mut comma = "";
+    for entity in entities {
+        let index = relations.iter().position(|relation| *relation == entity.relation).unwrap_or_default();
+        for column in entity.compared() {
+            parts.extend([
+                SqlPart::Sql(comma),
+                SqlPart::Sql("("),
+                SqlPart::Number(index),
+                SqlPart::Sql(", "),
+                SqlPart::Literal(column),
+                SqlPart::Sql("::pg_catalog.name)"),
+            ]);
+            comma = ", ";
+        }
     }
     parts.push(SqlPart::Sql(
         "),
         found as (
-            select w.relation, c.relrowsecurity, a.attnum, a.attname, a.atttypid, a.atttypmod
+            select w.relation, pg_catalog.row_security_active(c.oid) as row_security, a.attnum, a.attname, a.atttypid,
+                a.atttypmod, (w.relation, a.attname) in (select k.relation, k.name from compared k) as is_compared
             from wanted w
             join pg_catalog.pg_namespace n on n.nspname = w.schema
             join pg_catalog.pg_class c
@@ -59,7 +65,7 @@ pub(super) fn statement(relations: &[&str]) -> SqlStr {
                     when t.typcategory = 'A' and t.typlen = -1 and t.oid not in (22, 30) then t.typelem
                     else 0 end as below) b
         )
-        select f.relation, f.relrowsecurity, f.attname::pg_catalog.text,
+        select f.relation, f.row_security, f.attname::pg_catalog.text,
             pg_catalog.format_type(f.atttypid, f.atttypmod), f.atttypid::pg_catalog.int8, w.at::pg_catalog.int8,
             -- As to_json sees it: it takes a cast to json (114) of a type that came later than the system's own.
             case
@@ -72,7 +78,20 @@ pub(super) fn statement(relations: &[&str]) -> SqlStr {
                 when w.at = 142 or x.has_text then 'string'
                 else 'other'
             end::pg_catalog.text,
-            w.arrays
+            w.arrays,
+            -- A cast must not add a length, which would cut a key, and `=` must be the type's own.
+            case when f.is_compared then pg_catalog.format_type(w.at, -1) end,
+            case when f.is_compared then (
+                select n.nspname::pg_catalog.text
+                from pg_catalog.pg_opclass k
+                join pg_catalog.pg_amop m
+                    on m.amopfamily = k.opcfamily and m.amoplefttype = k.opcintype and m.amoprighttype = k.opcintype
+                    and (m.amopmethod, m.amopstrategy) in ((403, 3), (405, 1))
+                join pg_catalog.pg_operator o on o.oid = m.amopopr and o.oprname = '='
+                join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+                where k.opcintype = w.at and k.opcdefault
+                limit 1
+            ) end
         from found f
         left join walk w on w.type = f.atttypid and w.below = 0
         left join lateral (
@@ -81,9 +100,42 @@ pub(super) fn statement(relations: &[&str]) -> SqlStr {
                 where c.castsource = w.at and c.casttarget = 25 and c.castmethod = 'f' and w.at >= 16384
             ) as has_text
         ) x on true
-        order by f.relation, f.attnum",
+        order by f.relation, f.attnum;
+        -- Which order a B-tree gives. It has to be complete, and to sort as `order by` does.
+        with wanted(relation, schema, name) as (values ",
+    ));
+    push_wanted(&mut parts, relations);
+    parts.push(SqlPart::Sql(
+        ")
+        select w.relation, pg_catalog.array_agg(a.attname::pg_catalog.text order by k.position)
+        from wanted w
+        join pg_catalog.pg_namespace n on n.nspname = w.schema
+        join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name
+        join pg_catalog.pg_index i on i.indrelid = c.oid and i.indisvalid and i.indpred is null and i.indexprs is null
+        join pg_catalog.pg_class b on b.oid = i.indexrelid and b.relam = 403
+        cross join lateral pg_catalog.generate_series(0, i.indnkeyatts - 1) k(position)
+        join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[k.position]
+        join pg_catalog.pg_opclass p on p.oid = i.indclass[k.position]
+        group by w.relation, i.indexrelid
+        having pg_catalog.bool_and(i.indoption[k.position] in (0, 3) and p.opcdefault
+            and i.indcollation[k.position] = a.attcollation)",
     ));
     sql::statement(&parts)
+}
+
+fn push_wanted<'a>(parts: &mut Vec<SqlPart<'a>>, relations: &[&'a str]) {
+    for (index, relation) in relations.iter().enumerate() {
+        let (schema, name) = halves(relation);
+        parts.extend([
+            SqlPart::Sql(if index == 0 { "(" } else { ", (" }),
+            SqlPart::Number(index),
+            SqlPart::Sql(", "),
+            SqlPart::Literal(schema),
+            SqlPart::Sql("::pg_catalog.name, "),
+            SqlPart::Literal(name),
+            SqlPart::Sql("::pg_catalog.name)"),
+        ]);
+    }
 }
 
 /// The relations and columns that a database has.
@@ -95,6 +147,8 @@ struct FoundRelation {
     index: usize,
     row_security: bool,
     columns: Vec<FoundColumn>,
+    /// The columns of each index.
+    indexes: Vec<Vec<String>>,
 }
 
 /// A column that a database has.
@@ -103,6 +157,22 @@ pub(super) struct FoundColumn {
     /// Its type as `format_type()` writes it.
     pub(super) pg_type: String,
     pub(super) found: kinds::FoundType,
+    /// How a text is cast to its type, without a length. Only of a column that is compared with keys or constants.
+    cast: Option<String>,
+    /// The schema of its type's `=`, if the type has its own.
+    equals: Option<String>,
+}
+
+impl FoundColumn {
+    /// Returns the name of its type in a cast, without a length.
+    pub(super) fn cast(&self) -> &str {
+        self.cast.as_deref().unwrap_or(&self.pg_type)
+    }
+
+    /// Returns the schema of the operator `=` that compares its values.
+    pub(super) fn equals(&self) -> &str {
+        self.equals.as_deref().unwrap_or("pg_catalog")
+    }
 }
 
 impl FoundSchema {
@@ -123,6 +193,27 @@ impl FoundSchema {
     }
 }
 
+impl FoundSchema {
+    /// Returns whether an index gives the rows of one key in order, so that nothing has to be sorted, or little.
+    pub(super) fn is_ordered_by_an_index(&self, catalogue: &Catalogue, entity: &Entity) -> bool {
+        let is_constant = |column: &str| {
+            let mut conditions = entity.conditions.iter().filter(|condition| condition.column == column);
+            entity.by.iter().any(|by| by == column)
+                || conditions.any(|condition| match &condition.is {
+                    Is::OneOf(constants) => constants.len() == 1,
+                    Is::Null => true,
+                    Is::NotNull => false,
+                })
+        };
+        let Some(first) = entity.order.iter().find(|column| !is_constant(column)) else { return true };
+        let Some(relation) = self.relation(catalogue, &entity.relation) else { return false };
+        relation.indexes.iter().any(|index| {
+            let leading = index.iter().take_while(|column| is_constant(column)).count();
+            index.get(leading) == Some(first) && entity.by.iter().all(|by| index[..leading].contains(by))
+        })
+    }
+}
+
 impl FoundRelation {
     fn column(&self, name: &str) -> Option<&FoundColumn> {
         self.columns.iter().find(|column| column.name == name)
@@ -140,8 +231,19 @@ pub(super) fn read(rows: &[PgRow]) -> anyhow::Result<FoundSchema> {
 
 fn read_row(row: &PgRow, relations: &mut Vec<FoundRelation>) -> anyhow::Result<()> {
     let index = usize::try_from(row.try_get::<i32, _>(0)?)?;
+    if row.len() == 2 {
+        if let Some(relation) = relations.iter_mut().find(|relation| relation.index == index) {
+            relation.indexes.push(row.try_get(1)?);
+        }
+        return Ok(());
+    }
     if relations.last().is_none_or(|last| last.index != index) {
-        relations.push(FoundRelation { index, row_security: row.try_get(1)?, columns: Vec::new() });
+        relations.push(FoundRelation {
+            index,
+            row_security: row.try_get(1)?,
+            columns: Vec::new(),
+            indexes: Vec::new(),
+        });
     }
     // A relation may have no columns.
     let Some(name) = row.try_get::<Option<String>, _>(2)? else { return Ok(()) };
@@ -152,7 +254,13 @@ fn read_row(row: &PgRow, relations: &mut Vec<FoundRelation>) -> anyhow::Result<(
         arrays: row.try_get(7)?,
     };
     if let Some(relation) = relations.last_mut() {
-        relation.columns.push(FoundColumn { name, pg_type: row.try_get(3)?, found });
+        relation.columns.push(FoundColumn {
+            name,
+            pg_type: row.try_get(3)?,
+            found,
+            cast: row.try_get(8)?,
+            equals: row.try_get(9)?,
+        });
     }
     Ok(())
 }
@@ -182,25 +290,47 @@ pub enum FindingKind {
     MissingColumn,
     /// The column has another type.
     RetypedColumn,
-    /// Row-level security is enabled on the relation.
+    /// Row-level security of the relation applies to the role.
     RowSecurity,
     /// The catalogue does not list this column of the database. It is not exported.
     UnclassifiedColumn,
     /// The database has a column with the name of a computed one. It is not exported and the catalogue cannot list it.
     HiddenColumn,
-    /// No index begins with the column by which the entity is read.
+    /// A keys query cannot be run; `relation` is its name.
+    KeysQuery,
+    /// The role lacks a right that the statement of an entity or a keys query needs.
+    NoRight,
+    /// The statement of an entity cannot be prepared.
+    Unreadable,
+    /// No index finds the rows of a key: every export reads the whole table.
     NoIndex,
+    /// The catalogue does not name this table, from which foreign keys lead to the account.
+    UnlistedRelation,
+    /// The catalogue does not name this table, from which no foreign key leads to the account.
+    UnrelatedRelation,
+}
+
+impl Finding {
+    /// Makes a finding about a whole relation.
+    pub(super) fn of(kind: FindingKind, relation: &str) -> Self {
+        Self { kind, relation: relation.to_owned(), column: None, found: None, expected: None }
+    }
+
+    pub(super) fn found(self, found: String) -> Self {
+        Self { found: Some(found), ..self }
+    }
 }
 
 impl FindingKind {
     /// Returns whether it stops all exports until it is fixed.
     pub fn stops_exports(self) -> bool {
-        !matches!(self, Self::UnclassifiedColumn | Self::HiddenColumn | Self::NoIndex)
+        !matches!(self, Self::UnclassifiedColumn | Self::HiddenColumn | Self::UnlistedRelation)
+            && !self.is_warning()
     }
 
-    /// Returns whether it only makes exports slow.
+    /// Returns whether it needs no decision: it makes exports slow, or a person should look at it once.
     pub fn is_warning(self) -> bool {
-        self == Self::NoIndex
+        matches!(self, Self::NoIndex | Self::UnrelatedRelation)
     }
 }
 
@@ -219,7 +349,9 @@ impl fmt::Display for Finding {
                     "column `{relation}.{column}` is of type `{found}`, the catalogue says `{expected}`"
                 )
             }
-            FindingKind::RowSecurity => write!(f, "row-level security is enabled on `{relation}`"),
+            FindingKind::RowSecurity => {
+                write!(f, "row-level security of `{relation}` applies to export_read")
+            }
             FindingKind::UnclassifiedColumn => {
                 write!(
                     f,
@@ -233,10 +365,32 @@ impl fmt::Display for Finding {
                      rename the computed one"
                 )
             }
+            FindingKind::KeysQuery => write!(f, "the query of `{relation}` cannot be run: {found}"),
+            FindingKind::NoRight => {
+                write!(
+                    f,
+                    "export_read lacks a right on what `{relation}` reads: run the SQL of `export-worker grants`"
+                )
+            }
+            FindingKind::Unreadable => write!(f, "`{relation}` cannot be read: {found}"),
             FindingKind::NoIndex => {
                 write!(
                     f,
-                    "no index of `{relation}` starts with `{column}`: every export reads the whole table"
+                    "no index finds the rows of `{relation}` by `{column}`: every export reads all of `{found}`; \
+                     `create index concurrently on {found} ({expected})`"
+                )
+            }
+            FindingKind::UnlistedRelation => {
+                write!(
+                    f,
+                    "table `{relation}` is not in the catalogue, and foreign keys lead from it to the account: is it data \
+                     of users? Add an entity, or name it in [left_out]"
+                )
+            }
+            FindingKind::UnrelatedRelation => {
+                write!(
+                    f,
+                    "table `{relation}` is not in the catalogue: name it in [left_out] if it holds no data of users"
                 )
             }
         }

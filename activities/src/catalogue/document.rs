@@ -128,6 +128,33 @@ impl<'a> Value<'a> {
         texts.collect()
     }
 
+    /// Returns the texts of a list, or the one text.
+    pub(super) fn one_or_more(&self) -> anyhow::Result<Vec<String>> {
+        let texts = match self.value {
+            DeValue::Array(_) => self.texts()?,
+            _ => vec![self.text()?],
+        };
+        if texts.is_empty() { Err(self.error("is empty")) } else { Ok(texts) }
+    }
+
+    /// Returns constants, as texts: one, or a list.
+    pub(super) fn constants(&self) -> anyhow::Result<Vec<String>> {
+        let constant = |value: &DeValue<'_>| match value {
+            DeValue::String(text) => Ok(text.as_ref().to_owned()),
+            DeValue::Boolean(flag) => Ok(flag.to_string()),
+            DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().replace('_', "")),
+            other => Err(self.error(format_args!(
+                "expected a text, a whole number, true or false, or a list of them, found {}",
+                other.type_str()
+            ))),
+        };
+        match self.value {
+            DeValue::Array(items) if items.is_empty() => Err(self.error("is empty")),
+            DeValue::Array(items) => items.iter().map(|item| constant(item.get_ref())).collect(),
+            value => Ok(vec![constant(value)?]),
+        }
+    }
+
     pub(super) fn flag(&self) -> anyhow::Result<bool> {
         match self.value {
             DeValue::Boolean(flag) => Ok(*flag),

@@ -105,7 +105,7 @@ pub(super) fn read_grants(catalogue: &Catalogue) -> String {
         let exported = entity.columns.iter().filter(|column| column.use_ != Use::Omit && !column.computed);
         read.extend(exported.map(|column| column.name.as_str()));
         read.extend(entity.order.iter().map(String::as_str));
-        read.insert(&entity.by);
+        read.extend(entity.compared());
     }
     for (relation, read) in catalogue.keys.iter().flat_map(|keys| &keys.reads) {
         columns.entry(relation).or_default().extend(read.iter().map(String::as_str));

@@ -139,6 +139,23 @@ pub(super) fn encoder(found: &FoundType) -> Encoder {
     }
 }
 
+/// Returns whether a type's name alone says that its values are no ids of users. The types of the platform's own are
+/// known only with its database.
+pub(super) fn is_known_not_to_be_an_id(name: &str) -> bool {
+    let element = name.trim_end_matches("[]");
+    let bare = element.split_once('(').map_or(element, |(before, _)| before);
+    BASE_TYPES.iter().any(|base| base.name == bare && !is_id(&base.kind()))
+}
+
+/// Returns whether values of a kind may be ids of users.
+pub(super) fn is_id(kind: &ValueKind) -> bool {
+    match kind {
+        ValueKind::Uuid | ValueKind::Int2 | ValueKind::Int4 | ValueKind::Int8 | ValueKind::Text => true,
+        ValueKind::Array(element) => is_id(element),
+        _ => false,
+    }
+}
+
 /// Finds the base type of a computed column, which is in no system catalog.
 pub(super) fn named(name: &str) -> Option<&'static BaseType> {
     BASE_TYPES.iter().find(|base| base.name == name && base.oid != CHAR_OID)

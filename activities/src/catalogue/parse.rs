@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use super::{
-    CatalogueColumn, Entity, Keys, LeftOut, Use,
+    CatalogueColumn, Condition, Entity, Is, Keys, LeftOut, Use,
     document::{Document, Table, Value},
     kinds,
 };
@@ -48,8 +48,10 @@ pub(super) fn parse(
         let entity = parse_entity(name, &value.table()?, &keys)?;
         refuse_hidden(&entity, &entities, &value)?;
         if account.is_none() && entity.keys == "account" {
-            if entity.columns.iter().any(|column| column.name == entity.by && column.pg_type != "uuid") {
-                return Err(value.error("the account's own entity must have a `by` column of type `uuid`"));
+            if entity.by.len() != 1 {
+                return Err(
+                    value.error("the account's own entity has one column in `by`, which holds the user's id")
+                );
             }
             account = Some(entities.len());
         }
@@ -69,7 +71,7 @@ fn parse_keys(
     query_file: &mut dyn FnMut(&str) -> anyhow::Result<String>,
 ) -> anyhow::Result<Keys> {
     let table = value.table()?;
-    table.only(&["query", "reads"])?;
+    table.only(&["query", "key", "reads"])?;
     let place = table.required("query")?;
     let query = place.text()?;
     let query = if query.ends_with(".sql") {
@@ -82,6 +84,16 @@ fn parse_keys(
         query
     };
     let query = query.trim_end().trim_end_matches(';').to_owned();
+    let columns = match table.optional("key") {
+        Some(place) => {
+            let columns = place.one_or_more()?;
+            if name == "account" && columns.len() != 1 {
+                return Err(place.error("the key of an account has one column"));
+            }
+            columns
+        }
+        None => vec!["key".to_owned()],
+    };
     let mut reads = Vec::new();
     if let Some(value) = table.optional("reads") {
         for (relation, columns) in value.table()?.iter() {
@@ -89,14 +101,14 @@ fn parse_keys(
             reads.push((relation.to_owned(), columns.texts()?));
         }
     }
-    Ok(Keys { name: name.to_owned(), query, reads, computed: Vec::new() })
+    Ok(Keys { name: name.to_owned(), query, columns, reads, computed: Vec::new() })
 }
 
 fn parse_entity(name: &str, table: &Table<'_>, keys: &[Keys]) -> anyhow::Result<Entity> {
     if !is_entity_name(name) {
         return Err(table.error("an entity's name becomes a file name and must match ^[a-z][a-z0-9_]{0,62}$"));
     }
-    table.only(&["relation", "keys", "by", "order", "about", "columns"])?;
+    table.only(&["relation", "keys", "by", "where", "order", "about", "columns"])?;
     let mut columns = Vec::new();
     for (name, value) in table.required("columns")?.table()?.iter() {
         columns.push(parse_column(name, &value)?);
@@ -108,12 +120,34 @@ fn parse_entity(name: &str, table: &Table<'_>, keys: &[Keys]) -> anyhow::Result<
     check_relation(&relation.text()?, &relation)?;
     let keys_place = table.required("keys")?;
     let used = keys_place.text()?;
-    if !keys.iter().any(|keys| keys.name == used) {
+    let Some(set) = keys.iter().find(|keys| keys.name == used) else {
         return Err(keys_place.error(format_args!("there is no [keys.{used}]")));
+    };
+    let by_place = table.required("by")?;
+    let by = by_place.one_or_more()?;
+    if by.len() != set.columns.len() {
+        return Err(by_place.error(format_args!(
+            "has {} columns, but a key of [keys.{used}] has {}: {}",
+            by.len(),
+            set.columns.len(),
+            set.columns.join(", ")
+        )));
     }
-    let by = table.required("by")?;
-    if !columns.iter().any(|column| column.name == by.text().unwrap_or_default() && !column.computed) {
-        return Err(by.error(format_args!("`{}` is not one of the entity's columns", by.text()?)));
+    let conditions = match table.optional("where") {
+        Some(place) => parse_conditions(&place.table()?, &columns)?,
+        None => Vec::new(),
+    };
+    for name in &by {
+        if !is_stored(&columns, name) {
+            return Err(by_place.error(format_args!("`{name}` is not one of the entity's columns")));
+        }
+        refuse_polymorphic(name, &by, &conditions, &columns, &by_place)?;
+    }
+    if let Some(column) = columns.iter().find(|column| column.computed && set.columns.contains(&column.name))
+    {
+        return Err(
+            keys_place.error(format_args!("`{}` is a key of [keys.{used}], not computed", column.name))
+        );
     }
     let order = table.required("order")?;
     let ordered = order.texts()?;
@@ -130,11 +164,55 @@ fn parse_entity(name: &str, table: &Table<'_>, keys: &[Keys]) -> anyhow::Result<
         name: name.to_owned(),
         relation: relation.text()?,
         keys: used,
-        by: by.text()?,
+        by,
+        conditions,
         order: ordered,
         about: table.required("about")?.text()?,
         columns,
     })
+}
+
+/// Parses `where`: constants, lists of constants, or `{ null = true }`.
+fn parse_conditions(table: &Table<'_>, columns: &[CatalogueColumn]) -> anyhow::Result<Vec<Condition>> {
+    let mut conditions = Vec::new();
+    for (column, value) in table.iter() {
+        if !is_stored(columns, column) {
+            return Err(value.error("is not one of the entity's columns"));
+        }
+        let is = if let Ok(table) = value.table() {
+            table.only(&["null"])?;
+            if table.required("null")?.flag()? { Is::Null } else { Is::NotNull }
+        } else {
+            Is::OneOf(value.constants()?)
+        };
+        conditions.push(Condition { column: column.to_owned(), is });
+    }
+    Ok(conditions)
+}
+
+/// Refuses `by = "x_id"` beside a column `x_type` of which nothing is said: the ids of another type belong to somebody
+/// else.
+fn refuse_polymorphic(
+    name: &str,
+    by: &[String],
+    conditions: &[Condition],
+    columns: &[CatalogueColumn],
+    place: &Value<'_>,
+) -> anyhow::Result<()> {
+    let Some(kind) = name.strip_suffix("_id").map(|stem| format!("{stem}_type")) else { return Ok(()) };
+    let decided = by.contains(&kind) || conditions.iter().any(|condition| condition.column == kind);
+    if is_stored(columns, &kind) && !decided {
+        return Err(place.error(format_args!(
+            "`{name}` holds ids of several tables, and `{kind}` says of which: add `where = {{ {kind} = \"...\" }}`, or the \
+             rows of others are exported"
+        )));
+    }
+    Ok(())
+}
+
+/// Returns whether the relation has this column: a computed one comes from the keys query.
+fn is_stored(columns: &[CatalogueColumn], name: &str) -> bool {
+    columns.iter().any(|column| column.name == name && !column.computed)
 }
 
 /// Refuses a name that is computed in one entity and a column in another entity of the same relation. The computed one
@@ -171,14 +249,16 @@ fn parse_column(name: &str, value: &Value<'_>) -> anyhow::Result<CatalogueColumn
     };
     let type_place = table.required("type")?;
     let pg_type = type_place.text()?;
-    if use_ == Use::Pseudonym && pg_type != "uuid" {
-        return Err(use_place.error(format_args!("only a `uuid` can become a pseudonym, not `{pg_type}`")));
+    if use_ == Use::Pseudonym && kinds::is_known_not_to_be_an_id(&pg_type) {
+        return Err(use_place.error(format_args!(
+            "only a uuid, an integer, a text or an array of them can become a pseudonym, not `{pg_type}`"
+        )));
     }
     let computed = table.optional("computed").map(|flag| flag.flag()).transpose()?.unwrap_or_default();
     if computed && kinds::named(&pg_type).is_none() {
         return Err(type_place.error(format_args!("`{pg_type}` cannot be the type of a computed column")));
     }
-    if computed && (use_ == Use::Omit || name == "key") {
+    if computed && use_ == Use::Omit {
         return Err(use_place.error("a computed column is exported or left out of the query"));
     }
     let explain = |key: &str| table.optional(key).map(|place| place.text()).transpose();

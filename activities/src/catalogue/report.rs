@@ -1,20 +1,26 @@
-//! The full drift report of `catalogue check` and `doctor`.
+//! The full report of `catalogue check` and `doctor`: what a night would run, tried and judged.
 
 use anyhow::Context as _;
 use serde::Serialize;
-use sqlx::PgConnection;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqlSafeStr as _};
 
-use super::{Catalogue, Finding, FindingKind, check, sql::halves};
+use super::{
+    Catalogue, EntityPlan, Finding, FindingKind, Plan, check,
+    sql::{SqlPart, halves, statement},
+    statements,
+};
+use crate::failure::sqlstate;
 
 /// All differences between catalogue and database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CatalogueReport {
-    /// The differences in the order of the catalogue, missing indexes last.
+    /// The differences in the order of the catalogue, then what cannot be run, then what is slow, then other tables.
     pub findings: Vec<Finding>,
 }
 
 impl CatalogueReport {
-    /// Returns whether there are only findings that make exports slow, or none.
+    /// Returns whether there are only findings that make exports slow or that need no decision, or none.
     pub fn is_clean(&self) -> bool {
         self.findings.iter().all(|finding| finding.kind.is_warning())
     }
@@ -25,53 +31,198 @@ impl CatalogueReport {
     }
 }
 
+/// Compares the catalogue with a database, and tries every statement that a night would run. Writes nothing.
 pub(super) async fn report(
     catalogue: &Catalogue,
     connection: &mut PgConnection,
 ) -> anyhow::Result<CatalogueReport> {
     let rows = sqlx::raw_sql(catalogue.check.clone()).fetch_all(&mut *connection).await;
-    let found = check::read(&rows.context("failed to read the system catalogs")?)?;
-    let mut findings = check::compare(catalogue, &found);
-    let is_gone = |relation: &str, findings: &[Finding]| {
-        findings
-            .iter()
-            .any(|finding| finding.relation == relation && finding.kind == FindingKind::MissingRelation)
-    };
-    for entity in &catalogue.entities {
-        if !is_gone(&entity.relation, &findings)
-            && !has_index(connection, &entity.relation, &entity.by).await?
-        {
-            findings.push(Finding {
-                kind: FindingKind::NoIndex,
-                relation: entity.relation.clone(),
-                column: Some(entity.by.clone()),
-                found: None,
-                expected: None,
-            });
+    let rows = rows.context("failed to read the system catalogs")?;
+    let mut findings = check::compare(catalogue, &check::read(&rows)?);
+    // A statement over a missing column would only fail again.
+    if !findings.iter().any(|finding| finding.kind.stops_exports()) {
+        match catalogue.plan(&rows) {
+            Ok(plan) => try_statements(catalogue, &plan, connection, &mut findings).await?,
+            Err(error) => {
+                let account = &catalogue.account().relation;
+                findings.push(Finding::of(FindingKind::Unreadable, account).found(error.to_string()));
+            }
         }
     }
+    findings.extend(unlisted(catalogue, connection).await?);
     Ok(CatalogueReport { findings })
 }
 
-/// Returns whether a valid, non-partial index begins with the column. A view or foreign table always passes.
-async fn has_index(connection: &mut PgConnection, relation: &str, column: &str) -> anyhow::Result<bool> {
-    let (schema, name) = halves(relation);
-    let found: Option<bool> = sqlx::query_scalar(
-        "select c.relkind not in ('r', 'p', 'm') or exists (
-            select
-            from pg_catalog.pg_index i
-            join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
-            where i.indrelid = c.oid and a.attname = $3 and i.indisvalid and i.indpred is null
+/// Runs the keys queries for one account, prepares each entity's statement, and reads its plan.
+async fn try_statements(
+    catalogue: &Catalogue,
+    plan: &Plan,
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> anyhow::Result<()> {
+    let user = sample_user(catalogue, connection).await;
+    for set in &catalogue.keys {
+        let tried =
+            sqlx::query(statements::key_set(set)).bind(user.as_deref()).execute(&mut *connection).await;
+        if let Err(error) = tried {
+            findings.push(refused(FindingKind::KeysQuery, &format!("keys.{}", set.name), &error));
+        }
+    }
+    for (entity, planned) in catalogue.entities.iter().zip(&plan.entities) {
+        match read_whole(planned, entity.by.len(), connection).await {
+            Ok(tables) => findings.extend(tables.into_iter().map(|table| {
+                let columns: Vec<_> = entity.by.iter().chain(&entity.order).map(String::as_str).collect();
+                Finding {
+                    column: Some(entity.by.join(", ")),
+                    expected: Some(columns.join(", ")),
+                    ..Finding::of(FindingKind::NoIndex, &entity.relation).found(table)
+                }
+            })),
+            Err(error) => findings.push(refused(FindingKind::Unreadable, &entity.relation, &error)),
+        }
+    }
+    Ok(())
+}
+
+/// What a statement that the server refuses means.
+fn refused(kind: FindingKind, relation: &str, error: &sqlx::Error) -> Finding {
+    const NO_RIGHT: &str = "42501";
+    match sqlstate::of(error).as_str() {
+        NO_RIGHT => Finding::of(FindingKind::NoRight, relation),
+        _ => Finding::of(kind, relation).found(said(error)),
+    }
+}
+
+/// The text of the id of some account; `None` if there is none or it cannot be read, which is found later.
+async fn sample_user(catalogue: &Catalogue, connection: &mut PgConnection) -> Option<String> {
+    let account = catalogue.account();
+    let sample = statement(&[
+        SqlPart::Sql("select t."),
+        SqlPart::Name(account.by.first()?),
+        SqlPart::Sql("::pg_catalog.text from "),
+        SqlPart::Relation(&account.relation),
+        SqlPart::Sql(" t limit 1"),
+    ]);
+    sqlx::query_scalar(sample).fetch_optional(connection).await.ok().flatten()
+}
+
+/// Returns the tables of which the statement of an entity reads everything, for each key.
+///
+/// Judged by the plan, so that views, partitions and every kind of index count. Without sequential scans the planner
+/// takes an index wherever one can be used, however few rows there are for now.
+async fn read_whole(
+    planned: &EntityPlan,
+    keys: usize,
+    connection: &mut PgConnection,
+) -> sqlx::Result<Vec<String>> {
+    let mut transaction = connection.begin().await?;
+    sqlx::raw_sql("set local enable_seqscan = off; set local enable_sort = off")
+        .execute(&mut *transaction)
+        .await?;
+    let explain = format!("explain (format json, verbose) {}", planned.statement.as_str());
+    // One key that is NULL: the plan is the one for any key.
+    let mut query = sqlx::query(AssertSqlSafe(explain).into_sql_str());
+    for _ in 0..keys + planned.computed.len() {
+        query = query.bind(vec![None::<String>]);
+    }
+    let explained: Value = query.fetch_one(&mut *transaction).await?.try_get(0)?;
+    transaction.rollback().await?;
+    let mut tables = Vec::new();
+    collect_whole(&explained[0]["Plan"], &mut tables);
+    Ok(tables)
+}
+
+/// Collects the tables that a plan reads without a condition on an index.
+fn collect_whole(node: &Value, tables: &mut Vec<String>) {
+    let kind = node["Node Type"].as_str().unwrap_or_default();
+    let is_whole = match kind {
+        "Seq Scan" => true,
+        "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" => node.get("Index Cond").is_none(),
+        _ => false,
+    };
+    if let (true, Some(name)) = (is_whole, node["Relation Name"].as_str()) {
+        let table = format!("{}.{name}", node["Schema"].as_str().unwrap_or_default());
+        if !tables.contains(&table) {
+            tables.push(table);
+        }
+    }
+    for inner in node["Plans"].as_array().into_iter().flatten() {
+        collect_whole(inner, tables);
+    }
+}
+
+/// Finds the tables of the catalogue's schemas that it does not name, and whether foreign keys lead from them to the
+/// account. Tables of ours do not count.
+async fn unlisted(catalogue: &Catalogue, connection: &mut PgConnection) -> anyhow::Result<Vec<Finding>> {
+    let relations = catalogue.relations();
+    let mut schemas: Vec<&str> = relations.iter().map(|relation| halves(relation).0).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    let rows: Vec<(String, bool)> = sqlx::query_as(
+        "with recursive leads(oid) as (
+            select pg_catalog.to_regclass($2)::pg_catalog.oid
+            union
+            select f.conrelid from pg_catalog.pg_constraint f join leads l on f.confrelid = l.oid
+            where f.contype = 'f'
         )
+        select n.nspname || '.' || c.relname, c.oid in (select l.oid from leads l)
         from pg_catalog.pg_class c
         join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = $1 and c.relname = $2",
+        where n.nspname = any($1) and c.relkind in ('r', 'p') and not c.relispartition
+            and c.relname not like 'data\\_export\\_%'
+        order by 1",
     )
-    .bind(schema)
-    .bind(name)
-    .bind(column)
-    .fetch_optional(connection)
+    .bind(schemas)
+    .bind(quoted(&catalogue.account().relation))
+    .fetch_all(connection)
     .await
-    .with_context(|| format!("failed to look for an index of `{relation}`"))?;
-    Ok(found.unwrap_or_default())
+    .context("failed to list the tables of the platform")?;
+    let named = |table: &str| relations.contains(&table) || catalogue.leaves_out(table);
+    let new = rows.into_iter().filter(|(table, _)| !named(table));
+    Ok(new
+        .map(|(table, leads)| {
+            let kind = if leads { FindingKind::UnlistedRelation } else { FindingKind::UnrelatedRelation };
+            Finding::of(kind, &table)
+        })
+        .collect())
+}
+
+fn quoted(relation: &str) -> String {
+    statement(&[SqlPart::Relation(relation)]).as_str().to_owned()
+}
+
+/// What the server said, and its code. It is about a statement that reads no row, or a keys query of the operator's own.
+fn said(error: &sqlx::Error) -> String {
+    match error.as_database_error() {
+        Some(database) if sqlstate::of(error).starts_with("22") => {
+            // The message may quote a value.
+            format!("a value cannot be cast, SQLSTATE {}", database.code().unwrap_or_default())
+        }
+        Some(database) => {
+            format!("{}, SQLSTATE {}", database.message(), database.code().unwrap_or_default())
+        }
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_scan_without_a_condition_reads_the_whole_table() {
+        let scan =
+            |kind: &str, table: &str| json!({"Node Type": kind, "Schema": "public", "Relation Name": table});
+        let mut by_key = scan("Index Scan", "b");
+        by_key["Index Cond"] = json!("(t.id = k.k0)");
+        let plan = json!({"Node Type": "Nested Loop", "Plans": [
+            {"Node Type": "Function Scan"}, scan("Seq Scan", "a"), by_key, scan("Index Scan", "c"),
+            {"Node Type": "Append", "Plans": [scan("Seq Scan", "a"), scan("Index Only Scan", "d")]},
+        ]});
+        let mut tables = Vec::new();
+        collect_whole(&plan, &mut tables);
+        assert_eq!(tables, ["public.a", "public.c", "public.d"]);
+    }
 }

@@ -54,7 +54,7 @@ fn every_mistake_is_named_with_file_line_and_key() {
         (
             "by = \"id\"",
             "bye = \"id\"",
-            "catalogue.toml:6: `entity.users.bye`: unknown key, expected one of relation, keys, by, order, about, columns",
+            "catalogue.toml:6: `entity.users.bye`: unknown key, expected one of relation, keys, by, where, order, about, columns",
         ),
         ("by = \"id\"\n", "", "catalogue.toml:3: `entity.users`: `by` is missing"),
         (
@@ -102,9 +102,9 @@ fn every_mistake_is_named_with_file_line_and_key() {
             "catalogue.toml:11: `entity.users.columns.password.wy`: unknown key, expected one of type, use, about, why, computed",
         ),
         (
-            "\"omit\", why = \"Secret.\"",
-            "\"pseudonym\", about = \"?\"",
-            "catalogue.toml:11: `entity.users.columns.password.use`: only a `uuid` can become a pseudonym, not `text`",
+            "\"text\", use = \"omit\", why = \"Secret.\"",
+            "\"numeric(9,2)\", use = \"pseudonym\", about = \"?\"",
+            "catalogue.toml:11: `entity.users.columns.password.use`: only a uuid, an integer, a text or an array of them can become a pseudonym, not `numeric(9,2)`",
         ),
         (
             "{ type = \"text\"",
@@ -117,9 +117,24 @@ fn every_mistake_is_named_with_file_line_and_key() {
             "catalogue.toml:2: `keys.account.query`: cannot read the query: no such file",
         ),
         (
-            "{ type = \"uuid\"",
-            "{ type = \"bigint\"",
-            "catalogue.toml:3: `entity.users`: the account's own entity must have a `by` column of type `uuid`",
+            "by = \"id\"",
+            "by = [\"id\", \"password\"]",
+            "catalogue.toml:6: `entity.users.by`: has 2 columns, but a key of [keys.account] has 1: key",
+        ),
+        (
+            "by = \"id\"",
+            "by = \"id\"\nwhere = { uid = 7 }",
+            "catalogue.toml:7: `entity.users.where.uid`: is not one of the entity's columns",
+        ),
+        (
+            "by = \"id\"",
+            "by = \"id\"\nwhere = { id = 7.5 }",
+            "catalogue.toml:7: `entity.users.where.id`: expected a text, a whole number, true or false, or a list of them, found float",
+        ),
+        (
+            "by = \"id\"",
+            "by = \"id\"\nwhere = { id = { nil = true } }",
+            "catalogue.toml:7: `entity.users.where.id.nil`: unknown key, expected one of null",
         ),
     ];
     for (right, wrong, expected) in cases {
@@ -144,12 +159,37 @@ fn without_the_account_there_is_no_catalogue() {
 }
 
 #[test]
-fn the_keys_are_read_in_one_statement_that_also_looks_for_the_account() {
-    let catalogue = Catalogue::builtin().unwrap();
-    let sql = catalogue.keys_statement();
-    let sql = sql.as_str();
-    assert!(sql.contains("exists (select from \"public\".\"users\" t where t.\"id\" = $1::pg_catalog.uuid), k0.c0, k1.c0, k1.c1 from"));
-    assert!(sql.contains("array_agg(q.\"association\"::pg_catalog.text order by q.key)"));
+fn each_key_is_read_once_in_the_order_of_its_type_and_computed_columns_follow() {
+    let text = SMALL.replace(
+        "[entity.users]",
+        "[keys.memberships]\nkey = [\"organization\", \"member\"]\nquery = \"select 1\"\n[entity.users]",
+    ) + r#"
+[entity.posts]
+relation = "public.posts"
+keys = "memberships"
+by = ["organization_id", "author_id"]
+where = { author_type = "User", hidden = false, kind = [1, 2], deleted_at = { null = true } }
+order = ["id"]
+about = "Posts."
+[entity.posts.columns]
+id = { type = "bigint", use = "export", about = "Id." }
+organization_id = { type = "bigint", use = "export", about = "Its organization." }
+author_id = { type = "bigint", use = "pseudonym", about = "Who wrote it." }
+author_type = { type = "text", use = "omit", why = "Always User." }
+hidden = { type = "boolean", use = "omit", why = "Always false." }
+kind = { type = "integer", use = "export", about = "Kind." }
+deleted_at = { type = "date", use = "omit", why = "Always empty." }
+role = { type = "text", computed = true, use = "export", about = "Your role." }
+"#;
+    let catalogue = parse(&text).unwrap();
+    insta::assert_snapshot!(statements::key_set(&catalogue.keys[1]).as_str(), @r#"
+select k.* from (select coalesce(pg_catalog.array_agg(g.c0 order by g.k0, g.k1), '{}') as c0, coalesce(pg_catalog.array_agg(g.c1 order by g.k0, g.k1), '{}') as c1, coalesce(pg_catalog.array_agg(g.c2 order by g.k0, g.k1), '{}') as c2 from (select q."organization" as k0, pg_catalog.min(q."organization"::pg_catalog.text) as c0, q."member" as k1, pg_catalog.min(q."member"::pg_catalog.text) as c1, q."role"::pg_catalog.text as c2 from (
+select 1
+) q where q."organization" is not null and q."member" is not null group by q."organization", q."member", q."role"::pg_catalog.text) g) k where $1::pg_catalog.text is null or true
+"#);
+    assert_eq!(catalogue.entities[1].conditions.len(), 4);
+    let complaint = complaint(&text.replace("author_type = \"User\", ", ""));
+    insta::assert_snapshot!(complaint, @r#"catalogue.toml:19: `entity.posts.by`: `author_id` holds ids of several tables, and `author_type` says of which: add `where = { author_type = "..." }`, or the rows of others are exported"#);
 }
 
 #[test]

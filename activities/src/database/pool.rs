@@ -63,7 +63,8 @@ impl Pool {
     /// # Errors
     /// [`sqlx::Error::PoolTimedOut`] after [`acquire_timeout`](Self::acquire_timeout).
     pub async fn acquire(&self) -> sqlx::Result<Session> {
-        match timeout(self.acquire_timeout, self.sessions.get()).await {
+        // Boxed: the future of a new session is large.
+        match timeout(self.acquire_timeout, Box::pin(self.sessions.get())).await {
             Ok(Ok(session)) => Ok(Session(scopeguard::guard(session, close))),
             Ok(Err(PoolError::Backend(error))) => Err(error),
             Ok(Err(PoolError::Closed)) => Err(sqlx::Error::PoolClosed),

@@ -18,13 +18,13 @@ use crate::{
 
 /// Reads the account of a claimed request into an archive.
 pub(super) async fn collect(steps: &ExportSteps, claim: &Claim, pulse: &Pulse) -> Result<Archive> {
-    let account = Account { request_id: claim.request_id, user_id: claim.user_id };
+    let account = Account { request_id: claim.request_id, user_id: claim.user_id.clone() };
     let mut turn = None;
     if let Some(replica) = &steps.replica {
         turn = Some(replica.turn(pulse).await?);
         let opened = replica::open(replica, &steps.source, &steps.catalogue, &account, pulse).await?;
         let passed = match opened {
-            Opened::Here(snapshot) => match pack::write_archive(snapshot, claim, steps, pulse).await {
+            Opened::Here(snapshot) => match pack::write_archive(*snapshot, claim, steps, pulse).await {
                 Err(error) => replica::passed(&error).ok_or(error)?,
                 archive => {
                     steps.metrics.read(None);

@@ -43,7 +43,7 @@ fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps) -> Contents
     let entities = catalogue.entities().iter().zip(&snapshot.plan.entities);
     Contents {
         request_id: claim.request_id,
-        user_id: claim.user_id,
+        user_id: claim.user_id.clone(),
         requested_at: claim.requested_at,
         snapshot_at: snapshot.snapshot_at,
         database_version: snapshot.server_version.clone(),

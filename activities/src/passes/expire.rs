@@ -120,9 +120,10 @@ async fn find_gone_accounts(
         let Some(last) = page.last() else { return Ok(gone) };
         after = last.id;
         gone.asked += page.len() as u64;
-        let users: Vec<Uuid> = page.iter().map(|row| row.user_id).collect();
-        let existing = snapshot::existing_accounts(source, catalogue, &users).await?;
-        gone.requests.extend(page.iter().filter(|row| !existing.contains(&row.user_id)).map(|row| row.id));
+        let users = page.iter().map(|row| &row.user_id);
+        let existing = snapshot::existing_accounts(source, catalogue, users).await?;
+        gone.requests
+            .extend(page.iter().filter(|row| !existing.contains(row.user_id.as_str())).map(|row| row.id));
         pulse.beat(1);
     }
 }

@@ -12,7 +12,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
-use crate::database::pool::Pool;
+use crate::{database::pool::Pool, requests::user_id::UserId};
 
 /// Names one attempt of one activity of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct Claim {
     /// The token that this attempt holds.
     pub token: Uuid,
     /// The user whose data is exported.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// When the user asked.
     pub requested_at: DateTime<Utc>,
     /// Key of the archive's pseudonyms.
@@ -97,7 +97,7 @@ pub async fn claim(
            where id = $1 and status = 'pending'
                and (claim_token is null or lease_until <= clock_timestamp()
                     or (claim_owner = $3 and claim_try < $4))
-           returning user_id, requested_at, pseudonym_salt as "pseudonym_salt!", attempts, lost,
+           returning user_id as "user_id: UserId", requested_at, pseudonym_salt as "pseudonym_salt!", attempts, lost,
                (select i.location from public.data_export_installation i) as location,
                clock_timestamp() as "now!""#,
         request_id,

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use export_workflows::contract::FailureReason;
 use uuid::Uuid;
 
-use crate::{database::pool::Pool, requests::state::Trace};
+use crate::{database::pool::Pool, requests::state::Trace, requests::user_id::UserId};
 
 /// Maximum number of rows of one transaction: few enough never to keep the platform waiting for a lock.
 pub const BATCH: i64 = 500;
@@ -38,15 +38,15 @@ pub struct Delivered {
     /// The request.
     pub id: Uuid,
     /// The user whose data it holds.
-    pub user_id: Uuid,
+    pub user_id: UserId,
 }
 
 /// Lists `ready` requests by id, at most [`BATCH`], from the one after `after`.
 pub async fn list_delivered(state: &Pool, after: Uuid) -> Result<Vec<Delivered>> {
     sqlx::query_as!(
         Delivered,
-        "select id, user_id from public.data_export_requests
-         where status = 'ready' and id > $1 order by id limit $2",
+        r#"select id, user_id as "user_id: UserId" from public.data_export_requests
+           where status = 'ready' and id > $1 order by id limit $2"#,
         after,
         BATCH,
     )

@@ -14,7 +14,7 @@ use serde::Serialize;
 use sqlx::Connection as _;
 use uuid::Uuid;
 
-use crate::{database::pool::Pool, requests::state::Status};
+use crate::{database::pool::Pool, requests::state::Status, requests::user_id::UserId};
 
 /// Why an operator revokes an export; recorded on the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Listed {
     /// The request.
     pub id: Uuid,
     /// The user whose data it asks for.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Its state, exact at this moment.
     pub status: Status,
     /// When the user asked.
@@ -65,7 +65,7 @@ pub struct RequestDetails {
     /// The request.
     pub id: Uuid,
     /// The user whose data it asks for.
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Its state, exact at this moment.
     pub status: Status,
     /// When the user asked.
@@ -177,11 +177,14 @@ pub enum Retried {
 }
 
 /// Makes a pending request, as the platform does.
-pub async fn create(state: &Pool, user_id: Uuid) -> Result<Uuid> {
-    sqlx::query_scalar!("insert into public.data_export_requests (user_id) values ($1) returning id", user_id)
-        .fetch_one(state)
-        .await
-        .context("failed to create the request")
+pub async fn create(state: &Pool, user_id: &UserId) -> Result<Uuid> {
+    sqlx::query_scalar!(
+        "insert into public.data_export_requests (user_id) values ($1) returning id",
+        user_id.as_str()
+    )
+    .fetch_one(state)
+    .await
+    .context("failed to create the request")
 }
 
 /// Lists requests, newest first: all, or those in one state.
@@ -189,7 +192,7 @@ pub async fn list(state: &Pool, status: Option<Status>, limit: i64) -> Result<Ve
     // Uses the state that the platform shows: an overdue ready request is failed.
     sqlx::query_as!(
         Listed,
-        r#"select r.id, r.user_id, e.status as "status!: Status", r.requested_at, r.expires_at, e.failure_reason,
+        r#"select r.id, r.user_id as "user_id: UserId", e.status as "status!: Status", r.requested_at, r.expires_at, e.failure_reason,
                r.attempts, r.last_error
            from public.data_export_requests r
            join public.data_export_requests_effective e on e.id = r.id
@@ -207,7 +210,7 @@ pub async fn list(state: &Pool, status: Option<Status>, limit: i64) -> Result<Ve
 /// Reads one request with its log; `None` when there is no such request.
 pub async fn show(state: &Pool, request_id: Uuid) -> Result<Option<RequestDetails>> {
     let row = sqlx::query!(
-        r#"select r.id, r.user_id, e.status as "status!: Status", r.requested_at, e.download_url, r.expires_at,
+        r#"select r.id, r.user_id as "user_id: UserId", e.status as "status!: Status", r.requested_at, e.download_url, r.expires_at,
                r.fulfilled_at, r.snapshot_at, r.object_key, r.object_deleted_at, r.archive_bytes, r.archive_sha256,
                r.row_counts, e.failure_reason, r.attempts, r.claims, r.lost, r.last_error, r.claim_owner,
                r.lease_until, r.retry_of
@@ -312,7 +315,7 @@ pub async fn retry(state: &Pool, request_id: Uuid) -> Result<Retried> {
     // The lock serialises concurrent calls.
     let status = sqlx::query!(
         // Overdue counts as failed, as in the view: the next expiry pass is at most minutes away.
-        r#"select user_id, status = 'failed' or (status = 'ready' and expires_at <= clock_timestamp()) as "failed!"
+        r#"select user_id as "user_id: UserId", status = 'failed' or (status = 'ready' and expires_at <= clock_timestamp()) as "failed!"
            from public.data_export_requests where id = $1 for update"#,
         request_id,
     )
@@ -323,13 +326,13 @@ pub async fn retry(state: &Pool, request_id: Uuid) -> Result<Retried> {
     if !row.failed {
         return Ok(Retried::NotFailed);
     }
-    if row.user_id.is_nil() {
+    if row.user_id == UserId::forgotten() {
         return Ok(Retried::Forgotten);
     }
     let waiting = sqlx::query_scalar!(
         "select id from public.data_export_requests where retry_of = $1 and status = 'pending' and user_id = $2",
         request_id,
-        row.user_id,
+        row.user_id.as_str(),
     )
     .fetch_optional(&mut *tx)
     .await
@@ -339,7 +342,7 @@ pub async fn retry(state: &Pool, request_id: Uuid) -> Result<Retried> {
     }
     let id = sqlx::query_scalar!(
         "insert into public.data_export_requests (user_id, retry_of) values ($1, $2) returning id",
-        row.user_id,
+        row.user_id.as_str(),
         request_id,
     )
     .fetch_one(&mut *tx)
@@ -351,11 +354,11 @@ pub async fn retry(state: &Pool, request_id: Uuid) -> Result<Retried> {
 }
 
 /// Lists the requests of a user that have not ended.
-pub async fn open_requests(state: &Pool, user_id: Uuid) -> Result<Vec<Uuid>> {
+pub async fn open_requests(state: &Pool, user_id: &UserId) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select id from public.data_export_requests
          where user_id = $1 and status in ('pending', 'ready') order by requested_at, id",
-        user_id,
+        user_id.as_str(),
     )
     .fetch_all(state)
     .await
@@ -372,11 +375,11 @@ pub struct Forgotten {
 }
 
 /// Lists the ended requests of a user whose archives are still stored.
-pub async fn stored_requests(state: &Pool, user_id: Uuid) -> Result<Vec<Uuid>> {
+pub async fn stored_requests(state: &Pool, user_id: &UserId) -> Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "select id from public.data_export_requests
          where user_id = $1 and status = 'failed' and object_key is not null and object_deleted_at is null",
-        user_id,
+        user_id.as_str(),
     )
     .fetch_all(state)
     .await
@@ -386,13 +389,14 @@ pub async fn stored_requests(state: &Pool, user_id: Uuid) -> Result<Vec<Uuid>> {
 /// Replaces the user's id by the nil UUID in every request that has ended and whose archive is deleted.
 ///
 /// A trigger refuses it for other requests. Clears `last_error` too, because it may name a row of the user.
-pub async fn forget(state: &Pool, user_id: Uuid) -> Result<Forgotten> {
+pub async fn forget(state: &Pool, user_id: &UserId) -> Result<Forgotten> {
     const CONTEXT: &str = "failed to forget a user";
+    let nobody = UserId::forgotten();
     let forgotten = sqlx::query!(
         "update public.data_export_requests set user_id = $2, last_error = null
          where user_id = $1 and status = 'failed' and (object_key is null or object_deleted_at is not null)",
-        user_id,
-        Uuid::nil(),
+        user_id.as_str(),
+        nobody.as_str(),
     )
     .execute(state)
     .await
@@ -400,7 +404,7 @@ pub async fn forget(state: &Pool, user_id: Uuid) -> Result<Forgotten> {
     .rows_affected();
     let left = sqlx::query_scalar!(
         r#"select count(*) as "left!" from public.data_export_requests where user_id = $1"#,
-        user_id,
+        user_id.as_str(),
     )
     .fetch_one(state)
     .await

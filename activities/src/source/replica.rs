@@ -17,13 +17,13 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout_at},
 };
-use uuid::Uuid;
 
 use crate::{
     catalogue::Catalogue,
     database::pool::{Pool, Session},
     failure::{Failure, judge},
     pulse::Pulse,
+    requests::user_id::UserId,
     source::snapshot::{self, Account, Snapshot, while_alive},
 };
 
@@ -179,7 +179,7 @@ impl Replica {
 /// The result of opening a snapshot on the replica.
 pub enum Opened {
     /// The account is read on the replica.
-    Here(Snapshot),
+    Here(Box<Snapshot>),
     /// The account is read on the source.
     Passed(Passed),
 }
@@ -194,13 +194,13 @@ pub async fn open(
     account: &Account,
     pulse: &Pulse,
 ) -> anyhow::Result<Opened> {
-    let position = while_alive(ask(source, catalogue, account.user_id), pulse).await??;
+    let position = while_alive(ask(source, catalogue, &account.user_id), pulse).await??;
     let connection = match while_alive(reach(replica, &position), pulse).await? {
         Ok(connection) => connection,
         Err(passed) => return Ok(Opened::Passed(passed)),
     };
     match snapshot::open_over(connection, catalogue, account, pulse).await {
-        Ok(snapshot) => Ok(Opened::Here(snapshot)),
+        Ok(snapshot) => Ok(Opened::Here(Box::new(snapshot))),
         Err(error) => passed(&error).map(Opened::Passed).ok_or(error),
     }
 }
@@ -208,8 +208,8 @@ pub async fn open(
 /// Asks the source, in this order, whether it has the account and how far it has written: a replica at that position
 /// has the account too. An asynchronous commit is visible a moment before it is written, which [`Passed::Account`]
 /// covers.
-async fn ask(source: &Pool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<WalPosition> {
-    if snapshot::existing_accounts(source, catalogue, &[user]).await?.is_empty() {
+async fn ask(source: &Pool, catalogue: &Catalogue, user: &UserId) -> anyhow::Result<WalPosition> {
+    if snapshot::existing_accounts(source, catalogue, [user]).await?.is_empty() {
         return Err(Failure::AccountDeleted { relation: catalogue.account().relation.clone() }.into());
     }
     position(source).await.context("failed to ask the source database how far it is")

@@ -34,6 +34,7 @@ use crate::{
         sqlstate::{self, Asked, Blame},
     },
     pulse::Pulse,
+    requests::user_id::UserId,
 };
 
 /// How often a query that has not answered yet is counted as movement.
@@ -46,12 +47,12 @@ const LONGEST_COMPUTATION: Duration = Duration::from_secs(30 * 60);
 const ROWS_PER_CHECK: u64 = 256;
 
 /// The account to read, and the request that asks for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Account {
     /// The request.
     pub request_id: Uuid,
     /// The user.
-    pub user_id: Uuid,
+    pub user_id: UserId,
 }
 
 /// One account at one moment, open for reading. A drop before [`close`](Self::close) closes the session.
@@ -69,7 +70,8 @@ pub struct Snapshot {
 
 /// The sorted keys of one kind, and their computed columns.
 struct KeySet {
-    keys: Vec<String>,
+    /// Each column of the keys, one text for each key.
+    columns: Vec<Vec<String>>,
     computed: Vec<Vec<Option<String>>>,
 }
 
@@ -94,7 +96,7 @@ pub(crate) async fn open_over(
 ) -> anyhow::Result<Snapshot> {
     let begun = begin(&mut session, catalogue, account.request_id);
     let (snapshot_at, server_version, plan) = while_alive(begun, pulse).await??;
-    let read = read_keys(&mut session, catalogue, account.user_id);
+    let read = read_keys(&mut session, catalogue, &plan, &account.user_id);
     let keys = while_alive(read, pulse).await??;
     Ok(Snapshot { snapshot_at, server_version, plan, session, keys, reading: false })
 }
@@ -103,11 +105,16 @@ pub(crate) async fn open_over(
 pub async fn existing_accounts(
     source: &Pool,
     catalogue: &Catalogue,
-    users: &[Uuid],
-) -> anyhow::Result<HashSet<Uuid>> {
-    let rows = sqlx::query_scalar(catalogue.accounts_statement()).bind(users).fetch_all(source).await;
+    users: impl IntoIterator<Item = &UserId>,
+) -> anyhow::Result<HashSet<String>> {
+    let users: Vec<&str> = users.into_iter().map(UserId::as_str).collect();
+    let mut session = source.acquire().await.context("failed to connect to the source database")?;
+    let statement = catalogue.accounts_statement(&mut session).await?;
+    let rows = sqlx::query_scalar(statement).bind(users).fetch_all(&mut *session).await;
     let relation = &catalogue.account().relation;
-    Ok(rows.with_context(|| format!("failed to look for accounts in `{relation}`"))?.into_iter().collect())
+    let rows = rows.with_context(|| format!("failed to look for accounts in `{relation}`"))?;
+    session.keep();
+    Ok(rows.into_iter().collect())
 }
 
 impl Snapshot {
@@ -118,10 +125,13 @@ impl Snapshot {
         }
         let plan = self.plan.entities.get(entity).context("there is no such entity")?;
         let set = self.keys.get(plan.keys).context("an entity's keys were not read")?;
-        let stream = if set.keys.is_empty() {
+        let stream = if set.columns.first().is_none_or(Vec::is_empty) {
             futures::stream::empty().boxed()
         } else {
-            let mut query = sqlx::query(plan.statement.clone()).bind(&set.keys);
+            let mut query = sqlx::query(plan.statement.clone());
+            for column in &set.columns {
+                query = query.bind(column);
+            }
             for computed in &plan.computed {
                 query = query.bind(set.computed.get(*computed).context("a computed column was not read")?);
             }
@@ -148,7 +158,10 @@ impl Snapshot {
         let connection = &mut *self.session;
         let cast = async {
             sqlx::raw_sql("rollback").execute(&mut *connection).await?;
-            let mut query = sqlx::query(plan.cast.clone()).bind(&set.keys);
+            let mut query = sqlx::query(plan.cast.clone());
+            for column in &set.columns {
+                query = query.bind(column);
+            }
             for computed in plan.computed.iter().filter_map(|computed| set.computed.get(*computed)) {
                 query = query.bind(computed);
             }
@@ -259,37 +272,58 @@ async fn begin(
 async fn read_keys(
     connection: &mut PgConnection,
     catalogue: &Catalogue,
-    user: Uuid,
+    plan: &Plan,
+    user: &UserId,
 ) -> anyhow::Result<Vec<KeySet>> {
-    let answer = sqlx::query(catalogue.keys_statement()).bind(user).fetch_one(connection).await;
-    let row = answer.map_err(blame_keys_query).context(Reading("the keys of the account".to_owned()))?;
+    let deleted = || Failure::AccountDeleted { relation: catalogue.account().relation.clone() };
+    let answer = sqlx::query(plan.keys.clone()).bind(user.as_str()).fetch_one(&mut *connection).await;
+    let row = match answer {
+        Err(error) if cannot_be_a_user(connection, plan, user, &error).await => return Err(deleted().into()),
+        answer => answer.map_err(blame_keys_query).context(Reading("the keys of the account".to_owned()))?,
+    };
     let exists: bool = row.try_get(1).context("failed to read whether the account exists")?;
     if !exists {
-        return Err(Failure::AccountDeleted { relation: catalogue.account().relation.clone() }.into());
+        return Err(deleted().into());
     }
     let mut sets = Vec::new();
     let mut column = 2;
-    for (name, computed) in catalogue.key_sets() {
+    for (name, columns, computed) in catalogue.key_sets() {
         let mut next = || {
             column += 1;
             column - 1
         };
-        let keys: Vec<String> =
-            row.try_get(next()).with_context(|| format!("failed to read the keys `{name}`"))?;
-        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+        let context = || format!("failed to read the keys `{name}`");
+        let columns: Vec<Vec<String>> =
+            (0..columns).map(|_| row.try_get(next())).collect::<sqlx::Result<_>>().with_context(context)?;
+        let count = columns.first().map_or(0, Vec::len);
+        if (1..count).any(|key| columns.iter().all(|column| column[key - 1] == column[key])) {
             // Its rows would be exported twice.
             return Err(Failure::CatalogueDrift(vec![format!(
-                "the query of keys `{name}` gives a key twice"
+                "the query of keys `{name}` gives a key twice, with different computed columns"
             )])
             .into());
         }
         let computed = (0..computed).map(|_| row.try_get(next())).collect::<sqlx::Result<_>>();
-        sets.push(KeySet {
-            keys,
-            computed: computed.with_context(|| format!("failed to read the keys `{name}`"))?,
-        });
+        sets.push(KeySet { columns, computed: computed.with_context(context)? });
     }
     Ok(sets)
+}
+
+/// Returns whether the keys could not be read because no account can have this id, such as a text where ids are numbers.
+async fn cannot_be_a_user(
+    connection: &mut PgConnection,
+    plan: &Plan,
+    user: &UserId,
+    error: &sqlx::Error,
+) -> bool {
+    if !sqlstate::of(error).starts_with("22") {
+        return false;
+    }
+    let cast = async {
+        sqlx::raw_sql("rollback").execute(&mut *connection).await?;
+        sqlx::query(plan.cast_user.clone()).bind(user.as_str()).execute(&mut *connection).await
+    };
+    matches!(cast.await, Err(error) if sqlstate::of(&error).starts_with("22"))
 }
 
 /// Classifies an error of the keys query. A query that no longer fits the database is not the account's fault, and a

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 use aws_sdk_s3::Client;
-use export_activities::store::object_key::INSTALLATION_MARK;
+use export_activities::{requests::user_id::UserId, store::object_key::INSTALLATION_MARK};
 use sqlx::PgPool;
 use temporalio_client::Client as Temporal;
 use uuid::Uuid;
@@ -143,7 +143,7 @@ async fn check_paths(subject: &Subject, findings: &mut Findings) -> anyhow::Resu
 }
 
 async fn check_delivered(subject: &Subject, findings: &mut Findings) -> anyhow::Result<()> {
-    type Row = (Uuid, Uuid, String, i64, String, serde_json::Value, Option<String>);
+    type Row = (Uuid, UserId, String, i64, String, serde_json::Value, Option<String>);
     let rows: Vec<Row> = sqlx::query_as(
         "select id, user_id, object_key, archive_bytes, archive_sha256, row_counts,
                 case when expires_at > clock_timestamp() then download_url end
@@ -164,7 +164,7 @@ async fn check_delivered(subject: &Subject, findings: &mut Findings) -> anyhow::
         if i64::try_from(archive.len())? != bytes {
             let what = wrong(format!("`{key}` has {} bytes, the row says {bytes}", archive.len()));
             findings.broken(Invariant::ReadyIsDelivered, what);
-        } else if let Err(what) = verify(&archive, &sha256, id, user, &row_counts) {
+        } else if let Err(what) = verify(&archive, &sha256, id, &user, &row_counts) {
             findings.broken(Invariant::ReadyIsDelivered, wrong(format!("{what:#}")));
         }
         if let Some(link) = link {
@@ -187,14 +187,14 @@ fn verify(
     archive: &[u8],
     sha256: &str,
     request: Uuid,
-    user: Uuid,
+    user: &UserId,
     row_counts: &serde_json::Value,
 ) -> anyhow::Result<()> {
     let file = tempfile::NamedTempFile::new().context("failed to make a file")?;
     std::fs::write(file.path(), archive).context("failed to write an archive")?;
     let report = export_verify::verify(file.path(), Some(sha256))?;
     anyhow::ensure!(report.request_id == request, "the archive is of request {}", report.request_id);
-    anyhow::ensure!(report.user_id == user, "the archive is of user {}", report.user_id);
+    anyhow::ensure!(report.user_id == *user, "the archive is of user {}", report.user_id);
     let counts: BTreeMap<_, _> =
         report.entities.into_iter().map(|entity| (entity.name, entity.rows)).collect();
     let counts = serde_json::to_value(counts)?;

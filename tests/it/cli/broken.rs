@@ -135,7 +135,7 @@ const SET_UPS: [(Broken, Said, Line, Line); 28] = [
     ),
     (
         Sql(Role::Owner, "alter table public.users add column shoe_size int"),
-        ("catalogue", "failed", "shoe_size", "export, pseudonym or omit"),
+        ("catalogue", "failed", "shoe_size", "`use` of a column"),
         None,
         None,
     ),

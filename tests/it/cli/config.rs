@@ -395,7 +395,7 @@ async fn an_erased_account_is_forgotten_and_asked_for_once_more_there_is_nothing
     let (installation, environment) = installation().await;
     let state_pool = state_pool(&installation).await;
     let user = Uuid::new_v4();
-    operate::create(&state_pool, user).await.unwrap();
+    operate::create(&state_pool, &user.into()).await.unwrap();
     let forget = ["request", "forget", "--user", &user.to_string(), "--output", "json"].map(str::to_owned);
     let forget: Vec<_> = forget.iter().map(String::as_str).collect();
     let answer = async || {
@@ -405,5 +405,8 @@ async fn an_erased_account_is_forgotten_and_asked_for_once_more_there_is_nothing
     assert_eq!(answer().await, serde_json::json!({ "revoked": 1, "forgotten": 1, "left": 0 }));
     assert_eq!(answer().await, serde_json::json!({ "revoked": 0, "forgotten": 0, "left": 0 }));
     let listed = operate::list(&state_pool, None, 10).await.unwrap();
-    assert_eq!(listed.iter().map(|request| request.user_id).collect::<Vec<_>>(), [Uuid::nil()]);
+    assert_eq!(
+        listed.iter().map(|request| request.user_id.as_str()).collect::<Vec<_>>(),
+        [Uuid::nil().to_string()]
+    );
 }

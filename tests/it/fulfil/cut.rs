@@ -61,7 +61,7 @@ async fn with_view(view: &str) -> (Database, Catalogue) {
 }
 
 async fn open(source: &Pool, catalogue: &Catalogue, pulse: &Pulse) -> Snapshot {
-    let account = Account { request_id: Uuid::new_v4(), user_id: Uuid::from_u128(1) };
+    let account = Account { request_id: Uuid::new_v4(), user_id: Uuid::from_u128(1).into() };
     snapshot::open(source, catalogue, &account, pulse).await.unwrap()
 }
 

@@ -9,6 +9,7 @@ use export_activities::{
         claim::{self, Claimed, Count, Owner, Released},
         operate::{self, Retried, RevokeReason, Revoked},
         state::{Delivery, Status, Trace, mark_ready},
+        user_id::UserId,
     },
     store::object_key::ObjectKey,
 };
@@ -30,7 +31,7 @@ impl Scene {
     }
 
     async fn pending(&self) -> Uuid {
-        operate::create(&self.state, Uuid::new_v4()).await.unwrap()
+        operate::create(&self.state, &Uuid::new_v4().into()).await.unwrap()
     }
 
     async fn claim(&self, id: Uuid) -> Uuid {
@@ -247,22 +248,22 @@ async fn a_user_is_forgotten_in_ended_requests_whose_archive_is_deleted_and_in_n
 
     let delivered = scene.ready(week()).await;
     let user = user_of(delivered).await;
-    let waiting = operate::create(&scene.state, user).await.unwrap();
-    assert_eq!(operate::open_requests(&scene.state, user).await.unwrap(), [delivered, waiting]);
+    let waiting = operate::create(&scene.state, &user).await.unwrap();
+    assert_eq!(operate::open_requests(&scene.state, &user).await.unwrap(), [delivered, waiting]);
     let none = operate::Forgotten { forgotten: 0, left: 2 };
-    assert_eq!(operate::forget(&scene.state, user).await.unwrap(), none);
+    assert_eq!(operate::forget(&scene.state, &user).await.unwrap(), none);
 
     for id in [delivered, waiting] {
         operate::revoke(&scene.state, id, RevokeReason::UserRequest).await.unwrap();
     }
     let one = operate::Forgotten { forgotten: 1, left: 1 };
-    assert_eq!(operate::forget(&scene.state, user).await.unwrap(), one);
-    assert_eq!((user_of(waiting).await, user_of(delivered).await), (Uuid::nil(), user));
+    assert_eq!(operate::forget(&scene.state, &user).await.unwrap(), one);
+    assert_eq!((user_of(waiting).await, user_of(delivered).await), (UserId::forgotten(), user.clone()));
     deleted(&scene, delivered).await;
     let rest = operate::Forgotten { forgotten: 1, left: 0 };
-    assert_eq!(operate::forget(&scene.state, user).await.unwrap(), rest);
+    assert_eq!(operate::forget(&scene.state, &user).await.unwrap(), rest);
     let shown = operate::show(&scene.state, delivered).await.unwrap().unwrap();
-    assert_eq!((shown.user_id, shown.last_error), (Uuid::nil(), None));
+    assert_eq!((shown.user_id, shown.last_error), (UserId::forgotten(), None));
     assert_eq!(operate::retry(&scene.state, delivered).await.unwrap(), Retried::Forgotten);
     assert_eq!(user_of(other).await, others);
 }

@@ -10,6 +10,7 @@ use export_activities::{
     catalogue::Catalogue,
     failure::{self, Class},
     pulse::Pulse,
+    requests::user_id::UserId,
     serialise::{Row as _, ValueKind},
     source::snapshot,
 };
@@ -167,9 +168,9 @@ async fn an_account_without_a_row_is_deleted() {
         panic!("an unknown account was opened")
     };
     assert_eq!(failure::judge(&error).code, "account_deleted");
-    let asked = [unknown, seeded.lonely, seeded.heavy];
+    let asked = [unknown, seeded.lonely, seeded.heavy].map(UserId::from);
     let found = snapshot::existing_accounts(&source, &catalogue, &asked).await.unwrap();
-    assert_eq!(found, [seeded.lonely, seeded.heavy].into());
+    assert_eq!(found, [seeded.lonely, seeded.heavy].map(|user| user.to_string()).into());
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ pub(crate) async fn reference(options: SeedOptions) -> (Database, Catalogue, See
     (database, catalogue, seeded)
 }
 
-pub(crate) fn account(user_id: Uuid) -> Account {
-    Account { request_id: Uuid::new_v4(), user_id }
+pub(crate) fn account(user: Uuid) -> Account {
+    Account { request_id: Uuid::new_v4(), user_id: user.into() }
 }
 
 pub(crate) async fn open(source: &Pool, catalogue: &Catalogue, user: Uuid) -> anyhow::Result<Snapshot> {

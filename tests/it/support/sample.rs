@@ -17,7 +17,7 @@ use uuid::Uuid;
 pub(crate) fn contents(entities: Vec<EntityContents>) -> Contents {
     Contents {
         request_id: Uuid::from_u128(1),
-        user_id: Uuid::from_u128(2),
+        user_id: Uuid::from_u128(2).into(),
         requested_at: DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
         snapshot_at: DateTime::from_timestamp(1_700_000_060, 0).unwrap(),
         database_version: "15.0".to_owned(),

@@ -373,6 +373,29 @@ async fn a_first_catalogue_is_refused_until_each_decision_is_made() {
         Some("Says \"who\" you are: c:\\temp, é")
     );
     let report = catalogue.report(&mut connection).await.unwrap();
+    let kinds: Vec<_> =
+        report.findings.iter().map(|finding| (finding.kind, finding.relation.as_str())).collect();
+    let (lacking, unlisted) = (FindingKind::NoRight, FindingKind::UnlistedRelation);
+    assert_eq!(
+        kinds,
+        [
+            (lacking, "public.users"),
+            (lacking, "public.pipeline_runs"),
+            (unlisted, "public.features"),
+            (unlisted, "public.project_members"),
+            (unlisted, "public.projects"),
+            (unlisted, "public.releases"),
+        ]
+    );
+    run(&database.owner, catalogue.grants()).await;
+    let left_out = r#"
+        [left_out]
+        "public.project*" = "Of the organization."
+        "public.*ea*s" = "Not asked for."
+    "#;
+    write(folder.path(), &(decided + left_out));
+    let catalogue = Catalogue::load(folder.path()).unwrap();
+    let report = catalogue.report(&mut connection).await.unwrap();
     assert!(report.is_clean(), "{report:?}");
 
     let missing = catalogue::init(&mut connection, &["public.nothing".to_owned()]).await.unwrap_err();
@@ -431,7 +454,7 @@ async fn a_keys_query_that_does_not_fit_is_nobodys_fault() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), &builtin.replace("queries/project_keys.sql", query));
         let catalogue = Catalogue::load(folder.path()).unwrap();
-        let account = Account { request_id: Uuid::new_v4(), user_id: seeded.heavy };
+        let account = Account { request_id: Uuid::new_v4(), user_id: seeded.heavy.into() };
         let opened = snapshot::open(&database.source(), &catalogue, &account, &Pulse::default()).await;
         let Err(error) = opened else { panic!("{query}") };
         assert!(

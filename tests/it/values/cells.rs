@@ -97,7 +97,7 @@ fn column(name: &str, kind: ValueKind) -> Column {
 }
 
 fn pseudonyms() -> Pseudonyms {
-    Pseudonyms::new(b"salt", Uuid::nil()).unwrap()
+    Pseudonyms::new(b"salt", &Uuid::nil().into()).unwrap()
 }
 
 /// Puts the values into a table and compares our two files with what the server makes of it.

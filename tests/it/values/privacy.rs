@@ -18,7 +18,7 @@ type Archive = BTreeMap<String, String>;
 
 async fn download(nights: &Nights) -> BTreeMap<Uuid, Archive> {
     let rows: Vec<(Uuid, String)> = sqlx::query_as(
-        "select user_id, download_url from public.data_export_requests where status = 'ready'",
+        "select user_id::uuid, download_url from public.data_export_requests where status = 'ready'",
     )
     .fetch_all(&nights.owner)
     .await

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
-use export_activities::catalogue;
+use export_activities::catalogue::{self, FindingKind};
 
 use super::ExitStatus;
 use crate::{config::Config, connect, output::Output};
@@ -39,7 +39,8 @@ async fn check(config: &Config, output: Output) -> Result<ExitStatus> {
         for finding in &report.findings {
             let what = match finding.kind {
                 kind if kind.stops_exports() => "stops the night",
-                kind if kind.is_warning() => "slow",
+                FindingKind::NoIndex => "slow",
+                FindingKind::UnrelatedRelation => "not looked at",
                 _ => "not decided, not exported",
             };
             writeln!(out, "{what}: {finding}")?;

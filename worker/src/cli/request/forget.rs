@@ -5,10 +5,12 @@ use clap::Args;
 use export_activities::{
     database::pool::Pool,
     passes::expire::delete_archive,
-    requests::operate::{self, RevokeReason},
+    requests::{
+        operate::{self, RevokeReason},
+        user_id::UserId,
+    },
 };
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::{
     cli::ExitStatus,
@@ -21,7 +23,7 @@ use crate::{
 pub(in crate::cli) struct Arguments {
     /// User whose requests are revoked.
     #[arg(long)]
-    user: Uuid,
+    user: UserId,
 }
 
 #[derive(Serialize)]
@@ -35,7 +37,7 @@ struct ForgottenAnswer {
 ///
 /// Safe to repeat: each step takes what the step before has finished.
 pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) -> Result<ExitStatus> {
-    let user = arguments.user;
+    let user = &arguments.user;
     let state = connect::state(config)?;
     let open = operate::open_requests(&state, user).await?;
     for id in &open {
@@ -61,7 +63,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
 }
 
 /// Deletes the archives of one user, before any other.
-async fn delete_archives(config: &Config, state: &Pool, user: Uuid) -> Result<()> {
+async fn delete_archives(config: &Config, state: &Pool, user: &UserId) -> Result<()> {
     let stored = operate::stored_requests(state, user).await?;
     if stored.is_empty() {
         return Ok(());
