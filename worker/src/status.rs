@@ -87,17 +87,21 @@ pub struct Nights {
     pub next: Option<DateTime<Utc>>,
 }
 
-/// Reads the status from the database and from Temporal. Either may be unreachable.
+/// Reads the status from our database, from the source and from Temporal. Each may be unreachable.
 pub async fn read(config: &Config) -> Result<SystemStatus> {
     // A missing variable is a mistake of the caller, not a trouble to report.
     config.database_url()?;
-    // Boxed: the future of the Temporal queries is large.
-    let (requests, temporal) = tokio::join!(in_time(requests(config)), in_time(Box::pin(temporal(config))));
+    let parts = (in_time(requests(config)), in_time(temporal(config)), in_time(misfits(config)));
+    let (requests, temporal, misfits) = tokio::join!(parts.0, parts.1, parts.2);
     let mut troubles = Vec::new();
     let requests =
         requests.map_err(|error| troubles.push(explain::database(&error, "EXPORT_DATABASE_URL"))).ok();
     if let Some(requests) = &requests {
         troubles.extend(judge_requests(requests));
+    }
+    match misfits {
+        Ok(misfits) => troubles.extend(judge_misfits(&misfits)),
+        Err(error) => troubles.push(explain::database(&error, "EXPORT_SOURCE_URL")),
     }
     let temporal = temporal.map_err(|error| troubles.push(explain::temporal(&error))).ok();
     if let Some(TemporalStatus { schedules, pollers, last }) = &temporal {
@@ -112,11 +116,15 @@ pub async fn read(config: &Config) -> Result<SystemStatus> {
     Ok(SystemStatus { well: troubles.is_empty(), requests, nights, schedules, pollers, troubles })
 }
 
-/// Waits for one of the two parts. If it times out, the other is still reported.
-async fn in_time<T>(part: impl Future<Output = Result<T>>) -> Result<T> {
-    match tokio::time::timeout(PART_WITHIN, part).await {
-        Ok(answer) => answer,
-        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()),
+/// Waits for one of the parts. If it times out, the others are still reported.
+fn in_time<T>(part: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
+    // Boxed at once: these futures are large.
+    let part = Box::pin(part);
+    async move {
+        match tokio::time::timeout(PART_WITHIN, part).await {
+            Ok(answer) => answer,
+            Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()),
+        }
     }
 }
 
@@ -139,6 +147,16 @@ async fn requests(config: &Config) -> Result<Requests> {
         held_back: held_back.into_iter().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
         deferred_twice,
     })
+}
+
+/// Compares the catalogue with the source, and returns what would stop the next night.
+async fn misfits(config: &Config) -> Result<Vec<String>> {
+    let catalogue = connect::catalogue(config)?;
+    let mut connection = connect::glance(&connect::source(config)?).await?;
+    let report = catalogue.report(&mut connection).await?;
+    connection.close().await?;
+    let stops = report.findings.iter().filter(|finding| finding.kind.stops_exports());
+    Ok(stops.map(ToString::to_string).collect())
 }
 
 async fn temporal(config: &Config) -> Result<TemporalStatus> {
@@ -170,6 +188,19 @@ fn judge_night(night: &Last) -> Option<Explained> {
         )),
         How::Well => None,
     }
+}
+
+fn judge_misfits(misfits: &[String]) -> Option<Explained> {
+    let first = misfits.first()?;
+    let more = match misfits.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    Some(Explained::new(
+        format!("the catalogue does not fit the source, so nothing is exported: {first}{more}"),
+        "see all of it in `export-worker catalogue check`, decide it in the catalogue, and run the SQL of \
+         `export-worker grants`",
+    ))
 }
 
 fn judge_counts(night: &Last) -> Option<Explained> {

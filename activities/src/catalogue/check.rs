@@ -350,7 +350,11 @@ impl fmt::Display for Finding {
                 )
             }
             FindingKind::RowSecurity => {
-                write!(f, "row-level security of `{relation}` applies to export_read")
+                write!(
+                    f,
+                    "row-level security of `{relation}` applies to export_read and would hide rows: run `alter role export_read \
+                     bypassrls` as a superuser, or leave it out"
+                )
             }
             FindingKind::UnclassifiedColumn => {
                 write!(

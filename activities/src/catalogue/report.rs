@@ -12,6 +12,9 @@ use super::{
 };
 use crate::failure::sqlstate;
 
+/// A column of keys.
+type Texts = Vec<Option<String>>;
+
 /// All differences between catalogue and database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CatalogueReport {
@@ -61,14 +64,38 @@ async fn try_statements(
     findings: &mut Vec<Finding>,
 ) -> anyhow::Result<()> {
     let user = sample_user(catalogue, connection).await;
+    let mut sampled = Vec::new();
     for set in &catalogue.keys {
         let tried =
-            sqlx::query(statements::key_set(set)).bind(user.as_deref()).execute(&mut *connection).await;
-        if let Err(error) = tried {
-            findings.push(refused(FindingKind::KeysQuery, &format!("keys.{}", set.name), &error));
-        }
+            sqlx::query(statements::key_set(set)).bind(user.as_deref()).fetch_one(&mut *connection).await;
+        sampled.push(match tried {
+            Ok(row) => {
+                (0..row.len()).map(|column| row.try_get(column)).collect::<sqlx::Result<Vec<Texts>>>()?
+            }
+            Err(error) => {
+                findings.push(refused(FindingKind::KeysQuery, &format!("keys.{}", set.name), &error));
+                Vec::new()
+            }
+        });
     }
     for (entity, planned) in catalogue.entities.iter().zip(&plan.entities) {
+        let (keys, computed) = match sampled.get(planned.keys) {
+            Some(columns) if columns.len() >= entity.by.len() => columns.split_at(entity.by.len()),
+            _ => continue,
+        };
+        let mut cast = sqlx::query(planned.cast.clone());
+        for texts in keys.iter().chain(planned.computed.iter().filter_map(|column| computed.get(*column))) {
+            cast = cast.bind(texts);
+        }
+        if let Err(error) = cast.execute(&mut *connection).await {
+            let said = format!(
+                "its values do not fit `{}` of `{}`: {}",
+                entity.by.join(", "),
+                entity.relation,
+                said(&error)
+            );
+            findings.push(Finding::of(FindingKind::KeysQuery, &format!("keys.{}", entity.keys)).found(said));
+        }
         match read_whole(planned, entity.by.len(), connection).await {
             Ok(tables) => findings.extend(tables.into_iter().map(|table| {
                 let columns: Vec<_> = entity.by.iter().chain(&entity.order).map(String::as_str).collect();

@@ -34,7 +34,7 @@ use Broken::{End, Object, Set, Sql};
 type Said = (&'static str, &'static str, &'static str, &'static str);
 
 /// What `run` logs while it waits or says when it refuses to start, or what `status` says: a part of the cause and a part
-/// of the remedy. None: `run` serves, and `status` finds nothing, because neither looks there before a night does.
+/// of the remedy. None: `run` serves, and `status` finds nothing, because it does not look there.
 type Line = Option<(&'static str, &'static str)>;
 
 const NO_KEYS: &[(&str, &str)] =
@@ -113,25 +113,25 @@ const SET_UPS: [(Broken, Said, Line, Line); 28] = [
         Set(&[("EXPORT_SOURCE_URL", "postgres://export_read:x@127.0.0.1:1/p")]),
         ("source database", "failed", "nothing answers", "EXPORT_SOURCE_URL"),
         Some(("the source database: nothing answers", "EXPORT_SOURCE_URL")),
-        None,
+        Some(("nothing answers", "EXPORT_SOURCE_URL")),
     ),
     (
         End("EXPORT_SOURCE_URL", "postgres"),
         ("catalogue", "failed", "`public.users` does not exist", "EXPORT_SOURCE_URL"),
         None,
-        None,
+        Some(("`public.users` does not exist (and ", "catalogue check")),
     ),
     (
         Sql(Role::Owner, "alter table public.releases drop column notes"),
         ("catalogue", "failed", "notes", "catalogue"),
         None,
-        None,
+        Some(("column `public.releases.notes` does not exist", "catalogue check")),
     ),
     (
         Sql(Role::Owner, "alter table public.releases alter column notes type varchar"),
         ("catalogue", "failed", "notes", "catalogue"),
         None,
-        None,
+        Some(("column `public.releases.notes` is of type", "catalogue check")),
     ),
     (
         Sql(Role::Owner, "alter table public.users add column shoe_size int"),
@@ -141,15 +141,15 @@ const SET_UPS: [(Broken, Said, Line, Line); 28] = [
     ),
     (
         Sql(Role::Owner, "alter table public.users enable row level security"),
-        ("catalogue", "failed", "row-level security", ""),
+        ("catalogue", "failed", "alter role export_read bypassrls", ""),
         None,
-        None,
+        Some(("row-level security of `public.users`", "catalogue check")),
     ),
     (
         Sql(Role::Owner, "revoke select on public.releases from export_read"),
         ("rights of export_read", "failed", "public.releases", "export-worker grants"),
         None,
-        None,
+        Some(("export_read lacks a right on what `public.releases` reads", "export-worker grants")),
     ),
     (
         Sql(Role::Owner, "grant select on public.users to export_read"),

@@ -13,7 +13,10 @@ use export_stack::platform::{self, SeedOptions};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::support::database::{Database, database};
+use crate::support::{
+    database::{Database, database},
+    installation_of,
+};
 
 /// A database with the reference schema, read under the generated grants.
 async fn reference() -> (Database, Catalogue) {
@@ -145,6 +148,114 @@ async fn row_security_on_what_is_read_is_refused() {
         let found = findings(&database, &catalogue).await;
         assert!(found.iter().any(|(kind, _)| *kind == FindingKind::RowSecurity));
     }
+}
+
+#[tokio::test]
+async fn row_security_that_the_role_bypasses_hides_nothing_and_is_fine() {
+    let (database, catalogue) = reference().await;
+    // Another role, because roles are shared by all tests.
+    let name = format!("bypasses_{}", Uuid::new_v4().simple());
+    run(
+        &database.owner,
+        format!(
+            "create role {name} login password 'x' bypassrls; grant export_read to {name};
+             alter table public.projects enable row level security"
+        ),
+    )
+    .await;
+    let mut url = url::Url::parse(&database.read_url).unwrap();
+    url.set_username(&name).unwrap();
+    url.set_password(Some("x")).unwrap();
+    let source = installation_of::source(&url.to_string().into(), 1);
+    let report = catalogue.report(&mut source.acquire().await.unwrap()).await.unwrap();
+    assert!(report.findings.is_empty(), "{report:?}");
+    assert!(!findings(&database, &catalogue).await.is_empty(), "the control");
+    run(&database.owner, format!("drop owned by {name}; drop role {name}")).await;
+}
+
+/// The built-in catalogue with another query of `[keys.projects]`.
+fn with_keys(query: &str) -> Catalogue {
+    let folder = tempfile::tempdir().unwrap();
+    let text = include_str!("../../../activities/catalogue.toml");
+    let text = text.replace("query = \"queries/project_keys.sql\"", &format!("query = \"{query}\""));
+    write(folder.path(), &text);
+    Catalogue::load(folder.path()).unwrap()
+}
+
+#[tokio::test]
+async fn a_keys_query_that_cannot_be_run_is_named_before_a_night_is() {
+    let (database, _) = reference().await;
+    platform::seed(&database.owner, &SeedOptions::default()).await.unwrap();
+    for (query, said) in [
+        (
+            "select id as key, 'owner' as association from public.ventures",
+            "relation \"public.ventures\" does not exist",
+        ),
+        ("selekt 1", "syntax error"),
+        ("select id, 'owner' as association from public.projects", "column q.key does not exist"),
+        ("select id as key from public.projects", "column q.association does not exist"),
+        ("select $1::bigint as key, 'owner' as association", "a value cannot be cast, SQLSTATE 22P02"),
+    ] {
+        let found = findings(&database, &with_keys(query)).await;
+        let [(FindingKind::KeysQuery, sentence)] = found.as_slice() else { panic!("{query}: {found:?}") };
+        assert!(sentence.contains("keys.projects") && sentence.contains(said), "{sentence}");
+    }
+    // What it reads beyond `reads`.
+    let found =
+        findings(&database, &with_keys("select id as key, name as association from public.projects")).await;
+    assert_eq!(found, []);
+    let found = findings(
+        &database,
+        &with_keys("select id as key, webhook_secret as association from public.projects"),
+    )
+    .await;
+    assert_eq!(found[0].0, FindingKind::NoRight, "{found:?}");
+    // Keys of another type than the column that they are compared with: the statement of each entity says so.
+    let found = findings(&database, &with_keys("select 7 as key, 'owner' as association")).await;
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(found[0].1.contains("do not fit `id` of `public.projects`"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_table_that_nobody_decided_is_named_and_red_if_it_leads_to_the_account() {
+    let (database, catalogue) = reference().await;
+    run(
+        &database.owner,
+        "create table public.invoices (id int primary key, user_id uuid references public.users);
+         create table public.invoice_lines (invoice_id int references public.invoices);
+         create table public.countries (code text)",
+    )
+    .await;
+    let found = findings(&database, &catalogue).await;
+    let kinds: Vec<_> = found.iter().map(|(kind, _)| *kind).collect();
+    let (leads, leads_not) = (FindingKind::UnlistedRelation, FindingKind::UnrelatedRelation);
+    assert_eq!(kinds, [leads_not, leads, leads], "{found:?}");
+    assert!(found[1].1.contains("`public.invoice_lines`") && found[1].1.contains("[left_out]"), "{found:?}");
+}
+
+#[tokio::test]
+async fn without_an_index_in_the_order_rows_are_found_by_their_key_and_then_sorted() {
+    let (database, catalogue) = reference().await;
+    let statement = async || {
+        let plan = resolve(&database, &catalogue).await.unwrap();
+        plan.entities[3].statement.as_str().to_owned()
+    };
+    let before = statement().await;
+    assert!(!before.contains("offset 0"), "{before}");
+    // An ordinary index, beside the primary key that sorted the rows of the whole table.
+    run(
+        &database.owner,
+        "drop index pipeline_runs_project_created; create index on public.pipeline_runs (project_id)",
+    )
+    .await;
+    let fenced = statement().await;
+    assert!(fenced.contains("offset 0) t order by"), "{fenced}");
+    assert_eq!(findings(&database, &catalogue).await, []);
+    // One whose order does not serve is like none: it sorts by other rules.
+    run(&database.owner, "create index on public.pipeline_runs (project_id, created_at nulls first)").await;
+    assert_eq!(statement().await, fenced);
+    run(&database.owner, "create index on public.pipeline_runs (project_id, created_at desc)").await;
+    assert_eq!(statement().await, before);
 }
 
 #[tokio::test]
