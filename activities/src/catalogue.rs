@@ -6,6 +6,7 @@
 
 mod check;
 mod document;
+mod follow;
 mod grants;
 mod init;
 mod kinds;
@@ -13,6 +14,7 @@ mod parse;
 mod report;
 pub(crate) mod sql;
 mod statements;
+mod tables;
 
 use std::{fs, path::Path};
 
@@ -23,6 +25,7 @@ use sqlx::{PgConnection, SqlStr};
 
 pub use self::{
     check::{Finding, FindingKind},
+    follow::follow_foreign_keys,
     grants::state_grants,
     init::init,
     report::CatalogueReport,
@@ -98,7 +101,7 @@ pub struct CatalogueColumn {
     pub pg_type: String,
     /// How it is treated.
     pub use_: Use,
-    /// What it holds; always there when it is exported.
+    /// What it holds; always there when it is exported, if only in the words of its name.
     pub about: Option<String>,
     /// Why it is omitted; always there when it is.
     pub why: Option<String>,

@@ -100,10 +100,16 @@ pub(super) fn statement(relations: &[&str], entities: &[Entity]) -> SqlStr {
                 where c.castsource = w.at and c.casttarget = 25 and c.castmethod = 'f' and w.at >= 16384
             ) as has_text
         ) x on true
-        order by f.relation, f.attnum;
-        -- Which order a B-tree gives. It has to be complete, and to sort as `order by` does.
-        with wanted(relation, schema, name) as (values ",
+        order by f.relation, f.attnum; ",
     ));
+    let indexes = indexes(relations);
+    parts.push(SqlPart::Trusted(indexes.as_str()));
+    sql::statement(&parts)
+}
+
+/// Returns the query for the indexes that give an order. Such an index is complete, and sorts as `order by` does.
+pub(super) fn indexes(relations: &[&str]) -> SqlStr {
+    let mut parts = vec![SqlPart::Sql("with wanted(relation, schema, name) as (values ")];
     push_wanted(&mut parts, relations);
     parts.push(SqlPart::Sql(
         ")

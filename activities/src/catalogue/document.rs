@@ -140,6 +140,9 @@ impl<'a> Value<'a> {
     /// Returns constants, as texts: one, or a list.
     pub(super) fn constants(&self) -> anyhow::Result<Vec<String>> {
         let constant = |value: &DeValue<'_>| match value {
+            DeValue::String(text) if text.trim() == super::UNDECIDED => {
+                Err(self.error("is still UNDECIDED: a person has to decide it"))
+            }
             DeValue::String(text) => Ok(text.as_ref().to_owned()),
             DeValue::Boolean(flag) => Ok(flag.to_string()),
             DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().replace('_', "")),

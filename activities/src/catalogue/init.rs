@@ -1,112 +1,191 @@
-//! Writes a first catalogue for the given relations. All facts are filled in; all decisions are left to a person.
+//! Writes a first catalogue. All facts are filled in, and so is what follows from them; the rest is left to a person.
 
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, bail};
 use sqlx::PgConnection;
 
-use super::{UNDECIDED, parse::is_entity_name, sql::halves};
+use super::{
+    UNDECIDED,
+    parse::is_entity_name,
+    sql::halves,
+    tables::{self, Table, TableColumn},
+};
 
 const HEAD: &str = "\
 # Written by `export-worker catalogue init`. Every UNDECIDED is a decision of yours; until the last one is made the
-# file is refused.
-#
-#   keys      whose rows: `account` (the column in `by` holds the user's id) or keys of your own, [keys.<name>]
-#   use       export, pseudonym (a uuid of another user), or omit with why = \"...\"
-#   about     what it is, in words for the person whose data it is
-
-[keys.account]
-query = \"select $1::uuid as key\"
+# file is refused. Read the decisions that were made for you, too. docs/CATALOGUE.md explains the file.
 ";
+
+const ACCOUNT: &str = "
+[keys.account]
+query = 'select $1::uuid as key'
+";
+
+/// Parts of the names of columns that nobody should get in an export.
+const SECRETS: [&str; 17] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "access_key",
+    "private_key",
+    "signing_key",
+    "encrypt",
+    "credential",
+    "otp_",
+    "_otp",
+    "salt",
+    "recovery_code",
+    "backup_code",
+];
+
+/// Whose rows an entity has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owned {
+    /// The name of the keys.
+    pub(super) keys: String,
+    /// The columns that hold them.
+    pub(super) by: Vec<String>,
+    /// The column that says what the ids in `by` are of.
+    pub(super) kind: Option<String>,
+    /// Further columns that hold ids of users.
+    pub(super) others: Vec<String>,
+}
 
 /// Writes the text of a catalogue for the given relations, each named `schema.name`.
 ///
 /// The connection must come from [`source::pool`](crate::source::pool), because the names of types depend on its
 /// `search_path`.
 pub async fn init(connection: &mut PgConnection, relations: &[String]) -> anyhow::Result<String> {
-    let mut text = HEAD.to_owned();
-    let mut names: Vec<String> = Vec::new();
+    let found = tables::read(connection, relations).await?;
+    let mut text = format!("{HEAD}{ACCOUNT}");
+    let mut names = Vec::new();
     for relation in relations {
-        let name = entity_name(relation);
-        if !is_entity_name(&name) || names.contains(&name) {
-            bail!(
-                "`{relation}` gives no name for an entity that is free: write its part of the catalogue by hand"
-            );
-        }
-        write_entity(&mut text, &name, relation, &columns(connection, relation).await?)?;
-        names.push(name);
+        let table = found.iter().find(|table| &table.relation == relation);
+        let table =
+            table.with_context(|| format!("there is no relation `{relation}`; give it as `schema.name`"))?;
+        write_entity(&mut text, &entity_name(relation, &mut names)?, table, None)?;
     }
     Ok(text)
 }
 
-#[derive(sqlx::FromRow)]
-struct NewColumn {
-    name: String,
-    pg_type: String,
-    comment: Option<String>,
-    key_position: Option<i32>,
+/// Writes the catalogue of relations, in order, with the keys, and a line for each relation that is not exported.
+pub(super) fn write(keys: &str, entities: &[(&Table, Owned)], left_out: &[&str]) -> anyhow::Result<String> {
+    let mut text = format!("{HEAD}{keys}");
+    if !left_out.is_empty() {
+        text.push_str(
+            "\n# No foreign key leads from these to the account. `*` stands for any text.\n[left_out]\n",
+        );
+        for relation in left_out {
+            writeln!(text, "{} = \"{UNDECIDED}\"", quoted(relation))?;
+        }
+    }
+    let mut names = Vec::new();
+    for (table, owned) in entities {
+        write_entity(&mut text, &entity_name(&table.relation, &mut names)?, table, Some(owned))?;
+    }
+    Ok(text)
 }
 
-async fn columns(connection: &mut PgConnection, relation: &str) -> anyhow::Result<Vec<NewColumn>> {
-    let (schema, name) = halves(relation);
-    let columns: Vec<NewColumn> = sqlx::query_as(
-        "select a.attname::pg_catalog.text as name, pg_catalog.format_type(a.atttypid, a.atttypmod) as pg_type,
-            pg_catalog.col_description(c.oid, a.attnum) as comment,
-            pg_catalog.array_position(i.indkey::pg_catalog.int2[], a.attnum) as key_position
-        from pg_catalog.pg_class c
-        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-        join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-        left join pg_catalog.pg_index i on i.indrelid = c.oid and i.indisprimary
-        where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')
-        order by a.attnum",
-    )
-    .bind(schema)
-    .bind(name)
-    .fetch_all(connection)
-    .await
-    .with_context(|| format!("failed to read the columns of `{relation}`"))?;
-    if columns.is_empty() {
-        bail!("there is no relation `{relation}`; give it as `schema.name`");
+fn write_entity(text: &mut String, name: &str, table: &Table, owned: Option<&Owned>) -> std::fmt::Result {
+    let list = |names: &[String]| match names {
+        [name] => quoted(name),
+        names => format!("[{}]", names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")),
+    };
+    writeln!(text)?;
+    for other in owned.iter().flat_map(|owned| &owned.others) {
+        writeln!(text, "# `{other}` holds ids of users, too: pseudonyms, unless these rows are theirs.")?;
     }
-    Ok(columns)
-}
-
-fn write_entity(text: &mut String, name: &str, relation: &str, columns: &[NewColumn]) -> std::fmt::Result {
-    let mut key: Vec<&NewColumn> = columns.iter().filter(|column| column.key_position.is_some()).collect();
-    key.sort_by_key(|column| column.key_position);
-    let mut order = key.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ");
-    if order.is_empty() {
-        order = quoted(UNDECIDED);
+    writeln!(text, "[entity.{name}]\nrelation = {}", quoted(&table.relation))?;
+    match owned {
+        Some(owned) => writeln!(text, "keys     = {}\nby       = {}", quoted(&owned.keys), list(&owned.by))?,
+        None => writeln!(text, "keys     = \"{UNDECIDED}\"\nby       = \"{UNDECIDED}\"")?,
     }
-    writeln!(text, "\n[entity.{name}]\nrelation = {}", quoted(relation))?;
-    writeln!(text, "keys     = \"{UNDECIDED}\"\nby       = \"{UNDECIDED}\"\norder    = [{order}]")?;
-    writeln!(text, "about    = \"{UNDECIDED}\"\n[entity.{name}.columns]")?;
-    let width = columns.iter().map(|column| bare_or_quoted(&column.name).len()).max().unwrap_or_default();
-    for column in columns {
-        let about = column.comment.as_deref().unwrap_or(UNDECIDED);
+    if let Some(kind) = owned.and_then(|owned| owned.kind.as_ref()) {
+        writeln!(text, "where    = {{ {} = \"{UNDECIDED}\" }}", bare_or_quoted(kind))?;
+    }
+    let by = owned.map(|owned| owned.by.as_slice()).unwrap_or_default();
+    let order = order(table, by);
+    let ordered = order.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    writeln!(text, "order    = [{ordered}]")?;
+    writeln!(text, "about    = {}", quoted(table.comment.as_deref().unwrap_or(UNDECIDED)))?;
+    writeln!(text, "[entity.{name}.columns]")?;
+    let width =
+        table.columns.iter().map(|column| bare_or_quoted(&column.name).len()).max().unwrap_or_default();
+    for column in &table.columns {
+        let decision = decide(column, by, &order, owned);
+        let about = match column.comment.as_deref() {
+            Some(comment) => format!(", about = {}", quoted(comment)),
+            None => String::new(),
+        };
         writeln!(
             text,
-            "{:width$} = {{ type = {}, use = \"{UNDECIDED}\", about = {} }}",
+            "{:width$} = {{ type = {}, use = {decision}{about} }}",
             bare_or_quoted(&column.name),
             quoted(&column.pg_type),
-            quoted(about),
         )?;
     }
     Ok(())
 }
 
-fn entity_name(relation: &str) -> String {
-    let (_, name) = halves(relation);
-    let is_plain = |character: char| character.is_ascii_alphanumeric();
-    name.chars().map(|c| if is_plain(c) { c.to_ascii_lowercase() } else { '_' }).collect()
+/// Decides what follows from the name of a column, the order and the foreign keys.
+fn decide(column: &TableColumn, by: &[String], order: &[String], owned: Option<&Owned>) -> String {
+    let name = column.name.to_lowercase();
+    if SECRETS.iter().any(|secret| name.contains(secret)) {
+        return "\"omit\", why = \"Security: a secret.\"".to_owned();
+    }
+    if owned.is_some_and(|owned| owned.others.contains(&column.name)) {
+        return "\"pseudonym\"".to_owned();
+    }
+    let is_key = by.contains(&column.name) || order.contains(&column.name);
+    format!("\"{}\"", if is_key { "export" } else { UNDECIDED })
 }
 
-fn bare_or_quoted(name: &str) -> String {
+/// Returns the order of an index that begins with `by`, completed by the primary key; else the primary key.
+fn order(table: &Table, by: &[String]) -> Vec<String> {
+    let key = table.primary_key();
+    let begins_with_by = |index: &&Vec<String>| {
+        !by.is_empty() && index.len() > by.len() && by.iter().all(|name| index[..by.len()].contains(name))
+    };
+    let mut order: Vec<String> = match table.indexes.iter().find(begins_with_by) {
+        Some(index) if !key.is_empty() => index[by.len()..].to_vec(),
+        _ => Vec::new(),
+    };
+    order.extend(key.into_iter().filter(|name| !order.contains(name)).collect::<Vec<_>>());
+    if order.is_empty() { vec![UNDECIDED.to_owned()] } else { order }
+}
+
+/// Returns a free name for the entity of a relation.
+fn entity_name(relation: &str, names: &mut Vec<String>) -> anyhow::Result<String> {
+    let plain = |text: &str| -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+        text.chars().map(plain).collect()
+    };
+    let (schema, table) = halves(relation);
+    let short = plain(table);
+    let long = format!("{}_{short}", plain(schema));
+    let name = [short.clone(), long, format!("t_{short}")]
+        .into_iter()
+        .find(|name| is_entity_name(name) && !names.contains(name));
+    let Some(name) = name else {
+        bail!(
+            "`{relation}` gives no name for an entity that is free: write its part of the catalogue by hand"
+        );
+    };
+    names.push(name.clone());
+    Ok(name)
+}
+
+pub(super) fn bare_or_quoted(name: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if !name.is_empty() && name.bytes().all(is_bare) { name.to_owned() } else { quoted(name) }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
         match character {

@@ -264,9 +264,19 @@ fn parse_column(name: &str, value: &Value<'_>) -> anyhow::Result<CatalogueColumn
     let explain = |key: &str| table.optional(key).map(|place| place.text()).transpose();
     let (about, why) = match use_ {
         Use::Omit => (explain("about")?, Some(table.required("why")?.text()?)),
-        Use::Export | Use::Pseudonym => (Some(table.required("about")?.text()?), explain("why")?),
+        Use::Export | Use::Pseudonym => {
+            (Some(explain("about")?.unwrap_or_else(|| in_words(name))), explain("why")?)
+        }
     };
     Ok(CatalogueColumn { name: name.to_owned(), pg_type, use_, about, why, computed })
+}
+
+/// Says what a column holds by its name alone: `created_at` is "Created at."
+fn in_words(name: &str) -> String {
+    let words = name.replace('_', " ");
+    let mut letters = words.trim().chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
 }
 
 fn check_relation(relation: &str, place: &Value<'_>) -> anyhow::Result<()> {

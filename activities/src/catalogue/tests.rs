@@ -41,6 +41,18 @@ fn a_small_catalogue_is_accepted() {
 }
 
 #[test]
+fn a_column_that_nobody_has_described_is_described_by_its_name() {
+    let catalogue = parse(
+        &SMALL
+            .replace(", about = \"Id.\"", "")
+            .replace("id = {", "last_seen_at = {")
+            .replace("\"id\"", "\"last_seen_at\""),
+    )
+    .unwrap();
+    assert_eq!(catalogue.entities()[0].columns[0].about.as_deref(), Some("Last seen at."));
+}
+
+#[test]
 fn any_change_of_the_file_or_a_query_changes_the_digest() {
     let plain = parse(SMALL).unwrap();
     assert_ne!(plain.sha256(), parse(&SMALL.replace("You.", "Me.")).unwrap().sha256());
@@ -95,7 +107,11 @@ fn every_mistake_is_named_with_file_line_and_key() {
             "catalogue.toml:10: `entity.users.columns.id.use`: `Export` is none of export, pseudonym and omit",
         ),
         ("about = \"Id.\"", "about = \" \"", "catalogue.toml:10: `entity.users.columns.id.about`: is empty"),
-        (", about = \"Id.\"", "", "catalogue.toml:10: `entity.users.columns.id`: `about` is missing"),
+        (
+            "by = \"id\"",
+            "by = \"id\"\nwhere = { id = \"UNDECIDED\" }",
+            "catalogue.toml:7: `entity.users.where.id`: is still UNDECIDED: a person has to decide it",
+        ),
         (
             "why =",
             "wy =",

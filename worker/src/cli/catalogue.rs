@@ -13,11 +13,17 @@ use crate::{config::Config, connect, output::Output};
 pub(super) enum Command {
     /// Compare the catalogue with the database.
     Check,
-    /// Print a first catalogue for these relations, every column undecided.
+    /// Print a first catalogue, with a decision left open for each column that needs one.
     Init {
         /// Relations such as `public.users`.
-        #[arg(required = true, value_name = "SCHEMA.RELATION")]
+        #[arg(required_unless_present = "account", value_name = "SCHEMA.RELATION")]
         relations: Vec<String>,
+        /// Instead: the table of accounts, and every table from which foreign keys lead to it.
+        #[arg(long = "follow-foreign-keys", value_name = "SCHEMA.TABLE", conflicts_with = "relations")]
+        account: Option<String>,
+        /// A table of which accounts are members, such as `public.organizations`: also what refers to it.
+        #[arg(long = "hub", value_name = "SCHEMA.TABLE", requires = "account")]
+        hubs: Vec<String>,
     },
 }
 
@@ -25,7 +31,9 @@ impl Command {
     pub(super) async fn run(self, config: &Config, output: Output) -> Result<ExitStatus> {
         match self {
             Self::Check => check(config, output).await,
-            Self::Init { relations } => init(config, &relations).await,
+            Self::Init { relations, account, hubs } => {
+                init(config, &relations, account.as_deref(), &hubs).await
+            }
         }
     }
 }
@@ -51,9 +59,17 @@ async fn check(config: &Config, output: Output) -> Result<ExitStatus> {
 }
 
 /// Prints a first catalogue. The worker refuses it until every column is decided.
-async fn init(config: &Config, relations: &[String]) -> Result<ExitStatus> {
+async fn init(
+    config: &Config,
+    relations: &[String],
+    account: Option<&str>,
+    hubs: &[String],
+) -> Result<ExitStatus> {
     let mut conn = connect::source(config)?.acquire().await.context("failed to reach the source database")?;
-    let text = catalogue::init(&mut conn, relations).await?;
+    let text = match account {
+        Some(account) => catalogue::follow_foreign_keys(&mut conn, account, hubs).await?,
+        None => catalogue::init(&mut conn, relations).await?,
+    };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(ExitStatus::Success)
 }

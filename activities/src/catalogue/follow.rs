@@ -1,0 +1,238 @@
+//! Proposes a catalogue from the foreign keys: whose rows a table has, through which keys.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, bail};
+use sqlx::PgConnection;
+
+use super::{
+    init::{self, Owned, bare_or_quoted, quoted},
+    sql::{SqlPart, halves, statement},
+    tables::{self, ForeignKey, Table},
+};
+
+/// Names of the column that holds the owner, the likeliest first, if a table has several foreign keys to the account.
+const OWNERS: [&str; 8] =
+    ["user_id", "owner_id", "account_id", "person_id", "author_id", "creator_id", "created_by", "sender_id"];
+
+/// A key set that is proposed.
+#[derive(Clone)]
+struct KeySet {
+    name: String,
+    /// Its columns, as the table that it is about names them.
+    columns: Vec<String>,
+    /// The select that gives them.
+    query: String,
+    /// What it reads.
+    reads: BTreeMap<String, Vec<String>>,
+}
+
+/// What is proposed so far.
+struct Proposal<'a> {
+    tables: &'a [Table],
+    account: &'a Table,
+    sets: Vec<KeySet>,
+    entities: Vec<(&'a Table, Owned)>,
+}
+
+/// Writes a catalogue of everything from which foreign keys lead to the account, and of each hub, such as an
+/// organization, of which the account is a member.
+pub async fn follow_foreign_keys(
+    connection: &mut PgConnection,
+    account: &str,
+    hubs: &[String],
+) -> anyhow::Result<String> {
+    let mut schemas: Vec<&str> =
+        hubs.iter().map(String::as_str).chain([account]).map(|relation| halves(relation).0).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    let names = tables::list(connection, &schemas).await?;
+    let tables = tables::read(connection, &names).await?;
+    propose(&tables, account, hubs)
+}
+
+fn propose(tables: &[Table], account: &str, hubs: &[String]) -> anyhow::Result<String> {
+    let of = |relation: &str| {
+        let table = tables.iter().find(|table| table.relation == relation);
+        table.with_context(|| format!("there is no table `{relation}`; give it as `schema.name`"))
+    };
+    let account = of(account)?;
+    let key = account.primary_key();
+    let [id] = key.as_slice() else {
+        bail!(
+            "`{}` has no primary key of one column, so it is unknown what a user's id is",
+            account.relation
+        );
+    };
+    let cast = account.column(id).map(|column| column.cast.as_str()).unwrap_or_default();
+    let mut proposal = Proposal {
+        tables,
+        account,
+        sets: vec![KeySet {
+            name: "account".to_owned(),
+            columns: vec![id.clone()],
+            query: format!("select $1::{cast}"),
+            reads: BTreeMap::new(),
+        }],
+        entities: Vec::new(),
+    };
+    proposal.add(account, "account", key.clone());
+    // First: what belongs to a hub belongs to all of its members, whoever made it.
+    for hub in hubs {
+        proposal.add_hub(of(hub)?)?;
+    }
+    proposal.follow();
+    proposal.add_polymorphic();
+    proposal.write()
+}
+
+impl<'a> Proposal<'a> {
+    fn has(&self, relation: &str) -> bool {
+        self.entities.iter().any(|(table, _)| table.relation == relation)
+    }
+
+    /// Adds a table whose rows have the keys in `by`.
+    fn add(&mut self, table: &'a Table, keys: &str, by: Vec<String>) {
+        let to_account = table.foreign_keys.iter().filter(|key| key.to == self.account.relation);
+        let others = to_account.flat_map(|key| &key.columns).filter(|column| !by.contains(column));
+        let owned = Owned { keys: keys.to_owned(), others: others.cloned().collect(), by, kind: None };
+        self.entities.push((table, owned));
+    }
+
+    /// Adds all tables that refer to a table that is there, the hubs first, and those that refer to them.
+    fn follow(&mut self) {
+        self.entities.sort_by_key(|(_, owned)| owned.keys == "account");
+        let mut at = 0;
+        while let Some((parent, owned)) = self.entities.get(at).cloned() {
+            for table in self.tables {
+                if self.has(&table.relation) {
+                    continue;
+                }
+                let Some(key) = owner(table, &parent.relation) else { continue };
+                let keys = self.keys_of(parent, &owned, &key.to_columns);
+                self.add(table, &keys, key.columns.clone());
+            }
+            at += 1;
+        }
+    }
+
+    /// Returns the name of the keys that are the given columns of a table, which is already an entity.
+    fn keys_of(&mut self, table: &Table, owned: &Owned, columns: &[String]) -> String {
+        let parent = self.sets.iter().find(|set| set.name == owned.keys).cloned();
+        let Some(parent) = parent.filter(|_| columns != owned.by) else { return owned.keys.clone() };
+        let name = halves(&table.relation).1.to_owned();
+        if let Some(set) = self.sets.iter().find(|set| set.name == name && set.columns == columns) {
+            return set.name.clone();
+        }
+        let mut reads = parent.reads.clone();
+        let read = reads.entry(table.relation.clone()).or_default();
+        for column in columns.iter().chain(&owned.by) {
+            if !read.contains(column) {
+                read.push(column.clone());
+            }
+        }
+        let query = select(&table.relation, columns, &owned.by, &parent.query);
+        self.sets.push(KeySet { name: name.clone(), columns: columns.to_vec(), query, reads });
+        name
+    }
+
+    /// Adds a hub and the table of its members.
+    fn add_hub(&mut self, hub: &'a Table) -> anyhow::Result<()> {
+        // The account itself may name its hub, else a table of members does.
+        let of_account = |table: &'a Table| match table.relation == self.account.relation {
+            true => Some(self.account.primary_key()),
+            false => owner(table, &self.account.relation).map(|key| key.columns.clone()),
+        };
+        let links = self.tables.iter().filter(|table| table.relation != hub.relation);
+        let links = links.filter_map(|table| Some((table, of_account(table)?, owner(table, &hub.relation)?)));
+        // Members are a table with one row for each pair of them; an author is no member.
+        let unlikely = |(table, by, key): &(&'a Table, Vec<String>, &'a ForeignKey)| {
+            let primary = table.primary_key();
+            let is_pair = by.iter().chain(&key.columns).all(|column| primary.contains(column));
+            (table.relation != self.account.relation, !is_pair, !table.relation.contains("member"))
+        };
+        let Some((member, by, key)) = links.min_by_key(unlikely) else {
+            bail!("no table has foreign keys to both `{}` and `{}`", self.account.relation, hub.relation);
+        };
+        if !self.has(&member.relation) {
+            self.add(member, "account", by.clone());
+        }
+        let name = halves(&hub.relation).1.to_owned();
+        let account = self.sets.first().map(|set| set.query.clone()).unwrap_or_default();
+        let mut read = key.columns.clone();
+        read.extend(by.iter().filter(|column| !key.columns.contains(column)).cloned());
+        self.sets.push(KeySet {
+            name: name.clone(),
+            columns: key.columns.clone(),
+            query: select(&member.relation, &key.columns, &by, &account),
+            reads: BTreeMap::from([(member.relation.clone(), read)]),
+        });
+        self.add(hub, &name, key.to_columns.clone());
+        Ok(())
+    }
+
+    /// Adds tables in which `x_type` says whose id `x_id` is. A person has to say what the account's type is.
+    fn add_polymorphic(&mut self) {
+        for table in self.tables.iter().filter(|table| !self.has(&table.relation)).collect::<Vec<_>>() {
+            let kinds = table.columns.iter().filter_map(|column| {
+                let stem = column.name.strip_suffix("_type")?;
+                let id = format!("{stem}_id");
+                table.column(&id).map(|_| (id, column.name.clone()))
+            });
+            let Some((id, kind)) = kinds.into_iter().next() else { continue };
+            self.add(table, "account", vec![id]);
+            if let Some((_, owned)) = self.entities.last_mut() {
+                owned.kind = Some(kind);
+            }
+        }
+    }
+
+    fn write(&self) -> anyhow::Result<String> {
+        let mut keys = String::new();
+        for (index, set) in self.sets.iter().enumerate() {
+            keys.push_str(&format!("\n[keys.{}]\n", bare_or_quoted(&set.name)));
+            let query = if index == 0 {
+                format!("{} as key", set.query)
+            } else {
+                let names: Vec<_> = set.columns.iter().map(|column| quoted(column)).collect();
+                keys.push_str(&format!("key = [{}]\n", names.join(", ")));
+                set.query.clone()
+            };
+            keys.push_str(&format!("query = '''{query}'''\n"));
+            let reads = set.reads.iter().map(|(relation, columns)| {
+                let columns: Vec<_> = columns.iter().map(|column| quoted(column)).collect();
+                format!("{} = [{}]", quoted(relation), columns.join(", "))
+            });
+            let reads = reads.collect::<Vec<_>>().join(", ");
+            if !reads.is_empty() {
+                keys.push_str(&format!("reads = {{ {reads} }}\n"));
+            }
+        }
+        let rest = self.tables.iter().map(|table| table.relation.as_str()).filter(|name| !self.has(name));
+        // The first entity of the account says whether the account exists.
+        let mut entities = self.entities.clone();
+        entities.sort_by_key(|(table, _)| table.relation != self.account.relation);
+        init::write(&keys, &entities, &rest.collect::<Vec<_>>())
+    }
+}
+
+/// Returns the foreign key by which the rows of a table belong to rows of another one.
+fn owner<'t>(table: &'t Table, to: &str) -> Option<&'t ForeignKey> {
+    let keys = || table.foreign_keys.iter().filter(|key| key.to == to && table.relation != to);
+    let named = |name: &&str| keys().find(|key| key.columns == [*name]);
+    OWNERS.iter().find_map(named).or_else(|| keys().next())
+}
+
+/// Selects columns of the rows whose `by` is among the keys that `of` gives.
+fn select(relation: &str, columns: &[String], by: &[String], of: &str) -> String {
+    let mut parts = vec![SqlPart::Sql("select ")];
+    for (index, column) in columns.iter().enumerate() {
+        parts.extend([SqlPart::Sql(if index == 0 { "" } else { ", " }), SqlPart::Name(column)]);
+    }
+    parts.extend([SqlPart::Sql(" from "), SqlPart::Relation(relation), SqlPart::Sql(" where (")]);
+    for (index, column) in by.iter().enumerate() {
+        parts.extend([SqlPart::Sql(if index == 0 { "" } else { ", " }), SqlPart::Name(column)]);
+    }
+    parts.extend([SqlPart::Sql(") in ("), SqlPart::Trusted(of), SqlPart::Sql(")")]);
+    statement(&parts).as_str().to_owned()
+}
