@@ -31,3 +31,4 @@ pub mod metrics;
 pub mod pulse;
 pub mod search_attributes;
 pub mod spool;
+pub mod user_id;

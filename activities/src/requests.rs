@@ -13,7 +13,6 @@ pub mod held_back;
 pub mod operate;
 pub mod pending;
 pub mod state;
-pub mod user_id;
 
 use std::time::Duration;
 

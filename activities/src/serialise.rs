@@ -270,7 +270,7 @@ impl Serialiser {
 
 #[cfg(test)]
 mod tests {
-    use crate::requests::user_id::UserId;
+    use crate::user_id::UserId;
 
     use super::*;
 

@@ -20,7 +20,7 @@ use anyhow::{Context as _, anyhow, ensure};
 use chrono::{DateTime, Utc};
 use export_activities::{
     archive::manifest::{self, FORMAT, MANIFEST_NAME, Manifest},
-    requests::user_id::UserId,
+    user_id::UserId,
 };
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};

@@ -243,6 +243,7 @@ mod tests {
         history replay     Check whether this release can continue these histories, without a server
         verify             Verify an archive offline: every digest, every count, JSON against CSV, cell by cell
         catalogue check    Compare the catalogue with the database
+        catalogue preview  Show what the export of one account would hold, and how the source would read it. Exports nothing
         catalogue init     Print a first catalogue, with a decision left open for each column that needs one
         codec-server       Decode payloads for the Web UI and the Temporal CLI, until SIGTERM or SIGINT
         doctor             Check everything that a night depends on; each line is ok, or a cause and its remedy
@@ -287,6 +288,7 @@ mod tests {
             format!("verify a.zip --sha256 {digest}"),
             format!("verify a.zip --request {id}"),
             "catalogue check".to_owned(),
+            format!("catalogue preview --user {id} --plan"),
             "catalogue init public.users public.projects".to_owned(),
             "catalogue init --follow-foreign-keys public.users --hub public.teams".to_owned(),
             "codec-server".to_owned(),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use crate::archive::manifest::{LeftOut, Omitted};
-use crate::{requests::user_id::UserId, serialise::Column, store::Checksum};
+use crate::{serialise::Column, store::Checksum, user_id::UserId};
 
 /// The description of one archive. Two archives of equal contents and equal rows have equal bytes.
 #[derive(Clone)]

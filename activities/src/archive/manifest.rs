@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::requests::user_id::UserId;
+use crate::user_id::UserId;
 
 /// The name of the last entry of an archive.
 pub const MANIFEST_NAME: &str = "manifest.json";

@@ -12,7 +12,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
-use crate::{database::pool::Pool, requests::user_id::UserId};
+use crate::{database::pool::Pool, user_id::UserId};
 
 /// Names one attempt of one activity of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use export_workflows::contract::FailureReason;
 use uuid::Uuid;
 
-use crate::{database::pool::Pool, requests::state::Trace, requests::user_id::UserId};
+use crate::{database::pool::Pool, requests::state::Trace, user_id::UserId};
 
 /// Maximum number of rows of one transaction: few enough never to keep the platform waiting for a lock.
 pub const BATCH: i64 = 500;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use sqlx::Connection as _;
 use uuid::Uuid;
 
-use crate::{database::pool::Pool, requests::state::Status, requests::user_id::UserId};
+use crate::{database::pool::Pool, requests::state::Status, user_id::UserId};
 
 /// Why an operator revokes an export; recorded on the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

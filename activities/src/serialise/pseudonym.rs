@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::{
-    requests::user_id::UserId,
     serialise::{Cell, value::Unreadable},
+    user_id::UserId,
 };
 use anyhow::anyhow;
 use hmac::{Hmac, Mac};

@@ -23,8 +23,8 @@ use crate::{
     database::pool::{Pool, Session},
     failure::{Failure, judge},
     pulse::Pulse,
-    requests::user_id::UserId,
     source::snapshot::{self, Account, Snapshot, while_alive},
+    user_id::UserId,
 };
 
 /// How long an export waits for the replica to catch up with the source.

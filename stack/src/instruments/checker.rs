@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 use aws_sdk_s3::Client;
-use export_activities::{requests::user_id::UserId, store::object_key::INSTALLATION_MARK};
+use export_activities::{store::object_key::INSTALLATION_MARK, user_id::UserId};
 use sqlx::PgPool;
 use temporalio_client::Client as Temporal;
 use uuid::Uuid;

@@ -9,9 +9,9 @@ use export_activities::{
         claim::{self, Claimed, Count, Owner, Released},
         operate::{self, Retried, RevokeReason, Revoked},
         state::{Delivery, Status, Trace, mark_ready},
-        user_id::UserId,
     },
     store::object_key::ObjectKey,
+    user_id::UserId,
 };
 use export_stack::shared::TestDatabase;
 use uuid::Uuid;

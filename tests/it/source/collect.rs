@@ -10,9 +10,9 @@ use export_activities::{
     catalogue::Catalogue,
     failure::{self, Class},
     pulse::Pulse,
-    requests::user_id::UserId,
     serialise::{Row as _, ValueKind},
     source::snapshot,
+    user_id::UserId,
 };
 use export_stack::platform::SeedOptions;
 use sqlx::{PgPool, Row as _, postgres::PgRow};

@@ -4,15 +4,34 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
-use export_activities::catalogue::{self, FindingKind};
+use export_activities::{
+    catalogue::{self, FindingKind},
+    pulse::Pulse,
+    source::snapshot::{self, Account, Previewed},
+    user_id::UserId,
+};
+use uuid::Uuid;
 
 use super::ExitStatus;
-use crate::{config::Config, connect, output::Output};
+use crate::{
+    config::Config,
+    connect,
+    output::{Output, table},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Compare the catalogue with the database.
     Check,
+    /// Show what the export of one account would hold, and how the source would read it. Exports nothing.
+    Preview {
+        /// User whose rows are counted.
+        #[arg(long)]
+        user: UserId,
+        /// Also print the plan of each statement.
+        #[arg(long)]
+        plan: bool,
+    },
     /// Print a first catalogue, with a decision left open for each column that needs one.
     Init {
         /// Relations such as `public.users`.
@@ -31,6 +50,7 @@ impl Command {
     pub(super) async fn run(self, config: &Config, output: Output) -> Result<ExitStatus> {
         match self {
             Self::Check => check(config, output).await,
+            Self::Preview { user, plan } => preview(config, output, user, plan).await,
             Self::Init { relations, account, hubs } => {
                 init(config, &relations, account.as_deref(), &hubs).await
             }
@@ -56,6 +76,34 @@ async fn check(config: &Config, output: Output) -> Result<ExitStatus> {
         if report.is_clean() { writeln!(out, "the catalogue fits the database") } else { Ok(()) }
     })?;
     Ok(if report.is_clean() { ExitStatus::Success } else { ExitStatus::Failure })
+}
+
+/// Counts the rows of one account.
+async fn preview(config: &Config, output: Output, user_id: UserId, plans: bool) -> Result<ExitStatus> {
+    let account = Account { request_id: Uuid::nil(), user_id };
+    let source = connect::source(config)?;
+    let catalogue = connect::catalogue(config)?;
+    let mut snapshot = snapshot::open(&source, &catalogue, &account, &Pulse::default()).await?;
+    let previewed = snapshot.preview().await?;
+    snapshot.close().await?;
+    output.write(&previewed, |previewed, out| {
+        let row = |entity: &Previewed| {
+            vec![entity.entity.clone(), entity.rows.to_string(), entity.bytes.to_string()]
+        };
+        table(
+            out,
+            &["ENTITY", "ROWS", "BYTES IN THE SOURCE"],
+            &previewed.iter().map(row).collect::<Vec<_>>(),
+        )?;
+        for entity in previewed.iter().filter(|_| plans) {
+            writeln!(out, "\n{}", entity.entity)?;
+            for line in &entity.plan {
+                writeln!(out, "  {line}")?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(ExitStatus::Success)
 }
 
 /// Prints a first catalogue. The worker refuses it until every column is decided.

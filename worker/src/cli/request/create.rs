@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use export_activities::requests::{operate, user_id::UserId};
+use export_activities::{requests::operate, user_id::UserId};
 
 use super::RequestAnswer;
 use crate::{cli::ExitStatus, config::Config, connect, output::Output};

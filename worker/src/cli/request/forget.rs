@@ -5,10 +5,8 @@ use clap::Args;
 use export_activities::{
     database::pool::Pool,
     passes::expire::delete_archive,
-    requests::{
-        operate::{self, RevokeReason},
-        user_id::UserId,
-    },
+    requests::operate::{self, RevokeReason},
+    user_id::UserId,
 };
 use serde::Serialize;
 
