@@ -58,6 +58,10 @@ const SETTINGS: [(&str, &str); 25] = [
     ("jit", "off"),
 ];
 
+/// How many prepared statements a session keeps. A catalogue has one for each entity: if they did not all fit, each would
+/// be prepared again for each account.
+const STATEMENTS: usize = 1024;
+
 /// Settings that only some versions have, 17 and later or certain minor releases.
 const IF_KNOWN: [(&str, &str); 2] = [("transaction_timeout", "0"), ("restrict_nonsystem_relation_kind", "")];
 
@@ -109,9 +113,10 @@ impl Kind {
     }
 }
 
-/// Removes from the options what the start-up message would set, because we set it ourselves.
+/// Removes from the options what the start-up message would set, because we set it ourselves, and makes room for our
+/// statements.
 pub fn options(options: PgConnectOptions) -> PgConnectOptions {
-    options.extra_float_digits(None)
+    options.extra_float_digits(None).statement_cache_capacity(STATEMENTS)
 }
 
 /// Opens one session.

@@ -34,7 +34,7 @@ use Server::{Owner, Queue, Source, State, Store, Temporal};
 
 /// Every command that uses a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
 /// pending one, and the user of the delivered one.
-const COMMANDS: [(&str, &[Server]); 31] = [
+const COMMANDS: [(&str, &[Server]); 32] = [
     ("migrate", &[Owner]),
     ("grants --apply", &[Owner]),
     ("schedule apply", &[Temporal]),
@@ -42,7 +42,7 @@ const COMMANDS: [(&str, &[Server]); 31] = [
     ("schedule pause --why test", &[Temporal]),
     ("schedule unpause", &[Temporal]),
     ("schedule delete --yes", &[Temporal]),
-    ("status", &[State, Queue, Temporal]),
+    ("status", &[State, Queue, Source, Temporal]),
     ("night trigger", &[Temporal]),
     ("night watch", &[Temporal]),
     ("night show", &[State]),
@@ -64,6 +64,7 @@ const COMMANDS: [(&str, &[Server]); 31] = [
     ("events prune", &[State]),
     ("history dump night -o -", &[Temporal]),
     ("catalogue check", &[Source]),
+    ("catalogue preview --user USER", &[Source]),
     ("catalogue init public.users", &[Source]),
     ("doctor", &[State, Queue, Source, Store, Temporal]),
 ];
