@@ -19,6 +19,7 @@ mod tables;
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
+use indexmap::IndexSet;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, SqlStr};
@@ -47,6 +48,8 @@ pub struct Catalogue {
     keys: Vec<Keys>,
     left_out: Vec<LeftOut>,
     account: usize,
+    /// Every relation that is read, once each: the entities first.
+    relations: IndexSet<String>,
     sha256: String,
     check: SqlStr,
 }
@@ -151,6 +154,8 @@ pub struct Plan {
     pub unclassified: Vec<String>,
     /// Reads all keys of one account.
     pub(crate) keys: SqlStr,
+    /// Finds which entities have rows, if there are many.
+    pub(crate) filled: Option<SqlStr>,
     /// Casts the id of a user to the type of the account's column, and reads nothing.
     pub(crate) cast_user: SqlStr,
 }
@@ -212,9 +217,11 @@ impl Catalogue {
                 }
             }
         }
+        let relations = relations(&parsed.entities, &keys);
         Ok(Self {
             sha256: digest(text, &keys),
-            check: check::statement(&relations(&parsed.entities, &keys), &parsed.entities),
+            check: check::statement(&relations, &parsed.entities),
+            relations,
             entities: parsed.entities,
             keys,
             left_out: parsed.left_out,
@@ -281,6 +288,7 @@ impl Catalogue {
             entities: entities.collect::<anyhow::Result<_>>()?,
             unclassified,
             keys: statements::keys(self, &found)?,
+            filled: statements::filled(self, &found)?,
             cast_user: statements::cast_user(self, &found)?,
         })
     }
@@ -303,8 +311,8 @@ impl Catalogue {
         self.left_out.iter().any(|left_out| matches_pattern(&left_out.relation, relation))
     }
 
-    fn relations(&self) -> Vec<&str> {
-        relations(&self.entities, &self.keys)
+    fn relations(&self) -> &IndexSet<String> {
+        &self.relations
     }
 }
 
@@ -322,16 +330,9 @@ fn matches_pattern(pattern: &str, text: &str) -> bool {
     (0..=rest.len()).any(|at| rest.is_char_boundary(at) && matches_pattern(after, &rest[at..]))
 }
 
-/// Every relation that is read, once each: the entities first.
-fn relations<'a>(entities: &'a [Entity], keys: &'a [Keys]) -> Vec<&'a str> {
+fn relations(entities: &[Entity], keys: &[Keys]) -> IndexSet<String> {
     let read = keys.iter().flat_map(|keys| keys.reads.iter().map(|(relation, _)| relation));
-    let mut relations: Vec<&str> = Vec::new();
-    for relation in entities.iter().map(|entity| &entity.relation).chain(read) {
-        if !relations.contains(&relation.as_str()) {
-            relations.push(relation);
-        }
-    }
-    relations
+    entities.iter().map(|entity| &entity.relation).chain(read).cloned().collect()
 }
 
 fn digest(text: &str, keys: &[Keys]) -> String {

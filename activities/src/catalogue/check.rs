@@ -5,6 +5,7 @@
 use std::fmt;
 
 use anyhow::Context as _;
+use indexmap::IndexSet;
 use serde::Serialize;
 use sqlx::{Row as _, SqlStr, postgres::PgRow};
 
@@ -17,13 +18,13 @@ use crate::failure::Failure;
 /// Returns two queries: for the columns of all relations and the base types inside their types, and for their indexes.
 ///
 /// They have constants instead of parameters, so that they travel in one message with the begin of the transaction.
-pub(super) fn statement(relations: &[&str], entities: &[Entity]) -> SqlStr {
+pub(super) fn statement(relations: &IndexSet<String>, entities: &[Entity]) -> SqlStr {
     let mut parts = vec![SqlPart::Sql("with recursive wanted(relation, schema, name) as (values ")];
-    push_wanted(&mut parts, relations);
+    push_wanted(&mut parts, relations.iter().map(String::as_str));
     parts.push(SqlPart::Sql("), compared(relation, name) as (values "));
     let mut comma = "";
     for entity in entities {
-        let index = relations.iter().position(|relation| *relation == entity.relation).unwrap_or_default();
+        let index = relations.get_index_of(&entity.relation).unwrap_or_default();
         for column in entity.compared() {
             parts.extend([
                 SqlPart::Sql(comma),
@@ -102,13 +103,13 @@ pub(super) fn statement(relations: &[&str], entities: &[Entity]) -> SqlStr {
         ) x on true
         order by f.relation, f.attnum; ",
     ));
-    let indexes = indexes(relations);
+    let indexes = indexes(relations.iter().map(String::as_str));
     parts.push(SqlPart::Trusted(indexes.as_str()));
     sql::statement(&parts)
 }
 
 /// Returns the query for the indexes that give an order. Such an index is complete, and sorts as `order by` does.
-pub(super) fn indexes(relations: &[&str]) -> SqlStr {
+pub(super) fn indexes<'a>(relations: impl Iterator<Item = &'a str>) -> SqlStr {
     let mut parts = vec![SqlPart::Sql("with wanted(relation, schema, name) as (values ")];
     push_wanted(&mut parts, relations);
     parts.push(SqlPart::Sql(
@@ -129,8 +130,8 @@ pub(super) fn indexes(relations: &[&str]) -> SqlStr {
     sql::statement(&parts)
 }
 
-fn push_wanted<'a>(parts: &mut Vec<SqlPart<'a>>, relations: &[&'a str]) {
-    for (index, relation) in relations.iter().enumerate() {
+fn push_wanted<'a>(parts: &mut Vec<SqlPart<'a>>, relations: impl Iterator<Item = &'a str>) {
+    for (index, relation) in relations.enumerate() {
         let (schema, name) = halves(relation);
         parts.extend([
             SqlPart::Sql(if index == 0 { "(" } else { ", (" }),
@@ -183,8 +184,10 @@ impl FoundColumn {
 
 impl FoundSchema {
     fn relation(&self, catalogue: &Catalogue, relation: &str) -> Option<&FoundRelation> {
-        let index = catalogue.relations().iter().position(|name| *name == relation)?;
-        self.relations.iter().find(|found| found.index == index)
+        let index = catalogue.relations().get_index_of(relation)?;
+        // They come in this order.
+        let at = self.relations.binary_search_by_key(&index, |found| found.index).ok()?;
+        self.relations.get(at)
     }
 
     /// Returns a column of an entity. The comparison has already shown that it exists.
@@ -238,8 +241,8 @@ pub(super) fn read(rows: &[PgRow]) -> anyhow::Result<FoundSchema> {
 fn read_row(row: &PgRow, relations: &mut Vec<FoundRelation>) -> anyhow::Result<()> {
     let index = usize::try_from(row.try_get::<i32, _>(0)?)?;
     if row.len() == 2 {
-        if let Some(relation) = relations.iter_mut().find(|relation| relation.index == index) {
-            relation.indexes.push(row.try_get(1)?);
+        if let Ok(at) = relations.binary_search_by_key(&index, |relation| relation.index) {
+            relations[at].indexes.push(row.try_get(1)?);
         }
         return Ok(());
     }
@@ -435,7 +438,7 @@ pub(super) fn compare(catalogue: &Catalogue, found: &FoundSchema) -> Vec<Finding
                 (Some(_), _) => {}
             }
         }
-        let mut entities = catalogue.entities.iter().filter(|entity| entity.relation == name).peekable();
+        let mut entities = catalogue.entities.iter().filter(|entity| entity.relation == *name).peekable();
         // A relation that only a keys query reads needs no decision about its other columns.
         if entities.peek().is_some() {
             let (computed, classified): (Vec<_>, Vec<_>) =

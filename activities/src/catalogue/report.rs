@@ -204,7 +204,7 @@ async fn unlisted(catalogue: &Catalogue, connection: &mut PgConnection) -> anyho
     .fetch_all(connection)
     .await
     .context("failed to list the tables of the platform")?;
-    let named = |table: &str| relations.contains(&table) || catalogue.leaves_out(table);
+    let named = |table: &str| relations.contains(table) || catalogue.leaves_out(table);
     let new = rows.into_iter().filter(|(table, _)| !named(table));
     Ok(new
         .map(|(table, leads)| {

@@ -17,6 +17,9 @@ use crate::{
     serialise::{Column, Treatment, ValueKind},
 };
 
+/// With more entities than this, one statement first finds those that have rows.
+const FEW_ENTITIES: usize = 16;
+
 /// Returns the statement of all keys. Its one row holds whether the account exists, then for each key set an array of
 /// each column of the keys, and an array of each computed column.
 ///
@@ -128,6 +131,61 @@ pub(super) fn accounts(catalogue: &Catalogue, found: &FoundSchema) -> anyhow::Re
     Ok(statement(&parts))
 }
 
+/// Returns the statement that finds which entities have rows; its parameters are the columns of all key sets, in order.
+/// `None` for a small catalogue: there the statement costs more than it saves.
+pub(super) fn filled(catalogue: &Catalogue, found: &FoundSchema) -> anyhow::Result<Option<SqlStr>> {
+    if catalogue.entities.len() <= FEW_ENTITIES {
+        return Ok(None);
+    }
+    let mut parts = vec![SqlPart::Sql("select array[")];
+    for (index, entity) in catalogue.entities.iter().enumerate() {
+        let before = catalogue.keys.iter().take_while(|set| set.name != entity.keys);
+        let first = before.map(|set| set.columns.len()).sum::<usize>() + 1;
+        parts.push(SqlPart::Sql(if index == 0 { "" } else { ", " }));
+        parts.push(SqlPart::Sql("exists (select from unnest("));
+        push_keys(&mut parts, catalogue, entity, found, first)?;
+        parts.push(SqlPart::Sql(") k("));
+        push_key_names(&mut parts, entity);
+        parts.extend([
+            SqlPart::Sql(") cross join lateral (select from "),
+            SqlPart::Relation(&entity.relation),
+            SqlPart::Sql(" t where "),
+        ]);
+        push_matching(&mut parts, catalogue, entity, found, |number, _| {
+            vec![SqlPart::Sql("k.k"), SqlPart::Number(number)]
+        })?;
+        parts.push(SqlPart::Sql(" limit 1) t)"));
+    }
+    parts.push(SqlPart::Sql("]"));
+    Ok(Some(statement(&parts)))
+}
+
+/// The columns of the keys as parameters from `$first` on.
+fn push_keys<'a>(
+    parts: &mut Vec<SqlPart<'a>>,
+    catalogue: &Catalogue,
+    entity: &'a Entity,
+    found: &'a FoundSchema,
+    first: usize,
+) -> anyhow::Result<()> {
+    for (number, name) in entity.by.iter().enumerate() {
+        parts.extend([
+            SqlPart::Sql(if number == 0 { "$" } else { ", $" }),
+            SqlPart::Number(first + number),
+            SqlPart::Sql("::pg_catalog.text[]::"),
+            SqlPart::Trusted(found.column(catalogue, entity, name)?.cast()),
+            SqlPart::Sql("[]"),
+        ]);
+    }
+    Ok(())
+}
+
+fn push_key_names(parts: &mut Vec<SqlPart<'_>>, entity: &Entity) {
+    for number in 0..entity.by.len() {
+        parts.extend([SqlPart::Sql(if number == 0 { "k" } else { ", k" }), SqlPart::Number(number)]);
+    }
+}
+
 /// Returns the statement that only casts the id of a user to the type of the account's column.
 pub(super) fn cast_user(catalogue: &Catalogue, found: &FoundSchema) -> anyhow::Result<SqlStr> {
     let account = catalogue.account();
@@ -228,15 +286,7 @@ pub(super) fn entity(
 
     // The columns of the keys, and then the computed columns, are the parameters.
     let mut parameters = Vec::new();
-    for (number, name) in entity.by.iter().enumerate() {
-        parameters.extend([
-            SqlPart::Sql(if number == 0 { "$" } else { ", $" }),
-            SqlPart::Number(number + 1),
-            SqlPart::Sql("::pg_catalog.text[]::"),
-            SqlPart::Trusted(found.column(catalogue, entity, name)?.cast()),
-            SqlPart::Sql("[]"),
-        ]);
-    }
+    push_keys(&mut parameters, catalogue, entity, found, 1)?;
     parameters.extend(&selected.arrays);
 
     let mut parts = vec![SqlPart::Sql("select ")];
@@ -244,9 +294,7 @@ pub(super) fn entity(
     parts.push(SqlPart::Sql(" from unnest("));
     parts.extend(&parameters);
     parts.push(SqlPart::Sql(") k("));
-    for number in 0..entity.by.len() {
-        parts.extend([SqlPart::Sql(if number == 0 { "k" } else { ", k" }), SqlPart::Number(number)]);
-    }
+    push_key_names(&mut parts, entity);
     parts.extend(&selected.names);
     parts.push(SqlPart::Sql(") cross join lateral (select "));
     parts.extend(&selected.inner);

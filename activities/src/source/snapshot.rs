@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub plan: Plan,
     session: Session,
     keys: Vec<KeySet>,
+    /// Whether each entity has rows; empty if all may have some.
+    filled: Vec<bool>,
     reading: bool,
 }
 
@@ -80,7 +82,7 @@ struct KeySet {
     computed: Vec<Vec<Option<String>>>,
 }
 
-/// Opens the snapshot of an account in two round trips; the account must have a row.
+/// Opens the snapshot of an account in two round trips, or three if there are many entities; the account must have a row.
 pub async fn open(
     source: &Pool,
     catalogue: &Catalogue,
@@ -103,7 +105,8 @@ pub(crate) async fn open_over(
     let (snapshot_at, server_version, plan) = while_alive(begun, pulse).await??;
     let read = read_keys(&mut session, catalogue, &plan, &account.user_id);
     let keys = while_alive(read, pulse).await??;
-    Ok(Snapshot { snapshot_at, server_version, plan, session, keys, reading: false })
+    let filled = while_alive(find_filled(&mut session, &plan, &keys), pulse).await??;
+    Ok(Snapshot { snapshot_at, server_version, plan, session, keys, filled, reading: false })
 }
 
 /// Returns the users that still have a row. A soft-deleted row counts.
@@ -177,7 +180,9 @@ impl Snapshot {
         }
         let plan = self.plan.entities.get(entity).context("there is no such entity")?;
         let set = self.keys.get(plan.keys).context("an entity's keys were not read")?;
-        let stream = if set.columns.first().is_none_or(Vec::is_empty) {
+        let is_empty =
+            set.columns.first().is_none_or(Vec::is_empty) || self.filled.get(entity) == Some(&false);
+        let stream = if is_empty {
             futures::stream::empty().boxed()
         } else {
             let mut query = sqlx::query(plan.statement.clone());
@@ -374,6 +379,36 @@ async fn read_keys(
         sets.push(KeySet { columns, computed: computed.with_context(context)? });
     }
     Ok(sets)
+}
+
+/// Finds which entities have rows, so that the others cost no round trip.
+async fn find_filled(
+    connection: &mut PgConnection,
+    plan: &Plan,
+    keys: &[KeySet],
+) -> anyhow::Result<Vec<bool>> {
+    let Some(statement) = &plan.filled else { return Ok(Vec::new()) };
+    let mut query = sqlx::query_scalar(statement.clone());
+    for column in keys.iter().flat_map(|set| &set.columns) {
+        query = query.bind(column);
+    }
+    match query.fetch_one(connection).await {
+        Ok(filled) => Ok(filled),
+        Err(error) => {
+            let sqlstate = sqlstate::of(&error);
+            match sqlstate::fault(Asked::Cast, &sqlstate) {
+                Blame::Catalogue => {
+                    let what = format!(
+                        "keys do not fit the column that they are compared with, SQLSTATE {sqlstate}"
+                    );
+                    Err(Failure::CatalogueDrift(vec![what]).into())
+                }
+                Blame::Value | Blame::System => {
+                    Err(anyhow::Error::new(error).context("failed to look for rows of the account"))
+                }
+            }
+        }
+    }
 }
 
 /// Returns whether the keys could not be read because no account can have this id, such as a text where ids are numbers.
