@@ -282,8 +282,12 @@ fn describe(contents: &Contents, files: Vec<manifest::File>, counts: &[Tallies])
             pg_type: column.pg_type.clone(),
             about: column.about.clone(),
             treatment: match column.treatment {
-                serialise::Treatment::Export => Treatment::Exported,
+                serialise::Treatment::Export | serialise::Treatment::Parts(_) => Treatment::Exported,
                 serialise::Treatment::Pseudonym => Treatment::Pseudonym,
+            },
+            paths: match &column.treatment {
+                serialise::Treatment::Parts(parts) => manifest::paths(parts),
+                _ => BTreeMap::new(),
             },
             csv: if column.is_json_class() { CsvCells::Json } else { CsvCells::Value },
             neutralised: counts.csv[index].neutralised,

@@ -5,6 +5,7 @@
 //! reads them.
 
 mod check;
+mod defaults;
 mod document;
 mod follow;
 mod grants;
@@ -15,8 +16,9 @@ mod report;
 pub(crate) mod sql;
 mod statements;
 mod tables;
+mod update;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use indexmap::IndexSet;
@@ -26,14 +28,16 @@ use sqlx::{PgConnection, SqlStr};
 
 pub use self::{
     check::{Finding, FindingKind},
-    follow::follow_foreign_keys,
+    follow::{Link, follow_foreign_keys},
     grants::state_grants,
     init::init,
     report::CatalogueReport,
+    update::{Update, update},
 };
-use crate::serialise::Column;
+use crate::serialise::{Column, parts::Parts};
 
-const FILE: &str = "catalogue.toml";
+/// The name of the file in `EXPORT_CATALOGUE_DIR`.
+pub const FILE: &str = "catalogue.toml";
 const BUILTIN: &str = include_str!("../catalogue.toml");
 const BUILTIN_QUERIES: [(&str, &str); 1] =
     [("queries/project_keys.sql", include_str!("../queries/project_keys.sql"))];
@@ -110,6 +114,8 @@ pub struct CatalogueColumn {
     pub why: Option<String>,
     /// Whether it comes from the keys query and not from the relation.
     pub computed: bool,
+    /// What happens to the parts of its values, which are JSON.
+    pub parts: Option<Arc<Parts>>,
 }
 
 /// How a column is treated.

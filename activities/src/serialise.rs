@@ -11,11 +11,12 @@ mod json_token;
 mod mark;
 mod network;
 mod number;
+pub mod parts;
 pub mod pseudonym;
 mod time;
 mod value;
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use sqlx::{Row as _, ValueRef as _, postgres::PgRow, postgres::PgValueFormat};
 
@@ -25,7 +26,10 @@ pub use self::{
     mark::Marks,
     value::{Cell, Unreadable, decode},
 };
-use crate::{failure::Failure, serialise::pseudonym::Pseudonyms};
+use crate::{
+    failure::Failure,
+    serialise::{parts::Parts, pseudonym::Pseudonyms},
+};
 
 /// The scratch buffer is released above this size, so that one huge value does not stay in memory.
 const SCRATCH_KEPT_BYTES: usize = 1 << 20;
@@ -100,12 +104,14 @@ impl ValueKind {
 }
 
 /// What happens to the values of a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Treatment {
     /// They are exported as they are.
     Export,
     /// Ids of other people are replaced by a pseudonym.
     Pseudonym,
+    /// They are JSON, and parts of it are left out or replaced.
+    Parts(Arc<Parts>),
 }
 
 /// One exported column of a statement, in the order of its select list.
@@ -121,6 +127,8 @@ pub struct Column {
     pub pg_type: String,
     /// What it holds, in words for the person whose data it is.
     pub about: String,
+    /// Why parts of its values are left out, in the same words.
+    pub why: String,
 }
 
 impl Column {
@@ -133,7 +141,7 @@ impl Column {
 
     /// Returns whether its cells may hold half characters.
     pub fn may_have_halves(&self) -> bool {
-        self.kind.may_have_halves() && self.treatment == Treatment::Export
+        self.kind.may_have_halves() && self.treatment != Treatment::Pseudonym
     }
 }
 
@@ -178,7 +186,8 @@ pub struct Serialiser {
     json: Json,
     csv: Csv,
     scratch: String,
-    pseudonym: String,
+    /// The text of a value that is not exported as it is.
+    treated: String,
 }
 
 impl Serialiser {
@@ -198,7 +207,7 @@ impl Serialiser {
             csv: Csv::new(&columns),
             columns,
             scratch: String::new(),
-            pseudonym: String::new(),
+            treated: String::new(),
         }
     }
 
@@ -218,20 +227,23 @@ impl Serialiser {
         for (index, column) in self.columns.iter().enumerate() {
             let scratch = &mut self.scratch;
             scratch.clear();
-            let cell = match (row.value(index)?, column.treatment) {
+            let treated = &mut self.treated;
+            let cell = match (row.value(index)?, &column.treatment) {
                 (None, _) => Ok(Cell::Null),
                 (Some(bytes), Treatment::Export) => decode(&column.kind, bytes, scratch),
                 (Some(bytes), Treatment::Pseudonym) => {
-                    let pseudonym = &mut self.pseudonym;
-                    decode(&column.kind, bytes, scratch)
-                        .and_then(|cell| self.pseudonyms.apply(cell, pseudonym))
+                    decode(&column.kind, bytes, scratch).and_then(|cell| self.pseudonyms.apply(cell, treated))
                 }
+                (Some(bytes), Treatment::Parts(parts)) => decode(&column.kind, bytes, scratch)
+                    .and_then(|cell| keep_parts(cell, parts, &self.pseudonyms, treated)),
             };
             let Ok(cell) = cell else { return Err(self.unreadable(row, index).into()) };
             self.json.cell(index, cell, &mut files.json)?;
             self.csv.cell(index, cell, &mut files.csv)?;
-            if self.scratch.capacity() > SCRATCH_KEPT_BYTES {
-                self.scratch = String::new();
+            for buffer in [&mut self.scratch, &mut self.treated] {
+                if buffer.capacity() > SCRATCH_KEPT_BYTES {
+                    *buffer = String::new();
+                }
             }
         }
         self.json.end_row(&mut files.json)?;
@@ -250,7 +262,7 @@ impl Serialiser {
             let (mut scratch, mut pseudonym) = (String::new(), String::new());
             let cell = decode(&column.kind, row.value(index).ok()??, &mut scratch).ok()?;
             let cell = match column.treatment {
-                Treatment::Export => cell,
+                Treatment::Export | Treatment::Parts(_) => cell,
                 Treatment::Pseudonym => self.pseudonyms.apply(cell, &mut pseudonym).ok()?,
             };
             cell.text().map(str::to_owned)
@@ -268,6 +280,28 @@ impl Serialiser {
     }
 }
 
+/// Returns a JSON value without the parts that are left out. Writes it to `scratch`.
+fn keep_parts<'v>(
+    cell: Cell<'v>,
+    parts: &Parts,
+    pseudonyms: &Pseudonyms,
+    scratch: &'v mut String,
+) -> Result<Cell<'v>, Unreadable> {
+    scratch.clear();
+    let is_escaped = matches!(cell, Cell::EscapedToken(_));
+    let (Cell::Token(token) | Cell::EscapedToken(token) | Cell::LargeToken(token)) = cell else {
+        return if cell == Cell::Null { Ok(cell) } else { Err(Unreadable) };
+    };
+    parts.apply(token, pseudonyms, scratch)?;
+    if scratch.is_empty() {
+        return Ok(Cell::Null);
+    }
+    // What was escaped may be in a part that is gone.
+    let mut halves = Halves::default();
+    let is_escaped = is_escaped && scratch.bytes().fold(false, |any, byte| any | halves.ends_with(byte));
+    Ok(if is_escaped { Cell::EscapedToken(scratch) } else { Cell::Token(scratch) })
+}
+
 #[cfg(test)]
 mod tests {
     use crate::user_id::UserId;
@@ -276,7 +310,7 @@ mod tests {
 
     fn column(name: &str, kind: ValueKind, treatment: Treatment) -> Column {
         let (name, pg_type) = (name.to_owned(), "a type".to_owned());
-        Column { name, kind, treatment, pg_type, about: String::new() }
+        Column { name, kind, treatment, pg_type, about: String::new(), why: String::new() }
     }
 
     fn write(columns: &[Column], rows: &[Vec<Option<Vec<u8>>>]) -> anyhow::Result<(String, String)> {

@@ -2,6 +2,7 @@
 
 mod archive;
 mod catalogue;
+mod catalogue_tools;
 mod cells;
 mod isolation;
 mod junk;

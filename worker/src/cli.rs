@@ -245,6 +245,7 @@ mod tests {
         catalogue check    Compare the catalogue with the database
         catalogue preview  Show what the export of one account would hold, and how the source would read it. Exports nothing
         catalogue init     Print a first catalogue, with a decision left open for each column that needs one
+        catalogue update   Bring `catalogue.toml` in `EXPORT_CATALOGUE_DIR` up to date after a change of the platform's schema. Keeps every decision; what is new is left open for a person
         codec-server       Decode payloads for the Web UI and the Temporal CLI, until SIGTERM or SIGINT
         doctor             Check everything that a night depends on; each line is ok, or a cause and its remedy
         ");
@@ -291,6 +292,8 @@ mod tests {
             format!("catalogue preview --user {id} --plan"),
             "catalogue init public.users public.projects".to_owned(),
             "catalogue init --follow-foreign-keys public.users --hub public.teams".to_owned(),
+            "catalogue init --follow-foreign-keys public.users --link userid=public.users".to_owned(),
+            "catalogue update".to_owned(),
             "codec-server".to_owned(),
             "doctor --adopt-bucket".to_owned(),
         ] {

@@ -1,10 +1,15 @@
 //! The contents of `manifest.json`: what is in the archive, how it was treated, and what is not in it and why.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::user_id::UserId;
+use crate::{
+    serialise::parts::{PartUse, Parts},
+    user_id::UserId,
+};
 
 /// The name of the last entry of an archive.
 pub const MANIFEST_NAME: &str = "manifest.json";
@@ -91,6 +96,9 @@ pub struct Column {
     pub about: String,
     /// What happened to its values.
     pub treatment: Treatment,
+    /// What happened to parts of its values, which are JSON, by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paths: BTreeMap<String, Treatment>,
     /// What its CSV cells hold.
     pub csv: CsvCells,
     /// Cells that got a `'` in CSV, in one place or more.
@@ -110,6 +118,19 @@ pub enum Treatment {
     Exported,
     /// Ids of other people were replaced.
     Pseudonym,
+    /// They were left out. Only of a part of a value: a whole column is among the omitted ones.
+    Omitted,
+}
+
+/// Returns what happens to parts of a value, by path.
+pub(super) fn paths(parts: &Parts) -> BTreeMap<String, Treatment> {
+    let treatments = [
+        (PartUse::Export, Treatment::Exported),
+        (PartUse::Pseudonym, Treatment::Pseudonym),
+        (PartUse::Omit, Treatment::Omitted),
+    ];
+    let with = |(use_, treatment)| parts.with(use_).map(move |path| (path.to_owned(), treatment));
+    treatments.into_iter().flat_map(with).collect()
 }
 
 /// What the CSV cells of a column hold.

@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    serialise::{Column, Treatment as Treat, ValueKind},
+    serialise::{
+        Column, Treatment as Treat, ValueKind,
+        parts::{PartUse, Parts},
+    },
     store::Checksum,
 };
 
@@ -22,6 +25,7 @@ fn contents() -> Contents {
         treatment,
         pg_type: "some type".to_owned(),
         about: "something, \"quoted\"".to_owned(),
+        why: String::new(),
     };
     let entity = |name: &str| EntityContents {
         name: name.to_owned(),
@@ -292,4 +296,41 @@ async fn rows_of_an_entity_that_is_complete_are_refused() {
     writer.row(0, row(1, "first")).await.unwrap();
     let error = writer.finish().await.unwrap_err();
     assert!(format!("{error:#}").contains("rows of entity 0 came too late"), "{error:#}");
+}
+
+#[test]
+fn the_parts_that_are_left_out_or_replaced_are_told_in_every_description() {
+    let parts =
+        [("author.name", PartUse::Omit), ("author.id", PartUse::Pseudonym), ("author", PartUse::Export)];
+    let parts = Parts::new(parts.map(|(path, use_)| (path.to_owned(), use_))).unwrap();
+    let mut contents = contents();
+    contents.entities.truncate(1);
+    contents.entities[0].columns.push(Column {
+        name: "payload".to_owned(),
+        kind: ValueKind::Jsonb,
+        treatment: Treat::Parts(Arc::new(parts)),
+        pg_type: "jsonb".to_owned(),
+        about: "What was sent.".to_owned(),
+        why: "Who wrote it is theirs.".to_owned(),
+    });
+    let name = contents.entities[0].name.clone();
+    let readme = String::from_utf8(texts::readme(&contents)).unwrap();
+    let is_told = |line: String| readme.lines().any(|told| told.trim_end() == line);
+    assert!(
+        is_told(format!("- {name}, column payload, at author.name: Who wrote it is theirs.")),
+        "{readme}"
+    );
+    assert!(is_told(format!("- {name}, column payload at author.id")), "{readme}");
+    let dictionary = String::from_utf8(texts::dictionary(&contents).unwrap()).unwrap();
+    let line = dictionary.lines().find(|line| line.contains("payload")).unwrap();
+    let told = "exported; exported at author; ids of other people replaced by a pseudonym at author.id; left out at author.name";
+    assert_eq!(line.trim_end(), format!("{name},payload,jsonb,\"{told}\",What was sent."));
+    let paths = match &contents.entities[0].columns[2].treatment {
+        Treat::Parts(parts) => manifest::paths(parts),
+        _ => BTreeMap::new(),
+    };
+    assert_eq!(
+        serde_json::to_string(&paths).unwrap(),
+        r#"{"author":"exported","author.id":"pseudonym","author.name":"omitted"}"#
+    );
 }

@@ -5,7 +5,11 @@ use std::io;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::contents::Contents;
-use crate::serialise::{Treatment, formats::write_text_record};
+use crate::serialise::{
+    Column, Treatment,
+    formats::write_text_record,
+    parts::{PartUse, Parts},
+};
 
 const README: &str = include_str!("readme.txt");
 
@@ -41,10 +45,11 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
         files.push(format!("csv/{0}.csv and json/{0}.json: {1}", entity.name, entity.about));
     }
     let columns = contents.entities.iter().flat_map(|entity| {
-        entity
+        let omitted = entity
             .omitted
             .iter()
-            .map(|omitted| format!("{}, column {}: {}", entity.name, omitted.name, omitted.why))
+            .map(|omitted| format!("{}, column {}: {}", entity.name, omitted.name, omitted.why));
+        omitted.chain(entity.columns.iter().filter_map(|column| left_out_parts(&entity.name, column)))
     });
     let tables = contents.left_out.iter().map(|table| format!("{}: {}", table.relation, table.why));
     let mut left_out: Vec<String> = tables.chain(columns).collect();
@@ -53,8 +58,14 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     }
     let pseudonyms = contents.entities.iter().flat_map(|entity| {
         let columns = entity.columns.iter();
-        let pseudonyms = columns.filter(|column| column.treatment == Treatment::Pseudonym);
-        pseudonyms.map(|column| format!("{}, column {}", entity.name, column.name))
+        columns.filter_map(|column| {
+            let place = match &column.treatment {
+                Treatment::Export => return None,
+                Treatment::Pseudonym => String::new(),
+                Treatment::Parts(parts) => format!(" at {}", paths(parts, PartUse::Pseudonym)?),
+            };
+            Some(format!("{}, column {}{place}", entity.name, column.name))
+        })
     });
     let pseudonyms: Vec<String> = pseudonyms.collect();
     let pseudonyms = match pseudonyms.as_slice() {
@@ -80,11 +91,12 @@ pub(super) fn dictionary(contents: &Contents) -> io::Result<Vec<u8>> {
     write_text_record(&["entity", "column", "type", "treatment", "meaning"], &mut out)?;
     for entity in &contents.entities {
         for column in &entity.columns {
-            let treatment = match column.treatment {
-                Treatment::Export => "exported",
-                Treatment::Pseudonym => "exported; ids of other people replaced by a pseudonym",
+            let treatment = match &column.treatment {
+                Treatment::Export => "exported".to_owned(),
+                Treatment::Pseudonym => "exported; ids of other people replaced by a pseudonym".to_owned(),
+                Treatment::Parts(parts) => format!("exported{parts}"),
             };
-            let fields = [entity.name.as_str(), &column.name, &column.pg_type, treatment, &column.about];
+            let fields = [entity.name.as_str(), &column.name, &column.pg_type, &treatment, &column.about];
             write_text_record(&fields, &mut out)?;
         }
         for omitted in &entity.omitted {
@@ -93,6 +105,18 @@ pub(super) fn dictionary(contents: &Contents) -> io::Result<Vec<u8>> {
         }
     }
     Ok(out)
+}
+
+/// Says which parts of a column's values are left out, and why.
+fn left_out_parts(entity: &str, column: &Column) -> Option<String> {
+    let Treatment::Parts(parts) = &column.treatment else { return None };
+    let paths = paths(parts, PartUse::Omit)?;
+    Some(format!("{entity}, column {}, at {paths}: {}", column.name, column.why))
+}
+
+fn paths(parts: &Parts, use_: PartUse) -> Option<String> {
+    let paths: Vec<_> = parts.with(use_).collect();
+    (!paths.is_empty()).then(|| paths.join(", "))
 }
 
 fn moment(at: DateTime<Utc>) -> String {

@@ -1,7 +1,10 @@
 //! Reads a TOML document so that every error names file, line and key.
 
 use anyhow::anyhow;
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 /// The text and its file name, to name positions in errors.
 #[derive(Clone, Copy)]
@@ -119,13 +122,19 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Returns the values of a list.
+    pub(super) fn items(&self) -> anyhow::Result<Vec<Self>> {
+        let DeValue::Array(items) = self.value else { return Err(self.unexpected("a list")) };
+        let place = |item: &'a Spanned<DeValue<'a>>| Value {
+            value: item.get_ref(),
+            at: item.span().start,
+            ..self.clone()
+        };
+        Ok(items.iter().map(place).collect())
+    }
+
     pub(super) fn texts(&self) -> anyhow::Result<Vec<String>> {
-        let DeValue::Array(items) = self.value else { return Err(self.unexpected("a list of texts")) };
-        let texts = items.iter().map(|item| {
-            let item = Value { value: item.get_ref(), at: item.span().start, ..self.clone() };
-            item.text()
-        });
-        texts.collect()
+        self.items()?.iter().map(Self::text).collect()
     }
 
     /// Returns the texts of a list, or the one text.

@@ -1,6 +1,6 @@
 //! Proposes a catalogue from the foreign keys: whose rows a table has, through which keys.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use anyhow::{Context as _, bail};
 use sqlx::PgConnection;
@@ -17,22 +17,42 @@ const OWNERS: [&str; 8] =
 
 /// A key set that is proposed.
 #[derive(Clone)]
-struct KeySet {
-    name: String,
-    /// Its columns, as the table that it is about names them.
-    columns: Vec<String>,
-    /// The select that gives them.
-    query: String,
+pub(super) struct KeySet {
+    pub(super) name: String,
+    /// The table that it is about; empty if a person wrote it.
+    pub(super) of: String,
+    /// Its columns, as that table names them.
+    pub(super) columns: Vec<String>,
+    /// The select that gives them, and nothing else.
+    pub(super) query: String,
     /// What it reads.
-    reads: BTreeMap<String, Vec<String>>,
+    pub(super) reads: BTreeMap<String, Vec<String>>,
 }
 
 /// What is proposed so far.
-struct Proposal<'a> {
-    tables: &'a [Table],
-    account: &'a Table,
-    sets: Vec<KeySet>,
-    entities: Vec<(&'a Table, Owned)>,
+pub(super) struct Proposal<'a> {
+    pub(super) tables: &'a [Table],
+    pub(super) account: &'a Table,
+    pub(super) sets: Vec<KeySet>,
+    pub(super) entities: Vec<(&'a Table, Owned)>,
+}
+
+/// A column that is read as a foreign key wherever a table has it, for platforms that declare none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The column.
+    pub column: String,
+    /// The table whose primary key it holds, `schema.table`.
+    pub to: String,
+}
+
+impl FromStr for Link {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (column, to) = text.split_once('=').ok_or("is not of the form column=schema.table")?;
+        Ok(Self { column: column.to_owned(), to: to.to_owned() })
+    }
 }
 
 /// Writes a catalogue of everything from which foreign keys lead to the account, and of each hub, such as an
@@ -41,14 +61,36 @@ pub async fn follow_foreign_keys(
     connection: &mut PgConnection,
     account: &str,
     hubs: &[String],
+    links: &[Link],
 ) -> anyhow::Result<String> {
     let mut schemas: Vec<&str> =
         hubs.iter().map(String::as_str).chain([account]).map(|relation| halves(relation).0).collect();
     schemas.sort_unstable();
     schemas.dedup();
     let names = tables::list(connection, &schemas).await?;
-    let tables = tables::read(connection, &names).await?;
+    let mut tables = tables::read(connection, &names).await?;
+    add_links(&mut tables, links)?;
     propose(&tables, account, hubs)
+}
+
+/// Adds a foreign key for each column of a link that has none.
+fn add_links(tables: &mut [Table], links: &[Link]) -> anyhow::Result<()> {
+    for link in links {
+        let to = tables.iter().find(|table| table.relation == link.to);
+        let key = to
+            .with_context(|| format!("there is no table `{}`; give it as `schema.name`", link.to))?
+            .primary_key();
+        if key.len() != 1 {
+            bail!("`{}` has no primary key of one column, so `{}` cannot hold it", link.to, link.column);
+        }
+        for table in tables.iter_mut().filter(|table| table.column(&link.column).is_some()) {
+            let columns = vec![link.column.clone()];
+            if !table.foreign_keys.iter().any(|declared| declared.columns == columns) {
+                table.foreign_keys.push(ForeignKey { columns, to: link.to.clone(), to_columns: key.clone() });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn propose(tables: &[Table], account: &str, hubs: &[String]) -> anyhow::Result<String> {
@@ -70,6 +112,7 @@ fn propose(tables: &[Table], account: &str, hubs: &[String]) -> anyhow::Result<S
         account,
         sets: vec![KeySet {
             name: "account".to_owned(),
+            of: account.relation.clone(),
             columns: vec![id.clone()],
             query: format!("select $1::{cast}"),
             reads: BTreeMap::new(),
@@ -87,7 +130,7 @@ fn propose(tables: &[Table], account: &str, hubs: &[String]) -> anyhow::Result<S
 }
 
 impl<'a> Proposal<'a> {
-    fn has(&self, relation: &str) -> bool {
+    pub(super) fn has(&self, relation: &str) -> bool {
         self.entities.iter().any(|(table, _)| table.relation == relation)
     }
 
@@ -100,7 +143,7 @@ impl<'a> Proposal<'a> {
     }
 
     /// Adds all tables that refer to a table that is there, the hubs first, and those that refer to them.
-    fn follow(&mut self) {
+    pub(super) fn follow(&mut self) {
         self.entities.sort_by_key(|(_, owned)| owned.keys == "account");
         let mut at = 0;
         while let Some((parent, owned)) = self.entities.get(at).cloned() {
@@ -120,9 +163,20 @@ impl<'a> Proposal<'a> {
     fn keys_of(&mut self, table: &Table, owned: &Owned, columns: &[String]) -> String {
         let parent = self.sets.iter().find(|set| set.name == owned.keys).cloned();
         let Some(parent) = parent.filter(|_| columns != owned.by) else { return owned.keys.clone() };
-        let name = halves(&table.relation).1.to_owned();
-        if let Some(set) = self.sets.iter().find(|set| set.name == name && set.columns == columns) {
+        // Another table that refers to the same columns has them already.
+        let same = self.entities.iter().find(|(other, owned)| {
+            let mut keys = other.foreign_keys.iter();
+            keys.any(|key| key.to == table.relation && key.to_columns == columns && key.columns == owned.by)
+        });
+        if let Some((_, owned)) = same {
+            return owned.keys.clone();
+        }
+        let mut name = halves(&table.relation).1.to_owned();
+        if let Some(set) = self.sets.iter().find(|set| set.of == table.relation && set.columns == columns) {
             return set.name.clone();
+        }
+        if self.sets.iter().any(|set| set.name == name) {
+            name = format!("{name}_{}", columns.join("_"));
         }
         let mut reads = parent.reads.clone();
         let read = reads.entry(table.relation.clone()).or_default();
@@ -132,7 +186,13 @@ impl<'a> Proposal<'a> {
             }
         }
         let query = select(&table.relation, columns, &owned.by, &parent.query);
-        self.sets.push(KeySet { name: name.clone(), columns: columns.to_vec(), query, reads });
+        self.sets.push(KeySet {
+            name: name.clone(),
+            of: table.relation.clone(),
+            columns: columns.to_vec(),
+            query,
+            reads,
+        });
         name
     }
 
@@ -163,6 +223,7 @@ impl<'a> Proposal<'a> {
         read.extend(by.iter().filter(|column| !key.columns.contains(column)).cloned());
         self.sets.push(KeySet {
             name: name.clone(),
+            of: member.relation.clone(),
             columns: key.columns.clone(),
             query: select(&member.relation, &key.columns, &by, &account),
             reads: BTreeMap::from([(member.relation.clone(), read)]),
@@ -172,7 +233,7 @@ impl<'a> Proposal<'a> {
     }
 
     /// Adds tables in which `x_type` says whose id `x_id` is. A person has to say what the account's type is.
-    fn add_polymorphic(&mut self) {
+    pub(super) fn add_polymorphic(&mut self) {
         for table in self.tables.iter().filter(|table| !self.has(&table.relation)).collect::<Vec<_>>() {
             let kinds = table.columns.iter().filter_map(|column| {
                 let stem = column.name.strip_suffix("_type")?;
@@ -188,32 +249,37 @@ impl<'a> Proposal<'a> {
     }
 
     fn write(&self) -> anyhow::Result<String> {
-        let mut keys = String::new();
-        for (index, set) in self.sets.iter().enumerate() {
-            keys.push_str(&format!("\n[keys.{}]\n", bare_or_quoted(&set.name)));
-            let query = if index == 0 {
-                format!("{} as key", set.query)
-            } else {
-                let names: Vec<_> = set.columns.iter().map(|column| quoted(column)).collect();
-                keys.push_str(&format!("key = [{}]\n", names.join(", ")));
-                set.query.clone()
-            };
-            keys.push_str(&format!("query = '''{query}'''\n"));
-            let reads = set.reads.iter().map(|(relation, columns)| {
-                let columns: Vec<_> = columns.iter().map(|column| quoted(column)).collect();
-                format!("{} = [{}]", quoted(relation), columns.join(", "))
-            });
-            let reads = reads.collect::<Vec<_>>().join(", ");
-            if !reads.is_empty() {
-                keys.push_str(&format!("reads = {{ {reads} }}\n"));
-            }
-        }
         let rest = self.tables.iter().map(|table| table.relation.as_str()).filter(|name| !self.has(name));
         // The first entity of the account says whether the account exists.
         let mut entities = self.entities.clone();
         entities.sort_by_key(|(table, _)| table.relation != self.account.relation);
-        init::write(&keys, &entities, &rest.collect::<Vec<_>>())
+        init::write(&write_keys(&self.sets), &entities, &rest.collect::<Vec<_>>())
     }
+}
+
+/// Writes the sections of keys.
+pub(super) fn write_keys(sets: &[KeySet]) -> String {
+    let mut keys = String::new();
+    for set in sets {
+        keys.push_str(&format!("\n[keys.{}]\n", bare_or_quoted(&set.name)));
+        let query = if set.reads.is_empty() {
+            format!("{} as key", set.query)
+        } else {
+            let names: Vec<_> = set.columns.iter().map(|column| quoted(column)).collect();
+            keys.push_str(&format!("key = [{}]\n", names.join(", ")));
+            set.query.clone()
+        };
+        keys.push_str(&format!("query = '''{query}'''\n"));
+        let reads = set.reads.iter().map(|(relation, columns)| {
+            let columns: Vec<_> = columns.iter().map(|column| quoted(column)).collect();
+            format!("{} = [{}]", quoted(relation), columns.join(", "))
+        });
+        let reads = reads.collect::<Vec<_>>().join(", ");
+        if !reads.is_empty() {
+            keys.push_str(&format!("reads = {{ {reads} }}\n"));
+        }
+    }
+    keys
 }
 
 /// Returns the foreign key by which the rows of a table belong to rows of another one.

@@ -13,8 +13,9 @@ use super::{
 };
 
 const HEAD: &str = "\
-# Written by `export-worker catalogue init`. Every UNDECIDED is a decision of yours; until the last one is made the
-# file is refused. Read the decisions that were made for you, too. docs/CATALOGUE.md explains the file.
+# Written by `export-worker catalogue init`. Every column without `use` and every UNDECIDED is a decision of yours. Until
+# the last one is made the file is refused. Read the decisions that were made for you, too. docs/CATALOGUE.md explains
+# the file.
 ";
 
 const ACCOUNT: &str = "
@@ -22,26 +23,22 @@ const ACCOUNT: &str = "
 query = 'select $1::uuid as key'
 ";
 
-/// Parts of the names of columns that nobody should get in an export.
-const SECRETS: [&str; 17] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "api_key",
-    "apikey",
-    "access_key",
-    "private_key",
-    "signing_key",
-    "encrypt",
-    "credential",
-    "otp_",
-    "_otp",
-    "salt",
-    "recovery_code",
-    "backup_code",
-];
+/// Decides what follows from the name of a column alone.
+const DEFAULTS: &str = r#"
+# Decisions by name. `*` stands for any text, in any case; the first pattern that fits counts; a column's own `use` wins.
+[[defaults]]
+columns = ["*passw*", "*passphrase*", "*secret*", "*token*", "*api_key*", "*apikey*", "*access_key*", "*private_key*",
+    "*signing_key*", "*encrypt*", "*credential*", "*otp_*", "*_otp*", "*salt*", "*recovery*code*", "*backup*code*"]
+use = "omit"
+why = "Security: a secret."
+[[defaults]]
+columns = ["id", "*_at"]
+use = "export"
+# When you have read the columns below, this exports all that are still undecided:
+# [[defaults]]
+# columns = ["*"]
+# use = "export"
+"#;
 
 /// Whose rows an entity has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +59,7 @@ pub(super) struct Owned {
 /// `search_path`.
 pub async fn init(connection: &mut PgConnection, relations: &[String]) -> anyhow::Result<String> {
     let found = tables::read(connection, relations).await?;
-    let mut text = format!("{HEAD}{ACCOUNT}");
+    let mut text = format!("{HEAD}{ACCOUNT}{DEFAULTS}");
     let mut names = Vec::new();
     for relation in relations {
         let table = found.iter().find(|table| &table.relation == relation);
@@ -75,7 +72,7 @@ pub async fn init(connection: &mut PgConnection, relations: &[String]) -> anyhow
 
 /// Writes the catalogue of relations, in order, with the keys, and a line for each relation that is not exported.
 pub(super) fn write(keys: &str, entities: &[(&Table, Owned)], left_out: &[&str]) -> anyhow::Result<String> {
-    let mut text = format!("{HEAD}{keys}");
+    let mut text = format!("{HEAD}{keys}{DEFAULTS}");
     if !left_out.is_empty() {
         text.push_str(
             "\n# No foreign key leads from these to the account. `*` stands for any text.\n[left_out]\n",
@@ -84,9 +81,18 @@ pub(super) fn write(keys: &str, entities: &[(&Table, Owned)], left_out: &[&str])
             writeln!(text, "{} = \"{UNDECIDED}\"", quoted(relation))?;
         }
     }
-    let mut names = Vec::new();
+    text.push_str(&write_entities(entities, &mut Vec::new())?);
+    Ok(text)
+}
+
+/// Writes the sections of entities. Their names are added to `names`, which are taken.
+pub(super) fn write_entities(
+    entities: &[(&Table, Owned)],
+    names: &mut Vec<String>,
+) -> anyhow::Result<String> {
+    let mut text = String::new();
     for (table, owned) in entities {
-        write_entity(&mut text, &entity_name(&table.relation, &mut names)?, table, Some(owned))?;
+        write_entity(&mut text, &entity_name(&table.relation, names)?, table, Some(owned))?;
     }
     Ok(text)
 }
@@ -112,7 +118,9 @@ fn write_entity(text: &mut String, name: &str, table: &Table, owned: Option<&Own
     let order = order(table, by);
     let ordered = order.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
     writeln!(text, "order    = [{ordered}]")?;
-    writeln!(text, "about    = {}", quoted(table.comment.as_deref().unwrap_or(UNDECIDED)))?;
+    if let Some(comment) = &table.comment {
+        writeln!(text, "about    = {}", quoted(comment))?;
+    }
     writeln!(text, "[entity.{name}.columns]")?;
     let width =
         table.columns.iter().map(|column| bare_or_quoted(&column.name).len()).max().unwrap_or_default();
@@ -124,7 +132,7 @@ fn write_entity(text: &mut String, name: &str, table: &Table, owned: Option<&Own
         };
         writeln!(
             text,
-            "{:width$} = {{ type = {}, use = {decision}{about} }}",
+            "{:width$} = {{ type = {}{decision}{about} }}",
             bare_or_quoted(&column.name),
             quoted(&column.pg_type),
         )?;
@@ -132,17 +140,13 @@ fn write_entity(text: &mut String, name: &str, table: &Table, owned: Option<&Own
     Ok(())
 }
 
-/// Decides what follows from the name of a column, the order and the foreign keys.
-fn decide(column: &TableColumn, by: &[String], order: &[String], owned: Option<&Owned>) -> String {
-    let name = column.name.to_lowercase();
-    if SECRETS.iter().any(|secret| name.contains(secret)) {
-        return "\"omit\", why = \"Security: a secret.\"".to_owned();
-    }
+/// Decides what follows from the order and the foreign keys.
+fn decide(column: &TableColumn, by: &[String], order: &[String], owned: Option<&Owned>) -> &'static str {
     if owned.is_some_and(|owned| owned.others.contains(&column.name)) {
-        return "\"pseudonym\"".to_owned();
+        return ", use = \"pseudonym\"";
     }
     let is_key = by.contains(&column.name) || order.contains(&column.name);
-    format!("\"{}\"", if is_key { "export" } else { UNDECIDED })
+    if is_key { ", use = \"export\"" } else { "" }
 }
 
 /// Returns the order of an index that begins with `by`, completed by the primary key; else the primary key.

@@ -142,9 +142,27 @@ pub(super) fn encoder(found: &FoundType) -> Encoder {
 /// Returns whether a type's name alone says that its values are no ids of users. The types of the platform's own are
 /// known only with its database.
 pub(super) fn is_known_not_to_be_an_id(name: &str) -> bool {
+    is_known_to_be(name, |kind| !is_id(kind))
+}
+
+/// Returns whether a type's name alone says that its values are no JSON.
+pub(super) fn is_known_not_to_be_json(name: &str) -> bool {
+    is_known_to_be(name, |kind| !is_json(kind))
+}
+
+fn is_known_to_be(name: &str, what: fn(&ValueKind) -> bool) -> bool {
     let element = name.trim_end_matches("[]");
     let bare = element.split_once('(').map_or(element, |(before, _)| before);
-    BASE_TYPES.iter().any(|base| base.name == bare && !is_id(&base.kind()))
+    BASE_TYPES.iter().any(|base| base.name == bare && what(&base.kind()))
+}
+
+/// Returns whether values of a kind are JSON, or lists of it.
+pub(super) fn is_json(kind: &ValueKind) -> bool {
+    match kind {
+        ValueKind::Json | ValueKind::Jsonb => true,
+        ValueKind::Array(element) => is_json(element),
+        _ => false,
+    }
 }
 
 /// Returns whether values of a kind may be ids of users.

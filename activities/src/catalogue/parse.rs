@@ -1,12 +1,19 @@
-//! Reads `catalogue.toml` and checks everything that needs no database.
+//! Reads `catalogue.toml` and checks everything that needs no database. All mistakes are told at once.
 
-use anyhow::Context as _;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
 
 use super::{
     CatalogueColumn, Condition, Entity, Is, Keys, LeftOut, Use,
+    defaults::Defaults,
     document::{Document, Table, Value},
     kinds,
 };
+use crate::serialise::parts::{PartUse, Parts};
+
+/// A new catalogue may have thousands of open decisions.
+const MISTAKES_TOLD: usize = 40;
 
 /// Identifiers are at most this long in PostgreSQL.
 const NAME_BYTES: usize = 63;
@@ -29,40 +36,95 @@ pub(super) fn parse(
     let document = Document::new(file, text);
     let entries = document.parse()?;
     let root = document.root(&entries);
-    root.only(&["keys", "left_out", "entity"])?;
+    let mut mistakes = Mistakes::default();
+    mistakes.keep(root.only(&["keys", "defaults", "left_out", "entity"]));
 
     let mut keys = Vec::new();
     for (name, value) in root.required("keys")?.table()?.iter() {
-        keys.push(parse_keys(name, &value, query_file)?);
+        match parse_keys(name, &value, query_file) {
+            Ok(parsed) => keys.push(parsed),
+            Err(mistake) => {
+                mistakes.keep::<()>(Err(mistake));
+                // For the entities that name it.
+                keys.push(Keys::unknown(name));
+            }
+        }
     }
+    let defaults = match root.optional("defaults") {
+        Some(value) => mistakes.keep(Defaults::parse(&value)).unwrap_or_default(),
+        None => Defaults::default(),
+    };
     let mut left_out = Vec::new();
     if let Some(value) = root.optional("left_out") {
         for (relation, why) in value.table()?.iter() {
-            check_relation(relation, &why)?;
-            left_out.push(LeftOut { relation: relation.to_owned(), why: why.text()? });
+            let parsed = check_relation(relation, &why).and_then(|()| why.text());
+            left_out.extend(mistakes.keep(parsed).map(|why| LeftOut { relation: relation.to_owned(), why }));
         }
     }
     let mut entities = Vec::new();
     let mut account = None;
     for (name, value) in root.required("entity")?.table()?.iter() {
-        let entity = parse_entity(name, &value.table()?, &keys)?;
-        refuse_hidden(&entity, &entities, &value)?;
+        let parsed =
+            value.table().and_then(|table| parse_entity(name, &table, &keys, &defaults, &mut mistakes));
+        let parsed = parsed.and_then(|entity| {
+            if let Some(entity) = &entity {
+                refuse_hidden(entity, &entities, &value)?;
+            }
+            Ok(entity)
+        });
+        let Some(Some(entity)) = mistakes.keep(parsed) else { continue };
         if account.is_none() && entity.keys == "account" {
             if entity.by.len() != 1 {
-                return Err(
-                    value.error("the account's own entity has one column in `by`, which holds the user's id")
-                );
+                let mistake = "the account's own entity has one column in `by`, which holds the user's id";
+                mistakes.keep::<()>(Err(value.error(mistake)));
             }
             account = Some(entities.len());
         }
         entities.push(entity);
     }
+    mistakes.none()?;
     let account = account.ok_or_else(|| {
         root.error(
             "no entity has `keys = \"account\"`: without one it is unknown whether an account still exists",
         )
     })?;
     Ok(Parsed { keys, entities, left_out, account })
+}
+
+/// What is wrong with a file.
+#[derive(Default)]
+struct Mistakes(Vec<String>);
+
+impl Mistakes {
+    /// Keeps the error of a part, so that the next part can be read.
+    fn keep<T>(&mut self, parsed: anyhow::Result<T>) -> Option<T> {
+        parsed.map_err(|mistake| self.0.push(format!("{mistake:#}"))).ok()
+    }
+
+    fn none(mut self) -> anyhow::Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let more = self.0.len().saturating_sub(MISTAKES_TOLD);
+        self.0.truncate(MISTAKES_TOLD);
+        if more > 0 {
+            self.0.push(format!("and {more} more"));
+        }
+        Err(anyhow!(self.0.join("\n")))
+    }
+}
+
+impl Keys {
+    /// Stands for keys that could not be read.
+    fn unknown(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            query: String::new(),
+            columns: Vec::new(),
+            reads: Vec::new(),
+            computed: Vec::new(),
+        }
+    }
 }
 
 fn parse_keys(
@@ -104,14 +166,28 @@ fn parse_keys(
     Ok(Keys { name: name.to_owned(), query, columns, reads, computed: Vec::new() })
 }
 
-fn parse_entity(name: &str, table: &Table<'_>, keys: &[Keys]) -> anyhow::Result<Entity> {
+/// Parses an entity; `None` if mistakes of its columns are kept.
+fn parse_entity(
+    name: &str,
+    table: &Table<'_>,
+    keys: &[Keys],
+    defaults: &Defaults,
+    mistakes: &mut Mistakes,
+) -> anyhow::Result<Option<Entity>> {
     if !is_entity_name(name) {
         return Err(table.error("an entity's name becomes a file name and must match ^[a-z][a-z0-9_]{0,62}$"));
     }
     table.only(&["relation", "keys", "by", "where", "order", "about", "columns"])?;
     let mut columns = Vec::new();
+    let mut is_whole = true;
     for (name, value) in table.required("columns")?.table()?.iter() {
-        columns.push(parse_column(name, &value)?);
+        match mistakes.keep(parse_column(name, &value, defaults)) {
+            Some(column) => columns.push(column),
+            None => is_whole = false,
+        }
+    }
+    if !is_whole {
+        return Ok(None);
     }
     if columns.iter().all(|column| column.use_ == Use::Omit) {
         return Err(table.error("exports no column"));
@@ -125,7 +201,7 @@ fn parse_entity(name: &str, table: &Table<'_>, keys: &[Keys]) -> anyhow::Result<
     };
     let by_place = table.required("by")?;
     let by = by_place.one_or_more()?;
-    if by.len() != set.columns.len() {
+    if !set.columns.is_empty() && by.len() != set.columns.len() {
         return Err(by_place.error(format_args!(
             "has {} columns, but a key of [keys.{used}] has {}: {}",
             by.len(),
@@ -160,16 +236,17 @@ fn parse_entity(name: &str, table: &Table<'_>, keys: &[Keys]) -> anyhow::Result<
             return Err(order.error(format_args!("`{wanted}` is not an exported column of the entity")));
         }
     }
-    Ok(Entity {
+    let about = table.optional("about").map(|about| about.text()).transpose()?;
+    Ok(Some(Entity {
         name: name.to_owned(),
         relation: relation.text()?,
         keys: used,
         by,
         conditions,
         order: ordered,
-        about: table.required("about")?.text()?,
+        about: about.unwrap_or_else(|| in_words(name)),
         columns,
-    })
+    }))
 }
 
 /// Parses `where`: constants, lists of constants, or `{ null = true }`.
@@ -232,23 +309,23 @@ fn refuse_hidden(entity: &Entity, before: &[Entity], place: &Value<'_>) -> anyho
     Ok(())
 }
 
-fn parse_column(name: &str, value: &Value<'_>) -> anyhow::Result<CatalogueColumn> {
+fn parse_column(name: &str, value: &Value<'_>, defaults: &Defaults) -> anyhow::Result<CatalogueColumn> {
     if name.is_empty() || name.len() > NAME_BYTES || name.contains('\0') {
         return Err(value.error("is not a column's name"));
     }
     let table = value.table()?;
-    table.only(&["type", "use", "about", "why", "computed"])?;
-    let use_place = table.required("use")?;
-    let use_ = match use_place.text()?.as_str() {
-        "export" => Use::Export,
-        "pseudonym" => Use::Pseudonym,
-        "omit" => Use::Omit,
-        other => {
-            return Err(use_place.error(format_args!("`{other}` is none of export, pseudonym and omit")));
-        }
-    };
+    table.only(&["type", "use", "paths", "about", "why", "computed"])?;
     let type_place = table.required("type")?;
     let pg_type = type_place.text()?;
+    let own = table.optional("use");
+    let default = defaults.of(name);
+    let (use_place, use_) = match (&own, default) {
+        (Some(place), _) => (place.clone(), parse_use(place)?),
+        (None, Some(default)) => (value.clone(), default.use_),
+        (None, None) => {
+            return Err(table.error("is undecided: give it `use`, or a pattern in [[defaults]]"));
+        }
+    };
     if use_ == Use::Pseudonym && kinds::is_known_not_to_be_an_id(&pg_type) {
         return Err(use_place.error(format_args!(
             "only a uuid, an integer, a text or an array of them can become a pseudonym, not `{pg_type}`"
@@ -262,16 +339,72 @@ fn parse_column(name: &str, value: &Value<'_>) -> anyhow::Result<CatalogueColumn
         return Err(use_place.error("a computed column is exported or left out of the query"));
     }
     let explain = |key: &str| table.optional(key).map(|place| place.text()).transpose();
-    let (about, why) = match use_ {
-        Use::Omit => (explain("about")?, Some(table.required("why")?.text()?)),
-        Use::Export | Use::Pseudonym => {
-            (Some(explain("about")?.unwrap_or_else(|| in_words(name))), explain("why")?)
+    let (about, why) = (explain("about")?, explain("why")?);
+    let why = why
+        .or_else(|| default.filter(|default| default.use_ == use_).and_then(|default| default.why.clone()));
+    if why.is_none() {
+        if use_ == Use::Omit {
+            return Err(table.error("`why` is missing"));
         }
+        if let Some(default) = default.filter(|default| default.use_ == Use::Omit) {
+            return Err(table.error(format_args!(
+                "`{}` in [[defaults]] omits it: say in `why` what makes it different",
+                default.pattern
+            )));
+        }
+    }
+    let parts = match table.optional("paths") {
+        Some(_) if use_ != Use::Export => {
+            return Err(
+                use_place.error("`paths` are parts of a value that is exported: write `use = \"export\"`")
+            );
+        }
+        Some(place) if kinds::is_known_not_to_be_json(&pg_type) => {
+            return Err(place.error(format_args!("a value of type `{pg_type}` has no parts")));
+        }
+        Some(place) => Some(Arc::new(parse_parts(&place)?)),
+        None => None,
     };
-    Ok(CatalogueColumn { name: name.to_owned(), pg_type, use_, about, why, computed })
+    if parts.as_ref().is_some_and(|parts| parts.with(PartUse::Omit).next().is_some()) && why.is_none() {
+        return Err(table.error("`why` is missing: the archive tells why parts are left out"));
+    }
+    let about = match use_ {
+        Use::Omit => about,
+        Use::Export | Use::Pseudonym => Some(about.unwrap_or_else(|| in_words(name))),
+    };
+    Ok(CatalogueColumn { name: name.to_owned(), pg_type, use_, about, why, computed, parts })
 }
 
-/// Says what a column holds by its name alone: `created_at` is "Created at."
+pub(super) fn parse_use(place: &Value<'_>) -> anyhow::Result<Use> {
+    match place.text()?.as_str() {
+        "export" => Ok(Use::Export),
+        "pseudonym" => Ok(Use::Pseudonym),
+        "omit" => Ok(Use::Omit),
+        other => Err(place.error(format_args!("`{other}` is none of export, pseudonym and omit"))),
+    }
+}
+
+/// Parses the paths of a column whose values are JSON.
+fn parse_parts(place: &Value<'_>) -> anyhow::Result<Parts> {
+    let table = place.table()?;
+    let mut paths = Vec::new();
+    let mut places = Vec::new();
+    for (path, value) in table.iter() {
+        let use_ = match parse_use(&value)? {
+            Use::Export => PartUse::Export,
+            Use::Pseudonym => PartUse::Pseudonym,
+            Use::Omit => PartUse::Omit,
+        };
+        paths.push((path.to_owned(), use_));
+        places.push(value);
+    }
+    if paths.is_empty() {
+        return Err(place.error("is empty"));
+    }
+    Parts::new(paths).map_err(|(index, bad)| places.get(index).unwrap_or(place).error(bad))
+}
+
+/// Says what a column or an entity holds by its name alone: `created_at` is "Created at."
 fn in_words(name: &str) -> String {
     let words = name.replace('_', " ");
     let mut letters = words.trim().chars();

@@ -3,6 +3,8 @@
 //! The keys come first, sorted. Each entity is then read key by key through a lateral join. So no row outside the keys
 //! can appear, the first rows arrive at once, and the source never sorts a whole account.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use sqlx::SqlStr;
 
@@ -370,14 +372,24 @@ fn select<'a>(
 /// Describes an exported column.
 ///
 /// # Errors
-/// [`Failure::CatalogueDrift`] when the values of a pseudonymised column cannot be ids.
+/// [`Failure::CatalogueDrift`] when the values of a pseudonymised column cannot be ids, or those of a column with paths
+/// are no JSON.
 fn described(entity: &Entity, column: &CatalogueColumn, kind: ValueKind) -> anyhow::Result<Column> {
-    let treatment = if column.use_ == Use::Pseudonym { Treatment::Pseudonym } else { Treatment::Export };
-    if treatment == Treatment::Pseudonym && !kinds::is_id(&kind) {
-        let what = format!(
-            "column `{}.{}` of type `{}` cannot become a pseudonym: give it `use = \"omit\"` in the catalogue",
-            entity.relation, column.name, column.pg_type
-        );
+    let treatment = match &column.parts {
+        Some(parts) => Treatment::Parts(Arc::clone(parts)),
+        None if column.use_ == Use::Pseudonym => Treatment::Pseudonym,
+        None => Treatment::Export,
+    };
+    let unfit = match treatment {
+        Treatment::Pseudonym if !kinds::is_id(&kind) => {
+            "cannot become a pseudonym: give it `use = \"omit\"` in the catalogue"
+        }
+        Treatment::Parts(_) if !kinds::is_json(&kind) => "is no JSON: take `paths` away in the catalogue",
+        _ => "",
+    };
+    if !unfit.is_empty() {
+        let what =
+            format!("column `{}.{}` of type `{}` {unfit}", entity.relation, column.name, column.pg_type);
         return Err(Failure::CatalogueDrift(vec![what]).into());
     }
     Ok(Column {
@@ -386,6 +398,7 @@ fn described(entity: &Entity, column: &CatalogueColumn, kind: ValueKind) -> anyh
         treatment,
         pg_type: column.pg_type.clone(),
         about: column.about.clone().unwrap_or_default(),
+        why: column.why.clone().unwrap_or_default(),
     })
 }
 

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, Row as _};
 use super::{check, sql::halves};
 
 /// A table or view of the platform.
+#[derive(Clone)]
 pub(super) struct Table {
     /// Its name, `schema.name`.
     pub(super) relation: String,
@@ -17,7 +18,7 @@ pub(super) struct Table {
 }
 
 /// A column of a table.
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 pub(super) struct TableColumn {
     pub(super) name: String,
     /// Its type as `format_type()` writes it.
@@ -29,6 +30,7 @@ pub(super) struct TableColumn {
 }
 
 /// A foreign key to another table.
+#[derive(Clone)]
 pub(super) struct ForeignKey {
     pub(super) columns: Vec<String>,
     /// The table that it refers to, and its columns.

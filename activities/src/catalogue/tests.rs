@@ -115,7 +115,7 @@ fn every_mistake_is_named_with_file_line_and_key() {
         (
             "why =",
             "wy =",
-            "catalogue.toml:11: `entity.users.columns.password.wy`: unknown key, expected one of type, use, about, why, computed",
+            "catalogue.toml:11: `entity.users.columns.password.wy`: unknown key, expected one of type, use, paths, about, why, computed",
         ),
         (
             "\"text\", use = \"omit\", why = \"Secret.\"",
@@ -152,12 +152,91 @@ fn every_mistake_is_named_with_file_line_and_key() {
             "by = \"id\"\nwhere = { id = { nil = true } }",
             "catalogue.toml:7: `entity.users.where.id.nil`: unknown key, expected one of null",
         ),
+        (
+            "use = \"export\", ",
+            "",
+            "catalogue.toml:10: `entity.users.columns.id`: is undecided: give it `use`, or a pattern in [[defaults]]",
+        ),
+        (
+            "about = \"Id.\"",
+            "paths = { a = \"omit\" }, why = \"Theirs.\"",
+            "catalogue.toml:10: `entity.users.columns.id.paths`: a value of type `uuid` has no parts",
+        ),
+        (
+            "\"text\", use = \"omit\", why = \"Secret.\"",
+            "\"jsonb\", use = \"omit\", why = \"Secret.\", paths = { a = \"export\" }",
+            "catalogue.toml:11: `entity.users.columns.password.use`: `paths` are parts of a value that is exported: write `use = \"export\"`",
+        ),
+        (
+            "\"text\", use = \"omit\", why = \"Secret.\"",
+            "\"jsonb\", use = \"export\", paths = { a = \"omit\" }",
+            "catalogue.toml:11: `entity.users.columns.password`: `why` is missing: the archive tells why parts are left out",
+        ),
+        (
+            "\"text\", use = \"omit\", why = \"Secret.\"",
+            "\"jsonb\", use = \"export\", paths = { a = \"export\", \"b.\" = \"export\" }",
+            "catalogue.toml:11: `entity.users.columns.password.paths.b.`: is not a path: write names with points between them, such as `author.id`; a name with a point goes in quotes",
+        ),
+        (
+            "[entity.users]",
+            "[[defaults]]\ncolumns = \"*\"\nuse = \"omit\"\n[entity.users]",
+            "catalogue.toml:3: `defaults`: `why` is missing",
+        ),
+        (
+            "[entity.users]",
+            "[[defaults]]\ncolumns = \"I*\"\nuse = \"omit\"\nwhy = \"?\"\n[entity.users]",
+            "catalogue.toml:14: `entity.users.columns.id`: `i*` in [[defaults]] omits it: say in `why` what makes it different",
+        ),
     ];
     for (right, wrong, expected) in cases {
         let text = SMALL.replace(right, wrong);
         assert_ne!(text, SMALL, "`{right}` is not in the catalogue");
         assert_eq!(complaint(&text), expected);
     }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_and_a_thousand_in_short() {
+    let text = SMALL
+        .replace("use = \"export\"", "use = \"all\"")
+        .replace("why = \"Secret.\"", "")
+        .replace("select $1::uuid as key", "none.sql")
+        + "[entity.posts]\nrelation = \"posts\"\nkeys = \"account\"\n[entity.posts.columns]\nid = { type = \"uuid\", use = \"export\" }\n";
+    insta::assert_snapshot!(complaint(&text), @r#"
+catalogue.toml:2: `keys.account.query`: cannot read the query: no such file
+catalogue.toml:10: `entity.users.columns.id.use`: `all` is none of export, pseudonym and omit
+catalogue.toml:11: `entity.users.columns.password`: `why` is missing
+catalogue.toml:13: `entity.posts.relation`: `posts` is not of the form `schema.relation`
+"#);
+    let columns = (0..1000).map(|column| format!("c{column} = {{ type = \"text\" }}\n")).collect::<String>();
+    let complaint = complaint(&(SMALL.to_owned() + &columns));
+    assert_eq!(complaint.lines().count(), 41);
+    assert!(complaint.ends_with("\nand 960 more"), "{complaint}");
+}
+
+#[test]
+fn the_first_pattern_that_fits_decides_and_a_decision_of_its_own_wins() {
+    let text = SMALL.replace(
+        "[entity.users]",
+        "[[defaults]]\ncolumns = [\"*Token\", \"pass*\"]\nuse = \"omit\"\nwhy = \"A secret.\"\n\
+         [[defaults]]\ncolumns = [\"*_by\"]\nuse = \"pseudonym\"\n\
+         [[defaults]]\ncolumns = [\"*\"]\nuse = \"export\"\n[entity.users]",
+    ) + "apiToken = { type = \"text\" }\ninvited_by = { type = \"uuid\" }\nnick = { type = \"text\" }\n\
+         bonus_token = { type = \"text\", use = \"export\", why = \"A coin of the game.\" }\n";
+    let catalogue = parse(&text).unwrap();
+    let decided: Vec<_> = catalogue.entities[0]
+        .columns
+        .iter()
+        .map(|column| format!("{} {:?} {}", column.name, column.use_, column.why.as_deref().unwrap_or("-")))
+        .collect();
+    insta::assert_snapshot!(decided.join("\n"), @r#"
+id Export -
+password Omit Secret.
+apiToken Omit A secret.
+invited_by Pseudonym -
+nick Export -
+bonus_token Export A coin of the game.
+"#);
 }
 
 #[test]

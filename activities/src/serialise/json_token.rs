@@ -83,7 +83,7 @@ pub(super) fn compacted<E>(token: &str, mut emit: impl FnMut(&str) -> Result<(),
 }
 
 /// Returns the position after the closing quote of the string whose contents begin at `from`.
-fn end_of_string(bytes: &[u8], from: usize) -> usize {
+pub(super) fn end_of_string(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[at.min(bytes.len())..]) {
         at += found;

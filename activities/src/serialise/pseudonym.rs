@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    serialise::{Cell, value::Unreadable},
+    serialise::{Cell, json_token, value::Unreadable},
     user_id::UserId,
 };
 use anyhow::anyhow;
@@ -55,6 +55,16 @@ impl Pseudonyms {
             Cell::Plain(id) | Cell::Text(id) => self.push(id, scratch),
         }
         Ok(Cell::Plain(scratch))
+    }
+
+    /// Appends the JSON string that stands for an id.
+    pub(super) fn push_quoted(&self, id: &str, out: &mut String) {
+        if id == self.own {
+            return json_token::push_quoted(id, out);
+        }
+        out.push('"');
+        self.push(id, out);
+        out.push('"');
     }
 
     /// Replaces every id of an array, of any dimension.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     time::Duration,
 };
 
@@ -34,7 +35,7 @@ use Server::{Owner, Queue, Source, State, Store, Temporal};
 
 /// Every command that uses a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
 /// pending one, and the user of the delivered one.
-const COMMANDS: [(&str, &[Server]); 32] = [
+const COMMANDS: [(&str, &[Server]); 33] = [
     ("migrate", &[Owner]),
     ("grants --apply", &[Owner]),
     ("schedule apply", &[Temporal]),
@@ -66,6 +67,7 @@ const COMMANDS: [(&str, &[Server]); 32] = [
     ("catalogue check", &[Source]),
     ("catalogue preview --user USER", &[Source]),
     ("catalogue init public.users", &[Source]),
+    ("catalogue update", &[Source]),
     ("doctor", &[State, Queue, Source, Store, Temporal]),
 ];
 
@@ -83,12 +85,13 @@ struct Given {
     ready: Uuid,
     pending: Uuid,
     user: Uuid,
+    _catalogue: tempfile::TempDir,
 }
 
 impl Given {
     async fn new() -> Self {
         let installation = TestInstallation::new().await.unwrap();
-        let environment = installation.environment().await.unwrap();
+        let mut environment = installation.environment().await.unwrap();
         let owner = installation.database.owner().await.unwrap();
         let (ready, user) = (Uuid::new_v4(), Uuid::new_v4());
         let key = delivered(&owner, ready, user, "1 hour").await;
@@ -105,7 +108,15 @@ impl Given {
             let put = s3.put_object().bucket(&environment["EXPORT_BUCKET"]).key(key);
             put.body(content.into_bytes().into()).send().await.unwrap();
         }
-        Self { environment, owner, ready, pending, user }
+        // The built-in catalogue, as a folder that a command may write to.
+        let catalogue = tempfile::tempdir().unwrap();
+        std::fs::create_dir(catalogue.path().join("queries")).unwrap();
+        for file in ["catalogue.toml", "queries/project_keys.sql"] {
+            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../activities").join(file);
+            std::fs::copy(from, catalogue.path().join(file)).unwrap();
+        }
+        environment.insert("EXPORT_CATALOGUE_DIR".to_owned(), catalogue.path().display().to_string());
+        Self { environment, owner, ready, pending, user, _catalogue: catalogue }
     }
 
     /// Puts a silent proxy before the server of a variable.

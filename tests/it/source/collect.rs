@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::support::{
     accounts::{account, open, reference, rows},
     database::{Database, database},
+    sample::decided,
 };
 
 /// All markers in the bytes of a row.
@@ -364,8 +365,7 @@ async fn odd_names_and_types_are_read() {
     let mut connection = source.acquire().await.unwrap();
     let text = export_activities::catalogue::init(&mut connection, &relation).await.unwrap();
     drop(connection);
-    let text = text
-        .replace("use = \"UNDECIDED\"", "use = \"export\"")
+    let text = decided(&text)
         .replace("keys     = \"UNDECIDED\"", "keys     = \"account\"")
         .replace("by       = \"UNDECIDED\"", "by       = 'user \"id\"'")
         .replace("\"UNDECIDED\"", "\"x\"");

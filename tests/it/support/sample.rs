@@ -53,6 +53,7 @@ pub(crate) fn entity(name: &str, columns: Vec<(&str, ValueKind)>) -> EntityConte
         treatment: Treatment::Export,
         pg_type: "a type".to_owned(),
         about: "Something.".to_owned(),
+        why: String::new(),
     };
     EntityContents {
         name: name.to_owned(),
@@ -87,4 +88,11 @@ pub(crate) async fn write<R: Row>(contents: Contents, rows: Vec<Vec<R>>, path: &
 /// A row without a server: an id and a text.
 pub(crate) fn row(id: i32, text: Option<&str>) -> Vec<Option<Vec<u8>>> {
     vec![Some(id.to_be_bytes().to_vec()), text.map(|text| text.as_bytes().to_vec())]
+}
+
+/// Takes the line of a first catalogue that exports every column that is still undecided.
+pub(crate) fn decided(first: &str) -> String {
+    let all = "# [[defaults]]\n# columns = [\"*\"]\n# use = \"export\"\n";
+    assert!(first.contains(all), "{first}");
+    first.replace(all, &all.replace("# ", ""))
 }

@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// A database with the reference schema, read under the generated grants.
-async fn reference() -> (Database, Catalogue) {
+pub(super) async fn reference() -> (Database, Catalogue) {
     let database = database().await;
     platform::create(&database.owner).await.unwrap();
     let catalogue = Catalogue::builtin().unwrap();
@@ -27,7 +27,7 @@ async fn reference() -> (Database, Catalogue) {
     (database, catalogue)
 }
 
-async fn run(pool: &PgPool, sql: impl Into<String>) {
+pub(super) async fn run(pool: &PgPool, sql: impl Into<String>) {
     let sql = sql.into();
     if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.clone())).execute(pool).await {
         panic!("{error}: {sql}");
@@ -51,7 +51,7 @@ fn drift(error: &anyhow::Error) -> Vec<String> {
     }
 }
 
-fn write(folder: &Path, text: &str) {
+pub(super) fn write(folder: &Path, text: &str) {
     std::fs::write(folder.join("catalogue.toml"), text).unwrap();
 }
 
@@ -447,260 +447,6 @@ async fn the_state_roles_grants_fit_the_migrations() {
         let error = sqlx::raw_sql(refused).execute(&database.owner).await.expect_err(refused);
         assert_eq!(error.as_database_error().unwrap().code().unwrap(), "42501", "{refused}");
     }
-}
-
-#[tokio::test]
-async fn foreign_keys_say_whose_rows_a_table_has() {
-    let (database, _) = reference().await;
-    run(
-        &database.owner,
-        "create table public.comments (
-            id bigint primary key, subject_type text not null, subject_id uuid not null, body text);
-         create index on public.pipeline_runs (project_id, finished_at);
-         create table public.countries (code text)",
-    )
-    .await;
-    let source = database.source();
-    let mut connection = source.acquire().await.unwrap();
-    let account = "public.users";
-    let text = catalogue::follow_foreign_keys(&mut connection, account, &[]).await.unwrap();
-    let shape =
-        |text: &str| text.lines().filter(|line| !line.contains("use = ")).collect::<Vec<_>>().join("\n");
-    insta::assert_snapshot!(shape(&text), @r#"
-# Written by `export-worker catalogue init`. Every UNDECIDED is a decision of yours; until the last one is made the
-# file is refused. Read the decisions that were made for you, too. docs/CATALOGUE.md explains the file.
-
-[keys.account]
-query = '''select $1::uuid as key'''
-
-# No foreign key leads from these to the account. `*` stands for any text.
-[left_out]
-"public.countries" = "UNDECIDED"
-
-# `invited_by` holds ids of users, too: pseudonyms, unless these rows are theirs.
-[entity.users]
-relation = "public.users"
-keys     = "account"
-by       = "id"
-order    = ["id"]
-about    = "UNDECIDED"
-[entity.users.columns]
-
-# `assignee_id` holds ids of users, too: pseudonyms, unless these rows are theirs.
-[entity.features]
-relation = "public.features"
-keys     = "account"
-by       = "author_id"
-order    = ["id"]
-about    = "UNDECIDED"
-[entity.features.columns]
-
-[entity.pipeline_runs]
-relation = "public.pipeline_runs"
-keys     = "account"
-by       = "started_by"
-order    = ["id"]
-about    = "UNDECIDED"
-[entity.pipeline_runs.columns]
-
-[entity.project_members]
-relation = "public.project_members"
-keys     = "account"
-by       = "user_id"
-order    = ["project_id", "user_id", "joined_at"]
-about    = "UNDECIDED"
-[entity.project_members.columns]
-
-[entity.projects]
-relation = "public.projects"
-keys     = "account"
-by       = "owner_id"
-order    = ["id"]
-about    = "UNDECIDED"
-[entity.projects.columns]
-
-[entity.releases]
-relation = "public.releases"
-keys     = "account"
-by       = "released_by"
-order    = ["id"]
-about    = "UNDECIDED"
-[entity.releases.columns]
-
-[entity.comments]
-relation = "public.comments"
-keys     = "account"
-by       = "subject_id"
-where    = { subject_type = "UNDECIDED" }
-order    = ["id"]
-about    = "UNDECIDED"
-[entity.comments.columns]
-"#);
-    let decided = text
-        .replace("use = \"UNDECIDED\"", "use = \"export\"")
-        .replace("subject_type = \"UNDECIDED\"", "subject_type = \"User\"")
-        .replace("\"UNDECIDED\"", "\"Decided.\"");
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), &decided);
-    let catalogue = Catalogue::load(folder.path()).unwrap();
-    run(&database.owner, catalogue.grants()).await;
-    let report = catalogue.report(&mut connection).await.unwrap();
-    let slow: Vec<_> =
-        report.findings.iter().map(|finding| (finding.kind, finding.relation.as_str())).collect();
-    insta::assert_snapshot!(format!("{slow:?}"), @r#"[(NoIndex, "public.features"), (NoIndex, "public.pipeline_runs"), (NoIndex, "public.releases"), (NoIndex, "public.comments")]"#);
-    // A project belongs to its members: so does everything in it.
-    let hubs = ["public.projects".to_owned()];
-    let text = catalogue::follow_foreign_keys(&mut connection, account, &hubs).await.unwrap();
-    insta::assert_snapshot!(shape(&text), @r#"
-# Written by `export-worker catalogue init`. Every UNDECIDED is a decision of yours; until the last one is made the
-# file is refused. Read the decisions that were made for you, too. docs/CATALOGUE.md explains the file.
-
-[keys.account]
-query = '''select $1::uuid as key'''
-
-[keys.projects]
-key = ["project_id"]
-query = '''select "project_id" from "public"."project_members" where ("user_id") in (select $1::uuid)'''
-reads = { "public.project_members" = ["project_id", "user_id"] }
-
-# No foreign key leads from these to the account. `*` stands for any text.
-[left_out]
-"public.countries" = "UNDECIDED"
-
-# `invited_by` holds ids of users, too: pseudonyms, unless these rows are theirs.
-[entity.users]
-relation = "public.users"
-keys     = "account"
-by       = "id"
-order    = ["id"]
-about    = "UNDECIDED"
-[entity.users.columns]
-
-# `owner_id` holds ids of users, too: pseudonyms, unless these rows are theirs.
-[entity.projects]
-relation = "public.projects"
-keys     = "projects"
-by       = "id"
-order    = ["id"]
-about    = "UNDECIDED"
-[entity.projects.columns]
-
-[entity.project_members]
-relation = "public.project_members"
-keys     = "account"
-by       = "user_id"
-order    = ["project_id", "user_id", "joined_at"]
-about    = "UNDECIDED"
-[entity.project_members.columns]
-
-# `assignee_id` holds ids of users, too: pseudonyms, unless these rows are theirs.
-# `author_id` holds ids of users, too: pseudonyms, unless these rows are theirs.
-[entity.features]
-relation = "public.features"
-keys     = "projects"
-by       = "project_id"
-order    = ["number", "id"]
-about    = "UNDECIDED"
-[entity.features.columns]
-
-# `started_by` holds ids of users, too: pseudonyms, unless these rows are theirs.
-[entity.pipeline_runs]
-relation = "public.pipeline_runs"
-keys     = "projects"
-by       = "project_id"
-order    = ["created_at", "id"]
-about    = "UNDECIDED"
-[entity.pipeline_runs.columns]
-
-# `released_by` holds ids of users, too: pseudonyms, unless these rows are theirs.
-[entity.releases]
-relation = "public.releases"
-keys     = "projects"
-by       = "project_id"
-order    = ["version", "id"]
-about    = "UNDECIDED"
-[entity.releases.columns]
-
-[entity.comments]
-relation = "public.comments"
-keys     = "account"
-by       = "subject_id"
-where    = { subject_type = "UNDECIDED" }
-order    = ["id"]
-about    = "UNDECIDED"
-[entity.comments.columns]
-"#);
-    let hubs = ["public.countries".to_owned()];
-    let error = catalogue::follow_foreign_keys(&mut connection, account, &hubs).await.unwrap_err();
-    assert!(error.to_string().contains("no table has foreign keys to both"), "{error}");
-}
-
-#[tokio::test]
-async fn a_first_catalogue_is_refused_until_each_decision_is_made() {
-    let (database, _) = reference().await;
-    run(&database.owner, "comment on column users.bio is 'Says \"who\" you are: c:\\temp, é'").await;
-    let source = database.source();
-    let mut connection = source.acquire().await.unwrap();
-    let relations = ["public.users".to_owned(), "public.pipeline_runs".to_owned()];
-    let text = catalogue::init(&mut connection, &relations).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), &text);
-    let error = format!("{:#}", Catalogue::load(folder.path()).unwrap_err());
-    assert!(error.contains("catalogue.toml:"), "{error}");
-    assert!(error.contains("`entity.users.columns.email.use`: is still UNDECIDED"), "{error}");
-
-    // Each decision alone still leaves the others. What follows from a name is decided.
-    assert!(
-        text.contains(
-            "password_hash     = { type = \"text\", use = \"omit\", why = \"Security: a secret.\" }"
-        ),
-        "{text}"
-    );
-    let mut decided = text.clone();
-    for (from, to) in [
-        ("use = \"UNDECIDED\"", "use = \"export\""),
-        ("about    = \"UNDECIDED\"", "about    = \"Something.\""),
-        ("keys     = \"UNDECIDED\"", "keys     = \"account\""),
-    ] {
-        decided = decided.replace(from, to);
-        write(folder.path(), &decided);
-        assert!(format!("{:#}", Catalogue::load(folder.path()).unwrap_err()).contains("UNDECIDED"));
-    }
-    decided = decided.replacen("by       = \"UNDECIDED\"", "by       = \"id\"", 1);
-    decided = decided.replacen("by       = \"UNDECIDED\"", "by       = \"started_by\"", 1);
-    write(folder.path(), &decided);
-    let catalogue = Catalogue::load(folder.path()).unwrap();
-    assert_eq!(
-        catalogue.entities()[0].columns[7].about.as_deref(),
-        Some("Says \"who\" you are: c:\\temp, é")
-    );
-    let report = catalogue.report(&mut connection).await.unwrap();
-    let kinds: Vec<_> =
-        report.findings.iter().map(|finding| (finding.kind, finding.relation.as_str())).collect();
-    let (lacking, unlisted) = (FindingKind::NoRight, FindingKind::UnlistedRelation);
-    assert_eq!(
-        kinds,
-        [
-            (lacking, "public.pipeline_runs"),
-            (unlisted, "public.features"),
-            (unlisted, "public.project_members"),
-            (unlisted, "public.projects"),
-            (unlisted, "public.releases"),
-        ]
-    );
-    run(&database.owner, catalogue.grants()).await;
-    let left_out = r#"
-        [left_out]
-        "public.project*" = "Of the organization."
-        "public.*ea*s" = "Not asked for."
-    "#;
-    write(folder.path(), &(decided + left_out));
-    let catalogue = Catalogue::load(folder.path()).unwrap();
-    let report = catalogue.report(&mut connection).await.unwrap();
-    assert!(report.is_clean(), "{report:?}");
-
-    let missing = catalogue::init(&mut connection, &["public.nothing".to_owned()]).await.unwrap_err();
-    assert!(missing.to_string().contains("`public.nothing`"), "{missing}");
 }
 
 #[tokio::test]

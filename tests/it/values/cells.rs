@@ -93,7 +93,7 @@ fn seed() -> [u8; 32] {
 
 fn column(name: &str, kind: ValueKind) -> Column {
     let (name, pg_type) = (name.to_owned(), "a type".to_owned());
-    Column { name, kind, treatment: Treatment::Export, pg_type, about: String::new() }
+    Column { name, kind, treatment: Treatment::Export, pg_type, about: String::new(), why: String::new() }
 }
 
 fn pseudonyms() -> Pseudonyms {

@@ -17,7 +17,7 @@ use crate::{
         accounts::{open, rows},
         database::{Database, database},
         readers::opens_everywhere,
-        sample::{contents, planned, write},
+        sample::{contents, decided, planned, write},
     },
     values::cells::without_white_space,
 };
@@ -122,8 +122,7 @@ pub(crate) async fn zoo(database: &Database) -> Catalogue {
     }
     let source = database.source();
     let text = init(&mut source.acquire().await.unwrap(), &["public.zoo".to_owned()]).await.unwrap();
-    let text = text
-        .replace("use = \"UNDECIDED\"", "use = \"export\"")
+    let text = decided(&text)
         .replace("keys     = \"UNDECIDED\"", "keys     = \"account\"")
         .replace("by       = \"UNDECIDED\"", "by       = \"id\"")
         .replace("\"UNDECIDED\"", "\"x\"");

@@ -1,15 +1,16 @@
-//! `catalogue check` and `catalogue init`.
+//! `catalogue check`, `preview`, `init` and `update`.
 
-use std::io::Write as _;
+use std::{io::Write as _, path::Path};
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use export_activities::{
-    catalogue::{self, FindingKind},
+    catalogue::{self, Catalogue, FILE, FindingKind, Link},
     pulse::Pulse,
     source::snapshot::{self, Account, Previewed},
     user_id::UserId,
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::ExitStatus;
@@ -43,7 +44,13 @@ pub(super) enum Command {
         /// A table of which accounts are members, such as `public.organizations`: also what refers to it.
         #[arg(long = "hub", value_name = "SCHEMA.TABLE", requires = "account")]
         hubs: Vec<String>,
+        /// For platforms without foreign keys: a column that holds ids of a table, wherever it stands.
+        #[arg(long = "link", value_name = "COLUMN=SCHEMA.TABLE", requires = "account")]
+        links: Vec<Link>,
     },
+    /// Bring `catalogue.toml` in `EXPORT_CATALOGUE_DIR` up to date after a change of the platform's schema. Keeps every
+    /// decision; what is new is left open for a person.
+    Update,
 }
 
 impl Command {
@@ -51,9 +58,10 @@ impl Command {
         match self {
             Self::Check => check(config, output).await,
             Self::Preview { user, plan } => preview(config, output, user, plan).await,
-            Self::Init { relations, account, hubs } => {
-                init(config, &relations, account.as_deref(), &hubs).await
+            Self::Init { relations, account, hubs, links } => {
+                init(config, &relations, account.as_deref(), &hubs, &links).await
             }
+            Self::Update => update(config, output).await,
         }
     }
 }
@@ -112,12 +120,62 @@ async fn init(
     relations: &[String],
     account: Option<&str>,
     hubs: &[String],
+    links: &[Link],
 ) -> Result<ExitStatus> {
     let mut conn = connect::source(config)?.acquire().await.context("failed to reach the source database")?;
     let text = match account {
-        Some(account) => catalogue::follow_foreign_keys(&mut conn, account, hubs).await?,
+        Some(account) => catalogue::follow_foreign_keys(&mut conn, account, hubs, links).await?,
         None => catalogue::init(&mut conn, relations).await?,
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(ExitStatus::Success)
+}
+
+/// Rewrites the catalogue file. Returns `Bad` if a person has to decide something.
+async fn update(config: &Config, output: Output) -> Result<ExitStatus> {
+    let folder = config.catalogue_dir.as_deref().context(
+        "EXPORT_CATALOGUE_DIR is not set: the built-in catalogue is part of the program and is not updated",
+    )?;
+    let mut conn = connect::source(config)?.acquire().await.context("failed to reach the source database")?;
+    let update = catalogue::update(&mut conn, folder).await?;
+    let path = folder.join(FILE);
+    if !update.changes.is_empty() {
+        write_whole(&path, &update.text).with_context(|| format!("failed to write `{}`", path.display()))?;
+    }
+    let open = Catalogue::load(folder).err().map(|error| format!("{error:#}"));
+    let report = UpdateReport { changes: update.changes, open };
+    output.write(&report, |report, out| {
+        for change in &report.changes {
+            writeln!(out, "{change}")?;
+        }
+        if report.changes.is_empty() {
+            writeln!(out, "`{}` is up to date", path.display())?;
+        }
+        match &report.open {
+            Some(open) => writeln!(out, "\nTo be decided:\n{open}"),
+            None => Ok(()),
+        }
+    })?;
+    Ok(if report.open.is_none() { ExitStatus::Success } else { ExitStatus::Failure })
+}
+
+/// What `catalogue update` did.
+#[derive(Debug, Serialize)]
+struct UpdateReport {
+    changes: Vec<String>,
+    /// What a person has to decide before the file is accepted.
+    open: Option<String>,
+}
+
+/// Replaces a file at once, so that a worker that starts now reads the old or the new one.
+fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let folder = path.parent().context("it has no folder")?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    if let Ok(before) = path.metadata() {
+        file.as_file().set_permissions(before.permissions())?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }

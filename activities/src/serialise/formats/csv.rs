@@ -220,6 +220,7 @@ mod tests {
             treatment: Treatment::Export,
             pg_type: "text".to_owned(),
             about: String::new(),
+            why: String::new(),
         }];
         let mut csv = Csv::new(&columns);
         let mut out = Vec::new();

@@ -1,0 +1,286 @@
+//! Brings a catalogue file up to date after a release of the platform: keeps every decision, comment and order in it.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context as _, anyhow};
+use sqlx::PgConnection;
+use toml_edit::{DocumentMut, InlineTable, Item, Table as Section, TableLike, Value};
+
+use super::{
+    FILE, UNDECIDED,
+    follow::{KeySet, Proposal, write_keys},
+    init::{Owned, write_entities},
+    matches_pattern,
+    sql::halves,
+    tables::{self, Table},
+};
+
+/// A catalogue file that was brought up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// Its new text.
+    pub text: String,
+    /// What was changed, one sentence each.
+    pub changes: Vec<String>,
+}
+
+/// Returns the text of `catalogue.toml` in a folder with what is new in the database, and without what is gone.
+///
+/// New columns are listed without a decision, unless a pattern decides them. New tables are proposed as
+/// [`init`](super::init()) proposes them. What is gone becomes a comment. Writes nothing.
+pub async fn update(connection: &mut PgConnection, folder: &Path) -> anyhow::Result<Update> {
+    let path = folder.join(FILE);
+    let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+    let mut file: DocumentMut =
+        text.parse().map_err(|error: toml_edit::TomlError| anyhow!("{}: {error}", path.display()))?;
+    let mut changes = Vec::new();
+
+    let listed = relations(&file);
+    let mut schemas: Vec<&str> = listed.iter().map(|relation| halves(relation).0).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    let mut names = tables::list(connection, &schemas).await?;
+    // Views are in no list.
+    names.extend(listed.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
+    let tables = tables::read(connection, &names).await?;
+
+    update_entities(&mut file, &tables, &mut changes)?;
+    let added = add_tables(&mut file, folder, &tables, &mut changes)?;
+    Ok(Update { text: format!("{file}{added}"), changes })
+}
+
+fn entities(file: &DocumentMut) -> impl Iterator<Item = (&str, &dyn TableLike)> {
+    let entities = file.get("entity").and_then(Item::as_table_like).into_iter().flat_map(TableLike::iter);
+    entities.filter_map(|(name, entity)| Some((name, entity.as_table_like()?)))
+}
+
+fn text_of<'a>(table: &'a dyn TableLike, key: &str) -> Option<&'a str> {
+    table.get(key).and_then(Item::as_str)
+}
+
+/// Returns the texts of a list, or the one text.
+fn texts_of(table: &dyn TableLike, key: &str) -> Vec<String> {
+    match table.get(key) {
+        Some(Item::Value(Value::Array(items))) => {
+            items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+        }
+        Some(item) => item.as_str().map(str::to_owned).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+/// Returns the relations that entities are read from.
+fn relations(file: &DocumentMut) -> Vec<String> {
+    entities(file).filter_map(|(_, entity)| text_of(entity, "relation")).map(str::to_owned).collect()
+}
+
+/// Brings the columns of each entity up to date.
+fn update_entities(
+    file: &mut DocumentMut,
+    tables: &[Table],
+    changes: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let Some(entities) = file.get_mut("entity").and_then(Item::as_table_like_mut) else { return Ok(()) };
+    let mut gone = Vec::new();
+    for (name, entity) in entities.iter_mut() {
+        let Some(entity) = entity.as_table_like_mut() else { continue };
+        let Some(relation) = text_of(entity, "relation").map(str::to_owned) else { continue };
+        let Some(table) = tables.iter().find(|table| table.relation == relation) else {
+            changes.push(format!("entity `{}` is a comment now: `{relation}` does not exist", name.get()));
+            gone.push(name.get().to_owned());
+            continue;
+        };
+        if let Some(columns) = entity.get_mut("columns").and_then(Item::as_table_like_mut) {
+            update_columns(columns, table, changes)?;
+        }
+    }
+    let mut comments = String::new();
+    for name in gone {
+        let Some(entity) = entities.remove(&name) else { continue };
+        let mut alone = DocumentMut::new();
+        let mut around = Section::new();
+        around.set_implicit(true);
+        around.insert(&name, entity);
+        alone.insert("entity", Item::Table(around));
+        comments.push_str("\n# Gone from the database:\n");
+        comments.extend(alone.to_string().trim().lines().map(|line| format!("# {line}\n")));
+    }
+    if !comments.is_empty() {
+        let before = file.trailing().as_str().unwrap_or_default().to_owned();
+        file.set_trailing(before + &comments);
+    }
+    Ok(())
+}
+
+fn update_columns(
+    columns: &mut dyn TableLike,
+    table: &Table,
+    changes: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let relation = &table.relation;
+    for column in &table.columns {
+        let Some(listed) = columns.get_mut(&column.name).and_then(Item::as_table_like_mut) else {
+            let mut line = InlineTable::new();
+            line.insert("type", column.pg_type.as_str().into());
+            if let Some(comment) = &column.comment {
+                line.insert("about", comment.as_str().into());
+            }
+            columns.insert(&column.name, Item::Value(Value::InlineTable(line)));
+            changes.push(format!("column `{relation}.{}` is new", column.name));
+            continue;
+        };
+        let before = text_of(listed, "type").unwrap_or_default().to_owned();
+        if before != column.pg_type && !is_computed(listed) {
+            if let Some(Item::Value(value)) = listed.get_mut("type") {
+                let decor = value.decor().clone();
+                *value = column.pg_type.as_str().into();
+                *value.decor_mut() = decor;
+            }
+            changes.push(format!(
+                "column `{relation}.{}` is of type `{}`, no longer `{before}`",
+                column.name, column.pg_type
+            ));
+        }
+    }
+    let is_gone = |(name, column): &(&str, &Item)| {
+        table.column(name).is_none() && !column.as_table_like().is_some_and(is_computed)
+    };
+    let gone: Vec<String> = columns.iter().filter(is_gone).map(|(name, _)| name.to_owned()).collect();
+    for name in gone {
+        comment_out(columns, &name);
+        changes.push(format!("column `{relation}.{name}` is a comment now: it does not exist"));
+    }
+    Ok(())
+}
+
+fn is_computed(column: &dyn TableLike) -> bool {
+    column.get("computed").and_then(Item::as_bool) == Some(true)
+}
+
+/// Replaces an entry by a comment at the same place.
+fn comment_out(columns: &mut dyn TableLike, name: &str) {
+    let names: Vec<String> = columns.iter().map(|(name, _)| name.to_owned()).collect();
+    let at = names.iter().position(|listed| listed == name).unwrap_or_default();
+    let above = columns.key(name).and_then(|key| key.leaf_decor().prefix()?.as_str()).unwrap_or_default();
+    let above = above.trim_start_matches(['\n', ' ']).to_owned();
+    let key = columns.key(name).map(|key| key.display_repr().into_owned()).unwrap_or_default();
+    let Some(item) = columns.remove(name) else { return };
+    // A table of its own cannot become one line of a comment.
+    let line = item.as_value().map(|value| value.to_string()).unwrap_or_default();
+    let gone = format!("{above}# gone: {key} = {}", line.trim());
+    let before = at.checked_sub(1).and_then(|before| names.get(before));
+    if let Some(Item::Value(value)) = before.and_then(|before| columns.get_mut(before)) {
+        let suffix = value.decor().suffix().and_then(|suffix| suffix.as_str()).unwrap_or_default().to_owned();
+        value.decor_mut().set_suffix(format!("{suffix}\n{gone}"));
+    } else if let Some(mut next) = names.get(at + 1).and_then(|next| columns.key_mut(next)) {
+        let prefix =
+            next.leaf_decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned();
+        next.leaf_decor_mut().set_prefix(format!("{gone}\n{prefix}"));
+    }
+}
+
+/// Proposes the tables that the file does not name. Returns the text to append to it.
+fn add_tables(
+    file: &mut DocumentMut,
+    folder: &Path,
+    tables: &[Table],
+    changes: &mut Vec<String>,
+) -> anyhow::Result<String> {
+    let read: Vec<String> = file
+        .get("keys")
+        .and_then(Item::as_table_like)
+        .into_iter()
+        .flat_map(TableLike::iter)
+        .filter_map(|(_, keys)| keys.as_table_like()?.get("reads")?.as_table_like())
+        .flat_map(TableLike::iter)
+        .map(|(relation, _)| relation.to_owned())
+        .collect();
+    let left_out = file.get("left_out").and_then(Item::as_table_like);
+    let left_out: Vec<String> =
+        left_out.into_iter().flat_map(TableLike::iter).map(|(name, _)| name.to_owned()).collect();
+    let is_left_out = |table: &Table| left_out.iter().any(|name| matches_pattern(name, &table.relation));
+
+    let candidates: Vec<Table> = tables.iter().filter(|table| !is_left_out(table)).cloned().collect();
+    let mut proposal = proposal(file, folder, &candidates)?;
+    let (entities, sets) = (proposal.entities.len(), proposal.sets.len());
+    proposal.follow();
+    proposal.add_polymorphic();
+    let mut names = self::entities(file).map(|(name, _)| name.to_owned()).collect();
+    let (known, new) = proposal.entities.split_at(entities);
+    let new: Vec<_> = new.iter().filter(|(table, _)| !read.contains(&table.relation)).cloned().collect();
+    changes.extend(new.iter().map(|(table, owned)| {
+        format!("table `{}` is new: it has rows of `keys.{}`", table.relation, owned.keys)
+    }));
+    let used = proposal.sets[sets..].iter().filter(|set| new.iter().any(|(_, owned)| owned.keys == set.name));
+    let text = write_keys(&used.cloned().collect::<Vec<_>>()) + &write_entities(&new, &mut names)?;
+
+    let is_known = |table: &&Table| {
+        known.iter().chain(&new).any(|(other, _)| other.relation == table.relation)
+            || read.contains(&table.relation)
+    };
+    let rest: Vec<String> =
+        candidates.iter().filter(|table| !is_known(table)).map(|table| table.relation.clone()).collect();
+    if !rest.is_empty() {
+        let section = file.entry("left_out").or_insert_with(|| Item::Table(Section::new()));
+        let section = section.as_table_like_mut().context("`left_out` is not a table")?;
+        for relation in rest {
+            section.insert(&relation, UNDECIDED.into());
+            changes.push(format!("table `{relation}` is new: no foreign key leads from it to the account"));
+        }
+    }
+    Ok(text)
+}
+
+/// The proposal that the file already is.
+fn proposal<'t>(file: &DocumentMut, folder: &Path, tables: &'t [Table]) -> anyhow::Result<Proposal<'t>> {
+    let mut sets = Vec::new();
+    let keys = file.get("keys").and_then(Item::as_table_like).into_iter().flat_map(TableLike::iter);
+    for (name, keys) in keys {
+        let Some(keys) = keys.as_table_like() else { continue };
+        let mut query = text_of(keys, "query").unwrap_or_default().to_owned();
+        if query.ends_with(".sql") {
+            let path = folder.join(&query);
+            query =
+                fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
+        }
+        let mut columns = texts_of(keys, "key");
+        if columns.is_empty() {
+            columns.push("key".to_owned());
+        }
+        let reads = keys.get("reads").and_then(Item::as_table_like);
+        let reads = reads.into_iter().flat_map(|reads| {
+            reads.iter().map(|(relation, _)| (relation.to_owned(), texts_of(reads, relation)))
+        });
+        sets.push(KeySet {
+            name: name.to_owned(),
+            of: String::new(),
+            query: keys_alone(query.trim().trim_end_matches(';'), &columns),
+            columns,
+            reads: reads.collect::<BTreeMap<_, _>>(),
+        });
+    }
+    let mut known = Vec::new();
+    for (_, entity) in entities(file) {
+        let table = tables.iter().find(|table| Some(table.relation.as_str()) == text_of(entity, "relation"));
+        let (Some(table), Some(keys)) = (table, text_of(entity, "keys")) else { continue };
+        let owned =
+            Owned { keys: keys.to_owned(), by: texts_of(entity, "by"), kind: None, others: Vec::new() };
+        known.push((table, owned));
+    }
+    let account = known.iter().find(|(_, owned)| owned.keys == "account").map(|(table, _)| *table);
+    let account =
+        account.context("no entity has `keys = \"account\"`: decide the account's own entity first")?;
+    Ok(Proposal { tables, account, sets, entities: known })
+}
+
+/// Selects the columns of the keys alone: a query may give computed columns, too.
+fn keys_alone(query: &str, columns: &[String]) -> String {
+    if let Some(cast) = query.strip_prefix("select $1::").and_then(|rest| rest.strip_suffix(" as key"))
+        && !cast.contains(char::is_whitespace)
+    {
+        return format!("select $1::{cast}");
+    }
+    let columns: Vec<_> =
+        columns.iter().map(|column| format!("q.\"{}\"", column.replace('"', "\"\""))).collect();
+    format!("select {} from (\n{query}\n) q", columns.join(", "))
+}
