@@ -5,6 +5,7 @@
 //! are copied in as they are, and the manifest closes the archive. The result is one anonymous file, not yet uploaded
 //! anywhere.
 
+pub mod attached;
 mod compressor;
 mod container;
 mod contents;
@@ -182,7 +183,12 @@ impl<R: Row> ArchiveWriter<R> {
     }
 
     /// Joins the formats, adds the manifest and digests the archive.
-    pub async fn finish(mut self) -> anyhow::Result<Archive> {
+    pub async fn finish(self) -> anyhow::Result<Archive> {
+        self.join().await?.finish().await
+    }
+
+    /// Joins the formats. Further files may be added before the manifest.
+    pub async fn join(mut self) -> anyhow::Result<Attaching> {
         self.hand_over().await?;
         self.send(Work::Finish).await?;
         let ended = futures::future::join3(&mut self.rows, &mut self.json, &mut self.csv).await;
@@ -192,7 +198,7 @@ impl<R: Row> ArchiveWriter<R> {
         };
         let Self { contents, pulse, .. } = self;
         blocking::run("complete the archive", move || {
-            complete(&contents, &counts, *json, *csv, &pulse).map_err(named)
+            join(contents, counts, *json, *csv, pulse).map_err(named)
         })
         .await
     }
@@ -249,31 +255,60 @@ fn begin_archive(contents: &Contents, share: &AttemptQuota) -> anyhow::Result<Co
     Ok(Compressor { zip, files })
 }
 
-/// Copies the CSV entries in as they are, then adds the manifest.
-fn complete(
-    contents: &Contents,
-    counts: &[Tallies],
+/// An archive of all rows. It takes files, and has no manifest yet.
+pub struct Attaching {
+    contents: Arc<Contents>,
+    counts: Vec<Tallies>,
+    zip: Zip<SpoolFile>,
+    files: Vec<manifest::File>,
+    sets: Vec<manifest::FileSet>,
+    pulse: Pulse,
+}
+
+impl Attaching {
+    /// Adds the manifest and digests the archive.
+    pub async fn finish(self) -> anyhow::Result<Archive> {
+        blocking::run("complete the archive", move || complete(self).map_err(named)).await
+    }
+}
+
+/// Copies the CSV entries in as they are.
+fn join(
+    contents: Arc<Contents>,
+    counts: Vec<Tallies>,
     json: Compressor,
     csv: Compressor,
-    pulse: &Pulse,
-) -> anyhow::Result<Archive> {
+    pulse: Pulse,
+) -> anyhow::Result<Attaching> {
     ensure!(counts.len() == contents.entities.len(), "not every entity was written");
     let Compressor { mut zip, mut files } = json;
     let mut csv_zip = csv.zip;
     zip.append(&mut csv_zip)?;
-    drop(csv_zip);
     files.extend(csv.files);
-    let manifest = describe(contents, files, counts);
+    Ok(Attaching { contents, counts, zip, files, sets: Vec::new(), pulse })
+}
+
+fn complete(archive: Attaching) -> anyhow::Result<Archive> {
+    let Attaching { contents, counts, mut zip, mut files, sets, pulse } = archive;
+    if let Some(text) = texts::missing(&sets) {
+        files.push(write_whole(&mut zip, texts::MISSING, &text)?);
+    }
+    let manifest = describe(&contents, files, &counts, sets);
     let mut text = serde_json::to_vec_pretty(&manifest)?;
     text.push(b'\n');
     write_whole(&mut zip, MANIFEST_NAME, &text)?;
     let (file, hold) = zip.finish()?.into_parts()?;
     let row_counts = manifest.entities.into_iter().map(|entity| (entity.name, entity.rows)).collect();
-    let archive = Archive::of_file(file, row_counts, contents.snapshot_at, contents.checksum, pulse)?;
+    let archive = Archive::of_file(file, row_counts, contents.snapshot_at, contents.checksum, &pulse)?;
     Ok(Archive { _hold: Some(hold), ..archive })
 }
 
-fn describe(contents: &Contents, files: Vec<manifest::File>, counts: &[Tallies]) -> Manifest {
+fn describe(
+    contents: &Contents,
+    files: Vec<manifest::File>,
+    counts: &[Tallies],
+    file_sets: Vec<manifest::FileSet>,
+) -> Manifest {
     let entities = contents.entities.iter().zip(counts).map(|(entity, counts)| {
         let name = format!("csv/{}.csv", entity.name);
         let rows = files.iter().find(|file| file.name == name).and_then(|file| file.rows).unwrap_or_default();
@@ -316,6 +351,7 @@ fn describe(contents: &Contents, files: Vec<manifest::File>, counts: &[Tallies])
         catalogue_sha256: contents.catalogue_sha256.clone(),
         entities: entities.collect(),
         left_out: contents.left_out.clone(),
+        file_sets,
         files,
     }
 }

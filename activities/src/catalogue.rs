@@ -7,6 +7,7 @@
 mod check;
 mod defaults;
 mod document;
+mod files;
 mod follow;
 mod grants;
 mod init;
@@ -28,6 +29,7 @@ use sqlx::{PgConnection, SqlStr};
 
 pub use self::{
     check::{Finding, FindingKind},
+    files::FileSet,
     follow::{Link, follow_foreign_keys},
     grants::state_grants,
     init::init,
@@ -49,6 +51,7 @@ const UNDECIDED: &str = "UNDECIDED";
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     entities: Vec<Entity>,
+    files: Vec<FileSet>,
     keys: Vec<Keys>,
     left_out: Vec<LeftOut>,
     account: usize,
@@ -156,6 +159,8 @@ struct Keys {
 pub struct Plan {
     /// The entities in catalogue order.
     pub entities: Vec<EntityPlan>,
+    /// How the files of each set are listed.
+    pub files: Vec<EntityPlan>,
     /// Columns that the database has and the catalogue does not know; they are not exported.
     pub unclassified: Vec<String>,
     /// Reads all keys of one account.
@@ -229,6 +234,7 @@ impl Catalogue {
             check: check::statement(&relations, &parsed.entities),
             relations,
             entities: parsed.entities,
+            files: parsed.files,
             keys,
             left_out: parsed.left_out,
             account: parsed.account,
@@ -238,6 +244,11 @@ impl Catalogue {
     /// Returns the entities in the order of the file, which is also the order of the archive.
     pub fn entities(&self) -> &[Entity] {
         &self.entities
+    }
+
+    /// Returns the sets of files in object storage.
+    pub fn files(&self) -> &[FileSet] {
+        &self.files
     }
 
     /// Returns the relations that are left out on purpose.
@@ -290,8 +301,10 @@ impl Catalogue {
         let found = check::read(rows)?;
         let unclassified = check::refuse_drift(check::compare(self, &found))?;
         let entities = self.entities.iter().map(|entity| statements::entity(self, entity, &found));
+        let files = self.files.iter().map(|files| statements::entity(self, &files.listing, &found));
         Ok(Plan {
             entities: entities.collect::<anyhow::Result<_>>()?,
+            files: files.collect::<anyhow::Result<_>>()?,
             unclassified,
             keys: statements::keys(self, &found)?,
             filled: statements::filled(self, &found)?,

@@ -23,6 +23,8 @@ pub struct ExportSteps {
     pub replica: Option<Replica>,
     /// The bucket.
     pub store: Store,
+    /// The stores of the users' own files, one for each set of the catalogue.
+    pub files: Arc<[Store]>,
     /// The checksum of a whole object that the store keeps, by which uploads are compared.
     pub checksum: Checksum,
     /// The identity of this installation, which the bucket must hold.

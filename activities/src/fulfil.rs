@@ -6,6 +6,7 @@
 
 pub mod attempt;
 mod collect;
+mod files;
 pub mod handover;
 pub mod lease;
 mod outcome;

@@ -33,7 +33,7 @@ pub use self::{
     credentials::{KeyPair, TemporaryCredentials},
     list::{ListedObject, ListedUpload},
     location::normalise_endpoint,
-    object::Head,
+    object::{Content, Head},
 };
 
 /// One mebibyte.

@@ -287,6 +287,7 @@ async fn steps(config: &Config) -> anyhow::Result<ExportSteps> {
         metrics: Metrics::new(&prometheus::Registry::new())?,
         state,
         store,
+        files: Arc::new([]),
         checksum: Checksum::Crc64Nvme,
         installation,
     })

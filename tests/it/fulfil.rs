@@ -4,6 +4,7 @@ mod attempts;
 mod checksum;
 mod cut;
 mod faults;
+mod files;
 mod one_request;
 mod presign;
 mod races;

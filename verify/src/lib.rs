@@ -172,6 +172,20 @@ fn check_names(manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
             wanted.push(format!("{folder}/{}.{folder}", entity.name));
         }
     }
+    let mut folders = HashSet::new();
+    for set in &manifest.file_sets {
+        ensure!(is_entity_name(&set.name), "`{}` is not the name of a set of files", set.name);
+        ensure!(folders.insert(&set.name), "the manifest has the files `{}` twice", set.name);
+        for file in &set.files {
+            let name = file.name.strip_prefix("files/").and_then(|name| name.strip_prefix(set.name.as_str()));
+            let is_plain = name.and_then(|name| name.strip_prefix('/')).is_some_and(is_file_name);
+            ensure!(is_plain, "`{}` is not the name of a file of `{}`", file.name, set.name);
+            wanted.push(file.name.clone());
+        }
+    }
+    if manifest.file_sets.iter().any(|set| !set.missing.is_empty() || set.too_many > 0) {
+        wanted.push("files/MISSING.txt".to_owned());
+    }
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
     if let Some(name) = first_not_in(&wanted, &listed) {
         anyhow::bail!("`{name}` is missing");
@@ -196,6 +210,12 @@ fn is_entity_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
+/// Returns whether this is a plain name of a file on every system.
+fn is_file_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+}
+
 fn check_contents(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
     let (mut zip, mut other_zip) = (entry::open(file)?, entry::open(file)?);
     let mut places = HashMap::new();
@@ -209,7 +229,10 @@ fn check_contents(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow
         );
         places.insert(name.as_str(), (index, listed));
         if listed.rows.is_none() {
-            ensure!(!name.contains('/'), "the manifest does not say how many rows `{name}` has");
+            ensure!(
+                !name.starts_with("json/") && !name.starts_with("csv/"),
+                "the manifest does not say how many rows `{name}` has"
+            );
             EntryContents::open(&mut zip, index, entry, listed.bytes)?.finish(listed)?;
         }
     }

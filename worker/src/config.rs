@@ -76,6 +76,8 @@ pub struct Config {
     pub platform_roles: Vec<String>,
     /// `EXPORT_SIGNING_ACCESS_KEY_ID` and `EXPORT_SIGNING_SECRET_ACCESS_KEY`
     pub signing: Option<(String, SecretString)>,
+    /// The key pair that reads users' own files.
+    pub files_access: Option<(String, SecretString)>,
     /// `EXPORT_STORE_CONNECT_TIMEOUT`
     pub store_connect_timeout: Duration,
     /// `EXPORT_STORE_ATTEMPT_TIMEOUT`
@@ -151,7 +153,16 @@ impl Config {
             s3_endpoint: endpoint(&mut env, &variable::S3_ENDPOINT),
             public_endpoint: endpoint(&mut env, &variable::PUBLIC_ENDPOINT),
             platform_roles: names(&mut env, &variable::PLATFORM_ROLES),
-            signing: signing(&mut env),
+            signing: key_pair(
+                &mut env,
+                &variable::SIGNING_ACCESS_KEY_ID,
+                &variable::SIGNING_SECRET_ACCESS_KEY,
+            ),
+            files_access: key_pair(
+                &mut env,
+                &variable::FILES_ACCESS_KEY_ID,
+                &variable::FILES_SECRET_ACCESS_KEY,
+            ),
             store_connect_timeout: env.time(&variable::STORE_CONNECT_TIMEOUT),
             store_attempt_timeout: env.time(&variable::STORE_ATTEMPT_TIMEOUT),
             store_operation_timeout: env.time(&variable::STORE_OPERATION_TIMEOUT),
@@ -336,8 +347,7 @@ fn names(env: &mut Reader<'_>, variable: &Variable) -> Vec<String> {
     text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
-fn signing(env: &mut Reader<'_>) -> Option<(String, SecretString)> {
-    let (id, secret) = (&variable::SIGNING_ACCESS_KEY_ID, &variable::SIGNING_SECRET_ACCESS_KEY);
+fn key_pair(env: &mut Reader<'_>, id: &Variable, secret: &Variable) -> Option<(String, SecretString)> {
     match (env.text(id), env.text(secret)) {
         (Some(id), Some(secret)) => Some((id, SecretString::from(secret))),
         (None, None) => None,

@@ -6,7 +6,7 @@ pub(crate) mod clock;
 pub mod explain;
 pub mod profile;
 
-use std::{fmt, str::FromStr as _, time::Duration};
+use std::{fmt, str::FromStr as _, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use export_activities::{
@@ -161,6 +161,23 @@ pub fn catalogue(config: &Config) -> Result<Catalogue> {
         Some(directory) => Catalogue::load(directory),
         None => Catalogue::builtin(),
     }
+}
+
+/// Creates the clients of the stores that hold users' own files, one for each set of the catalogue.
+pub async fn files(config: &Config, catalogue: &Catalogue) -> Result<Arc<[Store]>> {
+    let mut stores = Vec::new();
+    for set in catalogue.files() {
+        let access = config.files_access.clone().map(|(id, secret)| KeyPair::new(id, secret));
+        let settings = StoreConfig {
+            bucket: set.bucket.clone(),
+            endpoint: set.endpoint.clone().or_else(|| config.s3_endpoint.clone()),
+            access,
+            ..store_config(config)?
+        };
+        let store = Store::connect(&settings).await;
+        stores.push(store.with_context(|| format!("the store of [files.{}] cannot be used", set.name))?);
+    }
+    Ok(stores.into())
 }
 
 fn store_config(config: &Config) -> Result<StoreConfig> {

@@ -6,6 +6,7 @@
 mod clocks;
 mod database;
 mod encryption;
+mod files;
 mod start;
 mod store;
 mod temporal;
@@ -119,6 +120,9 @@ pub async fn examine(config: &Config, adopt_bucket: bool) -> Vec<Line> {
     let remedy = "check the store of EXPORT_S3_ENDPOINT and the network between";
     let store = async |lines: &mut Vec<Line>| store::examine(config, state, adopt_bucket, lines).await;
     let bucket = in_time("store", remedy, &mut lines, store).await.flatten();
+    let remedy = "check the store of [files] in the catalogue and the network between";
+    let files = async |lines: &mut Vec<Line>| files::examine(config, catalogue, lines).await;
+    in_time("files of users", remedy, &mut lines, files).await;
     let remedy = "check the server of EXPORT_DATABASE_URL";
     let clocks = async |lines: &mut Vec<Line>| clocks::examine(state, bucket, lines).await;
     in_time("clocks", remedy, &mut lines, clocks).await;

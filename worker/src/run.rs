@@ -121,6 +121,7 @@ pub async fn run(config: &Config) -> Result<()> {
         state,
         source,
         replica,
+        files: connect::files(config, &catalogue).await?,
         store,
         checksum,
         installation,

@@ -152,6 +152,17 @@ pub(super) fn write_whole<W: Read + Write + Seek>(
     Ok(out.end(name.to_owned(), None)?)
 }
 
+/// Writes an entry from a reader.
+pub(super) fn write_from<W: Read + Write + Seek>(
+    zip: &mut Zip<W>,
+    name: &str,
+    mut from: impl Read,
+) -> anyhow::Result<manifest::File> {
+    let mut out = Digested::new(zip.begin(name)?);
+    io::copy(&mut from, &mut out)?;
+    Ok(out.end(name.to_owned(), None)?)
+}
+
 /// Counts and hashes the bytes of an entry.
 struct Digested<'z, W: Write> {
     inner: Writing<'z, W>,

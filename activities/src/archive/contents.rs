@@ -31,6 +31,8 @@ pub struct Contents {
     pub checksum: Checksum,
     /// The entities, in catalogue order.
     pub entities: Vec<EntityContents>,
+    /// Name and description of each set of files from object storage.
+    pub file_sets: Vec<(String, String)>,
     /// Tables that are not exported.
     pub left_out: Vec<LeftOut>,
 }

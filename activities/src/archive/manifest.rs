@@ -44,6 +44,9 @@ pub struct Manifest {
     pub files: Vec<File>,
     /// What the json and csv entries hold.
     pub entities: Vec<Entity>,
+    /// The user's files from object storage, if the catalogue names any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub file_sets: Vec<FileSet>,
     /// Tables of the platform that are not exported.
     pub left_out: Vec<LeftOut>,
 }
@@ -61,6 +64,61 @@ pub struct File {
     pub bytes: u64,
     /// Its digest, uncompressed, in hex.
     pub sha256: String,
+}
+
+/// Files from object storage whose keys are in an entity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSet {
+    /// Its name, which its folder below `files/` has too.
+    pub name: String,
+    /// The entity whose rows name them.
+    pub entity: String,
+    /// What they are.
+    pub about: String,
+    /// The files that are in the archive.
+    pub files: Vec<AttachedFile>,
+    /// The files that are not, and why.
+    pub missing: Vec<MissingFile>,
+    /// Further files that were not even fetched, because an archive holds no more.
+    pub too_many: u64,
+}
+
+/// One file of a set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachedFile {
+    /// The name of its entry.
+    pub name: String,
+    /// The values that name its row.
+    pub row: String,
+    /// Its media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+}
+
+/// One file that is not in the archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MissingFile {
+    /// The values that name its row.
+    pub row: String,
+    /// Its name, as a plain file name.
+    pub name: String,
+    /// Why it is missing.
+    pub why: Missing,
+}
+
+/// Why a file is not in the archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// The store does not have it.
+    NotFound,
+    /// It is larger than the catalogue allows.
+    TooLarge,
+    /// Its address is not one of this bucket.
+    Elsewhere,
 }
 
 /// One entity.

@@ -54,6 +54,7 @@ fn contents() -> Contents {
         deflate_level: 1,
         checksum: Checksum::Crc64Nvme,
         entities: vec![entity("users"), entity("projects")],
+        file_sets: Vec::new(),
         left_out: vec![LeftOut {
             relation: "public.invoices".to_owned(),
             why: "They are elsewhere.".to_owned(),

@@ -4,7 +4,10 @@ use std::io;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::contents::Contents;
+use super::{
+    contents::Contents,
+    manifest::{FileSet, Missing},
+};
 use crate::serialise::{
     Column, Treatment,
     formats::write_text_record,
@@ -35,6 +38,9 @@ const HALVES: &str = "\
   these cells, as \"cells_with_escaped_halves\".
 ";
 
+/// The name of the list of files that are missing.
+pub(super) const MISSING: &str = "files/MISSING.txt";
+
 /// Returns `README.txt`, with line ends that every editor understands.
 pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     let mut files = Vec::new();
@@ -43,6 +49,11 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     }
     for entity in &contents.entities {
         files.push(format!("csv/{0}.csv and json/{0}.json: {1}", entity.name, entity.about));
+    }
+    for (name, about) in &contents.file_sets {
+        files.push(format!(
+            "files/{name}: {about} {MISSING}, if it is there, lists what could not be included."
+        ));
     }
     let columns = contents.entities.iter().flat_map(|entity| {
         let omitted = entity
@@ -105,6 +116,29 @@ pub(super) fn dictionary(contents: &Contents) -> io::Result<Vec<u8>> {
         }
     }
     Ok(out)
+}
+
+/// Returns the list of files that are not in the archive, if there are any.
+pub(super) fn missing(sets: &[FileSet]) -> Option<Vec<u8>> {
+    let mut text = String::new();
+    for set in sets {
+        for file in &set.missing {
+            let why = match file.why {
+                Missing::NotFound => "it no longer exists",
+                Missing::TooLarge => "it is too large for an export",
+                Missing::Elsewhere => "it is kept by another service",
+            };
+            text.push_str(&format!("{}, row {}, {}: {why}\n", set.entity, one_line(&file.row), file.name));
+        }
+        if set.too_many > 0 {
+            text.push_str(&format!(
+                "{}: {} more files, because an export holds no more\n",
+                set.entity, set.too_many
+            ));
+        }
+    }
+    let head = "FILES THAT COULD NOT BE INCLUDED\n\nAsk the service for them, and name this list.\n\n";
+    (!text.is_empty()).then(|| format!("{head}{text}").replace('\n', "\r\n").into_bytes())
 }
 
 /// Says which parts of a column's values are left out, and why.

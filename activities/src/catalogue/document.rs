@@ -167,6 +167,18 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Returns a whole number that is not negative.
+    pub(super) fn whole(&self) -> anyhow::Result<u64> {
+        match self.value {
+            DeValue::Integer(number) if number.radix() == 10 => number
+                .as_str()
+                .replace('_', "")
+                .parse()
+                .map_err(|_| self.error("is not a number of bytes: write a whole number above 0")),
+            _ => Err(self.unexpected("a whole number")),
+        }
+    }
+
     pub(super) fn flag(&self) -> anyhow::Result<bool> {
         match self.value {
             DeValue::Boolean(flag) => Ok(*flag),

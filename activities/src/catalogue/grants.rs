@@ -100,7 +100,8 @@ end $$;
 /// Returns the SQL for the role that reads the platform: rights on exactly the columns that the statements name.
 pub(super) fn read_grants(catalogue: &Catalogue) -> String {
     let mut columns: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for entity in &catalogue.entities {
+    let listings = catalogue.files.iter().map(|files| &files.listing);
+    for entity in catalogue.entities.iter().chain(listings) {
         let read = columns.entry(&entity.relation).or_default();
         let exported = entity.columns.iter().filter(|column| column.use_ != Use::Omit && !column.computed);
         read.extend(exported.map(|column| column.name.as_str()));

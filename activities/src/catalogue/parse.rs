@@ -8,6 +8,7 @@ use super::{
     CatalogueColumn, Condition, Entity, Is, Keys, LeftOut, Use,
     defaults::Defaults,
     document::{Document, Table, Value},
+    files::{self, FileSet},
     kinds,
 };
 use crate::serialise::parts::{PartUse, Parts};
@@ -22,6 +23,7 @@ const NAME_BYTES: usize = 63;
 pub(super) struct Parsed {
     pub(super) keys: Vec<Keys>,
     pub(super) entities: Vec<Entity>,
+    pub(super) files: Vec<FileSet>,
     pub(super) left_out: Vec<LeftOut>,
     /// Index of the entity that holds the account's own row.
     pub(super) account: usize,
@@ -37,7 +39,7 @@ pub(super) fn parse(
     let entries = document.parse()?;
     let root = document.root(&entries);
     let mut mistakes = Mistakes::default();
-    mistakes.keep(root.only(&["keys", "defaults", "left_out", "entity"]));
+    mistakes.keep(root.only(&["keys", "defaults", "left_out", "entity", "files"]));
 
     let mut keys = Vec::new();
     for (name, value) in root.required("keys")?.table()?.iter() {
@@ -61,7 +63,7 @@ pub(super) fn parse(
             left_out.extend(mistakes.keep(parsed).map(|why| LeftOut { relation: relation.to_owned(), why }));
         }
     }
-    let mut entities = Vec::new();
+    let (mut entities, mut files) = (Vec::new(), Vec::new());
     let mut account = None;
     for (name, value) in root.required("entity")?.table()?.iter() {
         let parsed =
@@ -82,13 +84,19 @@ pub(super) fn parse(
         }
         entities.push(entity);
     }
+    // An entity with mistakes is missing here, so they come first.
+    if let (true, Some(value)) = (mistakes.0.is_empty(), root.optional("files")) {
+        for (name, value) in value.table()?.iter() {
+            files.extend(mistakes.keep(files::parse(name, &value, &entities)));
+        }
+    }
     mistakes.none()?;
     let account = account.ok_or_else(|| {
         root.error(
             "no entity has `keys = \"account\"`: without one it is unknown whether an account still exists",
         )
     })?;
-    Ok(Parsed { keys, entities, left_out, account })
+    Ok(Parsed { keys, entities, files, left_out, account })
 }
 
 /// What is wrong with a file.

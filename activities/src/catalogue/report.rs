@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqlSafeStr as
 use super::{
     Catalogue, EntityPlan, Finding, FindingKind, Plan, check,
     sql::{SqlPart, halves, statement},
-    statements,
+    statements, tables,
 };
 use crate::failure::sqlstate;
 
@@ -78,7 +78,8 @@ async fn try_statements(
             }
         });
     }
-    for (entity, planned) in catalogue.entities.iter().zip(&plan.entities) {
+    let listings = catalogue.files.iter().map(|files| &files.listing).zip(&plan.files);
+    for (entity, planned) in catalogue.entities.iter().zip(&plan.entities).chain(listings) {
         let (keys, computed) = match sampled.get(planned.keys) {
             Some(columns) if columns.len() >= entity.by.len() => columns.split_at(entity.by.len()),
             _ => continue,
@@ -196,11 +197,12 @@ async fn unlisted(catalogue: &Catalogue, connection: &mut PgConnection) -> anyho
         from pg_catalog.pg_class c
         join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where n.nspname = any($1) and c.relkind in ('r', 'p') and not c.relispartition
-            and c.relname not like 'data\\_export\\_%'
+            and not (n.nspname = 'public' and c.relname = any($3))
         order by 1",
     )
     .bind(schemas)
     .bind(quoted(&catalogue.account().relation))
+    .bind(tables::OURS)
     .fetch_all(connection)
     .await
     .context("failed to list the tables of the platform")?;

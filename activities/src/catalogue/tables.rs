@@ -5,6 +5,15 @@ use sqlx::{PgConnection, Row as _};
 
 use super::{check, sql::halves};
 
+/// Our own tables in schema `public`. A platform may have others whose names begin in the same way.
+pub(super) const OURS: [&str; 5] = [
+    "data_export_requests",
+    "data_export_events",
+    "data_export_installation",
+    "data_export_brakes",
+    "data_export_migrations",
+];
+
 /// A table or view of the platform.
 #[derive(Clone)]
 pub(super) struct Table {
@@ -59,10 +68,11 @@ pub(super) async fn list(connection: &mut PgConnection, schemas: &[&str]) -> any
         from pg_catalog.pg_class c
         join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where n.nspname = any($1) and c.relkind in ('r', 'p') and not c.relispartition
-            and c.relname not like 'data\\_export\\_%'
+            and not (n.nspname = 'public' and c.relname = any($2))
         order by 1",
     )
     .bind(schemas)
+    .bind(OURS)
     .fetch_all(connection)
     .await
     .context("failed to list the tables of the platform")

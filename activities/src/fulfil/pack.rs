@@ -6,6 +6,7 @@ use crate::{
     archive::{Archive, ArchiveWriter, Contents, EntityContents, LeftOut, Omitted},
     catalogue::{Catalogue, Entity, EntityPlan, Use},
     context::ExportSteps,
+    fulfil::files,
     pulse::Pulse,
     requests::claim::Claim,
     source::snapshot::Snapshot,
@@ -34,8 +35,16 @@ pub async fn write_archive(
             return Err(snapshot.blame(entity, error, pulse).await);
         }
     }
+    let sets = steps.catalogue.files();
+    if sets.is_empty() {
+        snapshot.close().await?;
+        return writer.finish().await;
+    }
+    let listing = files::list(&mut snapshot, sets, pulse).await?;
+    // The files may take long, and the source is done.
     snapshot.close().await?;
-    writer.finish().await
+    let share = steps.spool.share(pulse);
+    files::attach(listing, writer.join().await?, &share, steps, pulse).await?.finish().await
 }
 
 fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps) -> Contents {
@@ -53,6 +62,7 @@ fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps) -> Contents
         deflate_level: steps.settings.deflate_level,
         checksum: steps.checksum,
         entities: entities.map(|(entity, plan)| describe_entity(entity, plan)).collect(),
+        file_sets: catalogue.files().iter().map(|set| (set.name.clone(), set.about.clone())).collect(),
         left_out: catalogue
             .left_out()
             .iter()

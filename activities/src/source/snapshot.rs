@@ -175,34 +175,17 @@ impl Snapshot {
 
     /// Starts to read the rows of an entity, given by its index in the plan.
     pub fn rows<'s>(&'s mut self, entity: usize, pulse: &'s Pulse) -> anyhow::Result<Rows<'s>> {
-        if self.reading {
-            bail!("the rows of an earlier entity were not read to their end");
-        }
         let plan = self.plan.entities.get(entity).context("there is no such entity")?;
-        let set = self.keys.get(plan.keys).context("an entity's keys were not read")?;
-        let is_empty =
-            set.columns.first().is_none_or(Vec::is_empty) || self.filled.get(entity) == Some(&false);
-        let stream = if is_empty {
-            futures::stream::empty().boxed()
-        } else {
-            let mut query = sqlx::query(plan.statement.clone());
-            for column in &set.columns {
-                query = query.bind(column);
-            }
-            for computed in &plan.computed {
-                query = query.bind(set.computed.get(*computed).context("a computed column was not read")?);
-            }
-            query.fetch(&mut *self.session)
-        };
-        self.reading = true;
-        Ok(Rows {
-            relation: &plan.relation,
-            stream,
-            cancelled: pulse.cancelled().boxed().fuse(),
-            pulse,
-            count: 0,
-            reading: &mut self.reading,
-        })
+        let is_empty = self.filled.get(entity) == Some(&false);
+        let Self { session, keys, reading, .. } = self;
+        read(session, plan, is_empty, keys, reading, pulse)
+    }
+
+    /// Starts to list the files of a set, given by its index in the plan.
+    pub fn files<'s>(&'s mut self, set: usize, pulse: &'s Pulse) -> anyhow::Result<Rows<'s>> {
+        let plan = self.plan.files.get(set).context("there is no such set of files")?;
+        let Self { session, keys, reading, .. } = self;
+        read(session, plan, false, keys, reading, pulse)
     }
 
     /// Finds the cause of an error in the rows of an entity: a value of the account, as it seems, or the keys, whose
@@ -288,6 +271,42 @@ impl Rows<'_> {
     pub fn count(&self) -> u64 {
         self.count
     }
+}
+
+/// Starts a statement over its keys.
+fn read<'s>(
+    session: &'s mut Session,
+    plan: &'s EntityPlan,
+    is_empty: bool,
+    keys: &'s [KeySet],
+    reading: &'s mut bool,
+    pulse: &'s Pulse,
+) -> anyhow::Result<Rows<'s>> {
+    if *reading {
+        bail!("the rows of an earlier entity were not read to their end");
+    }
+    let set = keys.get(plan.keys).context("an entity's keys were not read")?;
+    let stream = if is_empty || set.columns.first().is_none_or(Vec::is_empty) {
+        futures::stream::empty().boxed()
+    } else {
+        let mut query = sqlx::query(plan.statement.clone());
+        for column in &set.columns {
+            query = query.bind(column);
+        }
+        for computed in &plan.computed {
+            query = query.bind(set.computed.get(*computed).context("a computed column was not read")?);
+        }
+        query.fetch(&mut **session)
+    };
+    *reading = true;
+    Ok(Rows {
+        relation: &plan.relation,
+        stream,
+        cancelled: pulse.cancelled().boxed().fuse(),
+        pulse,
+        count: 0,
+        reading,
+    })
 }
 
 /// Binds the keys of an entity, and then its computed columns.

@@ -1,7 +1,8 @@
 //! Reads the head of one object, and deletes one.
 
 use anyhow::Context as _;
-use aws_sdk_s3::{operation::head_object::HeadObjectOutput, types::ChecksumMode};
+use aws_sdk_s3::{operation::head_object::HeadObjectOutput, primitives::ByteStream, types::ChecksumMode};
+use bytes::Bytes;
 
 use super::{
     Store,
@@ -30,7 +31,58 @@ impl Head {
     }
 }
 
+/// An object that is being read.
+#[derive(Debug)]
+pub struct Content {
+    /// Its size.
+    pub bytes: u64,
+    /// Its media type.
+    pub content_type: Option<String>,
+    body: ByteStream,
+    read: u64,
+}
+
+impl Content {
+    /// Returns the next bytes, or none after the last.
+    ///
+    /// # Errors
+    /// When the connection breaks, or ends early.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
+        let broken = |code: &str| StoreError { operation: "GetObject", code: code.to_owned(), status: None };
+        match self.body.next().await {
+            Some(Ok(bytes)) => {
+                self.read += bytes.len() as u64;
+                Ok(Some(bytes))
+            }
+            Some(Err(_)) => Err(broken("response")).context("failed to read a file of the user"),
+            None if self.read == self.bytes => Ok(None),
+            None => Err(broken("response")).context("failed to read a file of the user to its end"),
+        }
+    }
+}
+
 impl Store {
+    /// Starts to read an object of the platform; none if it does not exist.
+    pub async fn read(&self, key: &str) -> anyhow::Result<Option<Content>> {
+        match self.client().get_object().bucket(self.bucket()).key(key).send().await {
+            Ok(output) => Ok(Some(Content {
+                bytes: output
+                    .content_length()
+                    .and_then(|bytes| u64::try_from(bytes).ok())
+                    .unwrap_or_default(),
+                content_type: output.content_type().map(str::to_owned),
+                body: output.body,
+                read: 0,
+            })),
+            Err(error) => match StoreError::new("GetObject", &error) {
+                // A missing bucket is a fault of the platform's settings and not a missing file.
+                error if error.code == "NoSuchKey" => Ok(None),
+                // The key is data of the user.
+                error => Err(error).context("failed to read a file of the user"),
+            },
+        }
+    }
+
     /// Reads the head of an object; none if it does not exist.
     pub async fn head(&self, key: &ObjectKey) -> anyhow::Result<Option<Head>> {
         let answer = self

@@ -80,6 +80,7 @@ async fn of(database: TestDatabase, config: StoreConfig) -> Given {
         replica: None,
         alone: Alone::default(),
         store,
+        files: Arc::new([]),
         checksum: Checksum::Crc64Nvme,
         installation: MarkWatch::new(id),
         catalogue: Arc::new(Catalogue::builtin().unwrap()),

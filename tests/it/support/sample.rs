@@ -27,6 +27,7 @@ pub(crate) fn contents(entities: Vec<EntityContents>) -> Contents {
         deflate_level: 1,
         checksum: Checksum::Crc64Nvme,
         entities,
+        file_sets: Vec::new(),
         left_out: vec![LeftOut {
             relation: "public.invoices".to_owned(),
             why: "They are elsewhere.".to_owned(),

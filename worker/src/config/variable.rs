@@ -182,6 +182,17 @@ pub static SIGNING_SECRET_ACCESS_KEY: Variable = Variable::example(
     "secret",
     "The secret of EXPORT_SIGNING_ACCESS_KEY_ID; the two go together.",
 );
+pub static FILES_ACCESS_KEY_ID: Variable = Variable::example(
+    "EXPORT_FILES_ACCESS_KEY_ID",
+    "AKIAEXAMPLE",
+    "A key that may read the buckets of `[files]` in the catalogue and do nothing else; none: the key that reads and \
+     writes archives.",
+);
+pub static FILES_SECRET_ACCESS_KEY: Variable = Variable::example(
+    "EXPORT_FILES_SECRET_ACCESS_KEY",
+    "secret",
+    "The secret of EXPORT_FILES_ACCESS_KEY_ID; the two go together.",
+);
 pub static STORE_CONNECT_TIMEOUT: Variable = Variable::new(
     "EXPORT_STORE_CONNECT_TIMEOUT",
     "5s",
@@ -394,6 +405,8 @@ pub static GROUPS: [Group; 7] = [
             &PUBLIC_ENDPOINT,
             &SIGNING_ACCESS_KEY_ID,
             &SIGNING_SECRET_ACCESS_KEY,
+            &FILES_ACCESS_KEY_ID,
+            &FILES_SECRET_ACCESS_KEY,
             &STORE_CONNECT_TIMEOUT,
             &STORE_ATTEMPT_TIMEOUT,
             &STORE_OPERATION_TIMEOUT,

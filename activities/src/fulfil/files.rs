@@ -1,0 +1,183 @@
+//! Fetches the user's files from object storage into the archive. A file that is not there or too large is listed as
+//! missing and never fails the request; a store that does not answer is a fault of the system, as everywhere.
+//!
+//! Small files are held in memory, a few at a time; a large one goes through the spool. Every byte counts as movement.
+
+use std::io::{self, Seek as _, Write as _};
+
+use anyhow::{Context as _, Result};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{
+    archive::{
+        Attaching,
+        attached::{Attached, Bytes, Missing},
+    },
+    blocking,
+    catalogue::FileSet,
+    context::ExportSteps,
+    pulse::Pulse,
+    serialise::{Row as _, decode},
+    source::snapshot::Snapshot,
+    spool::{AttemptQuota, named},
+    store::{Content, Store},
+};
+
+/// An archive holds no more files than this, so that its manifest stays small enough to be read at once.
+const MOST_FILES: usize = 50_000;
+/// Number of files that are fetched at once. A store answers in milliseconds, whatever the size.
+const AT_ONCE: usize = 8;
+/// Files up to this size are held in memory until they are written.
+const SMALL_BYTES: u64 = 1 << 20;
+/// Pieces of a large file that wait for the disk.
+const PIECES: usize = 4;
+
+/// A row that names a file.
+pub(super) struct Listed {
+    /// Index of its set.
+    set: usize,
+    /// The value of the column that holds the key.
+    value: String,
+    name: Option<String>,
+    content_type: Option<String>,
+    /// What names the row.
+    row: String,
+}
+
+/// The files of an account, as its rows name them.
+#[derive(Default)]
+pub(super) struct Listing {
+    files: Vec<Listed>,
+    /// Files beyond the most, by set.
+    more: Vec<u64>,
+}
+
+/// Lists the files that the rows of the account name.
+pub(super) async fn list(snapshot: &mut Snapshot, sets: &[FileSet], pulse: &Pulse) -> Result<Listing> {
+    let mut listing = Listing { files: Vec::new(), more: vec![0; sets.len()] };
+    for (index, set) in sets.iter().enumerate() {
+        let columns =
+            snapshot.plan.files.get(index).context("there is no such set of files")?.columns.clone();
+        let mut rows = snapshot.files(index, pulse)?;
+        while let Some(row) = rows.next().await? {
+            let text = |column: usize| -> Result<Option<String>> {
+                let Some(bytes) = row.value(column)? else { return Ok(None) };
+                let mut scratch = String::new();
+                let cell = decode(&columns[column].kind, bytes, &mut scratch);
+                // A key that is no text names no file.
+                Ok(cell.ok().and_then(|cell| cell.text().map(str::to_owned)))
+            };
+            let Some(value) = text(FileSet::KEY)?.filter(|value| !value.is_empty()) else { continue };
+            if listing.files.len() == MOST_FILES {
+                listing.more[index] += 1;
+                continue;
+            }
+            let named = set.row().map(text).collect::<Result<Vec<_>>>()?;
+            listing.files.push(Listed {
+                set: index,
+                value,
+                name: set.file_name.map(text).transpose()?.flatten(),
+                content_type: set.content_type.map(text).transpose()?.flatten(),
+                row: named.into_iter().flatten().collect::<Vec<_>>().join(", "),
+            });
+        }
+    }
+    Ok(listing)
+}
+
+/// Fetches the listed files into an archive, in their order.
+pub(super) async fn attach(
+    listing: Listing,
+    mut archive: Attaching,
+    share: &AttemptQuota,
+    steps: &ExportSteps,
+    pulse: &Pulse,
+) -> Result<Attaching> {
+    let sets = steps.catalogue.files();
+    for (set, more) in sets.iter().zip(&listing.more) {
+        archive.begin_set(&set.name, &set.listing.name, &set.about, *more);
+    }
+    let large = &Semaphore::new(1);
+    let fetched = stream::iter(listing.files).map(|listed| async move {
+        let store = steps.files.get(listed.set).context("a set of files has no store")?;
+        let fetched = fetch(&listed, &sets[listed.set], store, large, share, pulse).await?;
+        anyhow::Ok((listed.set, fetched))
+    });
+    let mut fetched = fetched.buffered(AT_ONCE);
+    while let Some((set, file)) = fetched.try_next().await? {
+        pulse.check()?;
+        archive = archive.add(set, file, pulse).await?;
+    }
+    Ok(archive)
+}
+
+async fn fetch(
+    listed: &Listed,
+    set: &FileSet,
+    store: &Store,
+    large: &Semaphore,
+    share: &AttemptQuota,
+    pulse: &Pulse,
+) -> Result<Attached> {
+    let missing =
+        |why: Missing| Attached { bytes: Err(why), ..attached(listed, listed.content_type.clone()) };
+    let Some(key) = set.key(&listed.value) else { return Ok(missing(Missing::Elsewhere)) };
+    let Some(content) = store.read(key).await? else { return Ok(missing(Missing::NotFound)) };
+    if content.bytes > set.max_bytes {
+        return Ok(missing(Missing::TooLarge));
+    }
+    let content_type = listed.content_type.clone().or_else(|| content.content_type.clone());
+    let bytes = if content.bytes <= SMALL_BYTES {
+        Bytes::Small(into_memory(content, pulse).await?)
+    } else {
+        let _turn = large.acquire().await?;
+        into_spool(content, share, pulse).await?
+    };
+    Ok(Attached { bytes: Ok(bytes), ..attached(listed, content_type) })
+}
+
+fn attached(listed: &Listed, content_type: Option<String>) -> Attached {
+    // The last part of a key is the nearest to a name that there is.
+    let last = listed.value.rsplit('/').next().unwrap_or_default();
+    Attached {
+        name: listed.name.clone().unwrap_or_else(|| last.to_owned()),
+        row: listed.row.clone(),
+        content_type,
+        bytes: Err(Missing::NotFound),
+    }
+}
+
+async fn into_memory(mut content: Content, pulse: &Pulse) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = content.next().await? {
+        pulse.beat(piece.len() as u64);
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+/// Spools a file on one blocking thread, a few pieces behind the store.
+async fn into_spool(mut content: Content, share: &AttemptQuota, pulse: &Pulse) -> Result<Bytes> {
+    let (pieces, mut queue) = mpsc::channel(PIECES);
+    let mut file = share.file()?;
+    let writing = blocking::run("spool a file", move || {
+        while let Some(piece) = queue.blocking_recv() {
+            let piece: bytes::Bytes = piece;
+            // The spool counts the bytes as movement.
+            file.write_all(&piece).map_err(|error| named(error.into()))?;
+        }
+        let (mut file, hold) = file.into_parts()?;
+        file.seek(io::SeekFrom::Start(0)).context("failed to go to the beginning of a spooled file")?;
+        Ok(Bytes::Spooled(file, hold))
+    });
+    while let Some(piece) = content.next().await? {
+        pulse.check()?;
+        if pieces.send(piece).await.is_err() {
+            // The writer says why it ended.
+            break;
+        }
+    }
+    drop(pieces);
+    writing.await
+}
