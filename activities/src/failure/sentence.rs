@@ -51,6 +51,9 @@ fn database(code: &str) -> &'static str {
         "57014" => {
             "a statement was stopped, by a person or by a timeout on the server: look for locks, a missing index or statement_timeout"
         }
+        "53400" | "53100" => {
+            "the source has no disk left for a sort, or temp_file_limit allows no more: create the index that `export-worker catalogue check` prints"
+        }
         "28P01" | "28000" | "tls" => {
             "the database refused the worker: run `export-worker doctor`, which names the password, role or TLS setting"
         }

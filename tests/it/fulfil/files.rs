@@ -283,6 +283,7 @@ uploads, row 4, huge.bin: it is too large for an export
 
 /// `FILES_MANY=10000 FILES_LARGE=2147483648` are the sizes that were tried by hand.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "figures for a person")]
 async fn many_files_and_a_large_one_are_streamed_and_every_byte_counts_as_movement() {
     let size = |name: &str, default: usize| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (many, large) = (size("FILES_MANY", 300), size("FILES_LARGE", 20 * MIB));

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    str::FromStr as _,
     time::Duration,
 };
 
@@ -21,6 +22,7 @@ use uuid::Uuid;
 use crate::support::{
     accounts::{account, open, reference, rows},
     database::{Database, database},
+    installation_of,
     sample::decided,
 };
 
@@ -409,4 +411,64 @@ async fn odd_names_and_types_are_read() {
     let labels: Vec<Option<String>> = row.get(column("labels").1);
     assert_eq!(labels, [Some("a \"b\"".to_owned()), None]);
     snapshot.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_account_that_would_fill_the_disk_of_the_source_with_a_sort_is_stopped_by_its_limit() {
+    let database = database().await;
+    // Another role, because roles are shared by all tests.
+    let role = format!("limited_{}", Uuid::new_v4().simple());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "create role {role} login password 'x'; grant export_read to {role};
+         alter role {role} set temp_file_limit = '1MB'; alter role {role} set work_mem = '64kB';
+         create table public.users (id integer primary key);
+         create table public.lines (id integer primary key, user_id integer, line text);
+         create index on public.lines (user_id);
+         insert into public.users values (1);
+         insert into public.lines select n, 1, repeat('x', 100) from generate_series(1, 30000) n"
+    )))
+    .execute(&database.owner)
+    .await
+    .unwrap();
+    let catalogue = custom(
+        &database,
+        r#"
+        [keys.account]
+        query = "select $1::integer as key"
+        [entity.users]
+        relation = "public.users"
+        keys = "account"
+        by = "id"
+        order = ["id"]
+        columns.id = { type = "integer", use = "export" }
+        [entity.lines]
+        relation = "public.lines"
+        keys = "account"
+        by = "user_id"
+        order = ["line", "id"]
+        [entity.lines.columns]
+        id = { type = "integer", use = "export" }
+        user_id = { type = "integer", use = "export" }
+        line = { type = "text", use = "export" }
+        "#,
+    )
+    .await;
+    let mut url = url::Url::parse(&database.read_url).unwrap();
+    url.set_username(&role).unwrap();
+    url.set_password(Some("x")).unwrap();
+    let source = installation_of::source(&url.to_string().into(), 1);
+    let account = snapshot::Account { request_id: Uuid::nil(), user_id: UserId::from_str("1").unwrap() };
+    let pulse = Pulse::default();
+    let mut snapshot = snapshot::open(&source, &catalogue, &account, &pulse).await.unwrap();
+    let mut rows = snapshot.rows(1, &pulse).unwrap();
+    let error = rows.next().await.unwrap_err();
+    let verdict = failure::judge(&error);
+    assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "database/53400"));
+    assert!(verdict.sentence().contains("temp_file_limit"), "{}", verdict.sentence());
+    drop(rows);
+    drop(snapshot);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("revoke export_read from {role}; drop role {role}")))
+        .execute(&database.owner)
+        .await
+        .unwrap();
 }
