@@ -13,7 +13,7 @@ RELEASE_BENCH := $(TARGET)/release/export-bench
 export SQLX_OFFLINE := true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test operators scale bench bench-heavy up down check fmt clippy deny doc alerts sqlx sqlx-check build tools readers
+.PHONY: help demo test operators platforms scale bench bench-heavy up down check fmt clippy deny doc alerts sqlx sqlx-check build tools readers
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -29,6 +29,10 @@ test: build readers ## Run every test against real servers
 operators: build ## Let operators loose on nights of 300 requests; ROUNDS=20
 	@OPERATORS_ROUNDS=$(or $(ROUNDS),1) cargo test --workspace --locked --test it -- --exact --nocapture \
 		faults::operators::whatever_operators_do_to_a_night_each_request_is_served_exactly_once
+
+# They run in `make test`, too; here each says how many rows it compared.
+platforms: build ## Export every account of the platforms in docs/platforms and compare it with SQL
+	@cargo test --workspace --locked --test it -- --nocapture platforms::
 
 up: build ## Start the servers and a worker for development
 	@$(STACK) up

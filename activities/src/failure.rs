@@ -75,6 +75,9 @@ pub enum Failure {
     /// A pooler gives each transaction another session of the server.
     #[error("a pooler gives each transaction another session")]
     SharedSession,
+    /// Tables were rewritten or emptied after the moment that the archive shows, so their rows are missing from it.
+    #[error("{} changed while it was read", .0.join(", "))]
+    SourceChanged(Vec<String>),
     /// The disk under the spool directory is full.
     #[error("the disk under the spool directory is full")]
     SpoolFull,
@@ -121,6 +124,7 @@ impl Failure {
             | Self::UnknownRequests(_)
             | Self::SessionSetting { .. }
             | Self::SharedSession
+            | Self::SourceChanged(_)
             | Self::SpoolFull
             | Self::StoredObjectDiffers(_)
             | Self::NoChecksum(_)
@@ -144,6 +148,7 @@ impl Failure {
             Self::UnknownRequests(_) => "invalid_input",
             Self::SessionSetting { .. } => "session_setting",
             Self::SharedSession => "shared_session",
+            Self::SourceChanged(_) => "source_changed",
             Self::SpoolFull => "spool_full",
             Self::SpoolQuotaExceeded { .. } => "spool_quota_exceeded",
             Self::StoredObjectDiffers(_) => "stored_object_differs",

@@ -13,6 +13,7 @@ mod fulfil;
 mod harness;
 mod nights;
 mod passes;
+mod platforms;
 mod requests;
 mod source;
 mod support;

@@ -293,7 +293,7 @@ mod tests {
             "catalogue init public.users public.projects".to_owned(),
             "catalogue init --follow-foreign-keys public.users --hub public.teams".to_owned(),
             "catalogue init --follow-foreign-keys public.users --link userid=public.users".to_owned(),
-            "catalogue update".to_owned(),
+            "catalogue update --link userid=public.users".to_owned(),
             "codec-server".to_owned(),
             "doctor --adopt-bucket".to_owned(),
         ] {

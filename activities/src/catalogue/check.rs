@@ -313,6 +313,8 @@ pub enum FindingKind {
     Unreadable,
     /// No index finds the rows of a key: every export reads the whole table.
     NoIndex,
+    /// A keys query reads a whole table for each account; `relation` is its name.
+    SlowKeys,
     /// The catalogue does not name this table, from which foreign keys lead to the account.
     UnlistedRelation,
     /// The catalogue does not name this table, from which no foreign key leads to the account.
@@ -339,7 +341,7 @@ impl FindingKind {
 
     /// Returns whether it needs no decision: it makes exports slow, or a person should look at it once.
     pub fn is_warning(self) -> bool {
-        matches!(self, Self::NoIndex | Self::UnrelatedRelation)
+        matches!(self, Self::NoIndex | Self::SlowKeys | Self::UnrelatedRelation)
     }
 }
 
@@ -393,6 +395,10 @@ impl fmt::Display for Finding {
                      `create index concurrently on {found} ({expected})`"
                 )
             }
+            FindingKind::SlowKeys => write!(
+                f,
+                "the query of `{relation}` reads all of `{found}` for every account: create an index for its condition"
+            ),
             FindingKind::UnlistedRelation => {
                 write!(
                     f,

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use sqlx::PgConnection;
 
 use super::{
+    UNDECIDED,
     init::{self, Owned, bare_or_quoted, quoted},
     sql::{SqlPart, halves, statement},
     tables::{self, ForeignKey, Table},
@@ -74,7 +75,7 @@ pub async fn follow_foreign_keys(
 }
 
 /// Adds a foreign key for each column of a link that has none.
-fn add_links(tables: &mut [Table], links: &[Link]) -> anyhow::Result<()> {
+pub(super) fn add_links(tables: &mut [Table], links: &[Link]) -> anyhow::Result<()> {
     for link in links {
         let to = tables.iter().find(|table| table.relation == link.to);
         let key = to
@@ -82,6 +83,9 @@ fn add_links(tables: &mut [Table], links: &[Link]) -> anyhow::Result<()> {
             .primary_key();
         if key.len() != 1 {
             bail!("`{}` has no primary key of one column, so `{}` cannot hold it", link.to, link.column);
+        }
+        if !tables.iter().any(|table| table.column(&link.column).is_some()) {
+            bail!("no table has a column `{}`", link.column);
         }
         for table in tables.iter_mut().filter(|table| table.column(&link.column).is_some()) {
             let columns = vec![link.column.clone()];
@@ -138,7 +142,12 @@ impl<'a> Proposal<'a> {
     fn add(&mut self, table: &'a Table, keys: &str, by: Vec<String>) {
         let to_account = table.foreign_keys.iter().filter(|key| key.to == self.account.relation);
         let others = to_account.flat_map(|key| &key.columns).filter(|column| !by.contains(column));
-        let owned = Owned { keys: keys.to_owned(), others: others.cloned().collect(), by, kind: None };
+        // `x_id` means something only beside `x_type`.
+        let kind = by.iter().find_map(|by| {
+            let kind = format!("{}_type", by.strip_suffix("_id")?);
+            table.column(&kind).map(|_| kind)
+        });
+        let owned = Owned { keys: keys.to_owned(), others: others.cloned().collect(), by, kind };
         self.entities.push((table, owned));
     }
 
@@ -180,12 +189,16 @@ impl<'a> Proposal<'a> {
         }
         let mut reads = parent.reads.clone();
         let read = reads.entry(table.relation.clone()).or_default();
-        for column in columns.iter().chain(&owned.by) {
+        for column in columns.iter().chain(&owned.by).chain(&owned.kind) {
             if !read.contains(column) {
                 read.push(column.clone());
             }
         }
-        let query = select(&table.relation, columns, &owned.by, &parent.query);
+        let mut query = select(&table.relation, columns, &owned.by, &parent.query);
+        if let Some(kind) = &owned.kind {
+            let kind = statement(&[SqlPart::Name(kind)]);
+            query.push_str(&format!(" and {} = '{UNDECIDED}'", kind.as_str()));
+        }
         self.sets.push(KeySet {
             name: name.clone(),
             of: table.relation.clone(),
@@ -212,7 +225,11 @@ impl<'a> Proposal<'a> {
             (table.relation != self.account.relation, !is_pair, !table.relation.contains("member"))
         };
         let Some((member, by, key)) = links.min_by_key(unlikely) else {
-            bail!("no table has foreign keys to both `{}` and `{}`", self.account.relation, hub.relation);
+            bail!(
+                "no table has foreign keys to both `{}` and `{}`: name the columns with --link, or take --hub away",
+                self.account.relation,
+                hub.relation
+            );
         };
         if !self.has(&member.relation) {
             self.add(member, "account", by.clone());
@@ -235,16 +252,12 @@ impl<'a> Proposal<'a> {
     /// Adds tables in which `x_type` says whose id `x_id` is. A person has to say what the account's type is.
     pub(super) fn add_polymorphic(&mut self) {
         for table in self.tables.iter().filter(|table| !self.has(&table.relation)).collect::<Vec<_>>() {
-            let kinds = table.columns.iter().filter_map(|column| {
-                let stem = column.name.strip_suffix("_type")?;
-                let id = format!("{stem}_id");
-                table.column(&id).map(|_| (id, column.name.clone()))
+            let mut ids = table.columns.iter().filter_map(|column| {
+                let id = format!("{}_id", column.name.strip_suffix("_type")?);
+                table.column(&id).map(|_| id)
             });
-            let Some((id, kind)) = kinds.into_iter().next() else { continue };
+            let Some(id) = ids.next() else { continue };
             self.add(table, "account", vec![id]);
-            if let Some((_, owned)) = self.entities.last_mut() {
-                owned.kind = Some(kind);
-            }
         }
     }
 

@@ -34,7 +34,7 @@ why = "Security: a secret."
 [[defaults]]
 columns = ["id", "*_at"]
 use = "export"
-# When you have read the columns below, this exports all that are still undecided:
+# When you have read every column below, this exports all that are still undecided, and no column that comes later:
 # [[defaults]]
 # columns = ["*"]
 # use = "export"
@@ -74,9 +74,7 @@ pub async fn init(connection: &mut PgConnection, relations: &[String]) -> anyhow
 pub(super) fn write(keys: &str, entities: &[(&Table, Owned)], left_out: &[&str]) -> anyhow::Result<String> {
     let mut text = format!("{HEAD}{keys}{DEFAULTS}");
     if !left_out.is_empty() {
-        text.push_str(
-            "\n# No foreign key leads from these to the account. `*` stands for any text.\n[left_out]\n",
-        );
+        text.push_str("\n# Nothing leads from these to the account. `*` stands for any text.\n[left_out]\n");
         for relation in left_out {
             writeln!(text, "{} = \"{UNDECIDED}\"", quoted(relation))?;
         }

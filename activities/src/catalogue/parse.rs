@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 
 use super::{
-    CatalogueColumn, Condition, Entity, Is, Keys, LeftOut, Use,
+    CatalogueColumn, Condition, Entity, Is, Keys, LeftOut, UNDECIDED, Use,
     defaults::Defaults,
     document::{Document, Table, Value},
     files::{self, FileSet},
@@ -153,6 +153,9 @@ fn parse_keys(
     } else {
         query
     };
+    if query.contains(UNDECIDED) {
+        return Err(place.error("has an UNDECIDED in it: a person has to decide it"));
+    }
     let query = query.trim_end().trim_end_matches(';').to_owned();
     let columns = match table.optional("key") {
         Some(place) => {

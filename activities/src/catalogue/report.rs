@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, Connection as _, Encode, PgConnection, Postgres, Row as _, SqlSafeStr as _, Type};
 
 use super::{
-    Catalogue, EntityPlan, Finding, FindingKind, Plan, check,
+    Catalogue, Finding, FindingKind, Plan, check,
     sql::{SqlPart, halves, statement},
     statements, tables,
 };
@@ -70,6 +70,14 @@ async fn try_statements(
             sqlx::query(statements::key_set(set)).bind(user.as_deref()).fetch_one(&mut *connection).await;
         sampled.push(match tried {
             Ok(row) => {
+                let keys = statements::key_set(set);
+                // One that cannot be explained was run a moment ago.
+                let whole =
+                    read_whole(keys.as_str(), vec![user.clone()], connection).await.unwrap_or_default();
+                let name = format!("keys.{}", set.name);
+                findings.extend(
+                    whole.into_iter().map(|table| Finding::of(FindingKind::SlowKeys, &name).found(table)),
+                );
                 (0..row.len()).map(|column| row.try_get(column)).collect::<sqlx::Result<Vec<Texts>>>()?
             }
             Err(error) => {
@@ -97,7 +105,8 @@ async fn try_statements(
             );
             findings.push(Finding::of(FindingKind::KeysQuery, &format!("keys.{}", entity.keys)).found(said));
         }
-        match read_whole(planned, entity.by.len(), connection).await {
+        let parameters = vec![vec![None::<String>]; entity.by.len() + planned.computed.len()];
+        match read_whole(planned.statement.as_str(), parameters, connection).await {
             Ok(tables) => findings.extend(tables.into_iter().map(|table| {
                 let columns: Vec<_> = entity.by.iter().chain(&entity.order).map(String::as_str).collect();
                 Finding {
@@ -134,24 +143,26 @@ async fn sample_user(catalogue: &Catalogue, connection: &mut PgConnection) -> Op
     sqlx::query_scalar(sample).fetch_optional(connection).await.ok().flatten()
 }
 
-/// Returns the tables of which the statement of an entity reads everything, for each key.
+/// Returns the tables of which a statement reads everything, for each key. The parameters decide nothing: NULL will do.
 ///
 /// Judged by the plan, so that views, partitions and every kind of index count. Without sequential scans the planner
 /// takes an index wherever one can be used, however few rows there are for now.
-async fn read_whole(
-    planned: &EntityPlan,
-    keys: usize,
+async fn read_whole<T>(
+    statement: &str,
+    parameters: Vec<T>,
     connection: &mut PgConnection,
-) -> sqlx::Result<Vec<String>> {
+) -> sqlx::Result<Vec<String>>
+where
+    T: for<'q> Encode<'q, Postgres> + Type<Postgres> + Send,
+{
     let mut transaction = connection.begin().await?;
     sqlx::raw_sql("set local enable_seqscan = off; set local enable_sort = off")
         .execute(&mut *transaction)
         .await?;
-    let explain = format!("explain (format json, verbose) {}", planned.statement.as_str());
-    // One key that is NULL: the plan is the one for any key.
+    let explain = format!("explain (format json, verbose) {statement}");
     let mut query = sqlx::query(AssertSqlSafe(explain).into_sql_str());
-    for _ in 0..keys + planned.computed.len() {
-        query = query.bind(vec![None::<String>]);
+    for parameter in parameters {
+        query = query.bind(parameter);
     }
     let explained: Value = query.fetch_one(&mut *transaction).await?.try_get(0)?;
     transaction.rollback().await?;

@@ -8,7 +8,7 @@ use toml_edit::{DocumentMut, InlineTable, Item, Table as Section, TableLike, Val
 
 use super::{
     FILE, UNDECIDED,
-    follow::{KeySet, Proposal, write_keys},
+    follow::{KeySet, Link, Proposal, add_links, write_keys},
     init::{Owned, write_entities},
     matches_pattern,
     sql::halves,
@@ -26,9 +26,10 @@ pub struct Update {
 
 /// Returns the text of `catalogue.toml` in a folder with what is new in the database, and without what is gone.
 ///
-/// New columns are listed without a decision, unless a pattern decides them. New tables are proposed as
+/// New columns are listed without a decision, unless a pattern decides them. The pattern `*` alone decides no new column:
+/// it was written for those that a person had read. New tables are proposed as
 /// [`init`](super::init()) proposes them. What is gone becomes a comment. Writes nothing.
-pub async fn update(connection: &mut PgConnection, folder: &Path) -> anyhow::Result<Update> {
+pub async fn update(connection: &mut PgConnection, folder: &Path, links: &[Link]) -> anyhow::Result<Update> {
     let path = folder.join(FILE);
     let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
     let mut file: DocumentMut =
@@ -42,7 +43,8 @@ pub async fn update(connection: &mut PgConnection, folder: &Path) -> anyhow::Res
     let mut names = tables::list(connection, &schemas).await?;
     // Views are in no list.
     names.extend(listed.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
-    let tables = tables::read(connection, &names).await?;
+    let mut tables = tables::read(connection, &names).await?;
+    add_links(&mut tables, links)?;
 
     update_entities(&mut file, &tables, &mut changes)?;
     let added = add_tables(&mut file, folder, &tables, &mut changes)?;
@@ -80,6 +82,7 @@ fn update_entities(
     tables: &[Table],
     changes: &mut Vec<String>,
 ) -> anyhow::Result<()> {
+    let patterns = patterns(file);
     let Some(entities) = file.get_mut("entity").and_then(Item::as_table_like_mut) else { return Ok(()) };
     let mut gone = Vec::new();
     for (name, entity) in entities.iter_mut() {
@@ -91,7 +94,7 @@ fn update_entities(
             continue;
         };
         if let Some(columns) = entity.get_mut("columns").and_then(Item::as_table_like_mut) {
-            update_columns(columns, table, changes)?;
+            update_columns(columns, table, &patterns, changes);
         }
     }
     let mut comments = String::new();
@@ -112,16 +115,32 @@ fn update_entities(
     Ok(())
 }
 
+/// Returns the patterns of `[[defaults]]`, in lower case.
+fn patterns(file: &DocumentMut) -> Vec<String> {
+    let defaults = file.get("defaults").and_then(Item::as_array_of_tables);
+    let defaults = defaults.into_iter().flat_map(|defaults| defaults.iter());
+    defaults
+        .flat_map(|decision| texts_of(decision, "columns"))
+        .map(|pattern| pattern.to_lowercase())
+        .collect()
+}
+
 fn update_columns(
     columns: &mut dyn TableLike,
     table: &Table,
+    patterns: &[String],
     changes: &mut Vec<String>,
-) -> anyhow::Result<()> {
+) {
     let relation = &table.relation;
     for column in &table.columns {
         let Some(listed) = columns.get_mut(&column.name).and_then(Item::as_table_like_mut) else {
             let mut line = InlineTable::new();
             line.insert("type", column.pg_type.as_str().into());
+            let name = column.name.to_lowercase();
+            let decided = patterns.iter().find(|pattern| matches_pattern(pattern, &name));
+            if decided.is_none_or(|pattern| pattern == "*") {
+                line.insert("use", UNDECIDED.into());
+            }
             if let Some(comment) = &column.comment {
                 line.insert("about", comment.as_str().into());
             }
@@ -150,7 +169,6 @@ fn update_columns(
         comment_out(columns, &name);
         changes.push(format!("column `{relation}.{name}` is a comment now: it does not exist"));
     }
-    Ok(())
 }
 
 fn is_computed(column: &dyn TableLike) -> bool {
@@ -225,7 +243,7 @@ fn add_tables(
         let section = section.as_table_like_mut().context("`left_out` is not a table")?;
         for relation in rest {
             section.insert(&relation, UNDECIDED.into());
-            changes.push(format!("table `{relation}` is new: no foreign key leads from it to the account"));
+            changes.push(format!("table `{relation}` is new: nothing leads from it to the account"));
         }
     }
     Ok(text)

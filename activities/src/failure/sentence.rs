@@ -74,6 +74,9 @@ fn other(code: &str) -> &'static str {
         "shared_session" => {
             "a pooler in front of the database changes sessions: connect directly, or set it to session pooling"
         }
+        "source_changed" => {
+            "the platform rewrote or emptied a table while it was read, as a migration does: nothing to do unless this repeats"
+        }
         "spool_full" => "the disk under EXPORT_SPOOL_DIR is full: free some space, or use fewer slots",
         "spool_quota_exceeded" => "one archive alone is larger than EXPORT_SPOOL_QUOTA: raise it",
         "stored_object_differs" => {

@@ -51,6 +51,24 @@ const LONGEST_COMPUTATION: Duration = Duration::from_secs(30 * 60);
 /// Number of rows between two checks for cancellation. A check costs a lock.
 const ROWS_PER_CHECK: u64 = 256;
 
+/// Finds the tables of which the transaction sees no rows, because they were rewritten, emptied or replaced after its
+/// snapshot was taken: a migration that changes a type, `truncate`, or a drop and a create. PostgreSQL shows such a table
+/// as empty. Then ends the transaction.
+///
+/// The transaction has locked everything that it has read, partitions and tables behind views, so nothing can change
+/// any more. The row of `pg_class` is that of the snapshot, the function returns the file of today. A relation that the
+/// snapshot does not know is new; if it is an index, that is harmless.
+const CHANGED_AND_COMMIT: &str = "\
+    select coalesce(c.oid, l.relation)::pg_catalog.regclass::pg_catalog.text
+    from pg_catalog.pg_locks l left join pg_catalog.pg_class c on c.oid = l.relation
+    where l.pid = pg_catalog.pg_backend_pid() and l.locktype = 'relation'
+        and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+        and case when c.oid is null then pg_catalog.pg_get_indexdef(l.relation) is null
+            else c.relkind in ('r', 'm') and c.relfilenode <> 0
+                and c.relfilenode is distinct from pg_catalog.pg_relation_filenode(c.oid) end
+    order by 1;
+    commit";
+
 /// The account to read, and the request that asks for it.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -135,6 +153,7 @@ pub struct Previewed {
     /// Their size in the database. Texts in the archive are larger, and compressed.
     pub bytes: i64,
     /// How the source reads them, as `explain` writes it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<String>,
 }
 
@@ -217,14 +236,21 @@ impl Snapshot {
     }
 
     /// Ends the transaction and returns the connection to its pool for the next export.
+    ///
+    /// # Errors
+    /// [`Failure::SourceChanged`] when the rows of a table may be missing.
     pub async fn close(mut self) -> anyhow::Result<()> {
         if self.reading {
             bail!("the rows of an entity were not read to their end");
         }
-        let committed = sqlx::raw_sql("commit").execute(&mut *self.session).await;
-        committed.context("failed to end the read transaction")?;
+        let changed = sqlx::raw_sql(CHANGED_AND_COMMIT).fetch_all(&mut *self.session).await;
+        let changed = changed.context("failed to end the read transaction")?;
         self.session.keep();
-        Ok(())
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let names = changed.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>();
+        Err(Failure::SourceChanged(names.context("failed to read which tables changed")?).into())
     }
 }
 

@@ -472,3 +472,58 @@ async fn an_account_that_would_fill_the_disk_of_the_source_with_a_sort_is_stoppe
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_table_that_is_rewritten_emptied_or_replaced_during_an_export_is_never_exported_as_empty() {
+    let harmless = [
+        "drop index public.runs_by_project",
+        "create index on public.pipeline_runs (created_at)",
+        "reindex table public.pipeline_runs",
+        "vacuum public.pipeline_runs",
+        "alter table public.pipeline_runs add later text default 'x'",
+        "update public.pipeline_runs set commit_message = 'new'",
+    ];
+    let harmful = [
+        "alter table public.pipeline_runs alter number type numeric using number + 0.5",
+        "truncate public.pipeline_runs cascade",
+        "alter table public.pipeline_runs rename to old_runs;
+         create table public.pipeline_runs (like public.old_runs including all);
+         insert into public.pipeline_runs select * from public.old_runs;
+         grant select on public.pipeline_runs to export_read",
+    ];
+    for (change, is_harmful) in
+        harmless.map(|change| (change, false)).into_iter().chain(harmful.map(|change| (change, true)))
+    {
+        let (database, catalogue, seeded) = reference(SeedOptions::default()).await;
+        let run = async |sql: &'static str| sqlx::raw_sql(sql).execute(&database.owner).await.unwrap();
+        run("create index runs_by_project on public.pipeline_runs (project_id, created_at)").await;
+        let source = database.source();
+        let mut snapshot = open(&source, &catalogue, seeded.heavy).await.unwrap();
+        let before = rows(&mut snapshot, 0).await.len();
+        assert_eq!(before, 1);
+        run(change).await;
+        let mut counts = Vec::new();
+        for entity in 1..snapshot.plan.entities.len() {
+            counts.push(rows(&mut snapshot, entity).await.len());
+        }
+        let closed = snapshot.close().await;
+        if is_harmful {
+            let error = closed.expect_err(change);
+            let verdict = failure::judge(&error);
+            assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "source_changed"), "{change}");
+            assert!(error.to_string().contains("pipeline_runs"), "{error}");
+            // The danger is real.
+            assert_eq!(counts[2], 0, "{change}");
+        } else {
+            closed.expect(change);
+            assert!(counts[2] > 0, "{change}");
+        }
+        // The session is as good as before.
+        let again = open(&source, &catalogue, seeded.heavy).await;
+        if !change.contains("alter number") {
+            again.unwrap().close().await.unwrap();
+        } else {
+            assert_eq!(failure::judge(&again.err().unwrap()).code, "catalogue_drift");
+        }
+    }
+}

@@ -44,12 +44,12 @@ why = "Security: a secret."
 [[defaults]]
 columns = ["id", "*_at"]
 use = "export"
-# When you have read the columns below, this exports all that are still undecided:
+# When you have read every column below, this exports all that are still undecided, and no column that comes later:
 # [[defaults]]
 # columns = ["*"]
 # use = "export"
 
-# No foreign key leads from these to the account. `*` stands for any text.
+# Nothing leads from these to the account. `*` stands for any text.
 [left_out]
 "public.countries" = "UNDECIDED"
 
@@ -141,12 +141,12 @@ why = "Security: a secret."
 [[defaults]]
 columns = ["id", "*_at"]
 use = "export"
-# When you have read the columns below, this exports all that are still undecided:
+# When you have read every column below, this exports all that are still undecided, and no column that comes later:
 # [[defaults]]
 # columns = ["*"]
 # use = "export"
 
-# No foreign key leads from these to the account. `*` stands for any text.
+# Nothing leads from these to the account. `*` stands for any text.
 [left_out]
 "public.countries" = "UNDECIDED"
 
@@ -302,9 +302,29 @@ async fn without_foreign_keys_the_columns_of_ids_are_named_by_hand() {
         of("teammembers"),
         r#"relation = "public.teammembers"; keys     = "account"; by       = "userid""#
     );
+    // An id that means something only beside a type: neither the table nor what hangs on it is anybody's without it.
+    run(
+        &database.owner,
+        "create table public.notes (id bigint primary key, author_type text, author_id uuid);
+         create table public.note_files (id bigint primary key, note_id bigint references public.notes)",
+    )
+    .await;
+    let links = ["author_id=public.users".parse().unwrap()];
+    let text = catalogue::follow_foreign_keys(&mut connection, "public.users", &[], &links).await.unwrap();
+    assert!(text.contains("where    = { author_type = \"UNDECIDED\" }"), "{text}");
+    let (_, keys) = text.split_once("[keys.notes]").unwrap();
+    assert!(keys.contains("and \"author_type\" = 'UNDECIDED'"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &text);
+    let refused = format!("{:#}", Catalogue::load(folder.path()).unwrap_err());
+    assert!(refused.contains("`keys.notes.query`: has an UNDECIDED in it"), "{refused}");
+
     let bad = ["userid=public.nothing".parse().unwrap()];
     let error = catalogue::follow_foreign_keys(&mut connection, "public.users", &[], &bad).await.unwrap_err();
     assert!(error.to_string().contains("there is no table `public.nothing`"), "{error}");
+    let bad = ["nope=public.users".parse().unwrap()];
+    let error = catalogue::follow_foreign_keys(&mut connection, "public.users", &[], &bad).await.unwrap_err();
+    assert_eq!(error.to_string(), "no table has a column `nope`");
 }
 
 const APP: &str = "
@@ -388,7 +408,7 @@ columns.owner_id = { type = "integer", use = "export" }
 const QUERY: &str = "select id as key, 'owner' as role from app.projects where owner_id = $1::integer;\n";
 
 async fn update(database: &Database, folder: &Path) -> catalogue::Update {
-    catalogue::update(&mut database.source().acquire().await.unwrap(), folder).await.unwrap()
+    catalogue::update(&mut database.source().acquire().await.unwrap(), folder, &[]).await.unwrap()
 }
 
 #[tokio::test]
@@ -423,7 +443,7 @@ column `app.users.bio` is a comment now: it does not exist
 entity `badges` is a comment now: `app.badges` does not exist
 table `app.wishes` is new: it has rows of `keys.projects`
 table `app.grants` is new: it has rows of `keys.wishes`
-table `app.countries` is new: no foreign key leads from it to the account
+table `app.countries` is new: nothing leads from it to the account
 "#);
     insta::assert_snapshot!(changed.text, @r#"
 # Ours. Ask Ana before you change it.
@@ -460,7 +480,7 @@ email = { type = "text", use = "export" }
 settings = { type = "jsonb", use = "export", paths = { "ui.theme" = "omit" }, why = "Dull." }
 invited_by = { type = "integer", use = "pseudonym" }
 password_hash = { type = "text", use = "omit", why = "A secret." }
-phone = { type = "text", about = "To call you." }
+phone = { type = "text", use = "UNDECIDED", about = "To call you." }
 totp_secret = { type = "text" }
 
 [entity.projects]
@@ -524,7 +544,7 @@ at_once = { type = "boolean" }
 "#);
     write(folder.path(), &changed.text);
     let open = format!("{:#}", Catalogue::load(folder.path()).unwrap_err());
-    assert!(open.contains("`entity.users.columns.phone`: is undecided"), "{open}");
+    assert!(open.contains("`entity.users.columns.phone.use`: is still UNDECIDED"), "{open}");
     assert!(!open.contains("totp_secret"), "a pattern decides it: {open}");
     let again = update(&database, folder.path()).await;
     assert_eq!(
@@ -535,8 +555,15 @@ at_once = { type = "boolean" }
 
     // What a person then decides is all that was missing.
     let all = "[[defaults]]\ncolumns = [\"*\"]\nuse = \"export\"\n\n[left_out]";
-    let decided = changed.text.replacen("[left_out]", all, 1).replace("\"UNDECIDED\"", "\"Decided.\"");
+    let decided =
+        changed.text.replacen("[left_out]", all, 1).replace("use = \"UNDECIDED\"", "use = \"export\"");
+    let decided = decided.replace("\"UNDECIDED\"", "\"Decided.\"");
     write(folder.path(), &decided);
+    // `*` alone decides no column that comes later.
+    run(&database.owner, "alter table app.users add later text").await;
+    let later = update(&database, folder.path()).await;
+    assert!(later.text.contains("later = { type = \"text\", use = \"UNDECIDED\" }"), "{}", later.text);
+    run(&database.owner, "alter table app.users drop later").await;
     let catalogue = Catalogue::load(folder.path()).unwrap();
     run(&database.owner, catalogue.grants()).await;
     let report = catalogue.report(&mut database.source().acquire().await.unwrap()).await.unwrap();

@@ -50,7 +50,11 @@ pub(super) enum Command {
     },
     /// Bring `catalogue.toml` in `EXPORT_CATALOGUE_DIR` up to date after a change of the platform's schema. Keeps every
     /// decision; what is new is left open for a person.
-    Update,
+    Update {
+        /// As for `init`: a column that holds ids of a table, wherever it stands.
+        #[arg(long = "link", value_name = "COLUMN=SCHEMA.TABLE")]
+        links: Vec<Link>,
+    },
 }
 
 impl Command {
@@ -61,7 +65,7 @@ impl Command {
             Self::Init { relations, account, hubs, links } => {
                 init(config, &relations, account.as_deref(), &hubs, &links).await
             }
-            Self::Update => update(config, output).await,
+            Self::Update { links } => update(config, output, &links).await,
         }
     }
 }
@@ -75,7 +79,7 @@ async fn check(config: &Config, output: Output) -> Result<ExitStatus> {
         for finding in &report.findings {
             let what = match finding.kind {
                 kind if kind.stops_exports() => "stops the night",
-                FindingKind::NoIndex => "slow",
+                FindingKind::NoIndex | FindingKind::SlowKeys => "slow",
                 FindingKind::UnrelatedRelation => "not looked at",
                 _ => "not decided, not exported",
             };
@@ -92,8 +96,11 @@ async fn preview(config: &Config, output: Output, user_id: UserId, plans: bool) 
     let source = connect::source(config)?;
     let catalogue = connect::catalogue(config)?;
     let mut snapshot = snapshot::open(&source, &catalogue, &account, &Pulse::default()).await?;
-    let previewed = snapshot.preview().await?;
+    let mut previewed = snapshot.preview().await?;
     snapshot.close().await?;
+    if !plans {
+        previewed.iter_mut().for_each(|entity| entity.plan.clear());
+    }
     output.write(&previewed, |previewed, out| {
         let row = |entity: &Previewed| {
             vec![entity.entity.clone(), entity.rows.to_string(), entity.bytes.to_string()]
@@ -103,7 +110,7 @@ async fn preview(config: &Config, output: Output, user_id: UserId, plans: bool) 
             &["ENTITY", "ROWS", "BYTES IN THE SOURCE"],
             &previewed.iter().map(row).collect::<Vec<_>>(),
         )?;
-        for entity in previewed.iter().filter(|_| plans) {
+        for entity in previewed.iter().filter(|entity| !entity.plan.is_empty()) {
             writeln!(out, "\n{}", entity.entity)?;
             for line in &entity.plan {
                 writeln!(out, "  {line}")?;
@@ -132,12 +139,12 @@ async fn init(
 }
 
 /// Rewrites the catalogue file. Returns `Bad` if a person has to decide something.
-async fn update(config: &Config, output: Output) -> Result<ExitStatus> {
+async fn update(config: &Config, output: Output, links: &[Link]) -> Result<ExitStatus> {
     let folder = config.catalogue_dir.as_deref().context(
         "EXPORT_CATALOGUE_DIR is not set: the built-in catalogue is part of the program and is not updated",
     )?;
     let mut conn = connect::source(config)?.acquire().await.context("failed to reach the source database")?;
-    let update = catalogue::update(&mut conn, folder).await?;
+    let update = catalogue::update(&mut conn, folder, links).await?;
     let path = folder.join(FILE);
     if !update.changes.is_empty() {
         write_whole(&path, &update.text).with_context(|| format!("failed to write `{}`", path.display()))?;
