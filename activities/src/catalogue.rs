@@ -266,7 +266,7 @@ impl Catalogue {
         &self.sha256
     }
 
-    /// Returns the columns that the key queries read beside the entities, by relation.
+    /// Returns the columns that the keys queries read, by relation, in addition to those of the entities.
     pub fn reads(&self) -> impl Iterator<Item = &(String, Vec<String>)> {
         self.keys.iter().flat_map(|keys| &keys.reads)
     }

@@ -17,7 +17,7 @@ use tonic::IntoRequest as _;
 /// The longest wait for an answer: a night without search attributes is better than one that waits for them.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// The command for an operator where `schedule apply` may not register them.
+/// The command that an operator runs to register the search attributes where `schedule apply` has no right to.
 pub const COMMAND: &str = "temporal operator search-attribute create \
      --name ExportNight --type Keyword --name ExportFailed --type Int";
 

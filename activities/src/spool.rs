@@ -70,7 +70,7 @@ impl Spool {
         written.with_context(|| format!("failed to write to the spool `{}`", self.directory.display()))
     }
 
-    /// Makes a file without a name that takes nothing of the quota, for data that is smaller than a block of the disk.
+    /// Makes a file without a name that does not count towards the quota: only for data smaller than a block of the disk.
     pub(crate) fn scratch(&self) -> anyhow::Result<File> {
         let made = self.anonymous().map_err(|error| named(error.into()));
         made.with_context(|| format!("failed to create a file in the spool `{}`", self.directory.display()))
@@ -83,7 +83,7 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 make(&self.directory).map_err(|_| error)?;
                 tracing::warn!(
-                    "Created the spool directory `{}` again, because it was removed",
+                    "The spool directory `{}` was removed while the worker ran, and was made again: find out what removes it",
                     self.directory.display()
                 );
                 tempfile::tempfile_in(&self.directory)

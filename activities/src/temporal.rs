@@ -215,7 +215,7 @@ impl ExportSteps {
                     let reason = reason.as_str();
                     tracing::error!(
                         failure.reason = reason,
-                        "{count} requests are held back: too many of the night would fail as `{reason}`"
+                        "{count} requests wait for a person, because so many of the night would fail as `{reason}`: find the common cause, or run `export-worker night trigger --accept {reason}`"
                     );
                 }
             }
@@ -238,7 +238,7 @@ impl ExportSteps {
             tracing::warn!(
                 night.counted = counted,
                 night.found = found,
-                "Night {night} counted {counted} requests as {what}, and the database has {found}"
+                "Night {night} counted {counted} requests as {what}, but the database has {found}, which is right: report it"
             );
         }
         self.metrics.miscounted(miscounted.len());
@@ -269,7 +269,7 @@ fn pulse_of(ctx: &ActivityContext) -> (Pulse, Watch) {
 async fn beat<T: Serialize + Send + Sync + 'static>(ctx: &ActivityContext, details: T) {
     // These details always serialise, and another heartbeat follows a lost one.
     if let Err(error) = ctx.record_heartbeat(details).await {
-        tracing::warn!(error.chain = %error, "A heartbeat could not be encoded");
+        tracing::warn!(error.chain = %error, "A heartbeat could not be encoded and was left out: report this line");
     }
 }
 
@@ -309,7 +309,8 @@ fn log_end(id: Uuid, ended: &Result<Outcome, Unfinished>) {
 /// Logs the failure of a step that serves no single request, and converts it for Temporal.
 fn failed(what: &str, verdict: Verdict) -> ActivityError {
     if verdict.class != Class::Interrupted {
-        tracing::warn!(error.chain = %verdict, "{what} failed; Temporal retries it unless the failure is permanent");
+        let again = if matches!(verdict.class, Class::Permanent(_)) { "" } else { "; Temporal retries it" };
+        tracing::warn!(error.chain = %verdict, "{what} failed{again}");
     }
     failure_of(verdict, Retries::UnlessPermanent)
 }

@@ -71,7 +71,7 @@ impl<'a, 'f> CsvRows<'a, 'f> {
         }
     }
 
-    /// Ends a field whose bytes were all read. Returns whether its end fits its position in the row.
+    /// Ends a field whose bytes were all read. Returns whether a comma follows, or after the last field a line end.
     pub(crate) fn end_field(&mut self, is_last: bool) -> anyhow::Result<bool> {
         self.input.take(if is_last { b"\r\n" } else { b"," })
     }

@@ -133,7 +133,7 @@ async fn metrics(State(state): State<Arc<HttpState>>) -> Response {
     match Box::pin(text(&state)).await {
         Ok(text) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Err(error) => {
-            tracing::error!(error.chain = %judge(&error), "The metrics could not be written: report it");
+            tracing::error!(error.chain = %judge(&error), "The metrics could not be written, and exports continue: report this line");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

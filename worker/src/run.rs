@@ -226,7 +226,7 @@ async fn find_checksum(store: &Store, spool: &Spool) -> Result<Checksum, Trouble
     match found {
         Ok(FoundChecksum { checksum, .. }) => {
             let compared = explain::compared_by(checksum);
-            tracing::info!(store.checksum = %checksum, "In `{}` {compared}", store.location());
+            tracing::info!(store.checksum = %checksum, "The store at `{}` was tried: {compared}", store.location());
             Ok(checksum)
         }
         Err(error) if matches!(error.downcast_ref(), Some(Failure::NoChecksum(_))) => {

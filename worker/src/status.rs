@@ -74,7 +74,7 @@ pub struct Requests {
     pub held_back: BTreeMap<String, i64>,
     /// Pending requests that a system fault deferred in two nights or more.
     pub deferred_twice: i64,
-    /// Passes that wait for a person because they would have done too much at once.
+    /// Passes that stopped before they deleted or failed unusually much, and wait for a person.
     pub held: Vec<Held>,
 }
 

@@ -31,7 +31,7 @@ fn store(code: &str) -> &'static str {
             "the store cannot keep up or is broken: if this repeats, check the store, or set a smaller window for the night"
         }
         "NotFound" | "NoSuchKey" => {
-            "an object is missing in the store: run `export-worker doctor`, which checks the bucket's mark"
+            "an object is missing in the store, perhaps because it is another bucket: run `export-worker doctor`, which checks whose bucket it is"
         }
         _ => {
             "the store refused the call: run `export-worker doctor`, which names the key, policy or bucket to fix"
@@ -72,19 +72,23 @@ fn other(code: &str) -> &'static str {
             "the database refuses a setting that exports depend on: run `export-worker doctor`, which names it"
         }
         "shared_session" => {
-            "a pooler in front of the database changes sessions: connect directly, or set it to session pooling"
+            "a pooler gives each transaction another session of the database: connect directly, or set the pooler to session pooling"
         }
         "source_changed" => {
             "the platform rewrote or emptied a table while it was read, as a migration does: nothing to do unless this repeats"
         }
         "spool_full" => "the disk under EXPORT_SPOOL_DIR is full: free some space, or use fewer slots",
-        "spool_quota_exceeded" => "one archive alone is larger than EXPORT_SPOOL_QUOTA: raise it",
-        "stored_object_differs" => {
-            "the stored object differs from the archive: if this repeats, run `export-worker doctor`, then restart the worker, which detects the store's checksum again"
+        "spool_quota_exceeded" => {
+            "one archive is larger than the whole EXPORT_SPOOL_QUOTA: raise EXPORT_SPOOL_QUOTA, if the disk has room"
         }
-        "no_checksum" => "the store keeps no checksum of whole objects: run `export-worker doctor`",
+        "stored_object_differs" => {
+            "the stored object differs from the archive: if this repeats, run `export-worker doctor`, then restart the worker: at its start it finds out anew which checksum the store keeps"
+        }
+        "no_checksum" => {
+            "the store keeps no checksum of whole objects, so no upload can be confirmed: run `export-worker doctor`, which names those it tried"
+        }
         "installation" => {
-            "the bucket is not ours: set the right EXPORT_BUCKET, or run `export-worker doctor`"
+            "the bucket does not have the mark of this installation: correct EXPORT_BUCKET; if it is right, run `export-worker doctor`"
         }
         "stalled" => {
             "no row and no byte moved for EXPORT_STALL_TIMEOUT: look for a lock in the source, a hung store or a hung disk"
@@ -131,16 +135,16 @@ mod tests {
         insta::assert_snapshot!(sentences.join("\n"), @r"
         the store did not answer: check the store, and the network between it and the worker; nothing is lost, it is retried (system: store/dispatch (PutObject failed with dispatch, HTTP 503))
         the store cannot keep up or is broken: if this repeats, check the store, or set a smaller window for the night; nothing is lost, it is retried (system: store/SlowDown (PutObject failed with SlowDown, HTTP 503))
-        an object is missing in the store: run `export-worker doctor`, which checks the bucket's mark; nothing is lost, it is retried (system: store/NoSuchKey (PutObject failed with NoSuchKey, HTTP 503))
+        an object is missing in the store, perhaps because it is another bucket: run `export-worker doctor`, which checks whose bucket it is; nothing is lost, it is retried (system: store/NoSuchKey (PutObject failed with NoSuchKey, HTTP 503))
         the store refused the call: run `export-worker doctor`, which names the key, policy or bucket to fix; nothing is lost, it is retried (system: store/AccessDenied (PutObject failed with AccessDenied, HTTP 503))
         no database connection was free: compare the role's CONNECTION LIMIT with EXPORT_SLOTS and the number of workers; nothing is lost, it is retried (system: database/pool_timed_out)
         the database went away: check the server, and the network between it and the worker; nothing is lost, it is retried (system: database/connection)
         the disk under EXPORT_SPOOL_DIR is full: free some space, or use fewer slots; nothing is lost, it is retried (system: spool_full)
         the spool directory cannot be used: check the disk under EXPORT_SPOOL_DIR; nothing is lost, it is retried (system: io/PermissionDenied)
         no row and no byte moved for EXPORT_STALL_TIMEOUT: look for a lock in the source, a hung store or a hung disk; nothing is lost, it is retried (system: stalled (nothing moved for 300 s))
-        the stored object differs from the archive: if this repeats, run `export-worker doctor`, then restart the worker, which detects the store's checksum again; nothing is lost, it is retried (system: stored_object_differs (the stored object differs from the archive: 6 bytes instead of 7))
-        one archive alone is larger than EXPORT_SPOOL_QUOTA: raise it; nothing is lost, it is retried (request: spool_quota_exceeded (the archive is larger than the whole spool quota of 20 bytes; raise `EXPORT_SPOOL_QUOTA`))
-        a pooler in front of the database changes sessions: connect directly, or set it to session pooling; nothing is lost, it is retried (system: shared_session (a pooler gives each transaction another session))
+        the stored object differs from the archive: if this repeats, run `export-worker doctor`, then restart the worker: at its start it finds out anew which checksum the store keeps; nothing is lost, it is retried (system: stored_object_differs (the stored object differs from the archive: 6 bytes instead of 7))
+        one archive is larger than the whole EXPORT_SPOOL_QUOTA: raise EXPORT_SPOOL_QUOTA, if the disk has room; nothing is lost, it is retried (request: spool_quota_exceeded (the archive is larger than the whole spool quota of 20 bytes; raise `EXPORT_SPOOL_QUOTA`))
+        a pooler gives each transaction another session of the database: connect directly, or set the pooler to session pooling; nothing is lost, it is retried (system: shared_session (a pooler gives each transaction another session))
         a bug in export-worker: report it with the log lines of this request; nothing is lost, it is retried (request: panic (a panic was caught at src/a.rs:7))
         the account has no row in `public.users`: it was deleted before its export
         the catalogue no longer fits the database: `public.users.bio` is gone; run `export-worker catalogue check`

@@ -61,7 +61,7 @@ pub(super) async fn end(job: Job<'_>, verdict: Verdict) -> Result<Outcome, Unfin
             }
             tracing::error!(
                 error.chain = %verdict,
-                "Request {} failed in our own code {} times; it rests until the next night",
+                "Request {} failed {} times by a bug in export-worker and is tried again in the next night: report it with its log lines",
                 claim.request_id,
                 claim.attempts + 1
             );
@@ -101,7 +101,7 @@ pub(super) async fn give_up(job: Job<'_>, verdict: Verdict, count: Count) -> Res
             tracing::warn!(
                 request.id = %id,
                 failure.reason = reason.as_str(),
-                "Request {id} is held back, because too many of the night would fail: {text}"
+                "Request {id} was not failed and waits for a person, because so many of the night would fail: {text}"
             );
             discard_object(job).await;
             Ok(Outcome::HeldBack { reason })

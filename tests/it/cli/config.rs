@@ -127,7 +127,7 @@ async fn the_worker_waits_before_a_bucket_of_another_installation_until_it_is_ad
 
     let lines = doctor(&environment, &["--adopt-bucket"]).await;
     assert_eq!(state(&lines, "installation").0, "ok", "{lines:#?}");
-    says(&process, "The store is back").await;
+    says(&process, "The store answers again").await;
     says(&process, "Polling task queue").await;
     assert_eq!(process.output().matches("belongs to installation").count(), 2, "once, in sentence and field");
     let ending = process.stop(Signal::Terminate).await.unwrap();

@@ -268,7 +268,7 @@ async fn a_night_that_loses_temporal_and_both_databases_in_its_midst_ends_well_b
     until_said(&worker, "Waiting for Temporal").await;
     nights.faulty().release();
     proxies.iter().for_each(|proxy| proxy.set(Mode::Pass));
-    until_said(&worker, "Temporal is back").await;
+    until_said(&worker, "Temporal answers again").await;
 
     assert_eq!(nights.ended().await, "COMPLETED");
     assert_eq!(nights.status(request).await, ("ready".to_owned(), None));

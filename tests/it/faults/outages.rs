@@ -116,7 +116,7 @@ async fn a_night_whose_temporal_stands_still_in_its_midst_serves_the_rest_by_its
     until_said(&worker, "Waiting for Temporal").await;
     assert!(nights.ready().await < i64::from(REQUESTS), "the control: in its midst");
     server.signal(Signal::Continue).unwrap();
-    until_said(&worker, "Temporal is back").await;
+    until_said(&worker, "Temporal answers again").await;
     assert_ended_well(&nights).await;
 }
 

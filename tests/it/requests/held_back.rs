@@ -202,7 +202,7 @@ async fn twelve_of_twelve_fail_nine_hold_three_and_go_on_when_a_person_has_looke
     assert!(error.contains("account_deleted: 3 requests are held back and stay pending"), "{error}");
     assert!(error.contains("\"account_deleted\": 3"), "{error}");
     assert_eq!((failed(&nights.owner).await, pending(&nights.owner).await), (9, 3));
-    let said = "3 requests are held back: too many of the night would fail as `account_deleted`";
+    let said = "3 requests wait for a person, because so many of the night would fail as `account_deleted`";
     assert!(worker.output().contains(said), "{}", worker.output());
     let status = worker::output(&nights.environment, &["status"]).await.unwrap();
     let status = (status.status.code(), String::from_utf8(status.stdout).unwrap());

@@ -128,7 +128,7 @@ impl Outage {
         self.said.clear();
         let seconds = since.elapsed().as_secs();
         self.readiness.waits(format!("{} is back; the worker continues", capital(&self.what)));
-        tracing::info!(outage.seconds = seconds, "{} is back after {seconds} s", capital(&self.what));
+        tracing::info!(outage.seconds = seconds, "{} answers again, after {seconds} s", capital(&self.what));
         true
     }
 }

@@ -219,10 +219,10 @@ async fn tidy_up(store: Store, key: ObjectKey, id: Option<String>) {
     match tokio::time::timeout(TIDY_UP, abort).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(object_key = %key, "Could not abort the upload of `{key}`; the sweep aborts it: {error:#}");
+            tracing::warn!(object_key = %key, "Could not abort the upload of `{key}`, which the sweep of the next night aborts: {error:#}");
         }
         Err(_) => {
-            tracing::warn!(object_key = %key, "Could not abort the upload of `{key}`; the sweep aborts it: the store does not answer");
+            tracing::warn!(object_key = %key, "Could not abort the upload of `{key}`, which the sweep of the next night aborts: the store does not answer");
         }
     }
 }

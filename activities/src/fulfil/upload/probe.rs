@@ -128,7 +128,9 @@ impl<'a> Probe<'a> {
         if !self.lacks(&key, source.sum, &error).await? {
             return Err(error);
         }
-        tracing::info!("The store keeps no {checksum} of whole objects: {error:#}");
+        tracing::info!(
+            "The store keeps no {checksum} of whole objects, so the next checksum is tried: {error:#}"
+        );
         Ok(None)
     }
 
