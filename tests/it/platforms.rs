@@ -11,7 +11,7 @@ use std::{
 
 use export_activities::{
     archive::manifest::{MANIFEST_NAME, Manifest},
-    catalogue::{Catalogue, Finding, FindingKind},
+    catalogue::{Catalogue, Finding, FindingKind, follow_foreign_keys},
 };
 use export_stack::servers::versitygw;
 use export_verify::verify;
@@ -207,4 +207,35 @@ async fn every_user_gets_what_sql_says(platform: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn chatwoot() {
     every_user_gets_what_sql_says("chatwoot").await;
+}
+
+/// Returns what a person has to decide in the catalogue that `init` proposes.
+async fn left_to_a_person(platform: &str, account: &str, hubs: &[&str]) -> usize {
+    let database = database().await;
+    run(&database.owner, sql(platform, "schema.sql")).await;
+    run(&database.owner, sql(platform, "fill.sql")).await;
+    let (truth, _) = truth(&database.owner, platform).await;
+    assert!(truth.len() >= 60, "{platform}: {} users", truth.len());
+    let hubs: Vec<String> = hubs.iter().map(|hub| (*hub).to_owned()).collect();
+    let mut connection = database.source().acquire().await.unwrap();
+    let text = follow_foreign_keys(&mut connection, account, &hubs, &[]).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("catalogue.toml"), text).unwrap();
+    let refused = format!("{:#}", Catalogue::load(folder.path()).unwrap_err());
+    let (more, told): (Vec<_>, Vec<_>) = refused.lines().partition(|line| line.starts_with("and "));
+    let other: Vec<_> = told.iter().filter(|line| !line.to_lowercase().contains("undecided")).collect();
+    assert!(other.is_empty(), "{platform}: {other:#?}");
+    told.len() + more.iter().filter_map(|line| line.split(' ').nth(1)?.parse::<usize>().ok()).sum::<usize>()
+}
+
+#[tokio::test]
+async fn a_first_catalogue_of_each_platform_lacks_nothing_but_decisions() {
+    for (platform, account, hubs) in [
+        ("lago", "public.users", &["public.organizations"][..]),
+        ("documenso", "public.User", &[]),
+        ("supabase", "auth.users", &[]),
+    ] {
+        let open = left_to_a_person(platform, account, hubs).await;
+        assert!(open > 10, "{platform}: {open}");
+    }
 }

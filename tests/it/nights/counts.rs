@@ -81,7 +81,7 @@ async fn an_outcome_that_the_rows_do_not_confirm_is_logged_reported_and_a_line_o
     let report = counts(&nights).await;
     assert_eq!(report["fulfilled"], 2, "{report}");
     assert_eq!(report["miscounted"], json!({"fulfilled": {"counted": 2, "found": 1}}), "{report}");
-    until_said(&worker, "counted 2 requests as fulfilled, and the database has 1").await;
+    until_said(&worker, "counted 2 requests as fulfilled, but the database has 1").await;
     watched.until_line("export_miscounts_total 1").await;
     let line = "counted what the database does not have: fulfilled 2, found 1";
     let of_night = |troubles: Vec<String>| troubles.iter().filter(|trouble| trouble.contains(line)).count();
