@@ -159,11 +159,10 @@ async fn into_memory(mut content: Content, pulse: &Pulse) -> Result<Vec<u8>> {
 
 /// Spools a file on one blocking thread, a few pieces behind the store.
 async fn into_spool(mut content: Content, share: &AttemptQuota, pulse: &Pulse) -> Result<Bytes> {
-    let (pieces, mut queue) = mpsc::channel(PIECES);
+    let (pieces, mut queue) = mpsc::channel::<bytes::Bytes>(PIECES);
     let mut file = share.file()?;
     let writing = blocking::run("spool a file", move || {
         while let Some(piece) = queue.blocking_recv() {
-            let piece: bytes::Bytes = piece;
             // The spool counts the bytes as movement.
             file.write_all(&piece).map_err(|error| named(error.into()))?;
         }
