@@ -46,7 +46,7 @@ pub enum Mode {
     /// Drops the server's n-th answer of each connection (1 is the next one), then cuts the connection. An answer is
     /// everything that the server sends until the client sends again.
     DropAnswer(usize),
-    /// Lets PostgreSQL commit, drops the answer to COMMIT, or to the statement that makes a request `ready`, then cuts
+    /// Lets PostgreSQL commit and drops its answer to COMMIT, or to the statement that makes a request `ready`, then cuts
     /// the connection.
     DropCommitAnswer,
 }

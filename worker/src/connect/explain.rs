@@ -144,7 +144,10 @@ pub fn source(error: &anyhow::Error, has_replica: bool) -> Explained {
 /// Explains that the server is no replica of the source.
 pub fn unrelated_replica() -> Explained {
     let cause = "EXPORT_REPLICA_URL is no replica of EXPORT_SOURCE_URL: another cluster, or another database";
-    Explained::new(cause, "fix host, port and database in either, or take EXPORT_REPLICA_URL away")
+    Explained::new(
+        cause,
+        "correct EXPORT_REPLICA_URL or EXPORT_SOURCE_URL, or unset EXPORT_REPLICA_URL to read from the source",
+    )
 }
 
 /// Explains an error of the store.

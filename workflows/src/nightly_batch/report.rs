@@ -19,7 +19,7 @@ pub struct Counters {
     pub superseded: u64,
     /// Became `failed`, by reason.
     pub failed: BTreeMap<FailureReason, u64>,
-    /// Would have failed, by reason, and wait for a person, because too many would fail. Left out while there are none:
+    /// Requests that wait for a person instead of failing, by reason: too many would fail. Left out while there are none:
     /// workers of the previous release do not know the field.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub held_back: BTreeMap<FailureReason, u64>,
