@@ -209,6 +209,11 @@ async fn chatwoot() {
     every_user_gets_what_sql_says("chatwoot").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn documenso() {
+    every_user_gets_what_sql_says("documenso").await;
+}
+
 /// Returns what a person has to decide in the catalogue that `init` proposes.
 async fn left_to_a_person(platform: &str, account: &str, hubs: &[&str], links: &[&str]) -> usize {
     let database = database().await;

@@ -1,7 +1,7 @@
 -- mattermost: for each user, every row that its data export should hold: the account, sessions, settings, searches and attributes; memberships (ended ones too) with their history; what it wrote, kept as a draft,
 -- liked, uploaded, asked for or set up (deleted rows and earlier texts too), the threads that its messages began, summaries made for it, and the history of what it did. A bot belongs to the bot's account and to its owner.
 -- The team, group and channel of each membership that has not ended is included; all else of a tenant, and what others wrote in its channels, is left out. One-time tokens are secrets that live for two days, and
--- jobs, the stores of plugins and the definitions of attributes are technical: left out. To be named in a row (as the one who added, refused, reported or is summed up) does not make the row one's own.
+-- jobs, the stores of plugins and the definitions of attributes are technical: left out, and so are reports of messages, which are for the reviewers alone. To be named in a row (as the one who added, refused, reported or is summed up) does not make the row one's own.
 select u.id::text as user_id, 'public.users'::text as relation, jsonb_build_object('id', u.id) as key from public.users u
 union all select u.id, 'public.bots', jsonb_build_object('userid', t.userid) from public.bots t join public.users u on u.id in (t.userid, t.ownerid)
 union all select u.id, 'public.status', jsonb_build_object('userid', t.userid) from public.status t join public.users u on u.id = t.userid
