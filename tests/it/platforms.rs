@@ -210,6 +210,11 @@ async fn chatwoot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lago() {
+    every_user_gets_what_sql_says("lago").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn documenso() {
     every_user_gets_what_sql_says("documenso").await;
 }
