@@ -123,6 +123,7 @@ pub struct ArchiveWriter<R> {
     /// Rows that were not yet handed over, of one entity or of several small ones.
     batch: Vec<(usize, R)>,
     batch_bytes: usize,
+    quota: AttemptQuota,
     pulse: Pulse,
 }
 
@@ -148,7 +149,7 @@ impl<R: Row> ArchiveWriter<R> {
             })
         };
         let csv = {
-            let contents = Arc::clone(&contents);
+            let (contents, share) = (Arc::clone(&contents), share.clone());
             blocking::run("write the CSV files", move || {
                 let compressor = Compressor { zip: zip(&contents, &share)?, files: Vec::new() };
                 write_files(compressor, &share, &csv_text).map(Box::new).map_err(named)
@@ -163,6 +164,7 @@ impl<R: Row> ArchiveWriter<R> {
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
             batch: Vec::new(),
             batch_bytes: 0,
+            quota: share,
             pulse: pulse.clone(),
         })
     }
@@ -196,9 +198,10 @@ impl<R: Row> ArchiveWriter<R> {
             (Ok(counts), Ok(json), Ok(csv)) => (counts, json, csv),
             (rows, json, csv) => return Err(reason([rows.err(), json.err(), csv.err()])),
         };
-        let Self { contents, pulse, .. } = self;
+        let Self { contents, quota, pulse, .. } = self;
         blocking::run("complete the archive", move || {
-            join(contents, counts, *json, *csv, pulse).map_err(named)
+            let (zip, files) = join(&contents, &counts, *json, *csv).map_err(named)?;
+            Ok(Attaching { contents, counts, zip, files, sets: Vec::new(), quota, pulse })
         })
         .await
     }
@@ -262,10 +265,16 @@ pub struct Attaching {
     zip: Zip<SpoolFile>,
     files: Vec<manifest::File>,
     sets: Vec<manifest::FileSet>,
+    quota: AttemptQuota,
     pulse: Pulse,
 }
 
 impl Attaching {
+    /// Returns the part of the spool that the archive holds, for what is added to it.
+    pub fn quota(&self) -> &AttemptQuota {
+        &self.quota
+    }
+
     /// Adds the manifest and digests the archive.
     pub async fn finish(self) -> anyhow::Result<Archive> {
         blocking::run("complete the archive", move || complete(self).map_err(named)).await
@@ -274,22 +283,21 @@ impl Attaching {
 
 /// Copies the CSV entries in as they are.
 fn join(
-    contents: Arc<Contents>,
-    counts: Vec<Tallies>,
+    contents: &Contents,
+    counts: &[Tallies],
     json: Compressor,
     csv: Compressor,
-    pulse: Pulse,
-) -> anyhow::Result<Attaching> {
+) -> anyhow::Result<(Zip<SpoolFile>, Vec<manifest::File>)> {
     ensure!(counts.len() == contents.entities.len(), "not every entity was written");
     let Compressor { mut zip, mut files } = json;
     let mut csv_zip = csv.zip;
     zip.append(&mut csv_zip)?;
     files.extend(csv.files);
-    Ok(Attaching { contents, counts, zip, files, sets: Vec::new(), pulse })
+    Ok((zip, files))
 }
 
 fn complete(archive: Attaching) -> anyhow::Result<Archive> {
-    let Attaching { contents, counts, mut zip, mut files, sets, pulse } = archive;
+    let Attaching { contents, counts, mut zip, mut files, sets, pulse, .. } = archive;
     if let Some(text) = texts::missing(&sets) {
         files.push(write_whole(&mut zip, texts::MISSING, &text)?);
     }

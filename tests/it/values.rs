@@ -2,8 +2,9 @@
 
 mod archive;
 mod catalogue;
-mod catalogue_tools;
+mod catalogue_update;
 mod cells;
+mod first_catalogue;
 mod isolation;
 mod junk;
 mod privacy;

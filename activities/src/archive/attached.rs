@@ -10,7 +10,7 @@ use crate::{
     },
     blocking,
     pulse::Pulse,
-    spool::{QuotaGuard, named},
+    spool::{self, QuotaGuard, named},
 };
 
 pub use crate::archive::manifest::Missing;
@@ -91,7 +91,7 @@ struct Beating {
 
 impl io::Read for Beating {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.pulse.check().map_err(io::Error::other)?;
+        self.pulse.check().map_err(|_| spool::interrupted())?;
         let read = self.file.read(buffer)?;
         self.pulse.beat(read as u64);
         Ok(read)

@@ -392,7 +392,7 @@ impl fmt::Display for Finding {
                 write!(
                     f,
                     "no index finds the rows of `{relation}` by `{column}`: every export reads all of `{found}`; \
-                     `create index concurrently on {found} ({expected})`"
+                     `{expected}`"
                 )
             }
             FindingKind::SlowKeys => write!(

@@ -1,8 +1,13 @@
 //! `[[defaults]]`: decisions for columns by patterns of their names.
 
-use super::{Use, document::Value, matches_pattern, parse::parse_use};
+use super::{
+    Use,
+    document::{Document, Value},
+    matches_pattern,
+    parse::parse_use,
+};
 
-/// The decisions, in the order of the file. The first pattern that fits a name counts.
+/// The decisions, in the order of the file. The first pattern that matches a name decides.
 #[derive(Default)]
 pub(super) struct Defaults(Vec<Decision>);
 
@@ -30,6 +35,20 @@ impl Defaults {
             }
         }
         Ok(Self(defaults))
+    }
+
+    /// Parses the decisions in the text of a catalogue, whatever else is in it.
+    pub(super) fn of_text(file: &str, text: &str) -> anyhow::Result<Self> {
+        let document = Document::new(file, text);
+        let entries = document.parse()?;
+        let defaults = document.root(&entries).optional("defaults");
+        defaults.map(|value| Self::parse(&value)).transpose().map(Option::unwrap_or_default)
+    }
+
+    /// Returns whether a pattern decides a column that nobody has seen yet. `*` alone does not: it was written for the
+    /// columns of that day.
+    pub(super) fn decide(&self, name: &str) -> bool {
+        self.of(name).is_some_and(|decision| decision.pattern != "*")
     }
 
     /// Returns the decision for a name, whatever its case.

@@ -64,12 +64,10 @@ pub async fn follow_foreign_keys(
     hubs: &[String],
     links: &[Link],
 ) -> anyhow::Result<String> {
-    let mut schemas: Vec<&str> =
-        hubs.iter().map(String::as_str).chain([account]).map(|relation| halves(relation).0).collect();
-    schemas.sort_unstable();
-    schemas.dedup();
-    let names = tables::list(connection, &schemas).await?;
-    let mut tables = tables::read(connection, &names).await?;
+    let targets = links.iter().map(|link| &link.to);
+    let roots: Vec<&str> = hubs.iter().chain(targets).map(String::as_str).chain([account]).collect();
+    let names = tables::list(connection, &roots, &roots).await?.into_iter().map(|table| table.relation);
+    let mut tables = tables::read(connection, &names.collect::<Vec<_>>()).await?;
     add_links(&mut tables, links)?;
     propose(&tables, account, hubs)
 }
@@ -79,7 +77,9 @@ pub(super) fn add_links(tables: &mut [Table], links: &[Link]) -> anyhow::Result<
     for link in links {
         let to = tables.iter().find(|table| table.relation == link.to);
         let key = to
-            .with_context(|| format!("there is no table `{}`; give it as `schema.name`", link.to))?
+            .with_context(|| {
+                format!("there is no table `{}`; give it as `schema.name`, without quotes", link.to)
+            })?
             .primary_key();
         if key.len() != 1 {
             bail!("`{}` has no primary key of one column, so `{}` cannot hold it", link.to, link.column);
@@ -100,7 +100,9 @@ pub(super) fn add_links(tables: &mut [Table], links: &[Link]) -> anyhow::Result<
 fn propose(tables: &[Table], account: &str, hubs: &[String]) -> anyhow::Result<String> {
     let of = |relation: &str| {
         let table = tables.iter().find(|table| table.relation == relation);
-        table.with_context(|| format!("there is no table `{relation}`; give it as `schema.name`"))
+        table.with_context(|| {
+            format!("there is no table `{relation}`; give it as `schema.name`, without quotes")
+        })
     };
     let account = of(account)?;
     let key = account.primary_key();
@@ -142,12 +144,8 @@ impl<'a> Proposal<'a> {
     fn add(&mut self, table: &'a Table, keys: &str, by: Vec<String>) {
         let to_account = table.foreign_keys.iter().filter(|key| key.to == self.account.relation);
         let others = to_account.flat_map(|key| &key.columns).filter(|column| !by.contains(column));
-        // `x_id` means something only beside `x_type`.
-        let kind = by.iter().find_map(|by| {
-            let kind = format!("{}_type", by.strip_suffix("_id")?);
-            table.column(&kind).map(|_| kind)
-        });
-        let owned = Owned { keys: keys.to_owned(), others: others.cloned().collect(), by, kind };
+        let others = others.cloned().collect();
+        let owned = Owned { keys: keys.to_owned(), narrowed: kinds(table, &by), others, by };
         self.entities.push((table, owned));
     }
 
@@ -175,7 +173,10 @@ impl<'a> Proposal<'a> {
         // Another table that refers to the same columns has them already.
         let same = self.entities.iter().find(|(other, owned)| {
             let mut keys = other.foreign_keys.iter();
-            keys.any(|key| key.to == table.relation && key.to_columns == columns && key.columns == owned.by)
+            owned.keys != UNDECIDED
+                && keys.any(|key| {
+                    key.to == table.relation && key.to_columns == columns && key.columns == owned.by
+                })
         });
         if let Some((_, owned)) = same {
             return owned.keys.clone();
@@ -189,15 +190,16 @@ impl<'a> Proposal<'a> {
         }
         let mut reads = parent.reads.clone();
         let read = reads.entry(table.relation.clone()).or_default();
-        for column in columns.iter().chain(&owned.by).chain(&owned.kind) {
+        for column in columns.iter().chain(&owned.by).chain(&owned.narrowed) {
             if !read.contains(column) {
                 read.push(column.clone());
             }
         }
         let mut query = select(&table.relation, columns, &owned.by, &parent.query);
-        if let Some(kind) = &owned.kind {
-            let kind = statement(&[SqlPart::Name(kind)]);
-            query.push_str(&format!(" and {} = '{UNDECIDED}'", kind.as_str()));
+        // Of the rows that are left out, nothing that refers to them may come.
+        for column in &owned.narrowed {
+            let column = statement(&[SqlPart::Name(column)]);
+            query.push_str(&format!(" and {} = '{UNDECIDED}'", column.as_str()));
         }
         self.sets.push(KeySet {
             name: name.clone(),
@@ -268,6 +270,12 @@ impl<'a> Proposal<'a> {
         entities.sort_by_key(|(table, _)| table.relation != self.account.relation);
         init::write(&write_keys(&self.sets), &entities, &rest.collect::<Vec<_>>())
     }
+}
+
+/// Returns the columns without which ids mean nothing: `x_type` beside `x_id`.
+pub(super) fn kinds(table: &Table, ids: &[String]) -> Vec<String> {
+    let kinds = ids.iter().filter_map(|id| Some(format!("{}_type", id.strip_suffix("_id")?)));
+    kinds.filter(|kind| table.column(kind).is_some()).collect()
 }
 
 /// Writes the sections of keys.

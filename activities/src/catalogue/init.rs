@@ -6,16 +6,16 @@ use anyhow::{Context as _, bail};
 use sqlx::PgConnection;
 
 use super::{
-    UNDECIDED,
+    FILE, UNDECIDED,
+    defaults::Defaults,
     parse::is_entity_name,
     sql::halves,
-    tables::{self, Table, TableColumn},
+    tables::{self, Table},
 };
 
 const HEAD: &str = "\
-# Written by `export-worker catalogue init`. Every column without `use` and every UNDECIDED is a decision of yours. Until
-# the last one is made the file is refused. Read the decisions that were made for you, too. docs/CATALOGUE.md explains
-# the file.
+# Written by `export-worker catalogue init`. Every UNDECIDED is a decision of yours, and until the last one is made the file
+# is refused. Read the decisions that were made for you, too. docs/CATALOGUE.md explains the file.
 ";
 
 const ACCOUNT: &str = "
@@ -25,19 +25,17 @@ query = 'select $1::uuid as key'
 
 /// Decides what follows from the name of a column alone.
 const DEFAULTS: &str = r#"
-# Decisions by name. `*` stands for any text, in any case; the first pattern that fits counts; a column's own `use` wins.
+# Decisions by the names of columns. `*` matches any text, in any case. The first pattern that matches decides a column
+# that has no `use` of its own.
 [[defaults]]
 columns = ["*passw*", "*passphrase*", "*secret*", "*token*", "*api_key*", "*apikey*", "*access_key*", "*private_key*",
-    "*signing_key*", "*encrypt*", "*credential*", "*otp_*", "*_otp*", "*salt*", "*recovery*code*", "*backup*code*"]
+    "*signing_key*", "*key_hash*", "*encrypt*", "*credential*", "*otp_*", "*_otp*", "*salt*", "*nonce*", "*session_data*",
+    "*auth_code*", "*authorization_code*", "*code_challenge*", "*code_verifier*", "*recovery*code*", "*backup*code*"]
 use = "omit"
 why = "Security: a secret."
 [[defaults]]
-columns = ["id", "*_at"]
+columns = ["id", "*_at", "createdAt", "updatedAt", "deletedAt"]
 use = "export"
-# When you have read every column below, this exports all that are still undecided, and no column that comes later:
-# [[defaults]]
-# columns = ["*"]
-# use = "export"
 "#;
 
 /// Whose rows an entity has.
@@ -47,8 +45,8 @@ pub(super) struct Owned {
     pub(super) keys: String,
     /// The columns that hold them.
     pub(super) by: Vec<String>,
-    /// The column that says what the ids in `by` are of.
-    pub(super) kind: Option<String>,
+    /// The columns by which the rows have to be narrowed: `x_type` beside `x_id`, or what `where` names already.
+    pub(super) narrowed: Vec<String>,
     /// Further columns that hold ids of users.
     pub(super) others: Vec<String>,
 }
@@ -60,12 +58,12 @@ pub(super) struct Owned {
 pub async fn init(connection: &mut PgConnection, relations: &[String]) -> anyhow::Result<String> {
     let found = tables::read(connection, relations).await?;
     let mut text = format!("{HEAD}{ACCOUNT}{DEFAULTS}");
-    let mut names = Vec::new();
+    let (defaults, mut names) = (Defaults::of_text(FILE, DEFAULTS)?, Vec::new());
     for relation in relations {
         let table = found.iter().find(|table| &table.relation == relation);
         let table =
             table.with_context(|| format!("there is no relation `{relation}`; give it as `schema.name`"))?;
-        write_entity(&mut text, &entity_name(relation, &mut names)?, table, None)?;
+        write_entity(&mut text, &entity_name(relation, &mut names)?, table, None, &defaults)?;
     }
     Ok(text)
 }
@@ -74,28 +72,26 @@ pub async fn init(connection: &mut PgConnection, relations: &[String]) -> anyhow
 pub(super) fn write(keys: &str, entities: &[(&Table, Owned)], left_out: &[&str]) -> anyhow::Result<String> {
     let mut text = format!("{HEAD}{keys}{DEFAULTS}");
     if !left_out.is_empty() {
-        text.push_str("\n# Nothing leads from these to the account. `*` stands for any text.\n[left_out]\n");
+        text.push_str("\n# Nothing leads from these to the account. `*` matches any text.\n[left_out]\n");
         for relation in left_out {
             writeln!(text, "{} = \"{UNDECIDED}\"", quoted(relation))?;
         }
     }
-    text.push_str(&write_entities(entities, &mut Vec::new())?);
-    Ok(text)
-}
-
-/// Writes the sections of entities. Their names are added to `names`, which are taken.
-pub(super) fn write_entities(
-    entities: &[(&Table, Owned)],
-    names: &mut Vec<String>,
-) -> anyhow::Result<String> {
-    let mut text = String::new();
+    let (defaults, mut names) = (Defaults::of_text(FILE, DEFAULTS)?, Vec::new());
     for (table, owned) in entities {
-        write_entity(&mut text, &entity_name(&table.relation, names)?, table, Some(owned))?;
+        write_entity(&mut text, &entity_name(&table.relation, &mut names)?, table, Some(owned), &defaults)?;
     }
     Ok(text)
 }
 
-fn write_entity(text: &mut String, name: &str, table: &Table, owned: Option<&Owned>) -> std::fmt::Result {
+/// Writes the section of an entity. A column that no pattern decides is left to a person.
+pub(super) fn write_entity(
+    text: &mut String,
+    name: &str,
+    table: &Table,
+    owned: Option<&Owned>,
+    defaults: &Defaults,
+) -> std::fmt::Result {
     let list = |names: &[String]| match names {
         [name] => quoted(name),
         names => format!("[{}]", names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")),
@@ -109,8 +105,10 @@ fn write_entity(text: &mut String, name: &str, table: &Table, owned: Option<&Own
         Some(owned) => writeln!(text, "keys     = {}\nby       = {}", quoted(&owned.keys), list(&owned.by))?,
         None => writeln!(text, "keys     = \"{UNDECIDED}\"\nby       = \"{UNDECIDED}\"")?,
     }
-    if let Some(kind) = owned.and_then(|owned| owned.kind.as_ref()) {
-        writeln!(text, "where    = {{ {} = \"{UNDECIDED}\" }}", bare_or_quoted(kind))?;
+    let narrowed = owned.map(|owned| owned.narrowed.as_slice()).unwrap_or_default();
+    if !narrowed.is_empty() {
+        let open = narrowed.iter().map(|column| format!("{} = \"{UNDECIDED}\"", bare_or_quoted(column)));
+        writeln!(text, "where    = {{ {} }}", open.collect::<Vec<_>>().join(", "))?;
     }
     let by = owned.map(|owned| owned.by.as_slice()).unwrap_or_default();
     let order = order(table, by);
@@ -123,7 +121,7 @@ fn write_entity(text: &mut String, name: &str, table: &Table, owned: Option<&Own
     let width =
         table.columns.iter().map(|column| bare_or_quoted(&column.name).len()).max().unwrap_or_default();
     for column in &table.columns {
-        let decision = decide(column, by, &order, owned);
+        let decision = decide(&column.name, by, owned, defaults);
         let about = match column.comment.as_deref() {
             Some(comment) => format!(", about = {}", quoted(comment)),
             None => String::new(),
@@ -138,13 +136,17 @@ fn write_entity(text: &mut String, name: &str, table: &Table, owned: Option<&Own
     Ok(())
 }
 
-/// Decides what follows from the order and the foreign keys.
-fn decide(column: &TableColumn, by: &[String], order: &[String], owned: Option<&Owned>) -> &'static str {
-    if owned.is_some_and(|owned| owned.others.contains(&column.name)) {
-        return ", use = \"pseudonym\"";
-    }
-    let is_key = by.contains(&column.name) || order.contains(&column.name);
-    if is_key { ", use = \"export\"" } else { "" }
+/// Decides what follows from the keys, and leaves the rest to the patterns or to a person.
+fn decide(column: &str, by: &[String], owned: Option<&Owned>, defaults: &Defaults) -> String {
+    let is = |columns: &[String]| columns.iter().any(|name| name == column);
+    let use_ = match owned {
+        Some(owned) if is(&owned.others) => "pseudonym",
+        _ if defaults.decide(column) => return String::new(),
+        // The key of the rows: the user's own id, or that of something of theirs.
+        _ if is(by) => "export",
+        _ => UNDECIDED,
+    };
+    format!(", use = \"{use_}\"")
 }
 
 /// Returns the order of an index that begins with `by`, completed by the primary key; else the primary key.
@@ -162,7 +164,7 @@ fn order(table: &Table, by: &[String]) -> Vec<String> {
 }
 
 /// Returns a free name for the entity of a relation.
-fn entity_name(relation: &str, names: &mut Vec<String>) -> anyhow::Result<String> {
+pub(super) fn entity_name(relation: &str, names: &mut Vec<String>) -> anyhow::Result<String> {
     let plain = |text: &str| -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
         text.chars().map(plain).collect()

@@ -1,4 +1,4 @@
-//! Reads `catalogue.toml` and checks everything that needs no database. All mistakes are told at once.
+//! Reads `catalogue.toml` and checks everything that needs no database. All mistakes are reported at once.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::serialise::parts::{PartUse, Parts};
 
-/// A new catalogue may have thousands of open decisions.
-const MISTAKES_TOLD: usize = 40;
+/// No more mistakes than this are reported: a new catalogue may have thousands of open decisions.
+const MOST_MISTAKES: usize = 40;
 
 /// Identifiers are at most this long in PostgreSQL.
 const NAME_BYTES: usize = 63;
@@ -52,10 +52,8 @@ pub(super) fn parse(
             }
         }
     }
-    let defaults = match root.optional("defaults") {
-        Some(value) => mistakes.keep(Defaults::parse(&value)).unwrap_or_default(),
-        None => Defaults::default(),
-    };
+    let defaults =
+        root.optional("defaults").map(|value| Defaults::parse(&value)).transpose()?.unwrap_or_default();
     let mut left_out = Vec::new();
     if let Some(value) = root.optional("left_out") {
         for (relation, why) in value.table()?.iter() {
@@ -113,8 +111,8 @@ impl Mistakes {
         if self.0.is_empty() {
             return Ok(());
         }
-        let more = self.0.len().saturating_sub(MISTAKES_TOLD);
-        self.0.truncate(MISTAKES_TOLD);
+        let more = self.0.len().saturating_sub(MOST_MISTAKES);
+        self.0.truncate(MOST_MISTAKES);
         if more > 0 {
             self.0.push(format!("and {more} more"));
         }
@@ -198,6 +196,7 @@ fn parse_entity(
         }
     }
     if !is_whole {
+        keep_undecided(table, mistakes);
         return Ok(None);
     }
     if columns.iter().all(|column| column.use_ == Use::Omit) {
@@ -258,6 +257,19 @@ fn parse_entity(
         about: about.unwrap_or_else(|| in_words(name)),
         columns,
     }))
+}
+
+/// Keeps what is undecided of an entity beside its columns.
+fn keep_undecided(table: &Table<'_>, mistakes: &mut Mistakes) {
+    for place in ["keys", "by"].into_iter().filter_map(|key| table.optional(key)) {
+        mistakes.keep(place.one_or_more());
+    }
+    let conditions = table.optional("where").and_then(|place| place.table().ok());
+    for (_, condition) in conditions.iter().flat_map(Table::iter) {
+        if condition.table().is_err() {
+            mistakes.keep(condition.constants());
+        }
+    }
 }
 
 /// Parses `where`: constants, lists of constants, or `{ null = true }`.
@@ -334,7 +346,7 @@ fn parse_column(name: &str, value: &Value<'_>, defaults: &Defaults) -> anyhow::R
         (Some(place), _) => (place.clone(), parse_use(place)?),
         (None, Some(default)) => (value.clone(), default.use_),
         (None, None) => {
-            return Err(table.error("is undecided: give it `use`, or a pattern in [[defaults]]"));
+            return Err(table.error("is undecided: write `use`, or a pattern in [[defaults]]"));
         }
     };
     if use_ == Use::Pseudonym && kinds::is_known_not_to_be_an_id(&pg_type) {

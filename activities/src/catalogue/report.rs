@@ -6,8 +6,8 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Encode, PgConnection, Postgres, Row as _, SqlSafeStr as _, Type};
 
 use super::{
-    Catalogue, Finding, FindingKind, Plan, check,
-    sql::{SqlPart, halves, statement},
+    Catalogue, Entity, Finding, FindingKind, Plan, check,
+    sql::{SqlPart, statement},
     statements, tables,
 };
 use crate::failure::sqlstate;
@@ -107,14 +107,19 @@ async fn try_statements(
         }
         let parameters = vec![vec![None::<String>]; entity.by.len() + planned.computed.len()];
         match read_whole(planned.statement.as_str(), parameters, connection).await {
-            Ok(tables) => findings.extend(tables.into_iter().map(|table| {
-                let columns: Vec<_> = entity.by.iter().chain(&entity.order).map(String::as_str).collect();
-                Finding {
-                    column: Some(entity.by.join(", ")),
-                    expected: Some(columns.join(", ")),
-                    ..Finding::of(FindingKind::NoIndex, &entity.relation).found(table)
+            Ok(tables) => {
+                for table in tables {
+                    let finding = Finding {
+                        column: Some(entity.by.join(", ")),
+                        expected: Some(index(&table, entity)),
+                        ..Finding::of(FindingKind::NoIndex, &entity.relation).found(table)
+                    };
+                    // The rows of an entity may also list files.
+                    if !findings.contains(&finding) {
+                        findings.push(finding);
+                    }
                 }
-            })),
+            }
             Err(error) => findings.push(refused(FindingKind::Unreadable, &entity.relation, &error)),
         }
     }
@@ -190,45 +195,31 @@ fn collect_whole(node: &Value, tables: &mut Vec<String>) {
     }
 }
 
-/// Finds the tables of the catalogue's schemas that it does not name, and whether foreign keys lead from them to the
-/// account. Tables of ours do not count.
+/// Finds the tables that the catalogue does not name: those of its schemas, and those from which foreign keys lead to the
+/// account.
 async fn unlisted(catalogue: &Catalogue, connection: &mut PgConnection) -> anyhow::Result<Vec<Finding>> {
     let relations = catalogue.relations();
-    let mut schemas: Vec<&str> = relations.iter().map(|relation| halves(relation).0).collect();
-    schemas.sort_unstable();
-    schemas.dedup();
-    let rows: Vec<(String, bool)> = sqlx::query_as(
-        "with recursive leads(oid) as (
-            select pg_catalog.to_regclass($2)::pg_catalog.oid
-            union
-            select f.conrelid from pg_catalog.pg_constraint f join leads l on f.confrelid = l.oid
-            where f.contype = 'f'
-        )
-        select n.nspname || '.' || c.relname, c.oid in (select l.oid from leads l)
-        from pg_catalog.pg_class c
-        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = any($1) and c.relkind in ('r', 'p') and not c.relispartition
-            and not (n.nspname = 'public' and c.relname = any($3))
-        order by 1",
-    )
-    .bind(schemas)
-    .bind(quoted(&catalogue.account().relation))
-    .bind(tables::OURS)
-    .fetch_all(connection)
-    .await
-    .context("failed to list the tables of the platform")?;
-    let named = |table: &str| relations.contains(table) || catalogue.leaves_out(table);
-    let new = rows.into_iter().filter(|(table, _)| !named(table));
-    Ok(new
-        .map(|(table, leads)| {
-            let kind = if leads { FindingKind::UnlistedRelation } else { FindingKind::UnrelatedRelation };
-            Finding::of(kind, &table)
-        })
-        .collect())
+    let beside: Vec<&str> = relations.iter().map(String::as_str).collect();
+    let tables = tables::list(connection, &beside, &[&catalogue.account().relation]).await?;
+    let is_new = |table: &tables::Listed| {
+        !relations.contains(&table.relation) && !catalogue.leaves_out(&table.relation)
+    };
+    let finding = |table: tables::Listed| {
+        let unlisted = FindingKind::UnlistedRelation;
+        Finding::of(if table.leads { unlisted } else { FindingKind::UnrelatedRelation }, &table.relation)
+    };
+    Ok(tables.into_iter().filter(is_new).map(finding).collect())
 }
 
-fn quoted(relation: &str) -> String {
-    statement(&[SqlPart::Relation(relation)]).as_str().to_owned()
+/// The index by which the rows of an entity are found, in order.
+fn index(table: &str, entity: &Entity) -> String {
+    let mut parts =
+        vec![SqlPart::Sql("create index concurrently on "), SqlPart::Relation(table), SqlPart::Sql(" (")];
+    for (at, column) in entity.by.iter().chain(&entity.order).enumerate() {
+        parts.extend([SqlPart::Sql(if at == 0 { "" } else { ", " }), SqlPart::Name(column)]);
+    }
+    parts.push(SqlPart::Sql(")"));
+    statement(&parts).as_str().to_owned()
 }
 
 /// What the server said, and its code. It is about a statement that reads no row, or a keys query of the operator's own.

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Row as _};
 use super::{check, sql::halves};
 
 /// Our own tables in schema `public`. A platform may have others whose names begin in the same way.
-pub(super) const OURS: [&str; 5] = [
+const OURS: [&str; 5] = [
     "data_export_requests",
     "data_export_events",
     "data_export_installation",
@@ -61,17 +61,42 @@ impl Table {
     }
 }
 
-/// Returns the names of all tables of some schemas, without ours.
-pub(super) async fn list(connection: &mut PgConnection, schemas: &[&str]) -> anyhow::Result<Vec<String>> {
-    sqlx::query_scalar(
-        "select n.nspname || '.' || c.relname
+/// A table that there is.
+#[derive(sqlx::FromRow)]
+pub(super) struct Listed {
+    pub(super) relation: String,
+    /// Whether foreign keys lead from it to one of the roots.
+    pub(super) leads: bool,
+}
+
+/// Lists all tables in the schemas of some relations, and in every other schema those from which foreign keys lead to
+/// one of the roots. Tables of ours do not count.
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    beside: &[&str],
+    roots: &[&str],
+) -> anyhow::Result<Vec<Listed>> {
+    let mut schemas: Vec<&str> = beside.iter().map(|relation| halves(relation).0).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    sqlx::query_as(
+        "with recursive leads(oid) as (
+            select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+            where n.nspname || '.' || c.relname = any($2)
+            union
+            select f.conrelid from pg_catalog.pg_constraint f join leads l on f.confrelid = l.oid
+            where f.contype = 'f'
+        )
+        select n.nspname || '.' || c.relname as relation, c.oid in (select l.oid from leads l) as leads
         from pg_catalog.pg_class c
         join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = any($1) and c.relkind in ('r', 'p') and not c.relispartition
-            and not (n.nspname = 'public' and c.relname = any($2))
+        where (n.nspname = any($1) or c.oid in (select l.oid from leads l))
+            and c.relkind in ('r', 'p') and not c.relispartition
+            and not (n.nspname = 'public' and c.relname = any($3))
         order by 1",
     )
     .bind(schemas)
+    .bind(roots)
     .bind(OURS)
     .fetch_all(connection)
     .await

@@ -155,7 +155,7 @@ fn every_mistake_is_named_with_file_line_and_key() {
         (
             "use = \"export\", ",
             "",
-            "catalogue.toml:10: `entity.users.columns.id`: is undecided: give it `use`, or a pattern in [[defaults]]",
+            "catalogue.toml:10: `entity.users.columns.id`: is undecided: write `use`, or a pattern in [[defaults]]",
         ),
         (
             "about = \"Id.\"",
@@ -196,7 +196,7 @@ fn every_mistake_is_named_with_file_line_and_key() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once_and_a_thousand_in_short() {
+fn all_mistakes_are_reported_at_once_and_a_thousand_in_short() {
     let text = SMALL
         .replace("use = \"export\"", "use = \"all\"")
         .replace("why = \"Secret.\"", "")

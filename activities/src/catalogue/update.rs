@@ -8,10 +8,11 @@ use toml_edit::{DocumentMut, InlineTable, Item, Table as Section, TableLike, Val
 
 use super::{
     FILE, UNDECIDED,
-    follow::{KeySet, Link, Proposal, add_links, write_keys},
-    init::{Owned, write_entities},
+    defaults::Defaults,
+    follow::{KeySet, Link, Proposal, add_links, kinds, write_keys},
+    init::{Owned, entity_name, write_entity},
     matches_pattern,
-    sql::halves,
+    sql::{SqlPart, statement},
     tables::{self, Table},
 };
 
@@ -26,9 +27,8 @@ pub struct Update {
 
 /// Returns the text of `catalogue.toml` in a folder with what is new in the database, and without what is gone.
 ///
-/// New columns are listed without a decision, unless a pattern decides them. The pattern `*` alone decides no new column:
-/// it was written for those that a person had read. New tables are proposed as
-/// [`init`](super::init()) proposes them. What is gone becomes a comment. Writes nothing.
+/// Whether a new column is exported, and whose rows a new table has, is left to a person, unless a pattern decides the
+/// column. What is gone becomes a comment. Writes nothing.
 pub async fn update(connection: &mut PgConnection, folder: &Path, links: &[Link]) -> anyhow::Result<Update> {
     let path = folder.join(FILE);
     let text = fs::read_to_string(&path).with_context(|| format!("failed to read `{}`", path.display()))?;
@@ -37,17 +37,17 @@ pub async fn update(connection: &mut PgConnection, folder: &Path, links: &[Link]
     let mut changes = Vec::new();
 
     let listed = relations(&file);
-    let mut schemas: Vec<&str> = listed.iter().map(|relation| halves(relation).0).collect();
-    schemas.sort_unstable();
-    schemas.dedup();
-    let mut names = tables::list(connection, &schemas).await?;
+    let roots: Vec<&str> = listed.iter().map(String::as_str).collect();
+    let names = tables::list(connection, &roots, &roots).await?.into_iter().map(|table| table.relation);
+    let mut names: Vec<String> = names.collect();
     // Views are in no list.
     names.extend(listed.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
     let mut tables = tables::read(connection, &names).await?;
     add_links(&mut tables, links)?;
 
-    update_entities(&mut file, &tables, &mut changes)?;
-    let added = add_tables(&mut file, folder, &tables, &mut changes)?;
+    let defaults = Defaults::of_text(&path.display().to_string(), &text)?;
+    update_entities(&mut file, &tables, &defaults, &mut changes);
+    let added = add_tables(&mut file, folder, &tables, &defaults, &mut changes)?;
     Ok(Update { text: format!("{file}{added}"), changes })
 }
 
@@ -77,13 +77,8 @@ fn relations(file: &DocumentMut) -> Vec<String> {
 }
 
 /// Brings the columns of each entity up to date.
-fn update_entities(
-    file: &mut DocumentMut,
-    tables: &[Table],
-    changes: &mut Vec<String>,
-) -> anyhow::Result<()> {
-    let patterns = patterns(file);
-    let Some(entities) = file.get_mut("entity").and_then(Item::as_table_like_mut) else { return Ok(()) };
+fn update_entities(file: &mut DocumentMut, tables: &[Table], defaults: &Defaults, changes: &mut Vec<String>) {
+    let Some(entities) = file.get_mut("entity").and_then(Item::as_table_like_mut) else { return };
     let mut gone = Vec::new();
     for (name, entity) in entities.iter_mut() {
         let Some(entity) = entity.as_table_like_mut() else { continue };
@@ -94,7 +89,7 @@ fn update_entities(
             continue;
         };
         if let Some(columns) = entity.get_mut("columns").and_then(Item::as_table_like_mut) {
-            update_columns(columns, table, &patterns, changes);
+            update_columns(columns, table, defaults, changes);
         }
     }
     let mut comments = String::new();
@@ -112,23 +107,12 @@ fn update_entities(
         let before = file.trailing().as_str().unwrap_or_default().to_owned();
         file.set_trailing(before + &comments);
     }
-    Ok(())
-}
-
-/// Returns the patterns of `[[defaults]]`, in lower case.
-fn patterns(file: &DocumentMut) -> Vec<String> {
-    let defaults = file.get("defaults").and_then(Item::as_array_of_tables);
-    let defaults = defaults.into_iter().flat_map(|defaults| defaults.iter());
-    defaults
-        .flat_map(|decision| texts_of(decision, "columns"))
-        .map(|pattern| pattern.to_lowercase())
-        .collect()
 }
 
 fn update_columns(
     columns: &mut dyn TableLike,
     table: &Table,
-    patterns: &[String],
+    defaults: &Defaults,
     changes: &mut Vec<String>,
 ) {
     let relation = &table.relation;
@@ -136,9 +120,7 @@ fn update_columns(
         let Some(listed) = columns.get_mut(&column.name).and_then(Item::as_table_like_mut) else {
             let mut line = InlineTable::new();
             line.insert("type", column.pg_type.as_str().into());
-            let name = column.name.to_lowercase();
-            let decided = patterns.iter().find(|pattern| matches_pattern(pattern, &name));
-            if decided.is_none_or(|pattern| pattern == "*") {
+            if !defaults.decide(&column.name) {
                 line.insert("use", UNDECIDED.into());
             }
             if let Some(comment) = &column.comment {
@@ -202,6 +184,7 @@ fn add_tables(
     file: &mut DocumentMut,
     folder: &Path,
     tables: &[Table],
+    defaults: &Defaults,
     changes: &mut Vec<String>,
 ) -> anyhow::Result<String> {
     let read: Vec<String> = file
@@ -223,17 +206,24 @@ fn add_tables(
     let (entities, sets) = (proposal.entities.len(), proposal.sets.len());
     proposal.follow();
     proposal.add_polymorphic();
-    let mut names = self::entities(file).map(|(name, _)| name.to_owned()).collect();
     let (known, new) = proposal.entities.split_at(entities);
-    let new: Vec<_> = new.iter().filter(|(table, _)| !read.contains(&table.relation)).cloned().collect();
-    changes.extend(new.iter().map(|(table, owned)| {
-        format!("table `{}` is new: it has rows of `keys.{}`", table.relation, owned.keys)
-    }));
+    let new: Vec<_> = new.iter().filter(|(table, _)| !read.contains(&table.relation)).collect();
     let used = proposal.sets[sets..].iter().filter(|set| new.iter().any(|(_, owned)| owned.keys == set.name));
-    let text = write_keys(&used.cloned().collect::<Vec<_>>()) + &write_entities(&new, &mut names)?;
+    let mut text = write_keys(&used.cloned().collect::<Vec<_>>());
+    let mut names = self::entities(file).map(|(name, _)| name.to_owned()).collect();
+    for (table, owned) in &new {
+        let (relation, keys) = (&table.relation, &owned.keys);
+        changes.push(format!("table `{relation}` is new: decide whose rows it has"));
+        // Columns lead to the keys, but a person says whose rows they are.
+        if keys != UNDECIDED {
+            text.push_str(&format!("\n# keys = \"{keys}\", if all these rows are theirs"));
+        }
+        let open = Owned { keys: UNDECIDED.to_owned(), ..owned.clone() };
+        write_entity(&mut text, &entity_name(relation, &mut names)?, table, Some(&open), defaults)?;
+    }
 
     let is_known = |table: &&Table| {
-        known.iter().chain(&new).any(|(other, _)| other.relation == table.relation)
+        known.iter().chain(new.iter().copied()).any(|(other, _)| other.relation == table.relation)
             || read.contains(&table.relation)
     };
     let rest: Vec<String> =
@@ -281,8 +271,12 @@ fn proposal<'t>(file: &DocumentMut, folder: &Path, tables: &'t [Table]) -> anyho
     for (_, entity) in entities(file) {
         let table = tables.iter().find(|table| Some(table.relation.as_str()) == text_of(entity, "relation"));
         let (Some(table), Some(keys)) = (table, text_of(entity, "keys")) else { continue };
-        let owned =
-            Owned { keys: keys.to_owned(), by: texts_of(entity, "by"), kind: None, others: Vec::new() };
+        let by = texts_of(entity, "by");
+        let narrowed = match entity.get("where").and_then(Item::as_table_like) {
+            Some(conditions) => conditions.iter().map(|(column, _)| column.to_owned()).collect(),
+            None => kinds(table, &by),
+        };
+        let owned = Owned { keys: keys.to_owned(), by, narrowed, others: Vec::new() };
         known.push((table, owned));
     }
     let account = known.iter().find(|(_, owned)| owned.keys == "account").map(|(table, _)| *table);
@@ -298,7 +292,10 @@ fn keys_alone(query: &str, columns: &[String]) -> String {
     {
         return format!("select $1::{cast}");
     }
-    let columns: Vec<_> =
-        columns.iter().map(|column| format!("q.\"{}\"", column.replace('"', "\"\""))).collect();
-    format!("select {} from (\n{query}\n) q", columns.join(", "))
+    let mut parts = vec![SqlPart::Sql("select ")];
+    for (index, column) in columns.iter().enumerate() {
+        parts.extend([SqlPart::Sql(if index == 0 { "q." } else { ", q." }), SqlPart::Name(column)]);
+    }
+    parts.extend([SqlPart::Sql(" from (\n"), SqlPart::Trusted(query), SqlPart::Sql("\n) q")]);
+    statement(&parts).as_str().to_owned()
 }

@@ -6,8 +6,8 @@
 use std::io::{self, Seek as _, Write as _};
 
 use anyhow::{Context as _, Result};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::{Semaphore, mpsc};
+use futures::future::try_join_all;
+use tokio::sync::mpsc;
 
 use crate::{
     archive::{
@@ -87,10 +87,12 @@ pub(super) async fn list(snapshot: &mut Snapshot, sets: &[FileSet], pulse: &Puls
 }
 
 /// Fetches the listed files into an archive, in their order.
+///
+/// A few are fetched at once and then added. A large one waits for its turn, so that no answer of the store is kept
+/// waiting while another file is written.
 pub(super) async fn attach(
     listing: Listing,
     mut archive: Attaching,
-    share: &AttemptQuota,
     steps: &ExportSteps,
     pulse: &Pulse,
 ) -> Result<Attaching> {
@@ -98,54 +100,55 @@ pub(super) async fn attach(
     for (set, more) in sets.iter().zip(&listing.more) {
         archive.begin_set(&set.name, &set.listing.name, &set.about, *more);
     }
-    let large = &Semaphore::new(1);
-    let fetched = stream::iter(listing.files).map(|listed| async move {
-        let store = steps.files.get(listed.set).context("a set of files has no store")?;
-        let fetched = fetch(&listed, &sets[listed.set], store, large, share, pulse).await?;
-        anyhow::Ok((listed.set, fetched))
-    });
-    let mut fetched = fetched.buffered(AT_ONCE);
-    while let Some((set, file)) = fetched.try_next().await? {
+    for listed in listing.files.chunks(AT_ONCE) {
         pulse.check()?;
-        archive = archive.add(set, file, pulse).await?;
+        let fetched = listed.iter().map(|listed| async move {
+            let store = steps.files.get(listed.set).context("a set of files has no store")?;
+            let fetched = fetch(listed, &sets[listed.set], store, pulse).await?;
+            anyhow::Ok((listed, store, fetched))
+        });
+        for (listed, store, fetched) in try_join_all(fetched).await? {
+            let (content_type, bytes) = match fetched {
+                Fetched::Missing(why) => (None, Err(why)),
+                Fetched::Small(content_type, bytes) => (content_type, Ok(Bytes::Small(bytes))),
+                Fetched::Large(key) => match store.read(key).await? {
+                    Some(content) => {
+                        let content_type = content.content_type.clone();
+                        (content_type, Ok(into_spool(content, archive.quota(), pulse).await?))
+                    }
+                    None => (None, Err(Missing::NotFound)),
+                },
+            };
+            let content_type = listed.content_type.clone().or(content_type);
+            // The last part of a key is the nearest to a name that there is.
+            let last = listed.value.rsplit('/').next().unwrap_or_default();
+            let name = listed.name.clone().unwrap_or_else(|| last.to_owned());
+            let file = Attached { name, row: listed.row.clone(), content_type, bytes };
+            archive = archive.add(listed.set, file, pulse).await?;
+        }
     }
     Ok(archive)
 }
 
-async fn fetch(
-    listed: &Listed,
-    set: &FileSet,
-    store: &Store,
-    large: &Semaphore,
-    share: &AttemptQuota,
-    pulse: &Pulse,
-) -> Result<Attached> {
-    let missing =
-        |why: Missing| Attached { bytes: Err(why), ..attached(listed, listed.content_type.clone()) };
-    let Some(key) = set.key(&listed.value) else { return Ok(missing(Missing::Elsewhere)) };
-    let Some(content) = store.read(key).await? else { return Ok(missing(Missing::NotFound)) };
-    if content.bytes > set.max_bytes {
-        return Ok(missing(Missing::TooLarge));
-    }
-    let content_type = listed.content_type.clone().or_else(|| content.content_type.clone());
-    let bytes = if content.bytes <= SMALL_BYTES {
-        Bytes::Small(into_memory(content, pulse).await?)
-    } else {
-        let _turn = large.acquire().await?;
-        into_spool(content, share, pulse).await?
-    };
-    Ok(Attached { bytes: Ok(bytes), ..attached(listed, content_type) })
+/// What the store has of a file.
+enum Fetched<'l> {
+    Missing(Missing),
+    /// All of it, and its media type.
+    Small(Option<String>, Vec<u8>),
+    /// It has this key, and is fetched in its turn.
+    Large(&'l str),
 }
 
-fn attached(listed: &Listed, content_type: Option<String>) -> Attached {
-    // The last part of a key is the nearest to a name that there is.
-    let last = listed.value.rsplit('/').next().unwrap_or_default();
-    Attached {
-        name: listed.name.clone().unwrap_or_else(|| last.to_owned()),
-        row: listed.row.clone(),
-        content_type,
-        bytes: Err(Missing::NotFound),
+async fn fetch<'l>(listed: &'l Listed, set: &FileSet, store: &Store, pulse: &Pulse) -> Result<Fetched<'l>> {
+    let Some(key) = set.key(&listed.value) else { return Ok(Fetched::Missing(Missing::Elsewhere)) };
+    let Some(content) = store.read(key).await? else { return Ok(Fetched::Missing(Missing::NotFound)) };
+    if content.bytes > set.max_bytes {
+        return Ok(Fetched::Missing(Missing::TooLarge));
     }
+    if content.bytes > SMALL_BYTES {
+        return Ok(Fetched::Large(key));
+    }
+    Ok(Fetched::Small(content.content_type.clone(), into_memory(content, pulse).await?))
 }
 
 async fn into_memory(mut content: Content, pulse: &Pulse) -> Result<Vec<u8>> {
@@ -158,9 +161,9 @@ async fn into_memory(mut content: Content, pulse: &Pulse) -> Result<Vec<u8>> {
 }
 
 /// Spools a file on one blocking thread, a few pieces behind the store.
-async fn into_spool(mut content: Content, share: &AttemptQuota, pulse: &Pulse) -> Result<Bytes> {
+async fn into_spool(mut content: Content, quota: &AttemptQuota, pulse: &Pulse) -> Result<Bytes> {
     let (pieces, mut queue) = mpsc::channel::<bytes::Bytes>(PIECES);
-    let mut file = share.file()?;
+    let mut file = quota.file()?;
     let writing = blocking::run("spool a file", move || {
         while let Some(piece) = queue.blocking_recv() {
             // The spool counts the bytes as movement.

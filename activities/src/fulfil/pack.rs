@@ -43,8 +43,7 @@ pub async fn write_archive(
     let listing = files::list(&mut snapshot, sets, pulse).await?;
     // The files may take long, and the source is done.
     snapshot.close().await?;
-    let share = steps.spool.share(pulse);
-    files::attach(listing, writer.join().await?, &share, steps, pulse).await?.finish().await
+    files::attach(listing, writer.join().await?, steps, pulse).await?.finish().await
 }
 
 fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps) -> Contents {

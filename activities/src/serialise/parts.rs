@@ -1,7 +1,7 @@
 //! Leaves parts of a JSON value out, or replaces the ids in them: other people's names inside a payload.
 //!
 //! A path such as `author.id` names members of objects. A list has no step of its own: `mentions.email` is the `email`
-//! of each mention. `*` stands for any one member, and alone also for a value that is no object.
+//! of each mention. `*` matches any one member, and alone also a value that is no object.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::{json_token::end_of_string, pseudonym::Pseudonyms, value::Unreadable}
 /// A column has no more paths than a bit set has bits.
 pub const MOST_PATHS: usize = 64;
 
-/// What happens to a part of a value. Of two paths of the same kind the later one in this order wins.
+/// What happens to a part of a value. Of two paths with as many names, the later one in this order decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PartUse {
     /// It stays as it is.
@@ -225,6 +225,9 @@ impl<'w> Walk<'w> {
             match self.peek()? {
                 b',' => self.at += 1,
                 bracket @ (b'}' | b']') => {
+                    if (bracket == b'}') != around.is_object {
+                        return Err(Unreadable);
+                    }
                     self.at += 1;
                     self.out.push(char::from(bracket));
                     open.pop();
@@ -405,9 +408,10 @@ mod tests {
         assert_eq!(applied(&[("b", Omit)], &deep), deep);
         assert_eq!(applied(&[("a", Omit)], &deep), "[{}]");
         let pseudonyms = Pseudonyms::new(b"salt", &UserId::forgotten()).unwrap();
-        for broken in ["", "{", "[1", "{\"a\" 1}", "{1:2}", "{\"a\":}", "\"", "{\"a\":\"", "{\"a", "[}"] {
-            // It may be read or refused, but never panics or goes on for ever.
-            let _ = parts(&[("a", Omit)]).apply(broken, &pseudonyms, &mut String::new());
+        for broken in ["", "{", "[1", "{\"a\" 1}", "{1:2}", "{\"a\":}", "{\"a\":\"", "{\"a", "[}", "{]", "}"]
+        {
+            let applied = parts(&[("a", Omit)]).apply(broken, &pseudonyms, &mut String::new());
+            assert_eq!(applied, Err(Unreadable), "{broken}");
         }
     }
 

@@ -9,19 +9,16 @@ use export_activities::{
     spool::Spool,
     store::StoreConfig,
 };
-use export_stack::{
-    instruments::faulty_store::Fault,
-    servers::{postgres::Role, versitygw},
-};
+use export_stack::{instruments::faulty_store::Fault, servers::postgres::Role};
 use export_verify::verify;
 use export_workflows::contract::Outcome;
 use futures::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
-use sqlx::{AssertSqlSafe, PgPool};
-use uuid::Uuid;
 
 use crate::support::{
-    installation_of::{self as given, Given, attempt, serve},
+    database::run,
+    installation_of::{self as given, Given, attempt, download, request, serve},
+    night_of::Nights,
     servers::{connect, faulty_store, real_store, sdk_client},
 };
 
@@ -105,10 +102,6 @@ fn objects() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-async fn run(pool: &PgPool, sql: impl Into<String>) {
-    sqlx::raw_sql(AssertSqlSafe(sql.into())).execute(pool).await.unwrap();
-}
-
 /// An installation beside a platform whose files are in a bucket of its own.
 async fn platform(files: &StoreConfig) -> Given {
     let mut given = given::installation().await;
@@ -133,30 +126,11 @@ async fn fill(files: &StoreConfig, objects: Vec<(&'static str, Vec<u8>)>) {
     }
 }
 
-async fn request(given: &Given, user: i32) -> Uuid {
-    sqlx::query_scalar("insert into public.data_export_requests (user_id) values ($1::text) returning id")
-        .bind(user.to_string())
-        .fetch_one(&given.owner)
-        .await
-        .unwrap()
-}
-
-async fn download(given: &Given, request: Uuid, path: &Path) {
-    let url: String =
-        sqlx::query_scalar("select download_url from public.data_export_requests where id = $1")
-            .bind(request)
-            .fetch_one(&given.owner)
-            .await
-            .unwrap();
-    let answer = versitygw::http().unwrap().get(&url).send().await.unwrap().error_for_status().unwrap();
-    std::fs::write(path, answer.bytes().await.unwrap()).unwrap();
-}
-
 async fn export(given: &Given, user: i32, path: &Path) -> (Manifest, BTreeMap<String, Vec<u8>>) {
-    let request = request(given, user).await;
+    let request = request(&given.owner, user).await;
     let outcome = serve(&given.steps, &attempt(request, 1)).await.unwrap();
     assert!(matches!(outcome, Outcome::Fulfilled { .. }), "{outcome:?}");
-    download(given, request, path).await;
+    std::fs::write(path, download(&given.owner, request).await).unwrap();
     verify(path, None).unwrap();
     let mut zip = zip::ZipArchive::new(File::open(path).unwrap()).unwrap();
     let manifest = serde_json::from_reader(zip.by_name(MANIFEST_NAME).unwrap()).unwrap();
@@ -314,12 +288,12 @@ async fn many_files_and_a_large_one_are_streamed_and_every_byte_counts_as_moveme
     given.steps.spool = Spool::new(&folder.path().join("spool"), 8 << 30).unwrap();
     given.steps.settings.stall_timeout = std::time::Duration::from_secs(20);
     let began = std::time::Instant::now();
-    let request = request(&given, 2).await;
+    let request = request(&given.owner, 2).await;
     let outcome = serve(&given.steps, &attempt(request, 1)).await.unwrap();
     assert!(matches!(outcome, Outcome::Fulfilled { .. }), "{outcome:?}");
     let seconds = began.elapsed().as_secs_f64();
     let path = folder.path().join("export.zip");
-    download(&given, request, &path).await;
+    std::fs::write(&path, download(&given.owner, request).await).unwrap();
     let report = verify(&path, None).unwrap();
     println!("{many} files and one of {large} bytes: {seconds:.1} s, archive {} bytes", report.bytes);
     // README, dictionary, two entities twice, the list of what is missing, the manifest; and the files.
@@ -340,7 +314,7 @@ async fn a_store_of_files_that_does_not_answer_is_a_fault_of_the_system_and_lose
     files.attempts = 1;
     fill(&files, objects()).await;
     let given = platform(&files).await;
-    let request = request(&given, 1).await;
+    let request = request(&given.owner, 1).await;
     let faults = [
         Fault::SlowDown,
         Fault::AccessDenied,
@@ -367,7 +341,49 @@ async fn a_store_of_files_that_does_not_answer_is_a_fault_of_the_system_and_lose
     assert!(matches!(outcome, Outcome::Fulfilled { .. }), "{outcome:?}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("export.zip");
-    download(&given, request, &path).await;
+    std::fs::write(&path, download(&given.owner, request).await).unwrap();
     verify(&path, None).unwrap();
     given.assert_sound(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_and_its_files_have_one_quota() {
+    let files = real_store().await;
+    fill(&files, objects()).await;
+    let mut given = platform(&files).await;
+    let folder = tempfile::tempdir().unwrap();
+    // The large file has two mebibytes: in the spool and in the archive, where it is compressed well.
+    given.steps.spool = Spool::new(&folder.path().join("small"), 1 << 20).unwrap();
+    let request = request(&given.owner, 1).await;
+    let Err(Unfinished::Retry(verdict)) = serve(&given.steps, &attempt(request, 1)).await else { panic!() };
+    assert_eq!(verdict.code, "spool_quota_exceeded");
+    // Neither the file nor what is written beside it is too large alone.
+    given.steps.spool = Spool::new(&folder.path().join("enough"), 2 * MIB as u64 + 4096).unwrap();
+    let Err(Unfinished::Retry(verdict)) = serve(&given.steps, &attempt(request, 2)).await else { panic!() };
+    assert_eq!(verdict.code, "spool_quota_exceeded");
+    assert_eq!(given.steps.spool.used(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_whether_the_files_can_be_read() {
+    let store = real_store().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("queries")).unwrap();
+    let catalogue = include_str!("../../../activities/catalogue.toml");
+    std::fs::write(
+        folder.path().join("queries/project_keys.sql"),
+        include_str!("../../../activities/queries/project_keys.sql"),
+    )
+    .unwrap();
+    let settings = [("EXPORT_CATALOGUE_DIR".to_owned(), folder.path().display().to_string())];
+    let nights = Nights::with(settings.into()).await;
+    for (bucket, state) in [(store.bucket.as_str(), "ok"), ("nowhere", "failed")] {
+        let files = format!(
+            "[files.pictures]\nentity = \"users\"\nkey = \"display_name\"\nbucket = \"{bucket}\"\nabout = \"Yours.\"\n"
+        );
+        std::fs::write(folder.path().join("catalogue.toml"), format!("{catalogue}\n{files}")).unwrap();
+        let (_, line) = nights.doctor("files of users").await;
+        assert_eq!(line["state"], state, "{line}");
+        assert!(line["found"].as_str().unwrap().contains(bucket), "{line}");
+    }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    str::FromStr as _,
     time::Duration,
 };
 
@@ -22,7 +21,6 @@ use uuid::Uuid;
 use crate::support::{
     accounts::{account, open, reference, rows},
     database::{Database, database},
-    installation_of,
     sample::decided,
 };
 
@@ -322,7 +320,7 @@ async fn a_query_that_runs_long_before_its_first_row_counts_as_moving_and_can_be
 }
 
 /// A separate catalogue, granted to `export_read`.
-async fn custom(database: &Database, text: &str) -> Catalogue {
+pub(super) async fn custom(database: &Database, text: &str) -> Catalogue {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = load(folder.path(), text);
     sqlx::raw_sql(sqlx::AssertSqlSafe(catalogue.grants())).execute(&database.owner).await.unwrap();
@@ -411,119 +409,4 @@ async fn odd_names_and_types_are_read() {
     let labels: Vec<Option<String>> = row.get(column("labels").1);
     assert_eq!(labels, [Some("a \"b\"".to_owned()), None]);
     snapshot.close().await.unwrap();
-}
-
-#[tokio::test]
-async fn an_account_that_would_fill_the_disk_of_the_source_with_a_sort_is_stopped_by_its_limit() {
-    let database = database().await;
-    // Another role, because roles are shared by all tests.
-    let role = format!("limited_{}", Uuid::new_v4().simple());
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
-        "create role {role} login password 'x'; grant export_read to {role};
-         alter role {role} set temp_file_limit = '1MB'; alter role {role} set work_mem = '64kB';
-         create table public.users (id integer primary key);
-         create table public.lines (id integer primary key, user_id integer, line text);
-         create index on public.lines (user_id);
-         insert into public.users values (1);
-         insert into public.lines select n, 1, repeat('x', 100) from generate_series(1, 30000) n"
-    )))
-    .execute(&database.owner)
-    .await
-    .unwrap();
-    let catalogue = custom(
-        &database,
-        r#"
-        [keys.account]
-        query = "select $1::integer as key"
-        [entity.users]
-        relation = "public.users"
-        keys = "account"
-        by = "id"
-        order = ["id"]
-        columns.id = { type = "integer", use = "export" }
-        [entity.lines]
-        relation = "public.lines"
-        keys = "account"
-        by = "user_id"
-        order = ["line", "id"]
-        [entity.lines.columns]
-        id = { type = "integer", use = "export" }
-        user_id = { type = "integer", use = "export" }
-        line = { type = "text", use = "export" }
-        "#,
-    )
-    .await;
-    let mut url = url::Url::parse(&database.read_url).unwrap();
-    url.set_username(&role).unwrap();
-    url.set_password(Some("x")).unwrap();
-    let source = installation_of::source(&url.to_string().into(), 1);
-    let account = snapshot::Account { request_id: Uuid::nil(), user_id: UserId::from_str("1").unwrap() };
-    let pulse = Pulse::default();
-    let mut snapshot = snapshot::open(&source, &catalogue, &account, &pulse).await.unwrap();
-    let mut rows = snapshot.rows(1, &pulse).unwrap();
-    let error = rows.next().await.unwrap_err();
-    let verdict = failure::judge(&error);
-    assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "database/53400"));
-    assert!(verdict.sentence().contains("temp_file_limit"), "{}", verdict.sentence());
-    drop(rows);
-    drop(snapshot);
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("revoke export_read from {role}; drop role {role}")))
-        .execute(&database.owner)
-        .await
-        .unwrap();
-}
-
-#[tokio::test]
-async fn a_table_that_is_rewritten_emptied_or_replaced_during_an_export_is_never_exported_as_empty() {
-    let harmless = [
-        "drop index public.runs_by_project",
-        "create index on public.pipeline_runs (created_at)",
-        "reindex table public.pipeline_runs",
-        "vacuum public.pipeline_runs",
-        "alter table public.pipeline_runs add later text default 'x'",
-        "update public.pipeline_runs set commit_message = 'new'",
-    ];
-    let harmful = [
-        "alter table public.pipeline_runs alter number type numeric using number + 0.5",
-        "truncate public.pipeline_runs cascade",
-        "alter table public.pipeline_runs rename to old_runs;
-         create table public.pipeline_runs (like public.old_runs including all);
-         insert into public.pipeline_runs select * from public.old_runs;
-         grant select on public.pipeline_runs to export_read",
-    ];
-    for (change, is_harmful) in
-        harmless.map(|change| (change, false)).into_iter().chain(harmful.map(|change| (change, true)))
-    {
-        let (database, catalogue, seeded) = reference(SeedOptions::default()).await;
-        let run = async |sql: &'static str| sqlx::raw_sql(sql).execute(&database.owner).await.unwrap();
-        run("create index runs_by_project on public.pipeline_runs (project_id, created_at)").await;
-        let source = database.source();
-        let mut snapshot = open(&source, &catalogue, seeded.heavy).await.unwrap();
-        let before = rows(&mut snapshot, 0).await.len();
-        assert_eq!(before, 1);
-        run(change).await;
-        let mut counts = Vec::new();
-        for entity in 1..snapshot.plan.entities.len() {
-            counts.push(rows(&mut snapshot, entity).await.len());
-        }
-        let closed = snapshot.close().await;
-        if is_harmful {
-            let error = closed.expect_err(change);
-            let verdict = failure::judge(&error);
-            assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "source_changed"), "{change}");
-            assert!(error.to_string().contains("pipeline_runs"), "{error}");
-            // The danger is real.
-            assert_eq!(counts[2], 0, "{change}");
-        } else {
-            closed.expect(change);
-            assert!(counts[2] > 0, "{change}");
-        }
-        // The session is as good as before.
-        let again = open(&source, &catalogue, seeded.heavy).await;
-        if !change.contains("alter number") {
-            again.unwrap().close().await.unwrap();
-        } else {
-            assert_eq!(failure::judge(&again.err().unwrap()).code, "catalogue_drift");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! An installation of a test's own, and the steps on it as the worker would have them.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use export_activities::{
     alone::Alone,
@@ -26,7 +26,7 @@ use export_stack::{
         checker::{self, Invariant, Subject},
         faulty_store::FaultyStore,
     },
-    servers::postgres::Role,
+    servers::{postgres::Role, versitygw},
     shared::{TestDatabase, TestInstallation, stack},
 };
 use export_workflows::contract::{FulfilInput, Outcome};
@@ -171,12 +171,24 @@ pub(crate) async fn user_with_project(owner: &PgPool) -> Uuid {
 }
 
 /// Inserts a request as the platform does.
-pub(crate) async fn request(owner: &PgPool, user: Uuid) -> Uuid {
+pub(crate) async fn request(owner: &PgPool, user: impl Display) -> Uuid {
     sqlx::query_scalar("insert into public.data_export_requests (user_id) values ($1) returning id")
-        .bind(user)
+        .bind(user.to_string())
         .fetch_one(owner)
         .await
         .unwrap()
+}
+
+/// Downloads the archive of a request by its link.
+pub(crate) async fn download(owner: &PgPool, request: Uuid) -> Vec<u8> {
+    let link: String =
+        sqlx::query_scalar("select download_url from public.data_export_requests where id = $1")
+            .bind(request)
+            .fetch_one(owner)
+            .await
+            .unwrap();
+    let answer = versitygw::http().unwrap().get(&link).send().await.unwrap().error_for_status().unwrap();
+    answer.bytes().await.unwrap().into()
 }
 
 /// Returns the kinds of a request's events, in order.

@@ -10,11 +10,10 @@ use export_activities::{
     source::snapshot::{self, Account},
 };
 use export_stack::platform::{self, SeedOptions};
-use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::support::{
-    database::{Database, database},
+    database::{Database, database, run},
     installation_of,
 };
 
@@ -25,13 +24,6 @@ pub(super) async fn reference() -> (Database, Catalogue) {
     let catalogue = Catalogue::builtin().unwrap();
     run(&database.owner, catalogue.grants()).await;
     (database, catalogue)
-}
-
-pub(super) async fn run(pool: &PgPool, sql: impl Into<String>) {
-    let sql = sql.into();
-    if let Err(error) = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.clone())).execute(pool).await {
-        panic!("{error}: {sql}");
-    }
 }
 
 async fn resolve(database: &Database, catalogue: &Catalogue) -> anyhow::Result<Plan> {
@@ -153,24 +145,13 @@ async fn row_security_on_what_is_read_is_refused() {
 #[tokio::test]
 async fn row_security_that_the_role_bypasses_hides_nothing_and_is_fine() {
     let (database, catalogue) = reference().await;
-    // Another role, because roles are shared by all tests.
-    let name = format!("bypasses_{}", Uuid::new_v4().simple());
-    run(
-        &database.owner,
-        format!(
-            "create role {name} login password 'x' bypassrls; grant export_read to {name};
-             alter table public.projects enable row level security"
-        ),
-    )
-    .await;
-    let mut url = url::Url::parse(&database.read_url).unwrap();
-    url.set_username(&name).unwrap();
-    url.set_password(Some("x")).unwrap();
-    let source = installation_of::source(&url.to_string().into(), 1);
+    let reader = database.reader("bypassrls").await;
+    run(&database.owner, "alter table public.projects enable row level security").await;
+    let source = installation_of::source(&reader.url.clone().into(), 1);
     let report = catalogue.report(&mut source.acquire().await.unwrap()).await.unwrap();
     assert!(report.findings.is_empty(), "{report:?}");
     assert!(!findings(&database, &catalogue).await.is_empty(), "the control");
-    run(&database.owner, format!("drop owned by {name}; drop role {name}")).await;
+    database.forget(reader).await;
 }
 
 /// The built-in catalogue with another query of `[keys.projects]`.

@@ -11,10 +11,13 @@ use export_activities::{catalogue::Catalogue, context::ExportSteps};
 use export_workflows::contract::Outcome;
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::support::installation_of::{self as given, attempt, serve};
+use crate::support::{
+    database::run,
+    installation_of::{self as given, attempt, download, request, serve},
+};
 
 const USERS: i64 = 100;
 
@@ -168,28 +171,12 @@ const TRUTH: [(&str, &str); 5] = [
     ),
 ];
 
-async fn run(owner: &PgPool, sql: impl Into<String>) {
-    sqlx::raw_sql(AssertSqlSafe(sql.into())).execute(owner).await.unwrap();
-}
-
 /// Serves a user and returns the rows of each entity.
 async fn export(steps: &ExportSteps, owner: &PgPool, user: &str) -> BTreeMap<String, Vec<Value>> {
-    let request: Uuid =
-        sqlx::query_scalar("insert into public.data_export_requests (user_id) values ($1) returning id")
-            .bind(user)
-            .fetch_one(owner)
-            .await
-            .unwrap();
+    let request = request(owner, user).await;
     let outcome = serve(steps, &attempt(request, 1)).await.unwrap();
     assert!(matches!(outcome, Outcome::Fulfilled { .. }), "{outcome:?}");
-    let url: String =
-        sqlx::query_scalar("select download_url from public.data_export_requests where id = $1")
-            .bind(request)
-            .fetch_one(owner)
-            .await
-            .unwrap();
-    let http = export_stack::servers::versitygw::http().unwrap();
-    let bytes = http.get(&url).send().await.unwrap().error_for_status().unwrap().bytes().await.unwrap();
+    let bytes = download(owner, request).await;
     let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
     let mut entities = BTreeMap::new();
     for (entity, _) in TRUTH {

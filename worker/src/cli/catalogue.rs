@@ -2,10 +2,11 @@
 
 use std::{io::Write as _, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Subcommand;
 use export_activities::{
     catalogue::{self, Catalogue, FILE, FindingKind, Link},
+    failure::Failure,
     pulse::Pulse,
     source::snapshot::{self, Account, Previewed},
     user_id::UserId,
@@ -95,7 +96,13 @@ async fn preview(config: &Config, output: Output, user_id: UserId, plans: bool) 
     let account = Account { request_id: Uuid::nil(), user_id };
     let source = connect::source(config)?;
     let catalogue = connect::catalogue(config)?;
-    let mut snapshot = snapshot::open(&source, &catalogue, &account, &Pulse::default()).await?;
+    let opened = snapshot::open(&source, &catalogue, &account, &Pulse::default()).await;
+    let mut snapshot = opened.map_err(|error| match error.downcast_ref() {
+        Some(Failure::AccountDeleted { relation }) => {
+            anyhow!("`{relation}` has no account `{}`", account.user_id.as_str())
+        }
+        _ => error,
+    })?;
     let mut previewed = snapshot.preview().await?;
     snapshot.close().await?;
     if !plans {
