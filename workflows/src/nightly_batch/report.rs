@@ -89,8 +89,8 @@ pub struct NightReport {
     pub swept: u64,
     /// Too many objects seemed orphaned, so nothing was deleted.
     pub sweep_refused: bool,
-    /// Those of the counts above that the database does not confirm, by name: `fulfilled`, `failed/<reason>`, `left`. Left out while there
-    /// are none.
+    /// Those of the counts above that the database does not confirm, by name: `fulfilled`, `failed/<reason>`, `left`.
+    /// Left out while there are none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub miscounted: BTreeMap<String, Miscount>,
 }
