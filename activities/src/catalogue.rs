@@ -36,6 +36,7 @@ pub use self::{
     report::CatalogueReport,
     update::{Update, update},
 };
+pub use crate::serialise::parts::Use;
 use crate::serialise::{Column, parts::Parts};
 
 /// The name of the file in `EXPORT_CATALOGUE_DIR`.
@@ -119,17 +120,6 @@ pub struct CatalogueColumn {
     pub computed: bool,
     /// What happens to the parts of its values, which are JSON.
     pub parts: Option<Arc<Parts>>,
-}
-
-/// How a column is treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// It is exported as it is.
-    Export,
-    /// Ids of other people are replaced.
-    Pseudonym,
-    /// It is not read.
-    Omit,
 }
 
 /// A relation that is not exported.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    serialise::parts::{PartUse, Parts},
+    serialise::parts::{Parts, Use},
     user_id::UserId,
 };
 
@@ -183,9 +183,9 @@ pub enum Treatment {
 /// Returns what happens to parts of a value, by path.
 pub(super) fn paths(parts: &Parts) -> BTreeMap<String, Treatment> {
     let treatments = [
-        (PartUse::Export, Treatment::Exported),
-        (PartUse::Pseudonym, Treatment::Pseudonym),
-        (PartUse::Omit, Treatment::Omitted),
+        (Use::Export, Treatment::Exported),
+        (Use::Pseudonym, Treatment::Pseudonym),
+        (Use::Omit, Treatment::Omitted),
     ];
     let with = |(use_, treatment)| parts.with(use_).map(move |path| (path.to_owned(), treatment));
     treatments.into_iter().flat_map(with).collect()

@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     serialise::{
         Column, Treatment as Treat, ValueKind,
-        parts::{PartUse, Parts},
+        parts::{Parts, Use},
     },
     store::Checksum,
 };
@@ -301,8 +301,7 @@ async fn rows_of_an_entity_that_is_complete_are_refused() {
 
 #[test]
 fn the_parts_that_are_left_out_or_replaced_are_told_in_every_description() {
-    let parts =
-        [("author.name", PartUse::Omit), ("author.id", PartUse::Pseudonym), ("author", PartUse::Export)];
+    let parts = [("author.name", Use::Omit), ("author.id", Use::Pseudonym), ("author", Use::Export)];
     let parts = Parts::new(parts.map(|(path, use_)| (path.to_owned(), use_))).unwrap();
     let mut contents = contents();
     contents.entities.truncate(1);

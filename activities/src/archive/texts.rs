@@ -11,7 +11,7 @@ use super::{
 use crate::serialise::{
     Column, Treatment,
     formats::write_text_record,
-    parts::{PartUse, Parts},
+    parts::{Parts, Use},
 };
 
 const README: &str = include_str!("readme.txt");
@@ -73,7 +73,7 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
             let place = match &column.treatment {
                 Treatment::Export => return None,
                 Treatment::Pseudonym => String::new(),
-                Treatment::Parts(parts) => format!(" at {}", paths(parts, PartUse::Pseudonym)?),
+                Treatment::Parts(parts) => format!(" at {}", paths(parts, Use::Pseudonym)?),
             };
             Some(format!("{}, column {}{place}", entity.name, column.name))
         })
@@ -144,11 +144,11 @@ pub(super) fn missing(sets: &[FileSet]) -> Option<Vec<u8>> {
 /// Says which parts of a column's values are left out, and why.
 fn left_out_parts(entity: &str, column: &Column) -> Option<String> {
     let Treatment::Parts(parts) = &column.treatment else { return None };
-    let paths = paths(parts, PartUse::Omit)?;
+    let paths = paths(parts, Use::Omit)?;
     Some(format!("{entity}, column {}, at {paths}: {}", column.name, column.why))
 }
 
-fn paths(parts: &Parts, use_: PartUse) -> Option<String> {
+fn paths(parts: &Parts, use_: Use) -> Option<String> {
     let paths: Vec<_> = parts.with(use_).collect();
     (!paths.is_empty()).then(|| paths.join(", "))
 }

@@ -11,7 +11,7 @@ use super::{
     files::{self, FileSet},
     kinds,
 };
-use crate::serialise::parts::{PartUse, Parts};
+use crate::serialise::parts::Parts;
 
 /// No more mistakes than this are reported: a new catalogue may have thousands of open decisions.
 const MOST_MISTAKES: usize = 40;
@@ -388,7 +388,7 @@ fn parse_column(name: &str, value: &Value<'_>, defaults: &Defaults) -> anyhow::R
         Some(place) => Some(Arc::new(parse_parts(&place)?)),
         None => None,
     };
-    if parts.as_ref().is_some_and(|parts| parts.with(PartUse::Omit).next().is_some()) && why.is_none() {
+    if parts.as_ref().is_some_and(|parts| parts.with(Use::Omit).next().is_some()) && why.is_none() {
         return Err(table.error("`why` is missing: the archive tells why parts are left out"));
     }
     let about = match use_ {
@@ -413,12 +413,7 @@ fn parse_parts(place: &Value<'_>) -> anyhow::Result<Parts> {
     let mut paths = Vec::new();
     let mut places = Vec::new();
     for (path, value) in table.iter() {
-        let use_ = match parse_use(&value)? {
-            Use::Export => PartUse::Export,
-            Use::Pseudonym => PartUse::Pseudonym,
-            Use::Omit => PartUse::Omit,
-        };
-        paths.push((path.to_owned(), use_));
+        paths.push((path.to_owned(), parse_use(&value)?));
         places.push(value);
     }
     if paths.is_empty() {

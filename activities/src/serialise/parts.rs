@@ -10,14 +10,15 @@ use super::{json_token::end_of_string, pseudonym::Pseudonyms, value::Unreadable}
 /// A column has no more paths than a bit set has bits.
 pub const MOST_PATHS: usize = 64;
 
-/// What happens to a part of a value. Of two paths with as many names, the later one in this order decides.
+/// What happens to a column, or to a part of its values. Of two paths with as many names, the later one in this order
+/// decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PartUse {
-    /// It stays as it is.
+pub enum Use {
+    /// It is exported as it is.
     Export,
-    /// The ids in it are replaced.
+    /// Ids of other people are replaced.
     Pseudonym,
-    /// It is left out.
+    /// It is left out; a column is not even read.
     Omit,
 }
 
@@ -32,7 +33,7 @@ pub struct Parts {
 struct Part {
     text: String,
     steps: Vec<Step>,
-    use_: PartUse,
+    use_: Use,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub enum BadPath {
 
 impl Parts {
     /// Parses paths. The error comes with the index of the path.
-    pub fn new(paths: impl IntoIterator<Item = (String, PartUse)>) -> Result<Self, (usize, BadPath)> {
+    pub fn new(paths: impl IntoIterator<Item = (String, Use)>) -> Result<Self, (usize, BadPath)> {
         let mut parts = Vec::new();
         for (index, (text, use_)) in paths.into_iter().enumerate() {
             if index == MOST_PATHS {
@@ -69,7 +70,7 @@ impl Parts {
     }
 
     /// Returns the paths with this use, in the order of the catalogue.
-    pub fn with(&self, use_: PartUse) -> impl Iterator<Item = &str> {
+    pub fn with(&self, use_: Use) -> impl Iterator<Item = &str> {
         self.paths.iter().filter(move |part| part.use_ == use_).map(|part| part.text.as_str())
     }
 
@@ -89,15 +90,15 @@ impl Parts {
     }
 
     /// What happens to a value that is no object: `*` alone says it.
-    fn root(&self) -> PartUse {
+    fn root(&self) -> Use {
         let any = self.paths.iter().find(|part| part.steps == [Step::Any]);
-        any.map_or(PartUse::Export, |part| part.use_)
+        any.map_or(Use::Export, |part| part.use_)
     }
 
     /// Returns the place of a member of an object; `None` is a name that no path can spell.
     fn member(&self, object: Place, depth: usize, name: Option<&str>) -> Place {
         let mut active = 0;
-        let mut decided: Option<(usize, PartUse)> = None;
+        let mut decided: Option<(usize, Use)> = None;
         for (index, part) in self.paths.iter().enumerate() {
             let is_met = object.active & (1 << index) != 0
                 && match part.steps.get(depth) {
@@ -120,16 +121,16 @@ impl Parts {
     /// Returns whether a path leads from a place on this depth to something that stays.
     fn leads_on(&self, active: u64, depth: usize) -> bool {
         let mut paths = self.paths.iter().enumerate().filter(|(index, _)| active & (1 << index) != 0);
-        paths.any(|(_, part)| part.steps.len() > depth && part.use_ != PartUse::Omit)
+        paths.any(|(_, part)| part.steps.len() > depth && part.use_ != Use::Omit)
     }
 }
 
 impl fmt::Display for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (use_, what) in [
-            (PartUse::Export, "exported at"),
-            (PartUse::Pseudonym, "ids of other people replaced by a pseudonym at"),
-            (PartUse::Omit, "left out at"),
+            (Use::Export, "exported at"),
+            (Use::Pseudonym, "ids of other people replaced by a pseudonym at"),
+            (Use::Omit, "left out at"),
         ] {
             let paths: Vec<_> = self.with(use_).collect();
             if !paths.is_empty() {
@@ -169,7 +170,7 @@ fn parse(path: &str) -> Option<Vec<Step>> {
 #[derive(Clone, Copy)]
 struct Place {
     active: u64,
-    use_: PartUse,
+    use_: Use,
 }
 
 /// An object or a list that is open.
@@ -245,7 +246,7 @@ impl<'w> Walk<'w> {
                         self.at += 1;
                     }
                     let is_scalar = !matches!(self.peek()?, b'{' | b'[');
-                    let stays = place.use_ != PartUse::Omit
+                    let stays = place.use_ != Use::Omit
                         || (!is_scalar && self.parts.leads_on(place.active, around.depth));
                     if !stays {
                         self.skip()?;
@@ -264,15 +265,15 @@ impl<'w> Walk<'w> {
         }
     }
 
-    fn scalar(&mut self, use_: PartUse) -> Result<(), Unreadable> {
+    fn scalar(&mut self, use_: Use) -> Result<(), Unreadable> {
         let from = self.at;
         self.skip()?;
         let text = &self.token[from..self.at];
         match use_ {
-            PartUse::Omit => {}
-            PartUse::Export => self.out.push_str(text),
-            PartUse::Pseudonym if matches!(text, "null" | "true" | "false") => self.out.push_str(text),
-            PartUse::Pseudonym => {
+            Use::Omit => {}
+            Use::Export => self.out.push_str(text),
+            Use::Pseudonym if matches!(text, "null" | "true" | "false") => self.out.push_str(text),
+            Use::Pseudonym => {
                 // A text with half a character is no id that anything else could name.
                 let id = match text.starts_with('"') {
                     true => serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()),
@@ -339,18 +340,18 @@ mod tests {
     use super::*;
     use crate::user_id::UserId;
 
-    fn parts(paths: &[(&str, PartUse)]) -> Parts {
+    fn parts(paths: &[(&str, Use)]) -> Parts {
         Parts::new(paths.iter().map(|(path, use_)| ((*path).to_owned(), *use_))).unwrap()
     }
 
-    fn applied(paths: &[(&str, PartUse)], token: &str) -> String {
+    fn applied(paths: &[(&str, Use)], token: &str) -> String {
         let pseudonyms = Pseudonyms::new(b"salt", &"7".parse::<UserId>().unwrap()).unwrap();
         let mut out = String::new();
         parts(paths).apply(token, &pseudonyms, &mut out).unwrap();
         out
     }
 
-    use PartUse::{Export, Omit, Pseudonym};
+    use Use::{Export, Omit, Pseudonym};
 
     #[test]
     fn a_part_is_left_out_wherever_it_stands() {
