@@ -31,7 +31,7 @@ pub use self::{
     check::{Finding, FindingKind},
     files::FileSet,
     follow::{Link, follow_foreign_keys},
-    grants::state_grants,
+    grants::{portal_grants, state_grants},
     init::init,
     report::CatalogueReport,
     update::{Update, update},

@@ -12,6 +12,7 @@ pub mod expiry;
 pub mod held_back;
 pub mod operate;
 pub mod pending;
+pub mod policy;
 pub mod state;
 
 use std::time::Duration;

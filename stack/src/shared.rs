@@ -60,9 +60,9 @@ async fn remove_leftovers() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the SQL for the rights of both roles.
+/// Returns the SQL for the rights of the three roles.
 pub fn grants() -> anyhow::Result<String> {
-    Ok(Catalogue::builtin()?.grants() + catalogue::state_grants())
+    Ok(Catalogue::builtin()?.grants() + catalogue::state_grants() + catalogue::portal_grants())
 }
 
 /// A separate database for one test: the empty tables of the reference platform, and the tables of the export.

@@ -1,5 +1,6 @@
 //! The queue: each state, each command of an operator, and what holds requests back.
 
+mod ask;
 mod constraints;
 mod held_back;
 mod operate;

@@ -14,6 +14,7 @@ mod grants;
 mod history;
 mod migrate;
 mod night;
+mod policy;
 mod request;
 mod schedule;
 mod signals;
@@ -54,7 +55,7 @@ enum Command {
     Run,
     /// Create or upgrade our tables, as the role of EXPORT_OWNER_URL.
     Migrate,
-    /// Print the SQL that grants both roles their rights, generated from the catalogue.
+    /// Print the SQL that grants the three roles their rights, generated from the catalogue.
     Grants(grants::Arguments),
     /// Manage the two Temporal schedules.
     #[command(subcommand)]
@@ -82,6 +83,9 @@ enum Command {
     History(history::Command),
     /// Verify an archive offline: every digest, every count, JSON against CSV, cell by cell.
     Verify(verify::Arguments),
+    /// Show or change how often people may ask for an export.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Manage the catalogue: the list of exported tables and columns.
     #[command(subcommand)]
     Catalogue(catalogue::Command),
@@ -164,6 +168,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitStatus> {
         Command::Events(command) => command.run(&config, output).await,
         Command::History(command) => command.run(&config, output).await,
         Command::Verify(arguments) => verify::run(arguments, &config, output).await,
+        Command::Policy(command) => command.run(&config, output).await,
         Command::Catalogue(command) => command.run(&config, output).await,
         Command::CodecServer => codec_server::run(&config).await,
         Command::Doctor(arguments) => doctor::run(&arguments, &config, output).await,
@@ -214,7 +219,7 @@ mod tests {
         insta::assert_snapshot!(commands, @r"
         run                Run the worker until SIGTERM or SIGINT; a second signal ends it immediately
         migrate            Create or upgrade our tables, as the role of EXPORT_OWNER_URL
-        grants             Print the SQL that grants both roles their rights, generated from the catalogue
+        grants             Print the SQL that grants the three roles their rights, generated from the catalogue
         schedule apply     Create or update both schedules; a paused schedule stays paused and keeps its note
         schedule show      Show both schedules and whether they match their definitions
         schedule pause     Start no further night until `schedule unpause`; a running night continues
@@ -242,6 +247,8 @@ mod tests {
         history dump       Write the history of a run to a file, for `history replay` and for a report
         history replay     Check whether this release can continue these histories, without a server
         verify             Verify an archive offline: every digest, every count, JSON against CSV, cell by cell
+        policy show        Show how often people may ask for an export, and when it is made
+        policy set         Change it, as the role of EXPORT_OWNER_URL; what is not named stays
         catalogue check    Compare the catalogue with the database
         catalogue preview  Show what the export of one account would hold, and how the source would read it. Exports nothing
         catalogue init     Print a first catalogue, with a decision left open for each column that needs one
@@ -288,6 +295,8 @@ mod tests {
             "history replay a.json b.json --output json".to_owned(),
             format!("verify a.zip --sha256 {digest}"),
             format!("verify a.zip --request {id}"),
+            "policy show".to_owned(),
+            "policy set --start choose --per-user 1 --per-org 50 --every 12h".to_owned(),
             "catalogue check".to_owned(),
             format!("catalogue preview --user {id} --plan"),
             "catalogue init public.users public.projects".to_owned(),
@@ -318,6 +327,8 @@ mod tests {
             ("history dump nightly_batch", ErrorKind::MissingRequiredArgument),
             ("history replay", ErrorKind::MissingRequiredArgument),
             ("verify a.zip --sha256 abc", ErrorKind::ValueValidation),
+            ("policy set", ErrorKind::MissingRequiredArgument),
+            ("policy set --every 9000h", ErrorKind::ValueValidation),
         ] {
             let error = parse(&format!("export-worker {line}")).unwrap_err();
             assert_eq!(error.kind(), kind, "{line}");

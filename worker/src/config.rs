@@ -19,7 +19,7 @@ use export_activities::store::normalise_endpoint;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-pub(crate) use self::value::{show_size, show_time};
+pub(crate) use self::value::{parse_time, show_size, show_time};
 use self::{
     codec::CodecSettings,
     value::Reader,

@@ -1,4 +1,4 @@
-//! Tasks of the tables' owner: brings the export's own tables up to date, and grants the two roles their rights.
+//! Tasks of the tables' owner: brings the export's own tables up to date, and grants the three roles their rights.
 //!
 //! The migrations are compiled in. They are recorded in `public.data_export_migrations` and not in sqlx's usual
 //! table, which the platform that shares the database may use itself.
@@ -51,7 +51,8 @@ pub async fn run_sql(url: &SecretString, sql: String) -> anyhow::Result<()> {
     connection.close().await.context("failed to close the connection")
 }
 
-async fn connect(url: &SecretString) -> anyhow::Result<PgConnection> {
+/// Connects as the owner of the tables.
+pub(crate) async fn connect(url: &SecretString) -> anyhow::Result<PgConnection> {
     // The parser's own error may repeat the URL.
     let options = url.expose_secret().parse::<PgConnectOptions>();
     let options = options.map_err(|_| anyhow::anyhow!("EXPORT_OWNER_URL cannot be read"))?;

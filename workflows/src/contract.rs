@@ -194,6 +194,8 @@ pub enum FailureReason {
     AccountDeleted,
     /// An operator took it back.
     Revoked,
+    /// The person, or an admin for them, took it back.
+    Withdrawn,
     /// A value in the user's rows cannot be read.
     UnreadableValue,
     /// All its attempts are used up: they failed in our own code or killed their worker.
@@ -210,6 +212,7 @@ impl FailureReason {
             Self::Expired => "expired",
             Self::AccountDeleted => "account_deleted",
             Self::Revoked => "revoked",
+            Self::Withdrawn => "withdrawn",
             Self::UnreadableValue => "unreadable_value",
             Self::AttemptsExhausted => "attempts_exhausted",
         }

@@ -1,4 +1,4 @@
-//! Generates the SQL with the rights of the two roles; `export-worker grants` prints it.
+//! Generates the SQL with the rights of the three roles; `export-worker grants` prints it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,8 @@ use super::{
 /// platform needs some of them; a notice names those that read a secret.
 const STATE_GRANTS: &str = "\
 revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
-    public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes
+    public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes,
+    public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_portal
     from public, export_state;
 grant usage on schema public to export_state;
 grant select on public.data_export_requests to export_state;
@@ -23,7 +24,7 @@ grant insert (user_id, retry_of) on public.data_export_requests to export_state;
 grant update (user_id, status, download_url, expires_at, object_key, object_location, object_deleted_at, archive_bytes,
     archive_sha256, row_counts, snapshot_at, fulfilled_at, failure_reason, attempts, claims, lost, last_error,
     claim_token, claim_owner, claim_try, lease_until, pseudonym_salt, given_up_at, held_back, deferred_nights,
-    deferred_night) on public.data_export_requests to export_state;
+    deferred_night, asked_by, asked_why, ask_key, ask_print) on public.data_export_requests to export_state;
 grant select, delete on public.data_export_events to export_state;
 grant select on public.data_export_installation to export_state;
 grant execute on function public.data_export_record_location(text) to export_state;
@@ -31,6 +32,9 @@ grant execute on function public.data_export_move_location(text, text, boolean) 
 grant select, insert, update, delete on public.data_export_brakes to export_state;
 grant select on public.data_export_requests_effective to export_state;
 grant select on public.data_export_migrations to export_state;
+grant select (start, pending_per_user, pending_per_org, ask_every) on public.data_export_policy to export_state;
+grant select (user_id), delete on public.data_export_sessions to export_state;
+grant select, delete, update (actor) on public.data_export_accesses to export_state;
 do $$
 declare
     reader text;
@@ -54,6 +58,28 @@ end $$;
 /// Returns the SQL for the role that writes requests and events.
 pub fn state_grants() -> &'static str {
     STATE_GRANTS
+}
+
+/// The rights of `export_portal`, the role of `export-worker serve`: one view without links, two functions that enforce
+/// the policy, the log of accesses, and the sessions. It cannot read a link, a salt or a table of the platform.
+const PORTAL_GRANTS: &str = "\
+revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
+    public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes,
+    public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_portal
+    from export_portal;
+grant usage on schema public to export_portal;
+grant select on public.data_export_portal to export_portal;
+grant select on public.data_export_policy to export_portal;
+grant select (location) on public.data_export_installation to export_portal;
+grant select, insert, delete, update (used_at) on public.data_export_sessions to export_portal;
+grant insert (request_id, actor_as, actor, action, why, bytes) on public.data_export_accesses to export_portal;
+grant execute on function public.data_export_ask(text, text, text, text, uuid, text, text, text) to export_portal;
+grant execute on function public.data_export_withdraw(uuid, text, text, text) to export_portal;
+";
+
+/// Returns the SQL for the role of the portal.
+pub fn portal_grants() -> &'static str {
+    PORTAL_GRANTS
 }
 
 /// Revokes every right of `export_read` on schemas and relations, so that it keeps no right on a relation that left the

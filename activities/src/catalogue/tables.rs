@@ -6,12 +6,15 @@ use sqlx::{PgConnection, Row as _};
 use super::{check, sql::halves};
 
 /// Our own tables in schema `public`. A platform may have others whose names begin in the same way.
-const OURS: [&str; 5] = [
+const OURS: [&str; 8] = [
     "data_export_requests",
     "data_export_events",
     "data_export_installation",
     "data_export_brakes",
     "data_export_migrations",
+    "data_export_policy",
+    "data_export_sessions",
+    "data_export_accesses",
 ];
 
 /// A table or view of the platform.

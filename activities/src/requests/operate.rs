@@ -388,12 +388,31 @@ pub async fn stored_requests(state: &Pool, user_id: &UserId) -> Result<Vec<Uuid>
 
 /// Replaces the user's id by the nil UUID in every request that has ended and whose archive is deleted.
 ///
-/// A trigger refuses it for other requests. Clears `last_error` too, because it may name a row of the user.
+/// A trigger refuses it for other requests. Clears `last_error` too, because it may name a row of the user, and the
+/// reason for which somebody asked for them. Ends the user's sessions, and no longer names the user as the one who asked
+/// for others.
 pub async fn forget(state: &Pool, user_id: &UserId) -> Result<Forgotten> {
     const CONTEXT: &str = "failed to forget a user";
+    sqlx::query!("delete from public.data_export_sessions where user_id = $1", user_id.as_str())
+        .execute(state)
+        .await
+        .context(CONTEXT)?;
     let nobody = UserId::forgotten();
+    sqlx::query!(
+        "with named as (
+             update public.data_export_requests set asked_by = $2 where asked_by = $1 and asked_as <> 'service'
+         )
+         update public.data_export_accesses set actor = $2 where actor = $1 and actor_as <> 'service'",
+        user_id.as_str(),
+        nobody.as_str(),
+    )
+    .execute(state)
+    .await
+    .context(CONTEXT)?;
     let forgotten = sqlx::query!(
-        "update public.data_export_requests set user_id = $2, last_error = null
+        "update public.data_export_requests
+         set user_id = $2, last_error = null, ask_key = null, ask_print = null,
+             asked_why = case when asked_why is not null then 'forgotten' end
          where user_id = $1 and status = 'failed' and (object_key is null or object_deleted_at is not null)",
         user_id.as_str(),
         nobody.as_str(),
@@ -412,7 +431,7 @@ pub async fn forget(state: &Pool, user_id: &UserId) -> Result<Forgotten> {
     Ok(Forgotten { forgotten: i64::try_from(forgotten).unwrap_or(i64::MAX), left })
 }
 
-/// Deletes the lines of the log that are older than 24 months, its retention. Returns how many.
+/// Deletes the lines of both logs that are older than 24 months, their retention. Returns how many.
 ///
 /// A trigger refuses to delete a younger line for every role. Another trigger deletes an ended request with its last
 /// line.
@@ -421,16 +440,21 @@ pub async fn prune_events(state: &Pool) -> Result<u64> {
     const BATCH: i64 = 5_000;
     let mut pruned = 0;
     loop {
-        let deleted = sqlx::query!(
+        let events = sqlx::query!(
             "delete from public.data_export_events where id in (
                  select id from public.data_export_events where at < now() - interval '24 months'
                  order by id limit $1)",
             BATCH,
-        )
-        .execute(state)
-        .await
-        .context("failed to prune the log")?
-        .rows_affected();
+        );
+        let accesses = sqlx::query!(
+            "delete from public.data_export_accesses where id in (
+                 select id from public.data_export_accesses where at < now() - interval '24 months'
+                 order by id limit $1)",
+            BATCH,
+        );
+        let mut deleted = events.execute(state).await.context("failed to prune the log")?.rows_affected();
+        deleted +=
+            accesses.execute(state).await.context("failed to prune the log of accesses")?.rows_affected();
         pruned += deleted;
         if deleted < u64::try_from(BATCH).unwrap_or(u64::MAX) {
             return Ok(pruned);

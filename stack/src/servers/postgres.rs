@@ -40,11 +40,13 @@ pub enum Role {
     State,
     /// `export_read`: the platform's tables, read only.
     Read,
+    /// `export_portal`: what the portal may do to requests.
+    Portal,
 }
 
 impl Role {
     /// The roles that every cluster gets.
-    const MADE: [Self; 3] = [Self::Owner, Self::State, Self::Read];
+    const MADE: [Self; 4] = [Self::Owner, Self::State, Self::Read, Self::Portal];
 
     /// Returns the name of the role in the database.
     pub fn name(self) -> &'static str {
@@ -53,6 +55,7 @@ impl Role {
             Self::Owner => "export_owner",
             Self::State => "export_state",
             Self::Read => "export_read",
+            Self::Portal => "export_portal",
         }
     }
 }
@@ -65,6 +68,7 @@ pub struct Postgres {
     owner: String,
     state: String,
     read: String,
+    portal: String,
 }
 
 impl Postgres {
@@ -143,6 +147,7 @@ impl Postgres {
             owner: private::password(),
             state: private::password(),
             read: private::password(),
+            portal: private::password(),
         };
         home.make()?;
         let passwords = home.write_password(&postgres.superuser)?;
@@ -225,6 +230,7 @@ impl Postgres {
             Role::Owner => &self.owner,
             Role::State => &self.state,
             Role::Read => &self.read,
+            Role::Portal => &self.portal,
         }
     }
 
@@ -283,8 +289,14 @@ mod tests {
     #[test]
     fn the_line_that_opens_a_database_keeps_the_password_out_of_the_arguments() {
         let secret = || "s3cret".to_owned();
-        let postgres =
-            Postgres { port: 5433, superuser: secret(), owner: secret(), state: secret(), read: secret() };
+        let postgres = Postgres {
+            port: 5433,
+            superuser: secret(),
+            owner: secret(),
+            state: secret(),
+            read: secret(),
+            portal: secret(),
+        };
         let line = postgres.psql(Role::Owner, "platform");
         let (variables, arguments) = line.split_once("psql").unwrap();
         assert!(variables.contains("PGPASSWORD='s3cret'") && !arguments.contains("s3cret"), "{line}");

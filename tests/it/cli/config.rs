@@ -142,6 +142,7 @@ async fn the_doctor_finds_a_fresh_installation_in_order_but_for_worker_and_sched
         "database",
         "migrations",
         "rights of export_state",
+        "rights of export_portal",
         "source database",
         "rights of export_read",
         "catalogue",
@@ -171,6 +172,7 @@ async fn the_doctor_is_red_where_a_role_has_more_or_less_than_its_rights() {
     let (installation, environment) = installation().await;
     let owner = installation.database.owner().await.unwrap();
     let (read, state_role) = ("rights of export_read", "rights of export_state");
+    let portal = "rights of export_portal";
     for (change, undo, check, part) in [
         (
             "grant select (password_hash) on public.users to export_read",
@@ -207,6 +209,30 @@ async fn the_doctor_is_red_where_a_role_has_more_or_less_than_its_rights() {
             "revoke select on public.users from export_state",
             state_role,
             "public.users",
+        ),
+        (
+            "grant select (email) on public.users to export_portal",
+            "revoke select (email) on public.users from export_portal",
+            portal,
+            "it may use public.users",
+        ),
+        (
+            "grant update (status) on public.data_export_requests to export_portal",
+            "revoke update (status) on public.data_export_requests from export_portal",
+            portal,
+            "it may use public.data_export_requests",
+        ),
+        (
+            "revoke select on public.data_export_portal from export_portal",
+            "grant select on public.data_export_portal to export_portal",
+            portal,
+            "SELECT on public.data_export_portal",
+        ),
+        (
+            "revoke execute on function public.data_export_withdraw(uuid, text, text, text) from export_portal",
+            "grant execute on function public.data_export_withdraw(uuid, text, text, text) to export_portal",
+            portal,
+            "data_export_withdraw()",
         ),
     ] {
         sqlx::query(change).execute(&owner).await.unwrap();

@@ -35,7 +35,7 @@ use Server::{Owner, Queue, Source, State, Store, Temporal};
 
 /// Every command that uses a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
 /// pending one, and the user of the delivered one.
-const COMMANDS: [(&str, &[Server]); 33] = [
+const COMMANDS: [(&str, &[Server]); 35] = [
     ("migrate", &[Owner]),
     ("grants --apply", &[Owner]),
     ("schedule apply", &[Temporal]),
@@ -64,6 +64,8 @@ const COMMANDS: [(&str, &[Server]); 33] = [
     ("bucket move", &[State, Queue, Store]),
     ("events prune", &[State]),
     ("history dump night -o -", &[Temporal]),
+    ("policy show", &[State]),
+    ("policy set --start night", &[Owner]),
     ("catalogue check", &[Source]),
     ("catalogue preview --user USER", &[Source]),
     ("catalogue init public.users", &[Source]),

@@ -196,6 +196,12 @@ async fn age_log(scene: &Scene, ids: &[Uuid]) {
             Some(ids),
         ),
         ("alter table public.data_export_events enable trigger data_export_events_keep", None),
+        ("alter table public.data_export_accesses disable trigger data_export_accesses_keep", None),
+        (
+            "update public.data_export_accesses set at = now() - interval '24 months 1 day' where request_id = any($1)",
+            Some(ids),
+        ),
+        ("alter table public.data_export_accesses enable trigger data_export_accesses_keep", None),
     ] {
         let query = sqlx::query(statement);
         ids.into_iter().fold(query, |query, ids| query.bind(ids)).execute(&owner).await.unwrap();
@@ -266,6 +272,49 @@ async fn a_user_is_forgotten_in_ended_requests_whose_archive_is_deleted_and_in_n
     assert_eq!((shown.user_id, shown.last_error), (UserId::forgotten(), None));
     assert_eq!(operate::retry(&scene.state, delivered).await.unwrap(), Retried::Forgotten);
     assert_eq!(user_of(other).await, others);
+}
+
+#[tokio::test]
+async fn a_forgotten_user_leaves_no_session_no_reason_and_no_name_behind() {
+    let scene = Scene::new().await;
+    let owner = scene.database.owner().await.unwrap();
+    let forget: UserId = "7".parse().unwrap();
+    let ask =
+        "select request_id from public.data_export_ask($1, p_as => 'admin', p_by => $2, p_why => 'Ada asked',
+                   p_key => 'k')";
+    let ask = async |user: &str, by: &str| {
+        sqlx::query_scalar::<_, Uuid>(ask).bind(user).bind(by).fetch_one(&owner).await.unwrap()
+    };
+    let (own, others) = (ask("7", "ada").await, ask("8", "7").await);
+    operate::revoke(&scene.state, own, RevokeReason::UserRequest).await.unwrap();
+    sqlx::raw_sql(
+        "insert into public.data_export_sessions (token_hash, kind, user_id, made_by, expires_at)
+         select sha256(u::bytea), 'token', u, 'crm', now() + interval '1 hour' from (values ('7'), ('8')) v (u)",
+    )
+    .execute(&owner)
+    .await
+    .unwrap();
+    operate::forget(&scene.state, &forget).await.unwrap();
+    let named: Vec<String> = sqlx::query_scalar(
+        "select 'session of ' || user_id from public.data_export_sessions
+         union all select 'asked by ' || asked_by || ': ' || asked_why || ' ' || (ask_key is not null)
+             from public.data_export_requests where id in ($1, $2)
+         union all select 'access of ' || actor from public.data_export_accesses order by 1",
+    )
+    .bind(own)
+    .bind(others)
+    .fetch_all(&owner)
+    .await
+    .unwrap();
+    insta::assert_debug_snapshot!(named, @r#"
+    [
+        "access of 00000000-0000-0000-0000-000000000000",
+        "access of ada",
+        "asked by 00000000-0000-0000-0000-000000000000: Ada asked true",
+        "asked by ada: forgotten false",
+        "session of 8",
+    ]
+    "#);
 }
 
 #[tokio::test]

@@ -391,16 +391,14 @@ async fn a_column_with_the_name_of_a_computed_one_is_found() {
 #[tokio::test]
 async fn the_state_roles_grants_fit_the_migrations() {
     let database = database().await;
-    for migration in [
-        include_str!("../../../migrations/exports/20261121000001_requests.sql"),
-        include_str!("../../../migrations/exports/20261121000002_log_and_rules.sql"),
-        include_str!("../../../migrations/exports/20261126000001_log_writes_itself.sql"),
-        include_str!("../../../migrations/exports/20261126000002_where_archives_are.sql"),
-        include_str!("../../../migrations/exports/20261126000003_brakes.sql"),
-        include_str!("../../../migrations/exports/20261126000010_given_up.sql"),
-        include_str!("../../../migrations/exports/20261126000011_held_back.sql"),
-    ] {
-        run(&database.owner, migration).await;
+    let mut migrations: Vec<_> =
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/exports"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+    migrations.sort();
+    for migration in migrations {
+        run(&database.owner, &std::fs::read_to_string(migration).unwrap()).await;
     }
     run(&database.owner, "create table public.data_export_migrations (version bigint primary key)").await;
     run(&database.owner, catalogue::state_grants()).await;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use clap::Args;
-use export_activities::catalogue::state_grants;
+use export_activities::catalogue::{portal_grants, state_grants};
 use serde::Serialize;
 
 use super::ExitStatus;
@@ -49,7 +49,7 @@ struct Granted {
 async fn apply(config: &Config, output: Output) -> Result<ExitStatus> {
     let sql = sql(config)?;
     migrate::run_sql(config.owner_url()?, sql).await.map_err(explain::owner)?;
-    let granted = Granted { sentence: "export_state and export_read have their rights" };
+    let granted = Granted { sentence: "export_state, export_read and export_portal have their rights" };
     output.write(&granted, |answer, out| writeln!(out, "{}", answer.sentence))?;
     Ok(ExitStatus::Success)
 }
@@ -57,18 +57,23 @@ async fn apply(config: &Config, output: Output) -> Result<ExitStatus> {
 fn sql(config: &Config) -> Result<String> {
     let catalogue = connect::catalogue(config)?;
     let mut sql = String::from(
-        "-- The rights of the two roles of export-worker. Run it as the owner of the tables, after each change of the\n\
+        "-- The rights of the three roles of export-worker. Run it as the owner of the tables, after each change of the\n\
          -- catalogue; it may be run again. It makes the roles without a password: give them one, or another way in.\n\
          -- One transaction, so that a mistake leaves the rights as they were and no export fails in between.\n\
          begin;\n",
     );
-    for role in ["export_state", "export_read"] {
+    let rights = [
+        ("export_state", state_grants().to_owned()),
+        ("export_read", catalogue.grants()),
+        ("export_portal", portal_grants().to_owned()),
+    ];
+    for (role, rights) in rights {
         let _ = write!(
             sql,
             "\ndo $$ begin\n    if not exists (select from pg_catalog.pg_roles where rolname = '{role}') then\n        \
              create role {role} login nosuperuser nobypassrls;\n    end if;\nend $$;\n"
         );
-        sql.push_str(&if role == "export_state" { state_grants().to_owned() } else { catalogue.grants() });
+        sql.push_str(&rights);
     }
     sql.push_str(
         "\ncommit;\n\n-- As a superuser, so that no link ends in the server's log:\n\
