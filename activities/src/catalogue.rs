@@ -13,6 +13,7 @@ mod grants;
 mod init;
 mod kinds;
 mod parse;
+mod polymorphic;
 mod report;
 pub(crate) mod sql;
 mod statements;

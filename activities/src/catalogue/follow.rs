@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use super::{
     UNDECIDED,
     init::{self, Owned, bare_or_quoted, quoted},
+    polymorphic,
     sql::{SqlPart, halves, statement},
     tables::{self, ForeignKey, Table},
 };
@@ -254,11 +255,11 @@ impl<'a> Proposal<'a> {
     /// Adds tables in which `x_type` says whose id `x_id` is. A person has to say what the account's type is.
     pub(super) fn add_polymorphic(&mut self) {
         for table in self.tables.iter().filter(|table| !self.has(&table.relation)).collect::<Vec<_>>() {
-            let mut ids = table.columns.iter().filter_map(|column| {
-                let id = format!("{}_id", column.name.strip_suffix("_type")?);
-                table.column(&id).map(|_| id)
-            });
-            let Some(id) = ids.next() else { continue };
+            let ids = table.columns.iter().map(|column| column.name.clone());
+            let Some(id) = ids.into_iter().find(|id| !kinds(table, std::slice::from_ref(id)).is_empty())
+            else {
+                continue;
+            };
             self.add(table, "account", vec![id]);
         }
     }
@@ -274,8 +275,7 @@ impl<'a> Proposal<'a> {
 
 /// Returns the columns without which ids mean nothing: `x_type` beside `x_id`.
 pub(super) fn kinds(table: &Table, ids: &[String]) -> Vec<String> {
-    let kinds = ids.iter().filter_map(|id| Some(format!("{}_type", id.strip_suffix("_id")?)));
-    kinds.filter(|kind| table.column(kind).is_some()).collect()
+    ids.iter().flat_map(|id| polymorphic::kinds_of(id)).filter(|kind| table.column(kind).is_some()).collect()
 }
 
 /// Writes the sections of keys.

@@ -34,7 +34,7 @@ columns = ["*passw*", "*passphrase*", "*secret*", "*token*", "*api_key*", "*apik
 use = "omit"
 why = "Security: a secret."
 [[defaults]]
-columns = ["id", "*_at", "createdAt", "updatedAt", "deletedAt"]
+columns = ["id", "*_at", "createdAt", "updatedAt", "deletedAt", "createAt", "updateAt", "deleteAt"]
 use = "export"
 "#;
 

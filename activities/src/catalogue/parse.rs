@@ -9,7 +9,7 @@ use super::{
     defaults::Defaults,
     document::{Document, Table, Value},
     files::{self, FileSet},
-    kinds,
+    kinds, polymorphic,
 };
 use crate::serialise::parts::Parts;
 
@@ -299,9 +299,10 @@ fn refuse_polymorphic(
     columns: &[CatalogueColumn],
     place: &Value<'_>,
 ) -> anyhow::Result<()> {
-    let Some(kind) = name.strip_suffix("_id").map(|stem| format!("{stem}_type")) else { return Ok(()) };
-    let decided = by.contains(&kind) || conditions.iter().any(|condition| condition.column == kind);
-    if is_stored(columns, &kind) && !decided {
+    for kind in polymorphic::kinds_of(name).into_iter().filter(|kind| is_stored(columns, kind)) {
+        if by.contains(&kind) || conditions.iter().any(|condition| condition.column == kind) {
+            continue;
+        }
         return Err(place.error(format_args!(
             "`{name}` holds ids of several tables, and `{kind}` says of which: add `where = {{ {kind} = \"...\" }}`, or the \
              rows of others are exported"

@@ -51,7 +51,8 @@ impl Pseudonyms {
             Cell::Hex(bytes) => self.push(&format!("\\x{}", hex::encode(bytes)), scratch),
             Cell::Bare(id) if id == self.own => return Ok(Cell::Plain(id)),
             Cell::Bare(id) => self.push(id, scratch),
-            Cell::Plain(id) | Cell::Text(id) if id == self.own => return Ok(cell),
+            // Platforms without nulls write an empty text for nobody.
+            Cell::Plain(id) | Cell::Text(id) if id == self.own || id.is_empty() => return Ok(cell),
             Cell::Plain(id) | Cell::Text(id) => self.push(id, scratch),
         }
         Ok(Cell::Plain(scratch))
@@ -59,7 +60,7 @@ impl Pseudonyms {
 
     /// Appends the JSON string that stands for an id.
     pub(super) fn push_quoted(&self, id: &str, out: &mut String) {
-        if id == self.own {
+        if id == self.own || id.is_empty() {
             return json_token::push_quoted(id, out);
         }
         out.push('"');
@@ -82,7 +83,7 @@ impl Pseudonyms {
             Value::Number(id) => id.to_string(),
             Value::Bool(_) | Value::Object(_) => return Err(Unreadable),
         };
-        if id == self.own {
+        if id == self.own || id.is_empty() {
             return Ok(Value::String(id));
         }
         let mut pseudonym = String::new();
@@ -119,6 +120,7 @@ mod tests {
             Cell::Text(own.as_str())
         );
         assert_eq!(pseudonyms.apply(Cell::Null, &mut scratch).unwrap(), Cell::Null);
+        assert_eq!(pseudonyms.apply(Cell::Text(""), &mut scratch).unwrap(), Cell::Text(""), "nobody");
         // RFC-style vector: HMAC-SHA256("key", "The quick brown fox jumps over the lazy dog") = f7bc83f430538424...
         let fox = Cell::Text("The quick brown fox jumps over the lazy dog");
         assert_eq!(pseudonyms.apply(fox, &mut scratch).unwrap(), Cell::Plain("member-f7bc83f430538424"));
@@ -143,6 +145,7 @@ mod tests {
         assert_eq!(applied(Cell::Token("[42,null,[7]]")), expected);
         assert_eq!(applied(Cell::Token("[\"42\",null,[\"7\"]]")), expected);
         assert_eq!(applied(Cell::Token("[]")), (true, "[]".to_owned()));
+        assert_eq!(applied(Cell::Token("[\"\"]")), (true, "[\"\"]".to_owned()));
         assert!(pseudonyms.apply(Cell::Token("[true]"), &mut String::new()).is_err());
     }
 }
