@@ -178,6 +178,30 @@ impl Servers {
         private::write(&Self::path(folder), &text)
     }
 
+    /// Returns every variable that the portal needs for an installation, and no other: its own role in the database, and
+    /// a key to the store that can only read.
+    pub async fn portal_environment(
+        &self,
+        installation: &Installation,
+        key_file: &Path,
+    ) -> anyhow::Result<BTreeMap<String, String>> {
+        let (id, secret) = self.store.make_reader(&installation.bucket).await?;
+        let database = self.postgres.url(Role::Portal, &installation.database).expose_secret().to_owned();
+        let pairs = [
+            ("EXPORT_PORTAL_DATABASE_URL", database),
+            ("EXPORT_PORTAL_ADDR", "127.0.0.1:0".to_owned()),
+            ("EXPORT_PORTAL_URL", "http://localhost".to_owned()),
+            ("EXPORT_PORTAL_KEY_FILE", key_file.display().to_string()),
+            ("EXPORT_BUCKET", installation.bucket.clone()),
+            ("EXPORT_S3_ENDPOINT", self.store.endpoint()),
+            ("EXPORT_PUBLIC_ENDPOINT", self.store.endpoint()),
+            ("AWS_ACCESS_KEY_ID", id),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_REGION", Versitygw::REGION.to_owned()),
+        ];
+        Ok(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
     /// Returns every variable that the production binary needs for an installation.
     pub fn environment(&self, installation: &Installation) -> BTreeMap<String, String> {
         let database = |role| self.postgres.url(role, &installation.database).expose_secret().to_owned();

@@ -14,6 +14,7 @@ mod harness;
 mod nights;
 mod passes;
 mod platforms;
+mod portal;
 mod requests;
 mod source;
 mod support;

@@ -8,6 +8,7 @@ pub(crate) mod hostile;
 pub(crate) mod installation_of;
 pub(crate) mod keys;
 pub(crate) mod night_of;
+pub(crate) mod portal_of;
 pub(crate) mod read_session;
 pub(crate) mod readers;
 pub(crate) mod sample;

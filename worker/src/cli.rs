@@ -15,8 +15,10 @@ mod history;
 mod migrate;
 mod night;
 mod policy;
+mod portal;
 mod request;
 mod schedule;
+mod serve;
 mod signals;
 mod status;
 mod sweep;
@@ -89,6 +91,11 @@ enum Command {
     /// Manage the catalogue: the list of exported tables and columns.
     #[command(subcommand)]
     Catalogue(catalogue::Command),
+    /// Serve the API for the people who ask, until SIGTERM or SIGINT.
+    Serve,
+    /// Manage the portal, which `serve` runs.
+    #[command(subcommand)]
+    Portal(portal::Command),
     /// Decode payloads for the Web UI and the Temporal CLI, until SIGTERM or SIGINT.
     CodecServer,
     /// Check everything that a night depends on; each line is ok, or a cause and its remedy.
@@ -151,7 +158,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitStatus> {
             "{name} is set, but export-worker has no such variable: check its spelling in .env.sample"
         );
     }
-    if !matches!(cli.command, Command::Run | Command::CodecServer) {
+    if !matches!(cli.command, Command::Run | Command::Serve | Command::CodecServer) {
         signals::end_on_signals()?;
     }
     match cli.command {
@@ -170,6 +177,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitStatus> {
         Command::Verify(arguments) => verify::run(arguments, &config, output).await,
         Command::Policy(command) => command.run(&config, output).await,
         Command::Catalogue(command) => command.run(&config, output).await,
+        Command::Serve => serve::run(&config).await,
+        Command::Portal(command) => command.run(output),
         Command::CodecServer => codec_server::run(&config).await,
         Command::Doctor(arguments) => doctor::run(&arguments, &config, output).await,
     }
@@ -178,7 +187,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitStatus> {
 /// A command that prints an answer logs only warnings. A replay logs only errors: its warnings repeat its answer.
 fn log_level(command: &Command) -> LevelFilter {
     match command {
-        Command::Run | Command::CodecServer => LevelFilter::INFO,
+        Command::Run | Command::Serve | Command::CodecServer => LevelFilter::INFO,
         Command::History(history::Command::Replay(_)) => LevelFilter::ERROR,
         _ => LevelFilter::WARN,
     }
@@ -253,6 +262,9 @@ mod tests {
         catalogue preview  Show what the export of one account would hold, and how the source would read it. Exports nothing
         catalogue init     Print a first catalogue, with a decision left open for each column that needs one
         catalogue update   Bring `catalogue.toml` in `EXPORT_CATALOGUE_DIR` up to date after a change of the platform's schema. Keeps every decision; what is new is left open for a person
+        serve              Serve the API for the people who ask, until SIGTERM or SIGINT
+        portal key         Make a service key for a backend of the platform: prints the key, and its line for EXPORT_PORTAL_KEY_FILE
+        portal openapi     Print the description of the API: OpenAPI 3.1
         codec-server       Decode payloads for the Web UI and the Temporal CLI, until SIGTERM or SIGINT
         doctor             Check everything that a night depends on; each line is ok, or a cause and its remedy
         ");
@@ -304,6 +316,9 @@ mod tests {
             "catalogue init --follow-foreign-keys public.users --link userid=public.users".to_owned(),
             "catalogue update --link userid=public.users".to_owned(),
             "codec-server".to_owned(),
+            "serve".to_owned(),
+            "portal key crm".to_owned(),
+            "portal openapi".to_owned(),
             "doctor --adopt-bucket".to_owned(),
         ] {
             assert!(parse(&format!("export-worker {line}")).is_ok(), "{line}");

@@ -5,6 +5,7 @@
 //! text.
 
 pub mod codec;
+pub mod portal;
 mod value;
 pub mod variable;
 
@@ -22,6 +23,7 @@ use url::Url;
 pub(crate) use self::value::{parse_time, show_size, show_time};
 use self::{
     codec::CodecSettings,
+    portal::PortalSettings,
     value::Reader,
     variable::{GROUPS, Variable},
 };
@@ -124,6 +126,8 @@ pub struct Config {
     pub http_addr: Option<SocketAddr>,
     /// `EXPORT_CODEC_*`
     pub codec: CodecSettings,
+    /// `EXPORT_PORTAL_*`
+    pub portal: PortalSettings,
     /// `EXPORT_LOG_FORMAT`
     pub log_format: LogFormat,
 }
@@ -190,6 +194,7 @@ impl Config {
             sweep_min_age: env.time(&variable::SWEEP_MIN_AGE),
             http_addr: env.address(&variable::HTTP_ADDR),
             codec: CodecSettings::read(&mut env),
+            portal: PortalSettings::read(&mut env),
             log_format: log_format(&mut env),
         };
         let mut problems = env.problems;
@@ -339,6 +344,23 @@ fn endpoint(env: &mut Reader<'_>, variable: &Variable) -> Option<String> {
             None
         }
     }
+}
+
+/// Reads a comma-separated list of addresses of pages.
+fn origins(env: &mut Reader<'_>, variable: &Variable) -> Vec<String> {
+    let Some(text) = env.text(variable) else { return Vec::new() };
+    let origins: Vec<_> = text.split(',').map(|origin| origin.trim().to_owned()).collect();
+    for origin in &origins {
+        // A browser sends exactly this form, so another one would never match.
+        let same = Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
+        if !same {
+            env.problems.push(format!(
+                "{} holds `{origin}`: set scheme, host and port as the browser shows them, such as {}",
+                variable.name, variable.example
+            ));
+        }
+    }
+    origins
 }
 
 /// Reads a comma-separated list of names.

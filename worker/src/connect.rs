@@ -75,6 +75,16 @@ pub fn state(config: &Config) -> Result<Pool> {
     Ok(requests::pool(options, config.state_connections, config.acquire_timeout))
 }
 
+/// Time limit of a wait for a connection of the portal: a person waits behind it.
+const PORTAL_ACQUIRE: Duration = Duration::from_secs(5);
+
+/// Creates the pool of the portal, without a connection yet.
+pub fn portal(config: &Config) -> Result<Pool> {
+    let options = options(config.portal.database_url()?, "EXPORT_PORTAL_DATABASE_URL")?;
+    let acquire = config.acquire_timeout.min(PORTAL_ACQUIRE);
+    Ok(requests::pool(options.application_name("export-portal"), config.portal.connections, acquire))
+}
+
 /// Connects once outside the pool, whose own timeout would hide the cause of a failure.
 pub async fn once(pool: &Pool) -> sqlx::Result<PgConnection> {
     in_time(session::connect(pool.connect_options(), CALLS)).await

@@ -1,7 +1,7 @@
-//! Signs the download link of one archive.
+//! Signs links to one archive: the one of seven days, and those of the portal for one click.
 //!
 //! The link is a bearer secret: it is all that a download needs. Its type can be neither printed nor serialised. The
-//! link is written to `download_url` and nowhere else. This step writes nothing and does not call the store.
+//! link of seven days is written to `download_url` and nowhere else. Nothing here writes anything or calls the store.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub struct PresignedUrl {
 }
 
 impl PresignedUrl {
-    /// Returns the link itself: for `download_url`, and for nothing else.
+    /// Returns the link itself: for `download_url` or the answer to a click, and for nothing else.
     pub fn reveal(&self) -> &str {
         self.url.expose_secret()
     }
@@ -60,5 +60,31 @@ pub async fn presign(store: &Store, key: &ObjectKey, start: DateTime<Utc>) -> an
     Ok(PresignedUrl {
         url: request.uri().to_owned().into(),
         expires_at: start + TimeDelta::from_std(LINK_LIFE).context("the life of a link is out of range")?,
+    })
+}
+
+/// Signs a link to `key` that works for `life` from now, and with which a browser saves the archive as `filename`.
+///
+/// Temporary credentials will do, because the link is used at once.
+pub async fn presign_for_click(
+    store: &Store,
+    key: &ObjectKey,
+    filename: &str,
+    life: Duration,
+) -> anyhow::Result<PresignedUrl> {
+    let config = PresigningConfig::expires_in(life).context("failed to set the life of the link")?;
+    let request = store
+        .signer()
+        .get_object()
+        .bucket(store.bucket())
+        .key(key.as_str())
+        .response_content_disposition(format!("attachment; filename=\"{filename}\""))
+        .presigned(config)
+        .await
+        .map_err(|error| StoreError::new("PresignGetObject", &error))
+        .with_context(|| format!("failed to sign the link to `{key}`"))?;
+    Ok(PresignedUrl {
+        url: request.uri().to_owned().into(),
+        expires_at: Utc::now() + TimeDelta::from_std(life).context("the life of a link is out of range")?,
     })
 }

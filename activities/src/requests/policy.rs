@@ -8,6 +8,9 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgExecutor};
 
+/// The hour (UTC) at which the schedule starts a night.
+pub const NIGHT_HOUR: u32 = 1;
+
 /// When an export is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "snake_case")]

@@ -68,6 +68,8 @@ pub struct Postgres {
     owner: String,
     state: String,
     read: String,
+    /// A stack that was made before there was this role gets it at the next start.
+    #[serde(default = "private::password")]
     portal: String,
 }
 

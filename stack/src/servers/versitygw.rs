@@ -67,14 +67,12 @@ impl Versitygw {
     }
 
     fn program(&self, folder: &Path, name: &str) -> anyhow::Result<Program> {
-        let [objects, sidecar, versions] =
-            ["objects", "sidecar", "versions"].map(|part| folder.join(name).join(part));
-        private::folder(&objects)?;
-        private::folder(&sidecar)?;
-        private::folder(&versions)?;
+        let folders = ["objects", "sidecar", "versions", "users"].map(|part| folder.join(name).join(part));
+        for folder in &folders {
+            private::folder(folder)?;
+        }
         let port = format!("127.0.0.1:{}", self.port);
-        let [objects, sidecar, versions] =
-            [objects, sidecar, versions].map(|path| path.display().to_string());
+        let [objects, sidecar, versions, users] = folders.map(|path| path.display().to_string());
         let arguments = [
             "--port",
             &port,
@@ -82,6 +80,8 @@ impl Versitygw {
             "/health",
             "--keep-alive",
             "--quiet",
+            "--iam-dir",
+            &users,
             "posix",
             "--sidecar",
             &sidecar,
@@ -157,6 +157,36 @@ impl Versitygw {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Versitygw {
+    /// Makes a key that can read the archives of a bucket, and nothing else. Returns its id and its secret.
+    pub async fn make_reader(&self, bucket: &str) -> anyhow::Result<(String, String)> {
+        let (id, secret) = (format!("reader{}", &private::password()[..12]), private::password());
+        let mut admin = tokio::process::Command::new(tools::server("versitygw")?);
+        // The tool takes the new secret as an argument only; it is of a development store and seen for milliseconds.
+        admin.args(["admin", "create-user", "--access", &id, "--secret", &secret, "--role", "user"]);
+        admin
+            .env("ADMIN_ACCESS_KEY_ID", &self.access_key_id)
+            .env("ADMIN_SECRET_ACCESS_KEY", &self.secret_access_key);
+        admin.env("ADMIN_ENDPOINT_URL", self.endpoint()).kill_on_drop(true);
+        let made = admin.output().await.context("failed to run the store's admin tool")?;
+        if !made.status.success() {
+            bail!("the store made no reader: {}", String::from_utf8_lossy(&made.stderr).trim());
+        }
+        let policy = serde_json::json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": {"AWS": [id]},
+                "Action": ["s3:GetObject"],
+                "Resource": [format!("arn:aws:s3:::{bucket}/exports/*")],
+            }],
+        });
+        let put = self.client().put_bucket_policy().bucket(bucket).policy(policy.to_string()).send().await;
+        put.with_context(|| format!("failed to let a reader into the bucket `{bucket}`"))?;
+        Ok((id, secret))
     }
 }
 

@@ -74,7 +74,8 @@ const COMMANDS: [(&str, &[Server]); 35] = [
 ];
 
 /// Commands that talk to no server of ours, or serve until they are stopped.
-const OTHERS: [&str; 5] = ["run", "grants", "codec-server", "history replay", "verify"];
+const OTHERS: [&str; 8] =
+    ["run", "serve", "grants", "codec-server", "history replay", "verify", "portal key", "portal openapi"];
 
 /// Time limit of a command that only queries, and of the doctor, which queries all servers.
 const COMMAND: Duration = Duration::from_secs(35);

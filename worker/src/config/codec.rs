@@ -3,9 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use secrecy::SecretString;
-use url::Url;
 
-use super::{ConfigError, needed, value::Reader, variable};
+use super::{ConfigError, needed, origins, value::Reader, variable};
 use crate::codec::Codec;
 
 /// A shorter token could be guessed.
@@ -28,7 +27,7 @@ impl CodecSettings {
         Self {
             key_file: env.text(&variable::CODEC_KEY_FILE).map(PathBuf::from),
             addr: env.address(&variable::CODEC_ADDR),
-            origins: origins(env),
+            origins: origins(env, &variable::CODEC_ORIGINS),
             token: token(env),
         }
     }
@@ -71,21 +70,4 @@ fn token(env: &mut Reader<'_>) -> Option<SecretString> {
         ));
     }
     Some(SecretString::from(text))
-}
-
-fn origins(env: &mut Reader<'_>) -> Vec<String> {
-    let Some(text) = env.text(&variable::CODEC_ORIGINS) else { return Vec::new() };
-    let origins: Vec<_> = text.split(',').map(|origin| origin.trim().to_owned()).collect();
-    for origin in &origins {
-        // A browser sends exactly this form, so another one would never match.
-        let same = Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
-        if !same {
-            env.problems.push(format!(
-                "{} holds `{origin}`: set scheme, host and port as the browser shows them, such as {}",
-                variable::CODEC_ORIGINS.name,
-                variable::CODEC_ORIGINS.example
-            ));
-        }
-    }
-    origins
 }

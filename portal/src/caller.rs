@@ -1,0 +1,180 @@
+//! Who calls: a backend of the platform with a service key, or a person with a session.
+
+pub mod keys;
+pub(crate) mod sessions;
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, Method, header, request::Parts},
+};
+use chrono::{DateTime, Utc};
+use export_activities::user_id::UserId;
+use sha2::{Digest as _, Sha256};
+
+use self::sessions::{COOKIE, Kind};
+use crate::{
+    Portal,
+    problem::{Code, Problem},
+};
+
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A backend of the platform, by the name of its key.
+    Service(String),
+    /// A person.
+    Person(UserId),
+}
+
+/// The roles of a person, as the platform's backend set them for the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// A manager of the organisation.
+    pub manager: bool,
+    /// An admin of the organisation.
+    pub admin: bool,
+    /// Staff of the platform.
+    pub operator: bool,
+}
+
+/// A caller, with everything that decides about their rights.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who it is.
+    pub subject: Subject,
+    /// In the name of which organisation they act.
+    pub org: Option<String>,
+    /// Their roles.
+    pub roles: Roles,
+    /// The members of the organisation for whom an admin may ask.
+    pub members: Vec<UserId>,
+    /// Who really sits there, when somebody acts as the person.
+    pub acting: Option<String>,
+    /// The session, if it is one.
+    pub session: Option<Session>,
+}
+
+/// The session of a person.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// SHA-256 of its token.
+    pub digest: [u8; 32],
+    /// When it ends at the latest.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Caller {
+    /// Returns whether the caller is this person.
+    pub fn is(&self, user: &UserId) -> bool {
+        matches!(&self.subject, Subject::Person(own) if own == user)
+    }
+
+    /// Returns the name of a caller who is not the person: the id of an admin or operator, or the name of a service key.
+    pub(crate) fn name(&self) -> &str {
+        match &self.subject {
+            Subject::Service(name) => name,
+            Subject::Person(id) => id.as_str(),
+        }
+    }
+
+    fn bucket(&self) -> String {
+        match &self.subject {
+            Subject::Service(name) => format!("key {name}"),
+            Subject::Person(id) => format!("person {id}"),
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Portal>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, portal: &Arc<Portal>) -> Result<Self, Problem> {
+        let caller = identify(&parts.method, &parts.headers, portal).await?;
+        portal.floodgate.take(&caller.bucket(), Instant::now()).map_err(|seconds| {
+            Problem::new(Code::SlowDown, "This caller calls more often than 20 times a second.")
+                .retry_after(seconds)
+        })?;
+        Ok(caller)
+    }
+}
+
+async fn identify(method: &Method, headers: &HeaderMap, portal: &Portal) -> Result<Caller, Problem> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(bearer).ok_or_else(|| {
+            Problem::unauthenticated(
+                "Send `Authorization: Bearer` with a service key or a session token.",
+                None,
+            )
+        })?;
+        if token.starts_with(keys::PREFIX) {
+            let name = portal.settings.keys.name_of(token).ok_or_else(|| {
+                Problem::unauthenticated(
+                    "This service key is not known. Is it in EXPORT_PORTAL_KEY_FILE?",
+                    Some("unknown key"),
+                )
+            })?;
+            return Ok(service(name));
+        }
+        return sessions::find(&portal.settings.database, token, Kind::Token).await?.ok_or_else(|| {
+            Problem::unauthenticated(
+                "The session has ended or was never there. Ask the platform for a new one.",
+                Some("unknown or expired token"),
+            )
+        });
+    }
+    let Some(token) = cookie(headers) else {
+        return Err(Problem::unauthenticated("Nobody is signed in. Open the page from the platform.", None));
+    };
+    let caller = sessions::find(&portal.settings.database, token, Kind::Cookie).await?.ok_or_else(|| {
+        Problem::unauthenticated(
+            "The session has ended. Open the page from the platform again.",
+            Some("unknown or expired session"),
+        )
+    })?;
+    // A browser sends the cookie with the form of any page; only our own may change something.
+    if !method.is_safe() && !is_same_origin(headers, portal) {
+        return Err(Problem::new(
+            Code::CrossOrigin,
+            "With the cookie, only our own page may change something.",
+        ));
+    }
+    Ok(caller)
+}
+
+fn service(name: &str) -> Caller {
+    Caller {
+        subject: Subject::Service(name.to_owned()),
+        org: None,
+        roles: Roles::default(),
+        members: Vec::new(),
+        acting: None,
+        session: None,
+    }
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.trim())
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let pairs = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    pairs
+        .flat_map(|value| value.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+fn is_same_origin(headers: &HeaderMap, portal: &Portal) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match text("sec-fetch-site") {
+        Some(site) => site == "same-origin",
+        None => text("origin") == Some(&portal.settings.url.origin().ascii_serialization()),
+    }
+}
+
+/// Returns the digest under which a token is stored and compared, so that the time of a comparison says nothing.
+pub(crate) fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}

@@ -1,0 +1,76 @@
+//! The HTTP API for the person who asks for an export, and for the platform around them.
+//!
+//! The process that serves it faces the Internet. Its database role reads one view without links, and its key to the
+//! store can only read. The portal never reads the platform's tables, never calls Temporal, and never moves a request by
+//! itself: two functions of the database do that, within the limits of the policy.
+
+pub mod caller;
+pub mod rights;
+
+mod body;
+mod cursor;
+mod export;
+mod flood;
+mod layers;
+mod problem;
+mod records;
+mod routes;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use axum::http::HeaderValue;
+use export_activities::{database::pool::Pool, store::Store};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use self::{caller::keys::ServiceKeys, flood::Floodgate};
+
+/// What the portal works with, and its settings.
+pub struct Settings {
+    /// The database of requests, as `export_portal`.
+    pub database: Pool,
+    /// The store, with a key that can only read.
+    pub store: Store,
+    /// The keys of the platform's backends.
+    pub keys: ServiceKeys,
+    /// The address under which people reach the portal, such as `https://exports.example.com`.
+    pub url: Url,
+    /// The addresses of pages of other origins that may call the API.
+    pub origins: Vec<HeaderValue>,
+    /// Whether an admin may download the export of a member.
+    pub admin_downloads: rights::AdminDownloads,
+}
+
+/// The state that all calls share.
+pub(crate) struct Portal {
+    settings: Settings,
+    floodgate: Floodgate,
+}
+
+/// Listens. Returns the address, and the future that serves until `stop`.
+///
+/// # Errors
+/// When the address is not free.
+pub async fn listen(
+    address: SocketAddr,
+    settings: Settings,
+    stop: CancellationToken,
+) -> Result<(SocketAddr, impl Future<Output = std::io::Result<()>>)> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen at {address}: set EXPORT_PORTAL_ADDR to an address of this machine and a free port"
+        )
+    })?;
+    let at = listener.local_addr()?;
+    let portal = Arc::new(Portal { settings, floodgate: Floodgate::default() });
+    let router = layers::around(routes::router(), &portal).with_state(portal);
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    Ok((at, async move { serving.await }))
+}
+
+/// Returns the description of the API: OpenAPI 3.1, as JSON.
+pub fn openapi() -> Result<String> {
+    routes::openapi().to_pretty_json().context("failed to write the description of the API")
+}

@@ -1,0 +1,156 @@
+//! The routes of the API, one file each. A route without a description cannot be mounted.
+
+mod ask;
+mod download;
+mod list;
+mod policy;
+mod sessions;
+mod show;
+mod withdraw;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse,
+    routing::get,
+};
+use utoipa::{
+    Modify, OpenApi as _,
+    openapi::{
+        OpenApi,
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use crate::{
+    Portal,
+    caller::{Caller, sessions::COOKIE},
+    problem::{Code, Document, Problem},
+    records::{self, Actor, Record},
+    rights::{self, Act, Allowed, Refused, Role, Target},
+};
+
+/// Exports of people's data: ask, watch, download, take back.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "Data exports", version = "1", license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    components(schemas(Document)),
+    modifiers(&Security),
+    security(("key" = []), ("session" = []), ("cookie" = []))
+)]
+struct Api;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, api: &mut OpenApi) {
+        let Some(components) = &mut api.components else { return };
+        let bearer = |about: &str| {
+            SecurityScheme::Http(
+                Http::builder().scheme(HttpAuthScheme::Bearer).description(Some(about)).build(),
+            )
+        };
+        components
+            .add_security_scheme("key", bearer("A service key, `exk_...`, of a backend of the platform."));
+        components.add_security_scheme("session", bearer("The token of a session."));
+        let cookie = ApiKeyValue::with_description(COOKIE, "The session of our own page.");
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}
+
+fn described() -> OpenApiRouter<Arc<Portal>> {
+    OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(ask::ask, list::list))
+        .routes(routes!(show::show, withdraw::withdraw))
+        .routes(routes!(ask::retry))
+        .routes(routes!(download::download, download::head))
+        .routes(routes!(sessions::make))
+        .routes(routes!(sessions::end))
+        .routes(routes!(policy::policy))
+}
+
+/// Returns the description of the API.
+pub(crate) fn openapi() -> OpenApi {
+    described().into_openapi()
+}
+
+/// Returns all routes.
+pub(crate) fn router() -> Router<Arc<Portal>> {
+    let (router, api) = described().split_for_parts();
+    router
+        .route("/v1/openapi.json", get(async || Json(api)))
+        .route("/s/{code}", get(sessions::sign_in))
+        .route("/livez", get(async || "The portal serves\n"))
+        .route("/readyz", get(policy::readyz))
+        .fallback(async || Problem::not_found())
+        .method_not_allowed_fallback(async || {
+            Problem::new(Code::MethodNotAllowed, "This path has other methods: see /v1/openapi.json.")
+        })
+}
+
+/// Reads an export that the caller may see. What does not exist and what they may not see give the same answer.
+async fn seen(portal: &Portal, caller: &Caller, id: &str) -> Result<Record, Problem> {
+    let id = Uuid::try_parse(id).map_err(|_| Problem::not_found())?;
+    let record = records::read(&portal.settings.database, id).await?.ok_or_else(Problem::not_found)?;
+    allowed(portal, caller, Act::See, &record)?;
+    Ok(record)
+}
+
+/// Returns in which role the caller may do this with an export.
+fn allowed(portal: &Portal, caller: &Caller, act: Act, record: &Record) -> Result<Allowed, Problem> {
+    let target = Target { user: &record.user_id, org: record.org_id.as_deref() };
+    rights::may(caller, act, target, portal.settings.admin_downloads).map_err(refused)
+}
+
+fn refused(refused: Refused) -> Problem {
+    match refused {
+        Refused::Unseen => Problem::not_found(),
+        Refused::Impersonated => Problem::new(
+            Code::Impersonated,
+            "Somebody acts as this person. They may look, and nothing else: only the person decides about their data.",
+        ),
+        Refused::NotAllowed => Problem::new(Code::NotAllowed, "Your roles do not allow this."),
+    }
+}
+
+/// Names the caller for the log, and checks that they say why where they must.
+fn actor<'a>(
+    caller: &'a Caller,
+    allowed: Allowed,
+    why: Option<&'a str>,
+    pointer: &str,
+) -> Result<Actor<'a>, Problem> {
+    let why = why.map(str::trim).filter(|why| !why.is_empty());
+    if allowed.needs_why && why.is_none() {
+        return Err(Problem::invalid(
+            pointer,
+            "Say why: it is about another person's data, and the reason is logged.",
+        ));
+    }
+    if why.is_some_and(|why| why.chars().count() > 500 || why.contains(char::is_control)) {
+        return Err(Problem::invalid(pointer, "At most 500 characters in one line."));
+    }
+    let name = (allowed.role != Role::Owner).then(|| caller.name());
+    Ok(Actor { role: allowed.role, name, why })
+}
+
+/// Returns whether a header with entity tags names this one.
+fn names(headers: &HeaderMap, header: axum::http::HeaderName, etag: &str) -> bool {
+    let values = headers.get_all(header).into_iter().filter_map(|value| value.to_str().ok());
+    let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+/// Returns whether a text may be an id of the platform: PostgreSQL takes no NUL, and a log no line break.
+fn is_id(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// An answer without a body.
+fn empty(status: StatusCode) -> axum::response::Response {
+    status.into_response()
+}

@@ -1,0 +1,270 @@
+//! `POST /v1/exports` and `POST /v1/exports/{id}/retry`: asks for an export, within the limits of the policy.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use chrono::Utc;
+use export_activities::user_id::UserId;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{actor, allowed, refused, seen};
+use crate::{
+    Portal,
+    body::Json,
+    caller::{Caller, Subject},
+    export::{Export, StartWord, UserIdWord, next_night},
+    problem::{Code, Document, Problem},
+    records::{self, Actor, Answer, Asked, Outcome},
+    rights::{self, Act, Refused},
+};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LONGEST_KEY: usize = 255;
+
+/// For whom, and when. A person who asks for themselves sends nothing.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ask {
+    /// The person; without it, the one who is signed in.
+    #[schema(value_type = Option<UserIdWord>)]
+    user_id: Option<UserId>,
+    /// Only with a service key: in the name of which organisation. A session has its own.
+    #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
+    org_id: Option<String>,
+    /// When it is made, if the policy lets the caller choose.
+    #[schema(value_type = Option<StartWord>)]
+    start: Option<Start>,
+    /// Why, when it is for another person.
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    why: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Start {
+    Night,
+    AtOnce,
+}
+
+impl Start {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Night => "night",
+            Self::AtOnce => "at_once",
+        }
+    }
+}
+
+/// Asks for an export.
+///
+/// Answers 202 with a new export, and 200 with one of the person that is pending already. A second call with the same
+/// `Idempotency-Key` and the same body makes no second export and gets the same answer.
+#[utoipa::path(
+    post,
+    path = "/v1/exports",
+    tag = "exports",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Any text of at most 255 characters, new for each export that is wanted.")),
+    request_body(content = Ask, description = "May be left out by a person who asks for themselves."),
+    responses(
+        (status = 202, description = "Asked for", body = Export, headers(("Location" = String), ("RateLimit" = String), ("RateLimit-Policy" = String))),
+        (status = 200, description = "One is pending already", body = Export, headers(("Location" = String))),
+        (status = 400, description = "`malformed`", body = Document, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "`impersonated`, `not_allowed`, `cross_origin`", body = Document, content_type = "application/problem+json"),
+        (status = 408, description = "`request_timeout`", body = Document, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = Document, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = Document, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid`, `key_reused`", body = Document, content_type = "application/problem+json"),
+        (status = 429, description = "`too_soon`, `too_many`, `organisation_full`, `slow_down`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
+        (status = 500, description = "`internal`", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn ask(
+    caller: Caller,
+    State(portal): State<Arc<Portal>>,
+    headers: HeaderMap,
+    Json(ask): Json<Ask>,
+) -> Result<Response, Problem> {
+    let user = match (&ask.user_id, &caller.subject) {
+        (Some(user), _) => user,
+        (None, Subject::Person(own)) => own,
+        (None, Subject::Service(_)) => {
+            return Err(Problem::invalid("/user_id", "Name the person: a service key asks for others."));
+        }
+    };
+    let org = match (&ask.org_id, &caller.subject) {
+        (None, _) => caller.org.as_deref(),
+        (Some(org), Subject::Service(_)) if super::is_id(org) => Some(org.as_str()),
+        (Some(_), Subject::Service(_)) => {
+            return Err(Problem::invalid("/org_id", "1 to 255 bytes without control characters."));
+        }
+        (Some(_), Subject::Person(_)) => {
+            return Err(Problem::invalid(
+                "/org_id",
+                "The organisation comes from the session: leave it out.",
+            ));
+        }
+    };
+    let allowed = rights::may_ask(&caller, user).map_err(|why| match why {
+        // Whether there is such a person is not known here, so there is nothing to hide.
+        Refused::Unseen => refused(Refused::NotAllowed),
+        why => refused(why),
+    })?;
+    let actor = actor(&caller, allowed, ask.why.as_deref(), "/why")?;
+    let start = ask.start.map(Start::as_str);
+    let asked = Asked { user, org, start, key: key(&headers)?, retry_of: None };
+    made(&portal, &caller, &asked, actor).await
+}
+
+/// When to make it again.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retry {
+    /// When it is made, if the policy lets the caller choose.
+    #[schema(value_type = Option<StartWord>)]
+    start: Option<Start>,
+    /// Why, when it is for another person.
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    why: Option<String>,
+}
+
+/// Asks again for an export that has failed.
+///
+/// Answers like `POST /v1/exports`.
+#[utoipa::path(
+    post,
+    path = "/v1/exports/{id}/retry",
+    tag = "exports",
+    params(
+        ("id" = uuid::Uuid, Path, description = "The failed export"),
+        ("Idempotency-Key" = Option<String>, Header, description = "As for `POST /v1/exports`."),
+    ),
+    request_body(content = Retry, description = "May be left out."),
+    responses(
+        (status = 202, description = "Asked for again", body = Export, headers(("Location" = String), ("RateLimit" = String), ("RateLimit-Policy" = String))),
+        (status = 200, description = "One is pending already", body = Export, headers(("Location" = String))),
+        (status = 400, description = "`malformed`", body = Document, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "`impersonated`, `not_allowed`, `cross_origin`", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`, also when it is somebody else's", body = Document, content_type = "application/problem+json"),
+        (status = 408, description = "`request_timeout`", body = Document, content_type = "application/problem+json"),
+        (status = 409, description = "`not_failed`", body = Document, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = Document, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = Document, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid`, `key_reused`", body = Document, content_type = "application/problem+json"),
+        (status = 429, description = "`too_soon`, `too_many`, `organisation_full`, `slow_down`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
+        (status = 500, description = "`internal`", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn retry(
+    caller: Caller,
+    State(portal): State<Arc<Portal>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(retry): Json<Retry>,
+) -> Result<Response, Problem> {
+    let failed = seen(&portal, &caller, &id).await?;
+    let allowed = allowed(&portal, &caller, Act::Ask, &failed)?;
+    let actor = actor(&caller, allowed, retry.why.as_deref(), "/why")?;
+    let asked = Asked {
+        user: &failed.user_id,
+        org: failed.org_id.as_deref(),
+        start: retry.start.map(Start::as_str),
+        key: key(&headers)?,
+        retry_of: Some(failed.id),
+    };
+    made(&portal, &caller, &asked, actor).await
+}
+
+/// Asks the database, and answers with the export that was made or is in the way.
+async fn made(
+    portal: &Portal,
+    caller: &Caller,
+    asked: &Asked<'_>,
+    actor: Actor<'_>,
+) -> Result<Response, Problem> {
+    let database = &portal.settings.database;
+    let Answer { outcome, id, seconds } = records::ask(database, asked, actor).await?;
+    let status = match outcome {
+        Outcome::Created | Outcome::Replayed => StatusCode::ACCEPTED,
+        Outcome::Waiting => StatusCode::OK,
+        Outcome::KeyReused => {
+            let detail = "This Idempotency-Key was used with another body. Use a new key for each export that is wanted.";
+            return Err(Problem::new(Code::KeyReused, detail));
+        }
+        Outcome::TooSoon => {
+            let detail = "The last export of this person was asked for a short while ago.";
+            return Err(Problem::new(Code::TooSoon, detail).retry_after(seconds.unwrap_or(1)));
+        }
+        Outcome::TooMany => return Err(waiting("This person has as many pending exports as they may have.")),
+        Outcome::OrgFull => {
+            let detail = "This organisation has as many pending exports as it may have. Ask again after the next night.";
+            return Err(Problem::new(Code::OrganisationFull, detail).retry_after(until_night()));
+        }
+        Outcome::StartRefused => {
+            return Err(Problem::invalid(
+                "/start",
+                "The policy decides when exports are made: leave it out.",
+            ));
+        }
+        Outcome::NotFailed => {
+            return Err(Problem::new(
+                Code::NotFailed,
+                "Only an export that has failed can be asked for again.",
+            ));
+        }
+        Outcome::Unknown => return Err(Problem::not_found()),
+    };
+    let id = id.ok_or_else(Problem::not_found)?;
+    let record = match seen(portal, caller, &id.to_string()).await {
+        Ok(record) => record,
+        // An admin asks for a member whose export was asked for elsewhere.
+        Err(_) if outcome == Outcome::Waiting => {
+            return Err(waiting("This person has a pending export already."));
+        }
+        Err(problem) => return Err(problem),
+    };
+    let export = Export::of(record, caller, portal.settings.admin_downloads, Utc::now());
+    let location = format!("/v1/exports/{}", export.id());
+    let mut answer =
+        (status, [(header::LOCATION, location), (header::ETAG, export.etag())], axum::Json(export))
+            .into_response();
+    if let Some(seconds) = seconds.filter(|_| outcome == Outcome::Created) {
+        let limits = [
+            (POLICY, format!("\"exports\";q=1;w={seconds}")),
+            (LIMIT, format!("\"exports\";r=0;t={seconds}")),
+        ];
+        for (name, value) in limits {
+            if let Ok(value) = value.try_into() {
+                answer.headers_mut().insert(name, value);
+            }
+        }
+    }
+    Ok(answer)
+}
+
+fn waiting(detail: &str) -> Problem {
+    Problem::new(Code::TooMany, detail).retry_after(until_night())
+}
+
+fn until_night() -> u64 {
+    let now = Utc::now();
+    u64::try_from((next_night(now) - now).num_seconds()).unwrap_or_default()
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) => Ok(Some(key)),
+        _ => Err(Problem::new(Code::Malformed, "The Idempotency-Key has 1 to 255 characters of ASCII.")),
+    }
+}

@@ -1,0 +1,241 @@
+//! `GET` and `HEAD /v1/exports/{id}/download`: leads the person to the archive.
+//!
+//! The link to the store is made for one click, after the rights, the state and the object were checked. A mail or a page
+//! leads here, so a link that is scanned or forwarded opens nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use chrono::{DateTime, Utc};
+use export_activities::{
+    fulfil::presign::presign_for_click,
+    requests::state::Status,
+    store::{Store, object_key::ObjectKey},
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{actor, allowed, empty, refused, seen};
+use crate::{
+    Portal,
+    body::Query,
+    caller::Caller,
+    export::filename,
+    problem::{Code, Document, Problem},
+    records::{self, Access, Actor, Record},
+    rights::{Act, Allowed, Refused},
+};
+
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+const PURPOSE: [&str; 3] = ["purpose", "sec-purpose", "x-moz"];
+
+/// The shortest and the longest life of a link, and the slowest line for which it is made, in bytes a second.
+const SHORTEST: u64 = 600;
+const LONGEST: u64 = 6 * 3600;
+const SLOWEST: u64 = 1_000_000;
+
+/// Why, when it is another person's.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Reason {
+    /// Why, when it is another person's.
+    #[param(max_length = 500, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    why: Option<String>,
+}
+
+/// An archive that the caller may download, and that is there.
+struct Found {
+    record: Record,
+    store: Store,
+    key: ObjectKey,
+    bytes: i64,
+    sha256: String,
+    expires_at: DateTime<Utc>,
+}
+
+/// Leads to the archive in the store.
+///
+/// The link works for ten minutes and longer for a large archive, and never beyond `expires_at`. Each call makes a new
+/// one, so a download that was cut goes on.
+#[utoipa::path(
+    get,
+    path = "/v1/exports/{id}/download",
+    tag = "exports",
+    params(("id" = uuid::Uuid, Path, description = "The export"), Reason),
+    responses(
+        (status = 302, description = "To the archive in the store", headers(("Location" = String))),
+        (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "`impersonated`, `not_allowed`", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`, also when it is somebody else's", body = Document, content_type = "application/problem+json"),
+        (status = 409, description = "`not_ready`", body = Document, content_type = "application/problem+json"),
+        (status = 410, description = "`expired`, `withdrawn`, `failed`", body = Document, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid`", body = Document, content_type = "application/problem+json"),
+        (status = 429, description = "`slow_down`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
+        (status = 500, description = "`internal`", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, `store_unavailable`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn download(
+    caller: Caller,
+    State(portal): State<Arc<Portal>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Query(reason): Query<Reason>,
+) -> Result<Response, Problem> {
+    let (found, actor) = find(&portal, &caller, &id, reason.why.as_deref()).await?;
+    // A browser that loads a page ahead has not clicked.
+    let ahead = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes().starts_with(b"prefetch"));
+    if PURPOSE.into_iter().any(ahead) {
+        return Ok(empty(StatusCode::NO_CONTENT));
+    }
+    let life = life(found.bytes, found.expires_at - Utc::now());
+    let name = filename(found.record.id);
+    let link = presign_for_click(&found.store, &found.key, &name, life).await;
+    let link = link.map_err(|error| Problem::store(&error))?;
+    records::log(&portal.settings.database, found.record.id, Access::Linked, actor, Some(found.bytes))
+        .await?;
+    Ok((StatusCode::FOUND, [(header::LOCATION, link.reveal())]).into_response())
+}
+
+/// Says what `GET` would lead to. Counts as nothing, and makes no link.
+#[utoipa::path(
+    head,
+    path = "/v1/exports/{id}/download",
+    tag = "exports",
+    params(("id" = uuid::Uuid, Path, description = "The export"), Reason),
+    responses(
+        (status = 200, description = "It is there", headers(("ETag" = String), ("Repr-Digest" = String), ("Content-Disposition" = String))),
+        (status = 401, description = "`unauthenticated`"),
+        (status = 403, description = "`impersonated`, `not_allowed`"),
+        (status = 404, description = "`not_found`, also when it is somebody else's"),
+        (status = 409, description = "`not_ready`"),
+        (status = 410, description = "`expired`, `withdrawn`, `failed`"),
+        (status = 422, description = "`invalid`"),
+        (status = 429, description = "`slow_down`, with `Retry-After`"),
+        (status = 500, description = "`internal`"),
+        (status = 503, description = "`unavailable`, `store_unavailable`, with `Retry-After`"),
+    )
+)]
+pub(super) async fn head(
+    caller: Caller,
+    State(portal): State<Arc<Portal>>,
+    Path(id): Path<String>,
+    Query(reason): Query<Reason>,
+) -> Result<Response, Problem> {
+    let (found, _) = find(&portal, &caller, &id, reason.why.as_deref()).await?;
+    let digest = hex::decode(&found.sha256).unwrap_or_default();
+    let headers = [
+        (header::CONTENT_TYPE, "application/zip".to_owned()),
+        (header::CONTENT_LENGTH, found.bytes.to_string()),
+        (header::ETAG, format!("\"{}\"", found.sha256)),
+        (REPR_DIGEST, format!("sha-256=:{}:", BASE64_STANDARD.encode(digest))),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", filename(found.record.id))),
+    ];
+    Ok((StatusCode::OK, headers).into_response())
+}
+
+/// Checks the rights, then the state, then the object.
+async fn find<'c>(
+    portal: &Portal,
+    caller: &'c Caller,
+    id: &str,
+    why: Option<&'c str>,
+) -> Result<(Found, Actor<'c>), Problem> {
+    let record = seen(portal, caller, id).await?;
+    let actor = actor(caller, may(portal, caller, &record).await?, why, "?why")?;
+    let gone = match (record.status, record.reason.as_deref()) {
+        (Status::Pending, _) => return Err(Problem::new(Code::NotReady, "The export is not ready yet.")),
+        (Status::Ready, _) => None,
+        (Status::Failed, Some("expired")) => Some((Code::Expired, "Its days are over. Ask for a new one.")),
+        (Status::Failed, Some("withdrawn" | "revoked" | "account_deleted")) => {
+            Some((Code::Withdrawn, "It was taken back, and its archive is deleted."))
+        }
+        (Status::Failed, _) => {
+            Some((Code::Failed, "It could not be made, so there is no archive. Ask again."))
+        }
+    };
+    if let Some((code, detail)) = gone {
+        return Err(Problem::new(code, detail));
+    }
+    let (Some(key), Some(bytes), Some(sha256), Some(expires_at)) = (
+        record.object_key.as_deref().and_then(ObjectKey::parse),
+        record.archive_bytes,
+        record.archive_sha256.clone(),
+        record.expires_at,
+    ) else {
+        return Err(anyhow::anyhow!("a ready request names no archive").into());
+    };
+    let store = store_of(portal, &record).await?;
+    let head = store.head(&key).await.map_err(|error| Problem::store(&error))?;
+    if head.is_none_or(|head| i64::try_from(head.bytes) != Ok(bytes)) {
+        tracing::error!(request.id = %record.id, "The archive of request {} is not in the store as it was delivered: a person clicked and got nothing", record.id);
+        let detail = "The archive is not where it should be. Quote the reference to the support, or ask for a new export.";
+        return Err(Problem::new(Code::StoreUnavailable, detail).retry_after(3600));
+    }
+    Ok((Found { record, store, key, bytes, sha256, expires_at }, actor))
+}
+
+/// Returns in which role the caller may download it. A refusal is logged: somebody tried.
+async fn may(portal: &Portal, caller: &Caller, record: &Record) -> Result<Allowed, Problem> {
+    match allowed(portal, caller, Act::Download, record) {
+        Ok(allowed) => Ok(allowed),
+        Err(problem) => {
+            let role = allowed_role(portal, caller, record)?;
+            let name = (!caller.is(&record.user_id) || caller.acting.is_some())
+                .then(|| caller.acting.as_deref().unwrap_or_else(|| caller.name()));
+            let actor = Actor { role, name, why: None };
+            records::log(&portal.settings.database, record.id, Access::Refused, actor, None).await?;
+            Err(problem)
+        }
+    }
+}
+
+/// Returns the role in which the caller sees it.
+fn allowed_role(portal: &Portal, caller: &Caller, record: &Record) -> Result<crate::rights::Role, Problem> {
+    allowed(portal, caller, Act::See, record)
+        .map(|allowed| allowed.role)
+        .map_err(|_| refused(Refused::Unseen))
+}
+
+/// Returns the store of the archive: after the bucket was changed, older ones are where they were.
+async fn store_of(portal: &Portal, record: &Record) -> Result<Store, Problem> {
+    let store = &portal.settings.store;
+    let location = match &record.object_location {
+        Some(location) => Some(location.clone()),
+        None => records::installation(&portal.settings.database).await?.location,
+    };
+    match location {
+        Some(location) if location != store.location() => Ok(store.at(&location)?),
+        _ => Ok(store.clone()),
+    }
+}
+
+/// Returns how long a link works: long enough for the archive on a slow line, never beyond its end.
+fn life(bytes: i64, rest: chrono::TimeDelta) -> Duration {
+    let needed = SHORTEST + u64::try_from(bytes).unwrap_or_default() / SLOWEST;
+    let rest = u64::try_from(rest.num_seconds()).unwrap_or_default().max(1);
+    Duration::from_secs(needed.clamp(SHORTEST, LONGEST).min(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn a_link_lives_long_enough_for_its_archive_and_never_beyond_its_end() {
+        let seconds = |bytes, rest| life(bytes, TimeDelta::seconds(rest)).as_secs();
+        assert_eq!(seconds(1_000, 86_400), 600);
+        assert_eq!(seconds(3_000_000_000, 86_400), 3600);
+        assert_eq!(seconds(1_000_000_000_000, 86_400), 6 * 3600);
+        assert_eq!(seconds(1_000, 60), 60);
+        assert_eq!(seconds(1_000, -1), 1);
+    }
+}

@@ -1,0 +1,82 @@
+//! `GET /v1/policy`: what a person may expect. `GET /readyz`: whether the portal can answer.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use chrono::{DateTime, Utc};
+use export_activities::fulfil::presign::LINK_LIFE;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    Portal,
+    caller::Caller,
+    export::next_night,
+    problem::{Document, Problem},
+    records,
+};
+
+/// Time limit of the question whether the database answers.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a person may expect.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Policy {
+    /// `night`, `at_once`, or `choose`: the caller decides, and `night` is what nobody chose.
+    start: String,
+    /// When the next night begins.
+    next_night: DateTime<Utc>,
+    /// How often a person may ask within `ask_every_seconds`, and how many of their exports may be pending.
+    pending_per_user: i32,
+    /// How many exports of an organisation may be pending.
+    pending_per_org: i32,
+    ask_every_seconds: u64,
+    /// How long an archive is kept.
+    kept_seconds: u64,
+    /// The formats of the files in an archive.
+    formats: [&'static str; 2],
+}
+
+/// Shows what a person may expect: when exports are made, how often one may ask, how long archives are kept.
+#[utoipa::path(
+    get,
+    path = "/v1/policy",
+    tag = "policy",
+    responses(
+        (status = 200, description = "The policy", body = Policy),
+        (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
+        (status = 429, description = "`slow_down`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
+        (status = 500, description = "`internal`", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn policy(_: Caller, State(portal): State<Arc<Portal>>) -> Result<Json<Policy>, Problem> {
+    let policy = records::installation(&portal.settings.database).await?;
+    let every = &policy.ask_every;
+    let seconds = every.microseconds / 1_000_000
+        + i64::from(every.days) * 86_400
+        + i64::from(every.months) * 30 * 86_400;
+    Ok(Json(Policy {
+        start: policy.start,
+        next_night: next_night(Utc::now()),
+        pending_per_user: policy.pending_per_user,
+        pending_per_org: policy.pending_per_org,
+        ask_every_seconds: u64::try_from(seconds).unwrap_or_default(),
+        kept_seconds: LINK_LIFE.as_secs(),
+        formats: ["json", "csv"],
+    }))
+}
+
+/// Answers 200 while the database answers. A balancer then sends calls here.
+pub(super) async fn readyz(State(portal): State<Arc<Portal>>) -> Response {
+    let asked = tokio::time::timeout(READY_WITHIN, records::installation(&portal.settings.database)).await;
+    match asked {
+        Ok(Ok(_)) => "The portal serves\n".into_response(),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "The database does not answer\n").into_response(),
+    }
+}

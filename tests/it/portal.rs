@@ -1,0 +1,10 @@
+//! The portal: what it answers to whom, and what its process cannot do.
+
+mod ask;
+mod download;
+mod list;
+mod problems;
+mod process;
+mod rights;
+mod schemathesis;
+mod sessions;

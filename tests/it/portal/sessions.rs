@@ -1,0 +1,110 @@
+//! Sessions: a code that works once, a cookie that only our own page may use, tokens that end.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::support::portal_of::{PUBLIC, Portal, code, read};
+
+async fn cookie_of(portal: &Portal, user: &str) -> String {
+    let body = json!({"user_id": user});
+    let (_, made) = read(portal.post("/v1/sessions", &portal.key, &body).send().await.unwrap()).await;
+    let url = made["url"].as_str().unwrap();
+    let path = url.strip_prefix(PUBLIC).unwrap_or_else(|| panic!("{url}"));
+    let answer = portal.call(Method::GET, path).send().await.unwrap();
+    assert_eq!(
+        (answer.status(), &answer.headers()["location"].to_str().unwrap()),
+        (StatusCode::SEE_OTHER, &"/")
+    );
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+    for part in ["__Host-export=", "; Path=/", "; Secure", "; HttpOnly", "; SameSite=Lax", "; Max-Age=28800"]
+    {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    // The address was a secret of one minute; a second visit finds nothing.
+    assert_eq!(code(portal.call(Method::GET, path).send().await.unwrap()).await, "401 unauthenticated");
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_works_once_and_its_cookie_only_from_our_own_page() {
+    let portal = Portal::new().await;
+    let cookie = cookie_of(&portal, "7").await;
+    let call =
+        |method: Method, path: &str| portal.call(method, path).header("cookie", format!("a=b; {cookie}"));
+    assert_eq!(call(Method::GET, "/v1/exports").send().await.unwrap().status(), StatusCode::OK);
+    for (header, value, answer) in [
+        ("origin", "https://evil.test", "403 cross_origin"),
+        ("sec-fetch-site", "cross-site", "403 cross_origin"),
+        ("sec-fetch-site", "same-site", "403 cross_origin"),
+        ("x-none", "", "403 cross_origin"),
+        ("origin", PUBLIC, "202"),
+        ("sec-fetch-site", "same-origin", "200"),
+    ] {
+        let asked = call(Method::POST, "/v1/exports").header(header, value).send().await.unwrap();
+        assert_eq!(code(asked).await, answer, "{header}: {value}");
+    }
+    let ended = call(Method::DELETE, "/v1/sessions/current").header("origin", PUBLIC).send().await.unwrap();
+    assert_eq!(ended.status(), StatusCode::NO_CONTENT);
+    assert!(ended.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+    assert_eq!(code(call(Method::GET, "/v1/exports").send().await.unwrap()).await, "401 unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_end_by_themselves_and_only_their_digests_are_stored() {
+    let portal = Portal::new().await;
+    let token = portal.person("7").await;
+    let cookie = cookie_of(&portal, "8").await;
+    let stored: Vec<String> = sqlx::query_scalar("select s::text from public.data_export_sessions s")
+        .fetch_all(&portal.given.owner)
+        .await
+        .unwrap();
+    let secret = cookie.split_once('=').unwrap().1;
+    assert!(stored.iter().all(|row| !row.contains(&token) && !row.contains(secret)), "{stored:?}");
+    let set = async |change: &str| {
+        let sql = format!("update public.data_export_sessions set {change}");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&portal.given.owner).await.unwrap();
+    };
+    let by_cookie = || portal.call(Method::GET, "/v1/exports").header("cookie", &cookie).send();
+    // A cookie ends when it rests; each use renews it.
+    set("used_at = now() - interval '29 minutes'").await;
+    assert_eq!(by_cookie().await.unwrap().status(), StatusCode::OK);
+    set("used_at = used_at - interval '29 minutes'").await;
+    assert_eq!(by_cookie().await.unwrap().status(), StatusCode::OK, "the use before renewed it");
+    set("used_at = now() - interval '31 minutes'").await;
+    assert_eq!(code(by_cookie().await.unwrap()).await, "401 unauthenticated");
+    assert_eq!(portal.get("/v1/exports", &token).send().await.unwrap().status(), StatusCode::OK);
+    set("expires_at = now() - interval '1 second'").await;
+    assert_eq!(code(portal.get("/v1/exports", &token).send().await.unwrap()).await, "401 unauthenticated");
+    // A cookie is no token, and a token no cookie.
+    let token = portal.person("9").await;
+    let crossed = portal.call(Method::GET, "/v1/exports").header("cookie", format!("__Host-export={token}"));
+    assert_eq!(code(crossed.send().await.unwrap()).await, "401 unauthenticated");
+    let left: i64 = sqlx::query_scalar("select count(*) from public.data_export_sessions")
+        .fetch_one(&portal.given.owner)
+        .await
+        .unwrap();
+    assert_eq!(left, 2, "the new session removed the ended ones");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_named_origins_may_call_with_a_token_and_no_others() {
+    let portal = Portal::with(&[("EXPORT_PORTAL_ORIGINS", "https://app.test")]).await;
+    let ask = async |origin: &str| {
+        let call = portal.call(Method::OPTIONS, "/v1/exports").header("origin", origin);
+        let call = call
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,content-type,idempotency-key");
+        call.send().await.unwrap()
+    };
+    let allowed = ask("https://app.test").await;
+    assert_eq!(allowed.headers()["access-control-allow-origin"], "https://app.test");
+    assert!(
+        allowed.headers().get("access-control-allow-credentials").is_none(),
+        "the cookie is for our own page alone"
+    );
+    assert!(ask("https://evil.test").await.headers().get("access-control-allow-origin").is_none());
+    let token = portal.person("7").await;
+    let answer = portal.get("/v1/exports", &token).header("origin", "https://app.test").send().await.unwrap();
+    assert!(answer.headers()["access-control-expose-headers"].to_str().unwrap().contains("retry-after"));
+    assert!(answer.headers()["vary"].to_str().unwrap().contains("origin"));
+}

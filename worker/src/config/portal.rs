@@ -1,0 +1,104 @@
+//! Settings of the portal, which `serve` runs.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use export_portal::{caller::keys::ServiceKeys, rights::AdminDownloads};
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use super::{ConfigError, database_url, needed, origins, value::Reader, variable};
+
+/// Everything under `EXPORT_PORTAL_`.
+#[derive(Clone, Debug)]
+pub struct PortalSettings {
+    database_url: Option<SecretString>,
+    addr: Option<SocketAddr>,
+    url: Option<Url>,
+    key_file: Option<PathBuf>,
+    /// `EXPORT_PORTAL_ORIGINS`
+    pub origins: Vec<String>,
+    /// `EXPORT_PORTAL_ADMIN_DOWNLOADS`
+    pub admin_downloads: AdminDownloads,
+    /// `EXPORT_PORTAL_CONNECTIONS`
+    pub connections: u32,
+}
+
+impl PortalSettings {
+    pub(super) fn read(env: &mut Reader<'_>) -> Self {
+        Self {
+            database_url: database_url(env, &variable::PORTAL_DATABASE_URL),
+            addr: env.address(&variable::PORTAL_ADDR),
+            url: url(env),
+            key_file: env.text(&variable::PORTAL_KEY_FILE).map(PathBuf::from),
+            origins: origins(env, &variable::PORTAL_ORIGINS),
+            admin_downloads: admin_downloads(env),
+            connections: env.number(&variable::PORTAL_CONNECTIONS, 1),
+        }
+    }
+
+    /// Returns the database of requests, as role `export_portal`.
+    pub fn database_url(&self) -> Result<&SecretString, ConfigError> {
+        needed(self.database_url.as_ref(), &variable::PORTAL_DATABASE_URL)
+    }
+
+    /// Returns where to listen.
+    pub fn addr(&self) -> Result<SocketAddr, ConfigError> {
+        needed(self.addr, &variable::PORTAL_ADDR)
+    }
+
+    /// Returns the address under which people reach the portal.
+    pub fn url(&self) -> Result<&Url, ConfigError> {
+        needed(self.url.as_ref(), &variable::PORTAL_URL)
+    }
+
+    /// Reads the service keys.
+    pub fn keys(&self) -> Result<ServiceKeys, ConfigError> {
+        let file = needed(self.key_file.as_ref(), &variable::PORTAL_KEY_FILE)?;
+        ServiceKeys::load(file).map_err(|error| ConfigError {
+            problems: vec![format!("{}: {error:#}", variable::PORTAL_KEY_FILE.name)],
+        })
+    }
+}
+
+/// Reads the address of the portal, with a path that ends in `/`, so that others can be joined to it.
+fn url(env: &mut Reader<'_>) -> Option<Url> {
+    let text = env.text(&variable::PORTAL_URL)?;
+    let mut refuse = |what: &str| {
+        let (name, example) = (variable::PORTAL_URL.name, variable::PORTAL_URL.example);
+        env.problems.push(format!("{name} is `{text}`, {what}: set it to an address such as {example}"));
+    };
+    let Ok(url) = Url::parse(&text) else {
+        refuse("which is no address");
+        return None;
+    };
+    let is_here = match url.host() {
+        Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if is_here => {}
+        _ => refuse("which is not https: a session would be sent in plain text"),
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        refuse("which is more than scheme, host and port");
+    }
+    Some(url)
+}
+
+fn admin_downloads(env: &mut Reader<'_>) -> AdminDownloads {
+    match env.text(&variable::PORTAL_ADMIN_DOWNLOADS).as_deref() {
+        None | Some("false") => AdminDownloads::Refused,
+        Some("true") => AdminDownloads::Allowed,
+        Some(other) => {
+            let name = variable::PORTAL_ADMIN_DOWNLOADS.name;
+            env.problems.push(format!("{name} is `{other}`: set true or false"));
+            AdminDownloads::Refused
+        }
+    }
+}
