@@ -12,6 +12,7 @@ pub mod lease;
 mod outcome;
 pub mod pack;
 pub mod presign;
+mod progress;
 pub mod ready;
 pub mod upload;
 
@@ -120,6 +121,7 @@ async fn deliver_while_held(job: Job<'_>, stop: &Pulse) -> Result<Outcome> {
             () = stop.cancelled() => Failure::Interrupted,
             why = lease::renew(state, claim.request_id, claim.token, settings.lease) => why,
             why = lease::watch(stop, settings.stall_timeout) => why,
+            why = progress::report(job, stop) => why,
         }
     };
     let (mut work, mut stopped) = (std::pin::pin!(work), std::pin::pin!(stopped));
@@ -196,6 +198,7 @@ async fn deliver(job: Job<'_>, pulse: &Pulse) -> Result<Outcome> {
         sum: archive.sum,
         snapshot_at: archive.snapshot_at,
     };
+    pulse.begin_upload(archive.bytes);
     let timer = steps.metrics.begin(Step::Upload);
     upload::upload(&steps.store, &key, &local, pulse).await.context(Doing("upload"))?;
     timer.end();

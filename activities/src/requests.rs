@@ -13,6 +13,7 @@ pub mod held_back;
 pub mod operate;
 pub mod pending;
 pub mod policy;
+pub mod progress;
 pub mod state;
 
 use std::time::Duration;

@@ -45,6 +45,66 @@ pub(crate) struct Archive {
     content_type: &'static str,
 }
 
+/// What an attempt does.
+#[derive(ToSchema)]
+#[schema(as = Phase, rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its description is used")]
+enum PhaseWord {
+    Reading,
+    Uploading,
+}
+
+/// How far a long export is. A short one is ready before it reports any.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Progress {
+    /// Which attempt it is, from 1. After a fault the export begins again.
+    attempt: i32,
+    #[schema(value_type = PhaseWord)]
+    phase: String,
+    /// Rows that were read, or bytes that were sent.
+    done: i64,
+    /// How many there will be, if that is known.
+    total: Option<i64>,
+    /// `total` is an estimate.
+    estimated: bool,
+    /// 0 to 99, and only as far as it is known; an export is whole when it is `ready`.
+    percent: Option<u8>,
+    /// Rows that were read, by entity.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
+    entities: Value,
+    at: DateTime<Utc>,
+}
+
+impl Progress {
+    fn of(record: &Record) -> Option<Self> {
+        let phase = record.phase.clone()?;
+        let (done, total) = (record.done?, record.total);
+        Some(Self {
+            percent: percent(&phase, done, total),
+            estimated: phase == "reading",
+            attempt: record.attempt?,
+            phase,
+            done,
+            total,
+            entities: record.entities.clone()?,
+            at: record.progress_at?,
+        })
+    }
+}
+
+/// Reading is the first nine tenths, uploading the rest. Nothing is whole before it is ready.
+fn percent(phase: &str, done: i64, total: Option<i64>) -> Option<u8> {
+    let uploading = phase == "uploading";
+    let part = match total {
+        Some(total) if total > 0 => done.clamp(0, total) as f64 / total as f64,
+        // Without an estimate of the rows, only the upload is known.
+        _ if uploading => 0.0,
+        _ => return None,
+    };
+    let percent = if uploading { 90.0 + 9.0 * part } else { 90.0 * part };
+    Some(percent as u8)
+}
+
 /// An export.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Export {
@@ -71,6 +131,7 @@ pub(crate) struct Export {
     expected_at: Option<DateTime<Utc>>,
     /// It is being made now.
     running: bool,
+    progress: Option<Progress>,
     ready_at: Option<DateTime<Utc>>,
     /// The moment at which the data was read.
     snapshot_at: Option<DateTime<Utc>>,
@@ -160,6 +221,7 @@ impl Export {
             }),
             _ => None,
         };
+        let progress = Some(&record).filter(|_| pending && record.is_running).and_then(Progress::of);
         Self {
             may: possible(&record, caller, admins),
             reference: reference(record.id),
@@ -173,6 +235,7 @@ impl Export {
             requested_as: record.asked_as,
             expected_at,
             running: pending && record.is_running,
+            progress,
             ready_at: record.fulfilled_at,
             snapshot_at: record.snapshot_at,
             expires_at: record.expires_at,
@@ -185,6 +248,16 @@ impl Export {
 
     pub(crate) fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// Returns whether nothing will change any more, but for the deletion of its archive.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.status == Status::Failed
+    }
+
+    /// Returns an entity tag without the progress: it changes only with what lasts.
+    pub(crate) fn state_tag(&self) -> String {
+        Self { progress: None, ..self.clone() }.etag()
     }
 
     /// Returns an entity tag. It changes with everything that is shown, also at the second of expiry, which is no write.
@@ -246,6 +319,16 @@ mod tests {
         assert_eq!(night("2026-11-27T00:59:59Z"), "2026-11-27T01:00:00+00:00");
         assert_eq!(night("2026-11-27T01:00:00Z"), "2026-11-28T01:00:00+00:00");
         assert_eq!(night("2026-12-31T23:00:00Z"), "2027-01-01T01:00:00+00:00");
+    }
+
+    #[test]
+    fn the_bar_is_whole_only_when_the_export_is_ready() {
+        assert_eq!(percent("reading", 50, None), None);
+        assert_eq!(percent("reading", 50, Some(100)), Some(45));
+        assert_eq!(percent("reading", 100, Some(100)), Some(90));
+        assert_eq!(percent("uploading", 0, Some(7)), Some(90));
+        assert_eq!(percent("uploading", 7, Some(7)), Some(99));
+        assert_eq!(percent("uploading", 9, Some(7)), Some(99));
     }
 
     #[test]

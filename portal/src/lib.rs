@@ -12,11 +12,12 @@ mod cursor;
 mod export;
 mod flood;
 mod layers;
+mod live;
 mod problem;
 mod records;
 mod routes;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use axum::http::HeaderValue;
@@ -25,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::{caller::keys::ServiceKeys, flood::Floodgate};
+use self::{caller::keys::ServiceKeys, flood::Floodgate, live::Live};
 
 /// What the portal works with, and its settings.
 pub struct Settings {
@@ -47,6 +48,7 @@ pub struct Settings {
 pub(crate) struct Portal {
     settings: Settings,
     floodgate: Floodgate,
+    live: Arc<Live>,
 }
 
 /// Listens. Returns the address, and the future that serves until `stop`.
@@ -64,10 +66,12 @@ pub async fn listen(
         )
     })?;
     let at = listener.local_addr()?;
-    let portal = Arc::new(Portal { settings, floodgate: Floodgate::default() });
+    let live = Live::new();
+    let watching = Arc::clone(&live).run(settings.database.clone(), stop.clone());
+    let portal = Arc::new(Portal { settings, floodgate: Floodgate::default(), live });
     let router = layers::around(routes::router(), &portal).with_state(portal);
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    Ok((at, async move { serving.await }))
+    Ok((at, async move { tokio::join!(serving.into_future(), watching).0 }))
 }
 
 /// Returns the description of the API: OpenAPI 3.1, as JSON.

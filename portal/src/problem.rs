@@ -89,6 +89,8 @@ codes! {
     Internal = INTERNAL_SERVER_ERROR, "The processor failed";
     /// A server of ours is away.
     Unavailable = SERVICE_UNAVAILABLE, "Not available at the moment";
+    /// This replica has too many streams.
+    TooManyStreams = SERVICE_UNAVAILABLE, "Too many streams";
     /// The store of the archives is away.
     StoreUnavailable = SERVICE_UNAVAILABLE, "The store does not answer at the moment";
 }

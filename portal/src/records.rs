@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{cursor::Cursor, problem::Problem, rights::Role};
 
 /// An export, as the view has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Record {
     pub(crate) id: Uuid,
     pub(crate) user_id: UserId,
@@ -30,6 +30,12 @@ pub(crate) struct Record {
     pub(crate) row_counts: Option<Value>,
     pub(crate) retry_of: Option<Uuid>,
     pub(crate) is_running: bool,
+    pub(crate) attempt: Option<i32>,
+    pub(crate) phase: Option<String>,
+    pub(crate) done: Option<i64>,
+    pub(crate) total: Option<i64>,
+    pub(crate) entities: Option<Value>,
+    pub(crate) progress_at: Option<DateTime<Utc>>,
 }
 
 /// The columns of a [`Record`], once for all statements.
@@ -40,7 +46,7 @@ macro_rules! records {
             r#"select id as "id!", user_id as "user_id!: UserId", org_id, status as "status!: Status", reason, start as "start!",
                    requested_at as "requested_at!", asked_as as "asked_as!", fulfilled_at, snapshot_at, expires_at,
                    object_deleted_at, object_key, object_location, archive_bytes, archive_sha256, row_counts, retry_of,
-                   is_running as "is_running!"
+                   is_running as "is_running!", attempt, phase, done, total, entities, progress_at
                from public.data_export_portal "# + $rest
             $(, $argument)*
         )
@@ -50,6 +56,20 @@ macro_rules! records {
 /// Reads one export.
 pub(crate) async fn read(database: &Pool, id: Uuid) -> Result<Option<Record>, Problem> {
     Ok(records!("where id = $1", id).fetch_optional(database).await?)
+}
+
+/// Reads several exports; those that do not exist are left out.
+pub(crate) async fn read_all(database: &Pool, ids: &[Uuid]) -> sqlx::Result<Vec<Record>> {
+    records!("where id = any($1)", ids).fetch_all(database).await
+}
+
+/// Returns the exports that have reported progress within the last seconds.
+pub(crate) async fn reporting(database: &Pool) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "select request_id from public.data_export_progress where at > statement_timestamp() - interval '10 seconds'"
+    )
+    .fetch_all(database)
+    .await
 }
 
 /// Whose exports a list has. Each one has an index.

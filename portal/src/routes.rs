@@ -2,6 +2,7 @@
 
 mod ask;
 mod download;
+mod events;
 mod list;
 mod policy;
 mod sessions;
@@ -67,6 +68,7 @@ fn described() -> OpenApiRouter<Arc<Portal>> {
         .routes(routes!(ask::ask, list::list))
         .routes(routes!(show::show, withdraw::withdraw))
         .routes(routes!(ask::retry))
+        .routes(routes!(events::events))
         .routes(routes!(download::download, download::head))
         .routes(routes!(sessions::make))
         .routes(routes!(sessions::end))

@@ -2,6 +2,7 @@
 
 mod ask;
 mod download;
+mod events;
 mod list;
 mod problems;
 mod process;

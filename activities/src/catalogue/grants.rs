@@ -16,7 +16,8 @@ use super::{
 const STATE_GRANTS: &str = "\
 revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
     public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes,
-    public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_portal
+    public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_progress,
+    public.data_export_portal
     from public, export_state;
 grant usage on schema public to export_state;
 grant select on public.data_export_requests to export_state;
@@ -35,6 +36,7 @@ grant select on public.data_export_migrations to export_state;
 grant select (start, pending_per_user, pending_per_org, ask_every) on public.data_export_policy to export_state;
 grant select (user_id), delete on public.data_export_sessions to export_state;
 grant select, delete, update (actor) on public.data_export_accesses to export_state;
+grant select, insert, update, delete on public.data_export_progress to export_state;
 do $$
 declare
     reader text;
@@ -65,12 +67,14 @@ pub fn state_grants() -> &'static str {
 const PORTAL_GRANTS: &str = "\
 revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
     public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes,
-    public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_portal
+    public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_progress,
+    public.data_export_portal
     from export_portal;
 grant usage on schema public to export_portal;
 grant select on public.data_export_portal to export_portal;
 grant select on public.data_export_policy to export_portal;
 grant select (location) on public.data_export_installation to export_portal;
+grant select (request_id, at) on public.data_export_progress to export_portal;
 grant select, insert, delete, update (used_at) on public.data_export_sessions to export_portal;
 grant insert (request_id, actor_as, actor, action, why, bytes) on public.data_export_accesses to export_portal;
 grant execute on function public.data_export_ask(text, text, text, text, uuid, text, text, text) to export_portal;

@@ -70,7 +70,7 @@ pub async fn watch(pulse: &Pulse, stall_timeout: Duration) -> Failure {
     }
 }
 
-fn every(period: Duration) -> Interval {
+pub(super) fn every(period: Duration) -> Interval {
     let mut ticks = interval_at(tokio::time::Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks

@@ -21,11 +21,15 @@ pub async fn write_archive(
 ) -> Result<Archive> {
     let contents = describe(&snapshot, claim, steps);
     let mut writer = ArchiveWriter::create(contents, &steps.spool, pulse)?;
+    pulse.begin_reading();
     for entity in 0..snapshot.plan.entities.len() {
         let mut rows = snapshot.rows(entity, pulse)?;
         let failed = loop {
             match rows.next().await {
-                Ok(Some(row)) => writer.row(entity, row).await?,
+                Ok(Some(row)) => {
+                    pulse.row_read();
+                    writer.row(entity, row).await?;
+                }
                 Ok(None) => break None,
                 Err(error) => break Some(error),
             }
@@ -34,6 +38,7 @@ pub async fn write_archive(
         if let Some(error) = failed {
             return Err(snapshot.blame(entity, error, pulse).await);
         }
+        pulse.entity_read();
     }
     let sets = steps.catalogue.files();
     if sets.is_empty() {

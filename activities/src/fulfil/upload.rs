@@ -63,7 +63,7 @@ async fn send_whole(
 ) -> anyhow::Result<()> {
     let sent = unless_cancelled(pulse, Box::pin(put(store, key, source))).await?;
     settle(store, key, source, sent, pulse).await?;
-    pulse.beat(source.bytes);
+    pulse.sent(source.bytes);
     Ok(())
 }
 

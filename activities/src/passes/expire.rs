@@ -22,7 +22,7 @@ use crate::{
     requests::{
         archives::{self, Undeleted},
         brake::{self, Pass},
-        expiry,
+        expiry, progress,
         state::Trace,
     },
     source::snapshot,
@@ -59,6 +59,7 @@ pub struct ExpiryPass<'a> {
 pub async fn expire(pass: &ExpiryPass<'_>, input: &ExpireInput) -> Result<ExpireOutput> {
     let ExpiryPass { state, accounts, trace, pulse, .. } = *pass;
     let mut output = ExpireOutput { expired: flip_overdue(state, trace, pulse).await?, ..Default::default() };
+    progress::clear(state).await?;
     if let (true, Some((source, catalogue))) = (input.accounts, accounts) {
         let gone = find_gone_accounts(state, source, catalogue, pulse).await?;
         if gone.are_too_many() && !input.force {

@@ -149,8 +149,9 @@ async fn a_claim_lost_at_the_very_commit_takes_back_only_the_own_object() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loser_that_fails_as_well_releases_and_deletes_nothing_of_the_winners() {
     let (mut given, faulty, _folder) = given::installation_on_faulty_store().await;
-    given.store.attempt_timeout = Duration::from_secs(5);
-    given.store.operation_timeout = Duration::from_secs(5);
+    // The upload fails before the attempt reports progress, which would find that the claim is lost.
+    given.store.attempt_timeout = Duration::from_secs(3);
+    given.store.operation_timeout = Duration::from_secs(3);
     given.steps.store = crate::support::servers::connect(&given.store).await;
     let request = given::request(&given.owner, given::user(&given.owner).await).await;
     faulty.fail("PutObject", 1, Fault::Hang);

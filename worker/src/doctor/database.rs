@@ -206,7 +206,7 @@ async fn migrations(pool: &Pool) -> Line {
 }
 
 /// Table rights that `export_state` needs. Inserts and updates are granted by column.
-const STATE_NEEDS: [(&str, &str); 13] = [
+const STATE_NEEDS: [(&str, &str); 14] = [
     ("public.data_export_requests", "SELECT"),
     ("public.data_export_requests", "INSERT"),
     ("public.data_export_requests", "UPDATE"),
@@ -220,6 +220,7 @@ const STATE_NEEDS: [(&str, &str); 13] = [
     ("public.data_export_sessions", "DELETE"),
     ("public.data_export_accesses", "DELETE"),
     ("public.data_export_accesses", "UPDATE"),
+    ("public.data_export_progress", "INSERT"),
 ];
 
 async fn state_rights(pool: &Pool, catalogue: Option<&Catalogue>) -> Result<Line> {
@@ -330,7 +331,8 @@ async fn portal_rights(pool: &Pool) -> Result<Line> {
               where c.relkind in ('r', 'p', 'v', 'm', 'f') and s.nspname <> 'information_schema'
                   and s.nspname not like 'pg\\_%'
                   and not (s.nspname = 'public' and c.relname in ('data_export_portal', 'data_export_policy',
-                      'data_export_sessions', 'data_export_accesses', 'data_export_installation'))
+                      'data_export_sessions', 'data_export_accesses', 'data_export_installation',
+                      'data_export_progress'))
                   and (pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE')
                       or pg_catalog.has_table_privilege(r.oid, c.oid, 'DELETE, TRUNCATE'))) as others
          from pg_catalog.pg_roles r where r.rolname = 'export_portal'",

@@ -107,7 +107,7 @@ async fn send_parts(
             break;
         };
         let (completed, bytes) = part?;
-        pulse.beat(bytes);
+        pulse.sent(bytes);
         sent.push(completed);
     }
     sent.sort_by_key(CompletedPart::part_number);
