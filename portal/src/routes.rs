@@ -12,8 +12,9 @@ mod withdraw;
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
-    http::{HeaderMap, StatusCode},
+    Router,
+    body::Bytes,
+    http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
@@ -83,8 +84,10 @@ pub(crate) fn openapi() -> OpenApi {
 /// Returns all routes.
 pub(crate) fn router() -> Router<Arc<Portal>> {
     let (router, api) = described().split_for_parts();
+    // As bytes that all share: each connection has a copy of every handler, and the description is large.
+    let api = Bytes::from(api.to_json().unwrap_or_default());
     router
-        .route("/v1/openapi.json", get(async || Json(api)))
+        .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], api)))
         .route("/s/{code}", get(sessions::sign_in))
         .route("/livez", get(async || "The portal serves\n"))
         .route("/readyz", get(policy::readyz))
@@ -141,8 +144,8 @@ fn actor<'a>(
 }
 
 /// Returns whether a header with entity tags names this one.
-fn names(headers: &HeaderMap, header: axum::http::HeaderName, etag: &str) -> bool {
-    let values = headers.get_all(header).into_iter().filter_map(|value| value.to_str().ok());
+fn names(headers: &HeaderMap, name: axum::http::HeaderName, etag: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }

@@ -177,7 +177,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitStatus> {
         Command::Verify(arguments) => verify::run(arguments, &config, output).await,
         Command::Policy(command) => command.run(&config, output).await,
         Command::Catalogue(command) => command.run(&config, output).await,
-        Command::Serve => serve::run(&config).await,
+        Command::Serve => Box::pin(serve::run(&config)).await,
         Command::Portal(command) => command.run(output),
         Command::CodecServer => codec_server::run(&config).await,
         Command::Doctor(arguments) => doctor::run(&arguments, &config, output).await,

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use axum::http::HeaderValue;
 use export_portal::Settings;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,7 @@ use crate::{
 pub(super) async fn run(config: &Config) -> Result<ExitStatus> {
     let portal = &config.portal;
     let address = required(config)?;
+    allow_many_connections();
     let origins = portal.origins.iter().map(|origin| HeaderValue::from_str(origin)).collect::<Result<_, _>>();
     let settings = Settings {
         database: connect::portal(config)?,
@@ -44,6 +46,14 @@ pub(super) async fn run(config: &Config) -> Result<ExitStatus> {
         tracing::warn!("Some calls were still in flight and were cut off");
     }
     Ok(ExitStatus::Success)
+}
+
+/// Lets this process have as many connections as the system allows: each stream is one, and the usual limit is 1024.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "The limit of open files stays as it is: few people can watch at once");
+    }
 }
 
 /// Checks everything that `serve` needs, so that one start names all missing values.
