@@ -192,7 +192,7 @@ async fn pending(steps: &ExportSteps) -> anyhow::Result<Vec<Uuid>> {
 /// Runs the activity for one request; returns rows and bytes.
 async fn serve(steps: ExportSteps, request_id: Uuid) -> anyhow::Result<(u64, u64)> {
     let attempt = Attempt {
-        input: FulfilInput { request_id, night: None, accept: Vec::new() },
+        input: FulfilInput { request_id, night: None, accept: Vec::new(), by_day: false },
         owner: Owner { name: format!("bench {request_id}"), attempt: 1, killed: Vec::new() },
         run_id: None,
         before: Default::default(),

@@ -127,7 +127,7 @@ pub(crate) struct Export {
     /// In which role it was asked for; `platform` is a row that the platform inserted by itself.
     #[schema(value_type = AskedAsWord)]
     requested_as: String,
-    /// When it is made, at the latest, as long as it is pending.
+    /// When the night begins that makes it; null when it is being made, or starts at once.
     expected_at: Option<DateTime<Utc>>,
     /// It is being made now.
     running: bool,
@@ -204,10 +204,10 @@ impl Export {
     /// Shows a record to a caller, who may see it.
     pub(crate) fn of(record: Record, caller: &Caller, admins: AdminDownloads, now: DateTime<Utc>) -> Self {
         let pending = record.status == Status::Pending;
-        let expected_at = (pending && !record.is_running).then(|| next_night(now));
+        let waits = pending && !record.is_running;
+        let expected_at = (waits && record.waits_for_night).then(|| next_night(now));
         let poll_after = match record.status {
-            Status::Pending if record.is_running => Some(2),
-            Status::Pending => expected_at.map(|at| pause(at - now)),
+            Status::Pending => Some(expected_at.map_or(2, |at| pause(at - now))),
             Status::Ready => record.expires_at.map(|at| pause(at - now)),
             Status::Failed => None,
         };

@@ -36,6 +36,7 @@ pub(crate) struct Record {
     pub(crate) total: Option<i64>,
     pub(crate) entities: Option<Value>,
     pub(crate) progress_at: Option<DateTime<Utc>>,
+    pub(crate) waits_for_night: bool,
 }
 
 /// The columns of a [`Record`], once for all statements.
@@ -46,7 +47,8 @@ macro_rules! records {
             r#"select id as "id!", user_id as "user_id!: UserId", org_id, status as "status!: Status", reason, start as "start!",
                    requested_at as "requested_at!", asked_as as "asked_as!", fulfilled_at, snapshot_at, expires_at,
                    object_deleted_at, object_key, object_location, archive_bytes, archive_sha256, row_counts, retry_of,
-                   is_running as "is_running!", attempt, phase, done, total, entities, progress_at
+                   is_running as "is_running!", attempt, phase, done, total, entities, progress_at,
+                   waits_for_night as "waits_for_night!"
                from public.data_export_portal "# + $rest
             $(, $argument)*
         )

@@ -1,5 +1,6 @@
 //! Whole nights, their schedules, their histories and their counts.
 
+mod at_once;
 mod codec;
 mod counts;
 mod exactly_once;

@@ -3,6 +3,7 @@
 //! The worker serves nothing before it has checked database, bucket and credentials: on the wrong bucket, it would
 //! treat every archive as an orphan. SIGTERM or SIGINT drains; a second signal ends the process immediately.
 
+mod at_once;
 pub(crate) mod outage;
 mod probe;
 pub(crate) mod readiness;
@@ -30,7 +31,10 @@ use export_activities::{
         installation::{self, MarkWatch},
     },
 };
-use export_workflows::{contract::passes_queue, export_expiry::ExportExpiry, nightly_batch::NightlyBatch};
+use export_workflows::{
+    contract::passes_queue, export_at_once::ExportAtOnce, export_expiry::ExportExpiry,
+    nightly_batch::NightlyBatch,
+};
 use prometheus::Registry;
 use sqlx::Connection as _;
 use temporalio_client::{Client, NamespacedClient as _};
@@ -260,8 +264,11 @@ async fn serve(
             http.connected(&client);
         }
         let probe = tokio::spawn(probe::watch(client.clone(), readiness.clone(), stop.child_token()));
+        let asked = at_once::watch(steps.state.clone(), client.clone(), config.task_queue.clone());
+        let asked = tokio::spawn(asked);
         let ended = serve_over(config, &runtime, &client, steps, readiness, stop, &mut outage).await;
         probe.abort();
+        asked.abort();
         ended?;
     }
     tracing::info!("The worker has stopped");
@@ -351,6 +358,7 @@ fn worker_options(config: &Config, steps: &ExportSteps, renewal: Renewal) -> Res
         .register_activities(steps.clone())
         .register_workflow::<NightlyBatch>()
         .and_then(|options| options.register_workflow::<ExportExpiry>())
+        .and_then(|options| options.register_workflow::<ExportAtOnce>())
         .map_err(|error| anyhow!("failed to register the workflows: {error}"))?
         .activity_inbound_interceptor(renewal)
         .deployment_options(deployment())

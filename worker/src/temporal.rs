@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads or changes a request.
 
+pub mod at_once;
 pub mod history;
 pub mod night;
 pub mod schedule;

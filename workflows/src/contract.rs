@@ -20,6 +20,11 @@ pub const NIGHTLY_BATCH: &str = "nightly_batch";
 /// Workflow type, schedule id and workflow id of the expiry pass between two nights.
 pub const EXPORT_EXPIRY: &str = "export_expiry";
 
+/// Workflow type and workflow id of the run that serves requests by day.
+pub const EXPORT_AT_ONCE: &str = "export_at_once";
+/// Signal of that run: a request was made.
+pub const ASKED: &str = "asked";
+
 /// Search attribute of a run: the night (UTC date) that it belongs to.
 pub const EXPORT_NIGHT: SearchAttributeKey<String> = SearchAttributeKey::keyword("ExportNight");
 /// Search attribute of a run: how many requests have become `failed` in the night so far.
@@ -102,6 +107,10 @@ pub struct ListPendingInput {
     /// These requests and no others, in any state. The rest of the input is then ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub only: Option<Vec<Uuid>>,
+    /// The requests that start at once and were not tried yet, oldest first. The rest of the input is then ignored, but
+    /// for `limit`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub at_once: bool,
     /// Also ask the server for our search attributes. Workers of releases that never set them leave this out, and
     /// their runs must replay here without search attributes.
     pub ask_search_attributes: bool,
@@ -134,6 +143,10 @@ pub struct FulfilInput {
     /// Reasons for which any number of requests may fail, because a person has checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accept: Vec<FailureReason>,
+    /// A single attempt by day. What would fail the request leaves it to the night, which counts such failures and holds
+    /// back when there are too many.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_day: bool,
 }
 
 /// How one `fulfil_export_request` ended; always a success for Temporal.

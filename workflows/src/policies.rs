@@ -41,6 +41,15 @@ pub(crate) fn list_pending() -> ActivityOptions {
 
 /// One request: retried until it has an outcome. The activity itself defers when a fault lasts.
 pub(crate) fn fulfil(request_id: Uuid) -> ActivityOptions {
+    one_request(request_id, retry(0))
+}
+
+/// One request by day: a single attempt. The night retries.
+pub(crate) fn fulfil_by_day(request_id: Uuid) -> ActivityOptions {
+    one_request(request_id, retry(1))
+}
+
+fn one_request(request_id: Uuid, retries: RetryPolicy) -> ActivityOptions {
     ActivityOptions::with_close_timeouts(ActivityCloseTimeouts::ScheduleAndStartToClose {
         schedule_to_close: ONE_EXPORT,
         start_to_close: ONE_EXPORT,
@@ -51,7 +60,7 @@ pub(crate) fn fulfil(request_id: Uuid) -> ActivityOptions {
     .summary(format!("request {request_id}"))
     // A cancelled night ends only after each attempt has released its request.
     .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
-    .retry_policy(retry(0))
+    .retry_policy(retries)
     .do_not_eagerly_execute(true)
     .build()
 }

@@ -87,6 +87,13 @@ pub(super) async fn end(job: Job<'_>, verdict: Verdict) -> Result<Outcome, Unfin
 pub(super) async fn give_up(job: Job<'_>, verdict: Verdict, count: Count) -> Result<Outcome, Unfinished> {
     let Job { steps, attempt, claim, trace } = job;
     let Class::Permanent(reason) = verdict.class else { return Err(Unfinished::Retry(verdict)) };
+    // The night counts such failures, and holds back when there are too many.
+    if attempt.input.by_day {
+        return match release(job, &verdict, count).await {
+            Released::Lost => Ok(Outcome::Superseded),
+            Released::Released | Released::Unknown(_) => Ok(Outcome::Deferred { code: verdict.code }),
+        };
+    }
     let text = verdict.to_string();
     let id = claim.request_id;
     let brake = if attempt.input.accept.contains(&reason) { Brake::Off } else { Brake::On };

@@ -15,6 +15,9 @@ pub async fn list_pending(state: &Pool, input: &ListPendingInput) -> Result<Pend
     if let Some(only) = &input.only {
         return list_only(state, only).await;
     }
+    if input.at_once {
+        return list_at_once(state, input.limit).await;
+    }
     let first = input.cutoff.is_none();
     let cutoff = match input.cutoff {
         Some(cutoff) => cutoff,
@@ -63,6 +66,33 @@ pub async fn list_pending(state: &Pool, input: &ListPendingInput) -> Result<Pend
         pending_at_start,
         ..PendingPage::default()
     })
+}
+
+/// Lists the requests that start at once and were never claimed. A request that was, belongs to the night.
+async fn list_at_once(state: &Pool, limit: u32) -> Result<PendingPage> {
+    let requests = sqlx::query_scalar!(
+        "select id from public.data_export_requests
+         where status = 'pending' and start = 'at_once' and claims = 0
+         order by requested_at, id limit $1",
+        i64::from(limit),
+    )
+    .fetch_all(state)
+    .await
+    .context("failed to list the requests that start at once")?;
+    Ok(PendingPage { requests, ..PendingPage::default() })
+}
+
+/// Returns whether a request waits to start at once, and the policy has such requests.
+pub async fn is_asked_at_once(state: &Pool) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select p.start <> 'night' and exists (
+               select from public.data_export_requests r
+               where r.status = 'pending' and r.start = 'at_once' and r.claims = 0) as "is_asked!"
+           from public.data_export_policy p"#
+    )
+    .fetch_one(state)
+    .await
+    .context("failed to look for requests that start at once")
 }
 
 /// Lists the requests that the input names, in their order. It also lists requests that are no longer pending: these

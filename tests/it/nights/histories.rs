@@ -11,6 +11,7 @@ use export_stack::{
     wait,
 };
 use export_worker::temporal::history;
+use export_workflows::contract::EXPORT_AT_ONCE;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use temporalio_client::Client;
@@ -223,6 +224,38 @@ async fn a_night_that_was_paused_narrowed_and_resumed_replays() {
     let runs = histories(&nights, &nights.client().await, "nightly_batch").await;
     assert_eq!(runs.iter().map(updates).collect::<Vec<_>>(), [3, 0]);
     keep("paused", &runs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_by_day_that_were_asked_again_paused_and_narrowed_replay() {
+    let nights = Nights::on_faulty_store().await;
+    sqlx::query("update public.data_export_policy set start = 'at_once'")
+        .execute(&nights.owner)
+        .await
+        .unwrap();
+    let worker = nights.worker(&[]).await;
+    until_said(&worker, "Polling task queue").await;
+    nights.faulty().fail_all("PutObject", Fault::Hold);
+    let user = given::user(&nights.owner).await;
+    nights.request(user).await;
+    nights.until_uploading().await;
+    let update = async |name: &str, input: Value| {
+        let input = input.to_string();
+        let order = ["workflow", "update", "execute", "--workflow-id", EXPORT_AT_ONCE, "--name", name];
+        nights.temporal(&[order.as_slice(), &["--input", &input]].concat()).await;
+    };
+    nights.requests(3).await;
+    nights.faulty().wait_in_flight("PutObject", 4).await.unwrap();
+    update("set_window", json!({"lanes": 1})).await;
+    update("pause", json!({"by": "ada", "why": "the store moves"})).await;
+    nights.faulty().release();
+    nights.until_ready(4).await;
+    nights.request(Uuid::new_v4()).await;
+    update("resume", json!({"by": "bob"})).await;
+    assert_eq!(nights.ended_of(EXPORT_AT_ONCE).await, "COMPLETED");
+    let runs = histories(&nights, &nights.client().await, EXPORT_AT_ONCE).await;
+    assert!(updates(&runs[0]) == 3, "{}", updates(&runs[0]));
+    keep("at_once", &runs[..1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

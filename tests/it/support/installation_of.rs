@@ -119,7 +119,7 @@ pub(crate) fn source(url: &SecretString, most: u32) -> Pool {
 /// One attempt of the activity that serves `request_id`.
 pub(crate) fn attempt(request_id: Uuid, number: i32) -> Attempt {
     Attempt {
-        input: FulfilInput { request_id, night: None, accept: Vec::new() },
+        input: FulfilInput { request_id, night: None, accept: Vec::new(), by_day: false },
         owner: Owner { name: format!("test run {request_id}"), attempt: number, killed: Vec::new() },
         run_id: Some("run".to_owned()),
         before: Default::default(),

@@ -6,7 +6,8 @@ mod form;
 
 use anyhow::{Context as _, Result, bail};
 use export_workflows::{
-    contract::{EXPORT_EXPIRY, NIGHTLY_BATCH},
+    contract::{EXPORT_AT_ONCE, EXPORT_EXPIRY, NIGHTLY_BATCH},
+    export_at_once::ExportAtOnce,
     export_expiry::ExportExpiry,
     nightly_batch::NightlyBatch,
 };
@@ -90,6 +91,7 @@ pub fn replayer(converter: DataConverter) -> Result<WorkflowReplayer> {
     let options = WorkflowReplayerOptions::new()
         .register_workflow::<NightlyBatch>()
         .and_then(|options| options.register_workflow::<ExportExpiry>())
+        .and_then(|options| options.register_workflow::<ExportAtOnce>())
         .context("failed to register the workflows")?
         .data_converter(converter)
         .build();
@@ -100,10 +102,10 @@ pub fn replayer(converter: DataConverter) -> Result<WorkflowReplayer> {
 pub async fn replay(replayer: &WorkflowReplayer, history: History) -> Result<Replayed> {
     let started = started(&history.events)?;
     let workflow_type = started.workflow_type.as_ref().map_or("", |known| known.name.as_str());
-    if ![NIGHTLY_BATCH, EXPORT_EXPIRY].contains(&workflow_type) {
+    if ![NIGHTLY_BATCH, EXPORT_EXPIRY, EXPORT_AT_ONCE].contains(&workflow_type) {
         bail!(
-            "it is of workflow `{workflow_type}`, which is not ours: `{NIGHTLY_BATCH}` and `{EXPORT_EXPIRY}` can be \
-             replayed"
+            "it is of workflow `{workflow_type}`, which is not ours: `{NIGHTLY_BATCH}`, `{EXPORT_EXPIRY}` and \
+             `{EXPORT_AT_ONCE}` can be replayed"
         );
     }
     let mut replayed = Replayed {

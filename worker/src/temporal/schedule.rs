@@ -342,3 +342,15 @@ fn differences(definition: &Definition, task_queue: &str, described: &ScheduleDe
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use export_activities::requests::policy::NIGHT_HOUR;
+
+    use super::*;
+
+    #[test]
+    fn people_are_told_the_hour_of_the_schedule() {
+        assert_eq!(DEFINITIONS[0].cron, format!("0 {NIGHT_HOUR} * * *"));
+    }
+}

@@ -31,6 +31,7 @@ pub(super) async fn list(ctx: &WorkflowContext<NightlyBatch>) -> Result<PendingP
             round: s.night.round,
             limit: PAGE,
             only: None,
+            at_once: false,
             ask_search_attributes: true,
         },
     });
@@ -52,7 +53,7 @@ pub(super) async fn serve(ctx: &WorkflowContext<NightlyBatch>) -> Result<(), Wor
                 return Err(cancelled(ctx));
             }
             let Some(request_id) = ctx.state_mut(NightlyBatch::take) else { return Ok(()) };
-            let input = FulfilInput { request_id, night, accept: accept.clone() };
+            let input = FulfilInput { request_id, night, accept: accept.clone(), by_day: false };
             let ended = ctx.execute_activity(Fulfil, input, policies::fulfil(request_id)).await;
             stop_if_cancelled(ctx)?;
             let now = ctx.workflow_time().map(DateTime::from);

@@ -32,7 +32,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn count(&mut self, outcome: &Outcome) {
+    pub(crate) fn count(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Fulfilled { .. } => self.fulfilled += 1,
             Outcome::AlreadyDone => self.already_done += 1,
@@ -44,7 +44,7 @@ impl Counters {
         }
     }
 
-    pub(super) fn defer(&mut self, code: &str) {
+    pub(crate) fn defer(&mut self, code: &str) {
         self.deferred += 1;
         self.deferred_code = Some(code.to_owned());
     }

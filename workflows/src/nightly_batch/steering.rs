@@ -65,7 +65,7 @@ pub struct SetWindow {
 
 impl Steering {
     /// Returns whether a lane, counted from 0, may start another request.
-    pub(super) fn lets(&self, lane: usize) -> bool {
+    pub(crate) fn lets(&self, lane: usize) -> bool {
         self.paused.is_none() && lane < self.window()
     }
 
@@ -75,16 +75,16 @@ impl Steering {
     }
 
     /// Pauses the night. A repeated pause replaces the name and the reason and keeps the original start.
-    pub(super) fn pause(&mut self, order: Pause, now: Option<DateTime<Utc>>) {
+    pub(crate) fn pause(&mut self, order: Pause, now: Option<DateTime<Utc>>) {
         let since = self.paused.as_ref().map_or(now, |paused| paused.since);
         self.paused = Some(Paused { by: order.by, why: order.why, since });
     }
 
-    pub(super) fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         self.paused = None;
     }
 
-    pub(super) fn set_window(&mut self, order: &SetWindow) {
+    pub(crate) fn set_window(&mut self, order: &SetWindow) {
         self.window = Some(order.lanes);
     }
 
@@ -94,7 +94,7 @@ impl Steering {
 }
 
 impl Pause {
-    pub(super) fn read(raw: &RawValue) -> Result<Self, String> {
+    pub(crate) fn read(raw: &RawValue) -> Result<Self, String> {
         let order: Self = input::read(raw)?;
         order.check()?;
         Ok(order)
@@ -107,7 +107,7 @@ impl Pause {
 }
 
 impl Resume {
-    pub(super) fn read(raw: &RawValue) -> Result<Self, String> {
+    pub(crate) fn read(raw: &RawValue) -> Result<Self, String> {
         let order: Self = input::read(raw)?;
         order.check()?;
         Ok(order)
@@ -120,7 +120,7 @@ impl Resume {
 }
 
 impl SetWindow {
-    pub(super) fn read(raw: &RawValue) -> Result<Self, String> {
+    pub(crate) fn read(raw: &RawValue) -> Result<Self, String> {
         let order: Self = input::read(raw)?;
         order.check()?;
         Ok(order)

@@ -1,0 +1,74 @@
+//! Watches for requests that start at once, and has them served.
+//!
+//! The database notifies of each. Once a minute the worker also looks for those that were missed, so that no notification
+//! is needed. Every worker does both; one run serves them all.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use export_activities::{
+    database::pool::Pool,
+    failure::judge,
+    requests::{call::call, pending},
+};
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use temporalio_client::Client;
+use tokio::time::{sleep, timeout};
+
+use crate::temporal::at_once;
+
+/// The channel of the notifications.
+const CHANNEL: &str = "data_export_at_once";
+/// Between two looks for what was missed; also how soon a change of the policy counts.
+const LOOK: Duration = Duration::from_secs(60);
+/// Requests that are made within this time are one signal.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// Watches until it is dropped.
+pub(super) async fn watch(state: Pool, client: Client, task_queue: String) {
+    loop {
+        if let Err(error) = listen(&state, &client, &task_queue).await {
+            tracing::warn!(
+                error.chain = %judge(&error),
+                "Requests that start at once are looked for once a minute, until notifications arrive again"
+            );
+            look(&state, &client, &task_queue).await;
+            sleep(LOOK).await;
+        }
+    }
+}
+
+async fn listen(state: &Pool, client: &Client, task_queue: &str) -> Result<()> {
+    let options = state.connect_options().clone();
+    let one = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+    let mut listener = PgListener::connect_with(&one).await?;
+    listener.listen(CHANNEL).await?;
+    loop {
+        look(state, client, task_queue).await;
+        if let Ok(heard) = timeout(LOOK, listener.try_recv()).await {
+            if heard?.is_none() {
+                return Err(sqlx::Error::PoolClosed.into());
+            }
+            // The first one at once; those that follow closely together.
+            look(state, client, task_queue).await;
+            sleep(GATHER).await;
+            while listener.next_buffered().is_some() {}
+        }
+    }
+}
+
+/// Has the requests served that wait, if there are any.
+async fn look(state: &Pool, client: &Client, task_queue: &str) {
+    let asked = async {
+        if call(pending::is_asked_at_once(state)).await? {
+            at_once::ask(client, task_queue).await?;
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    if let Err(error) = asked.await {
+        tracing::warn!(
+            error.chain = %judge(&error),
+            "Requests that start at once could not be handed to Temporal; they are looked for again in a minute"
+        );
+    }
+}
