@@ -1,5 +1,7 @@
-//! `make demo`: one real night, from pending rows to a verified download. It leaves nothing behind.
+//! `make demo`: one real night, from pending rows to a verified download, and one export by day over HTTP. It leaves
+//! nothing behind.
 
+mod by_day;
 mod download;
 mod summary;
 
@@ -42,11 +44,15 @@ pub async fn run(keep: bool) -> anyhow::Result<()> {
     let seconds = night.elapsed().as_secs_f64();
     let archive = step("Downloading the largest archive", download::largest(&mut database, &output)).await?;
     step("Verifying it", verify(&archive)).await?;
-    summary::print(&mut database, &archive, seconds).await?;
+    let by_day = by_day::export(&stack, &mut database, &output);
+    let (portal, by_day) = step("Asking for one export by day, over HTTP", by_day).await?;
+    summary::print(&mut database, &archive, seconds, by_day).await?;
     if keep {
         stack.keep()?;
         say("\nEverything keeps running:");
         addresses(stack.servers());
+        say(format_args!("  API      {}/v1/openapi.json", portal.url));
+        say(format_args!("  key      {}", portal.key_path.display()));
         say(format_args!("  logs     {}", folder().join("logs").display()));
         say("  stop     make down");
     } else {

@@ -34,7 +34,8 @@ pub(super) async fn largest(database: &mut PgConnection, folder: &Path) -> anyho
     Ok(Archive { path, sha256 })
 }
 
-async fn fetch(url: &str, path: &Path) -> anyhow::Result<()> {
+/// Downloads a link into a file.
+pub(super) async fn fetch(url: &str, path: &Path) -> anyhow::Result<()> {
     // The link is a secret, also in an error message.
     let answer = versitygw::http()?.get(url).send().await.map_err(reqwest::Error::without_url)?;
     ensure!(answer.status().is_success(), "the store answered {}", answer.status());

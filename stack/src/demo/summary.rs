@@ -22,12 +22,13 @@ pub(super) async fn print(
     database: &mut PgConnection,
     archive: &Archive,
     seconds: f64,
+    by_day: f64,
 ) -> anyhow::Result<()> {
     let (requests, rows, bytes): (i64, i64, i64) = sqlx::query_as(
         "select count(*), coalesce(sum(c.rows), 0)::bigint, coalesce(sum(r.archive_bytes), 0)::bigint \
          from public.data_export_requests r \
          cross join lateral (select sum(value::bigint) as rows from jsonb_each_text(r.row_counts)) c \
-         where r.status = 'ready'",
+         where r.status = 'ready' and r.start = 'night'",
     )
     .fetch_one(database)
     .await
@@ -36,7 +37,7 @@ pub(super) async fn print(
     say(format_args!("  requests {requests} fulfilled"));
     say(format_args!("  rows     {}", grouped(rows)));
     say(format_args!("  bytes    {} in {requests} archives", grouped(bytes)));
-    say(format_args!("  seconds  {seconds:.1} for the night"));
+    say(format_args!("  seconds  {seconds:.1} for the night, {by_day:.1} by day from the click to the file"));
     say(format_args!("  archive  {} (verified)", shown(&archive.path)));
     say(format_args!("\nThe first lines of {SHOWN_FILE}:"));
     for line in first_lines(archive)? {

@@ -3,16 +3,13 @@
 use std::{collections::BTreeMap, fs};
 
 use export_portal::caller::keys;
-use export_stack::{shared::stack, stack::Installation, supervisor::Process, wait};
+use export_stack::{servers, shared::stack, stack::Installation, supervisor::Process};
 use export_workflows::contract::Outcome;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{
-    installation_of::{self, Given, attempt, installation},
-    night_of::SOON,
-};
+use crate::support::installation_of::{self, Given, attempt, installation};
 
 /// The address under which people reach it. The process itself answers elsewhere, as behind a proxy.
 pub(crate) const PUBLIC: &str = "https://exports.test";
@@ -125,14 +122,7 @@ pub(crate) async fn start(environment: &BTreeMap<String, String>) -> Process {
 
 /// Waits until it answers. Returns where.
 pub(crate) async fn address(process: &Process) -> String {
-    let said = wait::until("the portal serves", SOON, || async {
-        process.check_alive()?;
-        let output = process.output();
-        let found = output.split("Serving the portal at ").nth(1);
-        let address = found.map(|rest| rest.split(['"', ' ', '\n']).next().unwrap_or_default().to_owned());
-        Ok(address.filter(|_| output.contains('\n')))
-    });
-    said.await.unwrap_or_else(|error| panic!("{error}: {}", process.last_words()))
+    servers::portal::address(process).await.unwrap()
 }
 
 /// Returns the status and the body of an answer: an object, or null when it is none.

@@ -1,0 +1,90 @@
+//! One export by day, over HTTP, as a person's browser and the platform's backend would ask for it.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use super::download::fetch;
+use crate::{
+    development::installation,
+    servers::{portal::Portal, versitygw, worker},
+    stack::Stack,
+};
+
+/// The longest time until the export is ready on a slow machine.
+const READY_BOUND: Duration = Duration::from_secs(120);
+
+/// Starts the portal, asks for one export, and downloads it. Returns the portal and the seconds from the click to the
+/// file.
+pub(super) async fn export(
+    stack: &Stack,
+    database: &mut PgConnection,
+    folder: &Path,
+) -> anyhow::Result<(Portal, f64)> {
+    let environment = stack.servers().environment(&installation());
+    allow(&environment).await?;
+    let portal = Portal::start(stack, &installation()).await?;
+    let user: String = sqlx::query_scalar(
+        "select user_id from public.data_export_requests where status = 'ready' order by archive_bytes limit 1",
+    )
+    .fetch_one(database)
+    .await
+    .context("failed to find a user")?;
+    let http = versitygw::http()?;
+    let sign_in = http.post(format!("{}/v1/sessions", portal.url)).bearer_auth(&portal.key);
+    let session = answer(sign_in.json(&json!({ "user_id": user })), StatusCode::CREATED).await?;
+    let token = session["token"].as_str().context("the portal made no session")?;
+    let begun = Instant::now();
+    let ask = http.post(format!("{}/v1/exports", portal.url)).bearer_auth(token);
+    let asked = answer(ask.json(&json!({ "start": "at_once" })), StatusCode::ACCEPTED).await?;
+    let id = asked["id"].as_str().context("the portal made no export")?;
+    let path = format!("{}/v1/exports/{id}", portal.url);
+    tokio::time::timeout(READY_BOUND, until_ready(&http, &path, token))
+        .await
+        .with_context(|| format!("the export was not ready within {} s", READY_BOUND.as_secs()))??;
+    let click = http.get(format!("{path}/download")).bearer_auth(token).send().await;
+    let click = click.context("the portal did not answer")?;
+    ensure!(click.status() == StatusCode::FOUND, "the portal answered {} to the download", click.status());
+    let link = click.headers().get("location").and_then(|link| link.to_str().ok());
+    fetch(link.context("the portal gave no link")?, &folder.join(format!("export-{id}.zip"))).await?;
+    Ok((portal, begun.elapsed().as_secs_f64()))
+}
+
+/// Lets people ask by day, and again although they asked for the night.
+async fn allow(environment: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    worker::command(environment, &["policy", "set", "--start", "choose", "--every", "0s"]).await.map(drop)
+}
+
+async fn answer(call: RequestBuilder, expected: StatusCode) -> anyhow::Result<Value> {
+    let answer = call.send().await.context("the portal did not answer")?;
+    let status = answer.status();
+    let body: Value = answer.json().await.context("the portal's answer cannot be read")?;
+    ensure!(status == expected, "the portal answered {status}: {body}");
+    Ok(body)
+}
+
+/// Waits at the portal for each change.
+async fn until_ready(http: &Client, path: &str, token: &str) -> anyhow::Result<()> {
+    let mut etag = String::new();
+    loop {
+        let ask = http.get(path).bearer_auth(token).header("prefer", "wait=30");
+        let answer = ask.header("if-none-match", &etag).send().await.context("the portal did not answer")?;
+        if answer.status() == StatusCode::NOT_MODIFIED {
+            continue;
+        }
+        etag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
+        let export: Value = answer.json().await.context("the portal's answer cannot be read")?;
+        match export["status"].as_str() {
+            Some("ready") => return Ok(()),
+            Some("pending") => {}
+            _ => bail!("the export did not become ready: {export}"),
+        }
+    }
+}
