@@ -6,6 +6,7 @@ use crate::{
     alone::Alone,
     catalogue::Catalogue,
     database::pool::Pool,
+    fulfil::presign::Links,
     metrics::Metrics,
     source::replica::Replica,
     spool::Spool,
@@ -60,4 +61,6 @@ pub struct Settings {
     pub sweep_min_age: Duration,
     /// The controller's own text, added to each archive as `NOTICE.txt`.
     pub notice: Option<Vec<u8>>,
+    /// Where `download_url` leads.
+    pub links: Links,
 }

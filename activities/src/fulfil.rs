@@ -204,7 +204,8 @@ async fn deliver(job: Job<'_>, pulse: &Pulse) -> Result<Outcome> {
     timer.end();
 
     let timer = steps.metrics.begin(Step::Ready);
-    let url = presign::presign(&steps.store, &key, claim.now()).await.context(Doing("presign"))?;
+    let url = presign::link(&steps.store, &key, claim.now(), &steps.settings.links);
+    let url = url.await.context(Doing("presign"))?;
     let rows = archive.row_counts.values().sum();
     let delivery = Delivery {
         object_key: key.as_str().to_owned(),

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use export_activities::store::normalise_endpoint;
+use export_activities::{fulfil::presign::Links, store::normalise_endpoint};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -76,6 +76,8 @@ pub struct Config {
     pub public_endpoint: Option<String>,
     /// `EXPORT_PLATFORM_ROLES`
     pub platform_roles: Vec<String>,
+    /// `EXPORT_LINKS`
+    pub links: Links,
     /// `EXPORT_SIGNING_ACCESS_KEY_ID` and `EXPORT_SIGNING_SECRET_ACCESS_KEY`
     pub signing: Option<(String, SecretString)>,
     /// The key pair that reads users' own files.
@@ -156,6 +158,7 @@ impl Config {
             bucket: bucket(&mut env),
             s3_endpoint: endpoint(&mut env, &variable::S3_ENDPOINT),
             public_endpoint: endpoint(&mut env, &variable::PUBLIC_ENDPOINT),
+            links: Links::Presigned,
             platform_roles: names(&mut env, &variable::PLATFORM_ROLES),
             signing: key_pair(
                 &mut env,
@@ -197,6 +200,8 @@ impl Config {
             portal: PortalSettings::read(&mut env),
             log_format: log_format(&mut env),
         };
+        let links = links(&mut env, config.portal.url().ok());
+        let config = Self { links, ..config };
         let mut problems = env.problems;
         if problems.is_empty() {
             problems = config.contradictions();
@@ -344,6 +349,21 @@ fn endpoint(env: &mut Reader<'_>, variable: &Variable) -> Option<String> {
             None
         }
     }
+}
+
+fn links(env: &mut Reader<'_>, portal: Option<&Url>) -> Links {
+    let (name, portal_name) = (variable::LINKS.name, variable::PORTAL_URL.name);
+    match (env.text(&variable::LINKS).as_deref(), portal) {
+        (None | Some("presigned"), _) => return Links::Presigned,
+        (Some("on_click"), Some(portal)) => return Links::OnClick(portal.clone()),
+        (Some("on_click"), None) => {
+            env.problems.push(format!(
+                "{name} is on_click without {portal_name}: set {portal_name} to where `serve` answers"
+            ));
+        }
+        (Some(other), _) => env.problems.push(format!("{name} is `{other}`: set presigned or on_click")),
+    }
+    Links::Presigned
 }
 
 /// Reads a comma-separated list of addresses of pages.

@@ -22,7 +22,10 @@ use export_activities::{
     context::{ExportSteps, Settings},
     database::pool::Pool,
     failure::{Failure, judge},
-    fulfil::upload::{FoundChecksum, Probe},
+    fulfil::{
+        presign::Links,
+        upload::{FoundChecksum, Probe},
+    },
     metrics::Metrics,
     source::replica::{Fit, Replica},
     spool::Spool,
@@ -112,7 +115,7 @@ pub async fn run(config: &Config) -> Result<()> {
     if wait_for("the source database", &readiness, &stop, reached).await?.is_none() {
         return Ok(());
     }
-    let opened = async || open_bucket(&state, &store).await;
+    let opened = async || open_bucket(&state, &store, &config.links).await;
     let Some(installation) = wait_for("the store", &readiness, &stop, opened).await? else {
         return Ok(());
     };
@@ -149,6 +152,7 @@ pub fn settings(config: &Config) -> Result<Settings> {
         deflate_level: config.deflate_level,
         sweep_min_age: config.sweep_min_age,
         notice: config.notice()?,
+        links: config.links.clone(),
     })
 }
 
@@ -203,9 +207,11 @@ async fn reach(source: &Pool, replica: Option<&Replica>) -> Result<(), Trouble> 
 }
 
 /// Checks that links would work and that the bucket is ours. Marks an empty bucket. Returns the installation's id.
-async fn open_bucket(state: &Pool, store: &Store) -> Result<Uuid, Trouble> {
+async fn open_bucket(state: &Pool, store: &Store, links: &Links) -> Result<Uuid, Trouble> {
     let wait = |error: anyhow::Error| Trouble::Wait(explain::store(&error));
-    if let Err(error) = store.check_signing().await {
+    if *links == Links::Presigned
+        && let Err(error) = store.check_signing().await
+    {
         return Err(match error.downcast_ref::<TemporaryCredentials>() {
             Some(_) => Trouble::Refuse(error),
             None => wait(error),

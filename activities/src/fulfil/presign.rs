@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use aws_sdk_s3::presigning::PresigningConfig;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use crate::{
     failure::StoreError,
@@ -34,6 +35,32 @@ impl PresignedUrl {
     pub fn expires_at(&self) -> DateTime<Utc> {
         self.expires_at
     }
+}
+
+/// Where `download_url` of a delivered request leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// To the archive in the store: whoever has the link can download it.
+    Presigned,
+    /// To the portal at this address, which makes a link to the store for each click of somebody who may.
+    OnClick(Url),
+}
+
+/// Makes the link for `download_url`.
+///
+/// A link to the portal is no secret, and needs no credentials that live for seven days.
+pub async fn link(
+    store: &Store,
+    key: &ObjectKey,
+    start: DateTime<Utc>,
+    links: &Links,
+) -> anyhow::Result<PresignedUrl> {
+    let Links::OnClick(portal) = links else { return presign(store, key, start).await };
+    let url = portal.join(&format!("v1/exports/{}/download", key.request_id()));
+    Ok(PresignedUrl {
+        url: String::from(url.context("failed to make the link to the portal")?).into(),
+        expires_at: start.trunc_subsecs(0) + TimeDelta::from_std(LINK_LIFE)?,
+    })
 }
 
 /// Signs a link to `key` that works for [`LINK_LIFE`] from `start`, the database's `now()` cut to the second.

@@ -1,12 +1,13 @@
 //! The download: a link for one click, after the rights, the state and the object were checked.
 
+use export_activities::{fulfil::presign::Links, store::KeyPair};
 use export_stack::servers::versitygw::http;
 use reqwest::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::{
-    portal_of::{Portal, code, read},
-    servers::sdk_client,
+    portal_of::{PUBLIC, Portal, code, read},
+    servers::{connect, sdk_client},
 };
 
 async fn accesses(portal: &Portal) -> Vec<String> {
@@ -114,4 +115,28 @@ async fn while_the_store_is_away_the_caller_is_told_to_try_again() {
     assert_eq!(answer.headers()["retry-after"], "5");
     assert_eq!(code(answer).await, "503 store_unavailable");
     assert_eq!(accesses(&portal).await, ["asked"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_links_on_click_the_row_holds_no_secret_and_leads_to_the_portal() {
+    let mut portal = Portal::new().await;
+    portal.given.steps.settings.links = Links::OnClick(format!("{PUBLIC}/").parse().unwrap());
+    // Credentials that end in an hour sign no link of seven days, and are no hindrance here.
+    let mut config = portal.given.store.clone();
+    let lasting = config.access.clone().unwrap();
+    config.signing = Some(KeyPair { session_token: Some("token".to_owned().into()), ..lasting });
+    portal.given.steps.store = connect(&config).await;
+    let (token, id) = portal.ready().await;
+    let link: String =
+        sqlx::query_scalar("select download_url from public.data_export_requests where id = $1")
+            .bind(id)
+            .fetch_one(&portal.given.owner)
+            .await
+            .unwrap();
+    let path = link.strip_prefix(PUBLIC).unwrap_or_else(|| panic!("{link}"));
+    assert_eq!(path, format!("/v1/exports/{id}/download"));
+    assert_eq!(code(portal.call(Method::GET, path).send().await.unwrap()).await, "401 unauthenticated");
+    let other = portal.person("8").await;
+    assert_eq!(code(portal.get(path, &other).send().await.unwrap()).await, "404 not_found");
+    assert_eq!(code(portal.get(path, &token).send().await.unwrap()).await, "302");
 }

@@ -34,6 +34,8 @@ async fn it_refuses_to_start_without_what_it_needs_and_names_all_of_it() {
         ("EXPORT_PORTAL_ORIGINS", "https://app.example.com/", "as the browser shows them"),
         ("EXPORT_PORTAL_ADMIN_DOWNLOADS", "yes", "true or false"),
         ("EXPORT_PORTAL_ADDR", "localhost", "an IP address and a port"),
+        ("EXPORT_LINKS", "on_click", "without EXPORT_PORTAL_URL"),
+        ("EXPORT_LINKS", "none", "presigned or on_click"),
     ] {
         let set = BTreeMap::from([(name.to_owned(), value.to_owned())]);
         let output = worker::output(&set, &["serve"]).await.unwrap();

@@ -193,6 +193,13 @@ pub static FILES_SECRET_ACCESS_KEY: Variable = Variable::example(
     "secret",
     "The secret of EXPORT_FILES_ACCESS_KEY_ID; the two go together.",
 );
+pub static LINKS: Variable = Variable::new(
+    "EXPORT_LINKS",
+    "presigned",
+    "presigned: `download_url` is a link to the store, and whoever has it can download for seven days. on_click: it leads to \
+     EXPORT_PORTAL_URL, which makes a link of minutes for each click of somebody who may; then no bearer secret is stored \
+     anywhere, and signing credentials may be temporary.",
+);
 pub static STORE_CONNECT_TIMEOUT: Variable = Variable::new(
     "EXPORT_STORE_CONNECT_TIMEOUT",
     "5s",
@@ -446,6 +453,7 @@ pub static GROUPS: [Group; 8] = [
             &BUCKET,
             &S3_ENDPOINT,
             &PUBLIC_ENDPOINT,
+            &LINKS,
             &SIGNING_ACCESS_KEY_ID,
             &SIGNING_SECRET_ACCESS_KEY,
             &FILES_ACCESS_KEY_ID,

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use export_activities::{
     fulfil::{
-        presign::{PresignedUrl, presign},
+        presign::{Links, PresignedUrl, presign, presign_for_click},
         upload::PROBE_TEXT,
     },
     store::{Store, object_key::ObjectKey},
@@ -45,7 +45,7 @@ pub(super) async fn examine(
     key: &ObjectKey,
     lines: &mut Vec<Line>,
 ) -> Result<Option<Clock>, Line> {
-    let fault = match read_over(&sign(store, key).await?).await {
+    let fault = match read_over(&sign(store, key, &config.links).await?).await {
         Ok(clock) => return Ok(clock),
         Err(fault) => fault,
     };
@@ -65,7 +65,7 @@ pub(super) async fn examine(
         let (LinkFault::NoAnswer(cause) | LinkFault::Wrong(cause)) = fault;
         return wrong(&cause, KEY);
     };
-    match (read_over(&sign(&direct, key).await?).await, fault) {
+    match (read_over(&sign(&direct, key, &config.links).await?).await, fault) {
         (Err(LinkFault::NoAnswer(cause) | LinkFault::Wrong(cause)), _) => {
             wrong(&format!("also without EXPORT_PUBLIC_ENDPOINT {cause}"), KEY)
         }
@@ -84,10 +84,14 @@ pub(super) async fn examine(
     }
 }
 
-async fn sign(store: &Store, key: &ObjectKey) -> Result<PresignedUrl, Line> {
+async fn sign(store: &Store, key: &ObjectKey, links: &Links) -> Result<PresignedUrl, Line> {
     // One minute ago, so that a store whose clock is slow does not refuse the link as not yet valid.
     let start = Utc::now() - TimeDelta::seconds(60);
-    presign(store, key, start).await.map_err(|error| Line::failed(CHECK, explain::store(&error)))
+    let signed = match links {
+        Links::Presigned => presign(store, key, start).await,
+        Links::OnClick(_) => presign_for_click(store, key, "probe", LINK_WITHIN * 6).await,
+    };
+    signed.map_err(|error| Line::failed(CHECK, explain::store(&error)))
 }
 
 /// Requests the first bytes by plain HTTP. Never shows an error of reqwest: it contains the link.
