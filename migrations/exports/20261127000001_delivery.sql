@@ -190,9 +190,10 @@ begin
     if tg_op = 'DELETE' and old.at < now() - interval '24 months' then
         return old;
     end if;
-    -- The only change: an admin or operator whose account is erased is no longer named.
-    if tg_op = 'UPDATE' and new.actor = '00000000-0000-0000-0000-000000000000'
-        and pg_catalog.to_jsonb(new) - 'actor'::text = pg_catalog.to_jsonb(old) - 'actor'::text then
+    -- The only changes: somebody whose account is erased is no longer named, and neither is why they were asked for.
+    if tg_op = 'UPDATE' and (new.actor is not distinct from old.actor or new.actor = '00000000-0000-0000-0000-000000000000')
+        and (new.why is not distinct from old.why or new.why = 'forgotten')
+        and pg_catalog.to_jsonb(new) - '{actor,why}'::text[] = pg_catalog.to_jsonb(old) - '{actor,why}'::text[] then
         return new;
     end if;
     raise exception 'the log of accesses is append-only: % refused', lower(tg_op)
@@ -252,10 +253,13 @@ declare
     v_key bytea;
     v_print bytea;
 begin
-    select p.* into strict policy from public.data_export_policy p;
-    v_start := coalesce(p_start, case policy.start when 'at_once' then 'at_once' else 'night' end);
-    if v_start not in ('night', 'at_once') or (policy.start <> 'choose' and v_start <> policy.start) then
-        return query select 'start_refused', null::uuid, null::interval;
+    -- With an older snapshot, the limits would not see what another caller has just made.
+    if pg_catalog.current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception 'data_export_ask needs a transaction that is READ COMMITTED'
+            using errcode = 'feature_not_supported';
+    end if;
+    if v_user = '00000000-0000-0000-0000-000000000000' then
+        return query select 'unknown', null::uuid, null::interval; -- The user was forgotten.
         return;
     end if;
     if p_key is not null then
@@ -277,6 +281,12 @@ begin
                 found_row.id, null::interval;
             return;
         end if;
+    end if;
+    select p.* into strict policy from public.data_export_policy p;
+    v_start := coalesce(p_start, case policy.start when 'at_once' then 'at_once' else 'night' end);
+    if v_start not in ('night', 'at_once') or (policy.start <> 'choose' and v_start <> policy.start) then
+        return query select 'start_refused', null::uuid, null::interval;
+        return;
     end if;
     if p_retry_of is not null then
         select r.status = 'failed' or (r.status = 'ready' and r.expires_at <= pg_catalog.clock_timestamp()) as failed

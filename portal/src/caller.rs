@@ -3,7 +3,11 @@
 pub mod keys;
 pub(crate) mod sessions;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use axum::{
     extract::FromRequestParts,
@@ -79,7 +83,8 @@ impl Caller {
         }
     }
 
-    fn bucket(&self) -> String {
+    /// Names the caller for limits.
+    pub(crate) fn bucket(&self) -> String {
         match &self.subject {
             Subject::Service(name) => format!("key {name}"),
             Subject::Person(id) => format!("person {id}"),
@@ -92,10 +97,7 @@ impl FromRequestParts<Arc<Portal>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, portal: &Arc<Portal>) -> Result<Self, Problem> {
         let caller = identify(&parts.method, &parts.headers, portal).await?;
-        portal.floodgate.take(&caller.bucket(), Instant::now()).map_err(|seconds| {
-            Problem::new(Code::SlowDown, "This caller calls more often than 20 times a second.")
-                .retry_after(seconds)
-        })?;
+        portal.floodgate.take(&caller.bucket(), Instant::now()).map_err(slow_down)?;
         Ok(caller)
     }
 }
@@ -117,7 +119,7 @@ async fn identify(method: &Method, headers: &HeaderMap, portal: &Portal) -> Resu
             })?;
             return Ok(service(name));
         }
-        return sessions::find(&portal.settings.database, token, Kind::Token).await?.ok_or_else(|| {
+        return found(portal, token, Kind::Token).await?.ok_or_else(|| {
             Problem::unauthenticated(
                 "The session has ended or was never there. Ask the platform for a new one.",
                 Some("unknown or expired token"),
@@ -127,7 +129,7 @@ async fn identify(method: &Method, headers: &HeaderMap, portal: &Portal) -> Resu
     let Some(token) = cookie(headers) else {
         return Err(Problem::unauthenticated("Nobody is signed in. Open the page from the platform.", None));
     };
-    let caller = sessions::find(&portal.settings.database, token, Kind::Cookie).await?.ok_or_else(|| {
+    let caller = found(portal, token, Kind::Cookie).await?.ok_or_else(|| {
         Problem::unauthenticated(
             "The session has ended. Open the page from the platform again.",
             Some("unknown or expired session"),
@@ -141,6 +143,44 @@ async fn identify(method: &Method, headers: &HeaderMap, portal: &Portal) -> Resu
         ));
     }
     Ok(caller)
+}
+
+/// Finds the person of a token. A token that is not known yet costs a query, so strangers together may not ask too often.
+async fn found(portal: &Portal, token: &str, kind: Kind) -> Result<Option<Caller>, Problem> {
+    let digest = digest(token);
+    if !portal.known.contains(&digest) {
+        portal.floodgate.take_stranger(&digest, Instant::now()).map_err(slow_down)?;
+    }
+    let caller = sessions::find(&portal.settings.database, &digest, kind).await?;
+    if caller.is_some() {
+        portal.known.add(digest);
+    }
+    Ok(caller)
+}
+
+fn slow_down(seconds: u64) -> Problem {
+    Problem::new(Code::SlowDown, "This caller calls more often than 20 times a second.").retry_after(seconds)
+}
+
+/// The digests of tokens that were found, so that a flood of strangers keeps nobody out who was here before.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<HashSet<[u8; 32]>>);
+
+impl Known {
+    /// Maximum number of digests; then all are forgotten, and found again.
+    const MOST: usize = 50_000;
+
+    fn contains(&self, digest: &[u8; 32]) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+    }
+
+    fn add(&self, digest: [u8; 32]) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= Self::MOST {
+            known.clear();
+        }
+        known.insert(digest);
+    }
 }
 
 fn service(name: &str) -> Caller {

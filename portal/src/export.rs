@@ -289,7 +289,7 @@ fn possible(record: &Record, caller: &Caller, admins: AdminDownloads) -> Vec<Pos
     if record.status == Status::Ready && may(Act::Download) {
         possible.push(Possible::Download);
     }
-    if record.status == Status::Failed && may(Act::Ask) {
+    if record.status == Status::Failed && rights::may_ask(caller, &record.user_id).is_ok() {
         possible.push(Possible::Retry);
     }
     possible

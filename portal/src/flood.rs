@@ -25,11 +25,20 @@ impl Bucket {
     }
 }
 
+/// How many times as often strangers together may call as one caller: each costs a query of the database.
+const STRANGERS: usize = 10;
+
 /// The buckets of all callers.
 #[derive(Default)]
 pub(crate) struct Floodgate(Mutex<HashMap<String, Bucket>>);
 
 impl Floodgate {
+    /// Takes one call of somebody who is not known yet, from buckets that all strangers share.
+    pub(crate) fn take_stranger(&self, digest: &[u8; 32], now: Instant) -> Result<(), u64> {
+        let bucket = usize::from(digest[0]) % STRANGERS;
+        self.take(&format!("stranger {bucket}"), now)
+    }
+
     /// Takes one call of `caller`. Returns after how many seconds to try again, if it is one too many.
     pub(crate) fn take(&self, caller: &str, now: Instant) -> Result<(), u64> {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,7 +23,7 @@ use crate::{
 
 /// The longest body: the largest one of the API has a few hundred bytes, or the ids of fifty members.
 pub(crate) const LONGEST_BODY: usize = 16 * 1024;
-/// Time limit of a call, from its first byte to the head of its answer.
+/// Time limit of a call, from its head to the head of its answer. The proxy before the portal limits the time until then.
 const CALL: Duration = Duration::from_secs(45);
 const PREFLIGHT: Duration = Duration::from_secs(600);
 

@@ -26,7 +26,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::{caller::keys::ServiceKeys, flood::Floodgate, live::Live};
+use self::{
+    caller::{Known, keys::ServiceKeys},
+    flood::Floodgate,
+    live::Live,
+};
 
 /// What the portal works with, and its settings.
 pub struct Settings {
@@ -48,6 +52,7 @@ pub struct Settings {
 pub(crate) struct Portal {
     settings: Settings,
     floodgate: Floodgate,
+    known: Known,
     live: Arc<Live>,
 }
 
@@ -68,7 +73,8 @@ pub async fn listen(
     let at = listener.local_addr()?;
     let live = Live::new();
     let watching = Arc::clone(&live).run(settings.database.clone(), stop.clone());
-    let portal = Arc::new(Portal { settings, floodgate: Floodgate::default(), live });
+    let portal =
+        Arc::new(Portal { settings, floodgate: Floodgate::default(), known: Known::default(), live });
     let router = layers::around(routes::router(), &portal).with_state(portal);
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     Ok((at, async move { tokio::join!(serving.into_future(), watching).0 }))

@@ -5,7 +5,7 @@
 //! watched is read again, for what a lost connection or the clock has changed.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -33,11 +33,28 @@ const BATCH: usize = 1000;
 /// How long the database may be away before those who wait are sent away, to ask another replica.
 const AWAY: Duration = Duration::from_secs(10);
 
-type Watched = watch::Sender<Option<Arc<Record>>>;
+/// Maximum number of watchers of one caller: more tabs than anybody has open.
+const MOST_OF_ONE: usize = 20;
+
+/// An export that is watched.
+struct Watched {
+    sender: watch::Sender<Option<Arc<Record>>>,
+    watchers: usize,
+}
+
+/// Everything that is watched, and by whom.
+#[derive(Default)]
+struct Watchers {
+    exports: HashMap<Uuid, Watched>,
+    callers: HashMap<String, usize>,
+    total: usize,
+}
 
 /// Who waits for what.
 pub(crate) struct Live {
-    watched: Mutex<HashMap<Uuid, Watched>>,
+    watched: Mutex<Watchers>,
+    /// Held from a read to its publication, so that an older state never follows a newer one.
+    reading: tokio::sync::Mutex<()>,
     /// Changes when everybody is sent away.
     dismissed: watch::Sender<u64>,
     /// No notification arrives at the moment.
@@ -48,6 +65,7 @@ pub(crate) struct Live {
 pub(crate) struct Watcher {
     live: Arc<Live>,
     id: Uuid,
+    caller: String,
     changes: watch::Receiver<Option<Arc<Record>>>,
     dismissed: watch::Receiver<u64>,
 }
@@ -69,10 +87,19 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        let mut watched = self.live.lock();
-        // This one still counts.
-        if watched.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
-            watched.remove(&self.id);
+        let mut all = self.live.lock();
+        all.total -= 1;
+        if let Entry::Occupied(mut export) = all.exports.entry(self.id) {
+            export.get_mut().watchers -= 1;
+            if export.get().watchers == 0 {
+                export.remove();
+            }
+        }
+        if let Entry::Occupied(mut caller) = all.callers.entry(std::mem::take(&mut self.caller)) {
+            *caller.get_mut() -= 1;
+            if *caller.get() == 0 {
+                caller.remove();
+            }
         }
     }
 }
@@ -81,21 +108,27 @@ impl Live {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             watched: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
             dismissed: watch::Sender::new(0),
             deaf: watch::Sender::new(true),
         })
     }
 
-    /// Watches an export from now on; `None` when too many are watched. Read the export after this call.
-    pub(crate) fn watch(self: &Arc<Self>, id: Uuid) -> Option<Watcher> {
-        let mut watched = self.lock();
-        if self.dismissed.receiver_count() >= MOST {
+    /// Watches an export from now on; `None` when there are too many watchers, or too many of this caller. Read the export
+    /// after this call.
+    pub(crate) fn watch(self: &Arc<Self>, id: Uuid, caller: String) -> Option<Watcher> {
+        let mut all = self.lock();
+        if all.total >= MOST || all.callers.get(&caller).is_some_and(|watchers| *watchers >= MOST_OF_ONE) {
             return None;
         }
-        let sender = watched.entry(id).or_insert_with(|| watch::Sender::new(None));
-        let (changes, dismissed) = (sender.subscribe(), self.dismissed.subscribe());
-        drop(watched);
-        Some(Watcher { live: Arc::clone(self), id, changes, dismissed })
+        all.total += 1;
+        *all.callers.entry(caller.clone()).or_default() += 1;
+        let export = all.exports.entry(id);
+        let export = export.or_insert_with(|| Watched { sender: watch::Sender::new(None), watchers: 0 });
+        export.watchers += 1;
+        let (changes, dismissed) = (export.sender.subscribe(), self.dismissed.subscribe());
+        drop(all);
+        Some(Watcher { live: Arc::clone(self), id, caller, changes, dismissed })
     }
 
     /// Returns whether notifications arrive.
@@ -110,10 +143,10 @@ impl Live {
 
     /// Tells the watchers of each record that has changed.
     fn publish(&self, records: Vec<Record>) {
-        let watched = self.lock();
+        let all = self.lock();
         for record in records {
-            if let Some(sender) = watched.get(&record.id) {
-                sender.send_if_modified(|last| {
+            if let Some(export) = all.exports.get(&record.id) {
+                export.sender.send_if_modified(|last| {
                     let is_new = last.as_deref() != Some(&record);
                     if is_new {
                         *last = Some(Arc::new(record));
@@ -125,15 +158,15 @@ impl Live {
     }
 
     fn watched_of(&self, ids: impl IntoIterator<Item = Uuid>) -> Vec<Uuid> {
-        let watched = self.lock();
-        ids.into_iter().filter(|id| watched.contains_key(id)).collect()
+        let all = self.lock();
+        ids.into_iter().filter(|id| all.exports.contains_key(id)).collect()
     }
 
     fn all(&self) -> Vec<Uuid> {
-        self.lock().keys().copied().collect()
+        self.lock().exports.keys().copied().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Watched>> {
+    fn lock(&self) -> MutexGuard<'_, Watchers> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,10 +210,18 @@ impl Live {
                 ids.extend(id_of(next.payload()));
             }
             let ids = self.watched_of(ids);
-            if !ids.is_empty() {
-                self.publish(records::read_all(database, &ids).await?);
-            }
+            self.read(database, &ids).await?;
         }
+    }
+
+    /// Reads exports and tells their watchers.
+    async fn read(&self, database: &Pool, ids: &[Uuid]) -> sqlx::Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let _alone = self.reading.lock().await;
+        self.publish(records::read_all(database, ids).await?);
+        Ok(())
     }
 
     /// Asks for progress, and reads everything again from time to time.
@@ -218,15 +259,12 @@ impl Live {
 
     async fn read_progress(&self, database: &Pool) -> sqlx::Result<()> {
         let ids = self.watched_of(records::reporting(database).await?);
-        if !ids.is_empty() {
-            self.publish(records::read_all(database, &ids).await?);
-        }
-        Ok(())
+        self.read(database, &ids).await
     }
 
     async fn read_again(&self, database: &Pool, all: &[Uuid]) -> sqlx::Result<()> {
         for ids in all.chunks(BATCH) {
-            self.publish(records::read_all(database, ids).await?);
+            self.read(database, ids).await?;
         }
         Ok(())
     }

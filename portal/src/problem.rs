@@ -174,7 +174,7 @@ impl Problem {
 
     /// A store that does not answer. The failure is logged.
     pub(crate) fn store(error: &anyhow::Error) -> Self {
-        tracing::warn!(error.chain = %judge(error), "The store does not answer; the caller is told to try again");
+        tracing::warn!(reference = layers::request_id(), error.chain = %judge(error), "The store does not answer; the caller is told to try again");
         let detail = "The archive cannot be reached at the moment. Nothing is lost: try again.";
         Self::new(Code::StoreUnavailable, detail).retry_after(TRY_AGAIN)
     }
@@ -185,11 +185,11 @@ impl From<anyhow::Error> for Problem {
     fn from(error: anyhow::Error) -> Self {
         let verdict = judge(&error);
         if verdict.class == Class::System {
-            tracing::warn!(error.chain = %verdict, "The database does not answer; the caller is told to try again");
+            tracing::warn!(reference = layers::request_id(), error.chain = %verdict, "The database does not answer; the caller is told to try again");
             let detail = "The export service cannot answer at the moment. Nothing is lost: try again.";
             return Self::new(Code::Unavailable, detail).retry_after(TRY_AGAIN);
         }
-        tracing::error!(error.chain = %verdict, "A call failed in our own code: report this line");
+        tracing::error!(reference = layers::request_id(), error.chain = %verdict, "A call failed in our own code: report this line");
         Self::new(
             Code::Internal,
             "This is a mistake of the export service. Quote the reference to its support.",

@@ -143,12 +143,22 @@ pub fn may(
     held.find_map(allowed).ok_or(Refused::NotAllowed)
 }
 
-/// Returns in which role the caller may ask for an export of this person in the name of their organisation. An admin may
-/// ask for the members that the platform has named.
+/// Returns in which role the caller may ask for an export of this person, also again. An admin may ask for the members
+/// that the platform has named.
 pub fn may_ask(caller: &Caller, user: &UserId) -> Result<Allowed, Refused> {
     let is_member = caller.members.contains(user);
     let org = caller.org.as_deref().filter(|_| is_member || !caller.roles.admin || caller.is(user));
-    may(caller, Act::Ask, Target { user, org }, AdminDownloads::Refused)
+    match may(caller, Act::Ask, Target { user, org }, AdminDownloads::Refused) {
+        // Whether there is such a person is not known here, so there is nothing to hide.
+        Err(Refused::Unseen) => Err(Refused::NotAllowed),
+        other => other,
+    }
+}
+
+/// Returns the organisation of an export that a person with a session asks for: their own, if it is theirs or a member's.
+/// What an operator asks for belongs to no organisation, or its managers would see a stranger's export.
+pub fn org_of_ask(caller: &Caller, allowed: Allowed) -> Option<&str> {
+    caller.org.as_deref().filter(|_| matches!(allowed.role, Role::Owner | Role::Admin))
 }
 
 fn is(caller: &Caller, role: Role, target: Target<'_>) -> bool {

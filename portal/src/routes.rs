@@ -14,7 +14,8 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Bytes,
-    http::{HeaderMap, StatusCode, header},
+    extract::{FromRequestParts, Path},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::IntoResponse,
     routing::get,
 };
@@ -71,7 +72,7 @@ fn described() -> OpenApiRouter<Arc<Portal>> {
         .routes(routes!(ask::retry))
         .routes(routes!(events::events))
         .routes(routes!(download::download, download::head))
-        .routes(routes!(sessions::make))
+        .routes(routes!(sessions::make, sessions::end_all))
         .routes(routes!(sessions::end))
         .routes(routes!(policy::policy))
 }
@@ -88,13 +89,30 @@ pub(crate) fn router() -> Router<Arc<Portal>> {
     let api = Bytes::from(api.to_json().unwrap_or_default());
     router
         .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], api)))
-        .route("/s/{code}", get(sessions::sign_in))
+        // Without HEAD: a scanner of links must not use up the code.
+        .route("/s/{code}", get(sessions::sign_in).head(only_get))
         .route("/livez", get(async || "The portal serves\n"))
         .route("/readyz", get(policy::readyz))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "This path has other methods: see /v1/openapi.json.")
         })
+}
+
+async fn only_get() -> Problem {
+    Problem::new(Code::MethodNotAllowed, "This address works once, and only with GET.")
+}
+
+/// The last part of a path. What cannot be read does not exist.
+struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|path| Self(path.0)).map_err(|_| Problem::not_found())
+    }
 }
 
 /// Reads an export that the caller may see. What does not exist and what they may not see give the same answer.

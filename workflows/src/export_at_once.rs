@@ -30,7 +30,8 @@ use crate::{
     policies,
 };
 
-/// Requests of one listing, and of one run before it continues as new: no history grows with their number.
+/// Requests of one listing, and of one run before it continues as new: no history grows with their number. A full run waits
+/// for its last export before the next one lists more.
 const PAGE: u32 = 500;
 /// Maximum number of lanes; as many as the night has, so that `set_window` means the same.
 const LANES: usize = 50;
@@ -64,6 +65,17 @@ pub struct DayInput {
     pub counters: Counters,
 }
 
+impl DayInput {
+    /// Refuses a window with which nothing would ever be served.
+    fn checked(self) -> Result<Self, Box<ApplicationFailure>> {
+        if let Some(lanes) = self.steering.window {
+            let checked = SetWindow { lanes }.check();
+            checked.map_err(|what| input::invalid(format!("field `steering.window`: {what}")))?;
+        }
+        Ok(self)
+    }
+}
+
 /// The answer to the query `progress`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -83,7 +95,7 @@ pub struct DayProgress {
 impl ExportAtOnce {
     #[init]
     fn new(_: &WorkflowContextView, input: RawValue) -> Self {
-        let (mut day, invalid) = match input::decode::<DayInput>(&input) {
+        let (mut day, invalid) = match input::decode(&input).and_then(DayInput::checked) {
             Ok(day) => (day, None),
             Err(failure) => (DayInput::default(), Some(failure)),
         };
@@ -248,7 +260,7 @@ async fn list(ctx: &WorkflowContext<ExportAtOnce>) -> Result<bool, End> {
 async fn list_until_done(ctx: &WorkflowContext<ExportAtOnce>) -> Result<bool, End> {
     loop {
         ctx.wait_condition(ExportAtOnce::is_due).await.map_err(|_| End::Cancelled)?;
-        if ctx.state(|s| s.tried.len() >= PAGE as usize) {
+        if ctx.state(|s| s.tried.len() >= PAGE as usize) || ctx.continue_as_new_suggested() {
             return Ok(true);
         }
         ctx.state_mut(|s| s.is_asked = false);
@@ -258,6 +270,10 @@ async fn list_until_done(ctx: &WorkflowContext<ExportAtOnce>) -> Result<bool, En
             return Err(End::Cancelled);
         }
         let page = listed.map_err(|error| End::Failed(error.into()))?;
+        // A worker of an earlier release lists the queue of the night.
+        if page.cutoff.is_some() {
+            return Err(End::Failed(Cause::unreadable_result()));
+        }
         let is_idle = ctx.state_mut(|s| {
             for request in page.requests {
                 if s.tried.insert(request) {

@@ -35,7 +35,7 @@ grant select on public.data_export_requests_effective to export_state;
 grant select on public.data_export_migrations to export_state;
 grant select (start, pending_per_user, pending_per_org, ask_every) on public.data_export_policy to export_state;
 grant select (user_id), delete on public.data_export_sessions to export_state;
-grant select, delete, update (actor) on public.data_export_accesses to export_state;
+grant select, delete, update (actor, why) on public.data_export_accesses to export_state;
 grant select, insert, update, delete on public.data_export_progress to export_state;
 do $$
 declare

@@ -30,19 +30,19 @@ pub(super) async fn report(job: Job<'_>, pulse: &Pulse) -> Failure {
     for _ in 1..FIRST_TICK {
         ticks.tick().await;
     }
-    let (mut expected, mut most) = (None, 0);
+    let (mut expected, mut last) = (None, None::<Report>);
     loop {
         ticks.tick().await;
         if expected.is_none() {
             let read = timeout(REPORT_WITHIN, progress::expected_rows(&steps.state, &claim.user_id)).await;
             expected = read.ok().and_then(Result::ok);
         }
-        let mut report = report_of(&pulse.reached(), &names, expected.flatten());
-        if report.phase == Phase::Reading {
-            // Reading starts again when a replica fails, and the person must not see that.
-            most = report.done.max(most);
-            report.done = most;
-        }
+        let reached = report_of(&pulse.reached(), &names, expected.flatten());
+        // Reading starts again when a replica fails, and the person must not see that.
+        let report = match last {
+            Some(last) if reached.phase == Phase::Reading && reached.done < last.done => last,
+            _ => reached,
+        };
         let written = progress::write(&steps.state, claim.request_id, claim.token, &report);
         match timeout(REPORT_WITHIN, written).await {
             Ok(Ok(true)) => {}
@@ -52,6 +52,7 @@ pub(super) async fn report(job: Job<'_>, pulse: &Pulse) -> Failure {
             }
             Err(_) => tracing::debug!("A report of progress was left out: the database did not answer"),
         }
+        last = Some(report);
     }
 }
 

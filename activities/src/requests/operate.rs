@@ -409,6 +409,15 @@ pub async fn forget(state: &Pool, user_id: &UserId) -> Result<Forgotten> {
     .execute(state)
     .await
     .context(CONTEXT)?;
+    sqlx::query!(
+        "update public.data_export_accesses a set why = 'forgotten'
+         from public.data_export_requests r
+         where r.id = a.request_id and r.user_id = $1 and a.why is not null",
+        user_id.as_str(),
+    )
+    .execute(state)
+    .await
+    .context(CONTEXT)?;
     let forgotten = sqlx::query!(
         "update public.data_export_requests
          set user_id = $2, last_error = null, ask_key = null, ask_print = null,

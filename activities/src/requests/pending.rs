@@ -71,9 +71,9 @@ pub async fn list_pending(state: &Pool, input: &ListPendingInput) -> Result<Pend
 /// Lists the requests that start at once and were never claimed. A request that was, belongs to the night.
 async fn list_at_once(state: &Pool, limit: u32) -> Result<PendingPage> {
     let requests = sqlx::query_scalar!(
-        "select id from public.data_export_requests
-         where status = 'pending' and start = 'at_once' and claims = 0
-         order by requested_at, id limit $1",
+        "select r.id from public.data_export_requests r, public.data_export_policy p
+         where r.status = 'pending' and r.start = 'at_once' and r.claims = 0 and p.start <> 'night'
+         order by r.requested_at, r.id limit $1",
         i64::from(limit),
     )
     .fetch_all(state)

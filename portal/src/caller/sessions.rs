@@ -97,9 +97,12 @@ pub(crate) async fn make(
     Ok(Made { token, expires_at })
 }
 
-/// Exchanges a code, which then no longer works, for the token of a cookie. Returns `None` if the code is unknown or has
-/// ended.
-pub(crate) async fn sign_in(database: &Pool, code: &str) -> Result<Option<String>, Problem> {
+/// Exchanges a code, which then no longer works, for the token of a cookie and the address to lead to. Returns `None` if the
+/// code is unknown or has ended.
+pub(crate) async fn sign_in(
+    database: &Pool,
+    code: &str,
+) -> Result<Option<(String, Option<String>)>, Problem> {
     let token = random()?;
     let made = sqlx::query_scalar!(
         "with used as (
@@ -110,26 +113,25 @@ pub(crate) async fn sign_in(database: &Pool, code: &str) -> Result<Option<String
          select $2, 'cookie', user_id, org_id, roles, members, acting, locale, return_url, made_by,
              now() + make_interval(secs => $3)
          from used where expires_at > now()
-         returning expires_at",
+         returning return_url",
         &digest(code),
         &digest(&token),
         Kind::Cookie.life().as_secs_f64(),
     )
     .fetch_optional(database)
     .await?;
-    Ok(made.map(|_| token))
+    Ok(made.map(|return_url| (token, return_url)))
 }
 
 /// Finds the person of a token.
-pub(crate) async fn find(database: &Pool, token: &str, kind: Kind) -> Result<Option<Caller>, Problem> {
-    let digest = digest(token);
+pub(crate) async fn find(database: &Pool, digest: &[u8; 32], kind: Kind) -> Result<Option<Caller>, Problem> {
     let found = sqlx::query!(
         r#"select user_id as "user_id: UserId", org_id, roles, members, acting, expires_at,
                used_at < now() - interval '1 minute' as "is_stale!"
            from public.data_export_sessions
            where token_hash = $1 and kind = $2 and expires_at > now()
                and (kind <> 'cookie' or used_at > now() - make_interval(secs => $3))"#,
-        &digest,
+        digest,
         kind.as_str(),
         IDLE.as_secs_f64(),
     )
@@ -137,7 +139,7 @@ pub(crate) async fn find(database: &Pool, token: &str, kind: Kind) -> Result<Opt
     .await?;
     let Some(found) = found else { return Ok(None) };
     if kind == Kind::Cookie && found.is_stale {
-        sqlx::query!("update public.data_export_sessions set used_at = now() where token_hash = $1", &digest)
+        sqlx::query!("update public.data_export_sessions set used_at = now() where token_hash = $1", digest)
             .execute(database)
             .await?;
     }
@@ -150,8 +152,25 @@ pub(crate) async fn find(database: &Pool, token: &str, kind: Kind) -> Result<Opt
         roles,
         members,
         acting: found.acting,
-        session: Some(Session { digest, expires_at: found.expires_at }),
+        session: Some(Session { digest: *digest, expires_at: found.expires_at }),
     }))
+}
+
+/// Returns whether a session has not been ended.
+pub(crate) async fn is_alive(database: &Pool, session: &Session) -> Result<bool, Problem> {
+    let alive = sqlx::query_scalar!(
+        r#"select exists (select from public.data_export_sessions where token_hash = $1 and expires_at > now()) as "is_alive!""#,
+        &session.digest,
+    );
+    Ok(alive.fetch_one(database).await?)
+}
+
+/// Ends all sessions of a person.
+pub(crate) async fn end_all(database: &Pool, user: &UserId) -> Result<(), Problem> {
+    sqlx::query!("delete from public.data_export_sessions where user_id = $1", user.as_str())
+        .execute(database)
+        .await?;
+    Ok(())
 }
 
 /// Ends a session.

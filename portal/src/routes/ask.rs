@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -12,7 +12,7 @@ use export_activities::user_id::UserId;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{actor, allowed, refused, seen};
+use super::{Id, actor, refused, seen};
 use crate::{
     Portal,
     body::Json,
@@ -20,7 +20,7 @@ use crate::{
     export::{Export, StartWord, UserIdWord, next_night},
     problem::{Code, Document, Problem},
     records::{self, Actor, Answer, Asked, Outcome},
-    rights::{self, Act, Refused},
+    rights::{self, org_of_ask},
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -100,8 +100,9 @@ pub(super) async fn ask(
             return Err(Problem::invalid("/user_id", "Name the person: a service key asks for others."));
         }
     };
+    let allowed = rights::may_ask(&caller, user).map_err(refused)?;
     let org = match (&ask.org_id, &caller.subject) {
-        (None, _) => caller.org.as_deref(),
+        (None, _) => org_of_ask(&caller, allowed),
         (Some(org), Subject::Service(_)) if super::is_id(org) => Some(org.as_str()),
         (Some(_), Subject::Service(_)) => {
             return Err(Problem::invalid("/org_id", "1 to 255 bytes without control characters."));
@@ -113,11 +114,6 @@ pub(super) async fn ask(
             ));
         }
     };
-    let allowed = rights::may_ask(&caller, user).map_err(|why| match why {
-        // Whether there is such a person is not known here, so there is nothing to hide.
-        Refused::Unseen => refused(Refused::NotAllowed),
-        why => refused(why),
-    })?;
     let actor = actor(&caller, allowed, ask.why.as_deref(), "/why")?;
     let start = ask.start.map(Start::as_str);
     let asked = Asked { user, org, start, key: key(&headers)?, retry_of: None };
@@ -168,16 +164,20 @@ pub(super) struct Retry {
 pub(super) async fn retry(
     caller: Caller,
     State(portal): State<Arc<Portal>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     Json(retry): Json<Retry>,
 ) -> Result<Response, Problem> {
     let failed = seen(&portal, &caller, &id).await?;
-    let allowed = allowed(&portal, &caller, Act::Ask, &failed)?;
+    let allowed = rights::may_ask(&caller, &failed.user_id).map_err(refused)?;
+    let org = match caller.subject {
+        Subject::Service(_) => failed.org_id.as_deref(),
+        Subject::Person(_) => org_of_ask(&caller, allowed),
+    };
     let actor = actor(&caller, allowed, retry.why.as_deref(), "/why")?;
     let asked = Asked {
         user: &failed.user_id,
-        org: failed.org_id.as_deref(),
+        org,
         start: retry.start.map(Start::as_str),
         key: key(&headers)?,
         retry_of: Some(failed.id),
@@ -238,7 +238,8 @@ async fn made(
     let mut answer =
         (status, [(header::LOCATION, location), (header::ETAG, export.etag())], axum::Json(export))
             .into_response();
-    if let Some(seconds) = seconds.filter(|_| outcome == Outcome::Created) {
+    let is_only = outcome == Outcome::Created && records::installation(database).await?.pending_per_user == 1;
+    if let Some(seconds) = seconds.filter(|_| is_only) {
         let limits = [
             (POLICY, format!("\"exports\";q=1;w={seconds}")),
             (LIMIT, format!("\"exports\";r=0;t={seconds}")),

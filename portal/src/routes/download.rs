@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -20,7 +20,7 @@ use export_activities::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{actor, allowed, empty, refused, seen};
+use super::{Id, actor, allowed, empty, refused, seen};
 use crate::{
     Portal,
     body::Query,
@@ -84,16 +84,16 @@ struct Found {
 pub(super) async fn download(
     caller: Caller,
     State(portal): State<Arc<Portal>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     Query(reason): Query<Reason>,
 ) -> Result<Response, Problem> {
-    let (found, actor) = find(&portal, &caller, &id, reason.why.as_deref()).await?;
     // A browser that loads a page ahead has not clicked.
     let ahead = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes().starts_with(b"prefetch"));
     if PURPOSE.into_iter().any(ahead) {
         return Ok(empty(StatusCode::NO_CONTENT));
     }
+    let (found, actor) = find(&portal, &caller, &id, reason.why.as_deref(), Try::Click).await?;
     let life = life(found.bytes, found.expires_at - Utc::now());
     let name = filename(found.record.id);
     let link = presign_for_click(&found.store, &found.key, &name, life).await;
@@ -125,10 +125,10 @@ pub(super) async fn download(
 pub(super) async fn head(
     caller: Caller,
     State(portal): State<Arc<Portal>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     Query(reason): Query<Reason>,
 ) -> Result<Response, Problem> {
-    let (found, _) = find(&portal, &caller, &id, reason.why.as_deref()).await?;
+    let (found, _) = find(&portal, &caller, &id, reason.why.as_deref(), Try::Look).await?;
     let digest = hex::decode(&found.sha256).unwrap_or_default();
     let headers = [
         (header::CONTENT_TYPE, "application/zip".to_owned()),
@@ -140,15 +140,25 @@ pub(super) async fn head(
     Ok((StatusCode::OK, headers).into_response())
 }
 
+/// How somebody comes to an archive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Try {
+    /// To get it.
+    Click,
+    /// To know of it; counts as nothing.
+    Look,
+}
+
 /// Checks the rights, then the state, then the object.
 async fn find<'c>(
     portal: &Portal,
     caller: &'c Caller,
     id: &str,
     why: Option<&'c str>,
+    how: Try,
 ) -> Result<(Found, Actor<'c>), Problem> {
     let record = seen(portal, caller, id).await?;
-    let actor = actor(caller, may(portal, caller, &record).await?, why, "?why")?;
+    let actor = actor(caller, may(portal, caller, &record, how).await?, why, "?why")?;
     let gone = match (record.status, record.reason.as_deref()) {
         (Status::Pending, _) => return Err(Problem::new(Code::NotReady, "The export is not ready yet.")),
         (Status::Ready, _) => None,
@@ -174,17 +184,18 @@ async fn find<'c>(
     let store = store_of(portal, &record).await?;
     let head = store.head(&key).await.map_err(|error| Problem::store(&error))?;
     if head.is_none_or(|head| i64::try_from(head.bytes) != Ok(bytes)) {
-        tracing::error!(request.id = %record.id, "The archive of request {} is not in the store as it was delivered: a person clicked and got nothing", record.id);
+        tracing::error!(reference = crate::layers::request_id(), request.id = %record.id, "The archive of request {} is not in the store as it was delivered: a person clicked and got nothing", record.id);
         let detail = "The archive is not where it should be. Quote the reference to the support, or ask for a new export.";
         return Err(Problem::new(Code::StoreUnavailable, detail).retry_after(3600));
     }
     Ok((Found { record, store, key, bytes, sha256, expires_at }, actor))
 }
 
-/// Returns in which role the caller may download it. A refusal is logged: somebody tried.
-async fn may(portal: &Portal, caller: &Caller, record: &Record) -> Result<Allowed, Problem> {
+/// Returns in which role the caller may download it. A refusal of a click is logged: somebody tried.
+async fn may(portal: &Portal, caller: &Caller, record: &Record, how: Try) -> Result<Allowed, Problem> {
     match allowed(portal, caller, Act::Download, record) {
         Ok(allowed) => Ok(allowed),
+        Err(problem) if how == Try::Look => Err(problem),
         Err(problem) => {
             let role = allowed_role(portal, caller, record)?;
             let name = (!caller.is(&record.user_id) || caller.acting.is_some())

@@ -5,7 +5,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::{
         IntoResponse as _, Response,
@@ -15,11 +15,12 @@ use axum::{
 use chrono::Utc;
 use futures::stream::{self, Stream, StreamExt as _};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
-use super::{empty, seen};
+use super::{Id, empty, seen};
 use crate::{
     Portal,
-    caller::Caller,
+    caller::{Caller, sessions},
     export::Export,
     live::Watcher,
     problem::{Code, Document, Problem},
@@ -38,6 +39,22 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Tells nginx, and those that follow it, to pass each event on at once.
 const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// An event as it arrives.
+#[derive(ToSchema)]
+#[schema(as = Event)]
+#[expect(dead_code, reason = "only its description is used")]
+struct EventWord {
+    /// `export`
+    #[schema(required = false)]
+    event: String,
+    /// An `Export` as JSON.
+    #[schema(required = false)]
+    data: String,
+    /// What to send as `Last-Event-ID`.
+    #[schema(required = false)]
+    id: String,
+}
+
 /// Streams the state of an export: first as it is now, then each change.
 ///
 /// An event has an `id` when something changed that lasts; progress has none. A stream ends after about 15 minutes, with
@@ -51,7 +68,7 @@ const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
         ("Last-Event-ID" = Option<String>, Header, description = "The last event that arrived."),
     ),
     responses(
-        (status = 200, description = "Events `export`, each with an `Export` as its data", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Events `export`, each with an `Export` as its data", body = EventWord, content_type = "text/event-stream"),
         (status = 204, description = "Nothing will change any more, and the caller knows the last state"),
         (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`, also when it is somebody else's", body = Document, content_type = "application/problem+json"),
@@ -63,11 +80,11 @@ const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 pub(super) async fn events(
     caller: Caller,
     State(portal): State<Arc<Portal>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let record = seen(&portal, &caller, &id).await?;
-    let watcher = watch(&portal, &record)?;
+    let watcher = watch(&portal, &caller, &record)?;
     // Again: it may have changed before it was watched.
     let record = seen(&portal, &caller, &id).await?;
     let first = show(&portal, &caller, record);
@@ -82,10 +99,10 @@ pub(super) async fn events(
     Ok(answer)
 }
 
-/// Watches an export, unless too many are watched on this replica.
-pub(super) fn watch(portal: &Portal, record: &Record) -> Result<Watcher, Problem> {
-    portal.live.watch(record.id).ok_or_else(|| {
-        let detail = "This replica has as many streams as it may have. Ask now and then instead: `poll_after` says when.";
+/// Watches an export, unless there are too many watchers on this replica or too many of this caller.
+pub(super) fn watch(portal: &Portal, caller: &Caller, record: &Record) -> Result<Watcher, Problem> {
+    portal.live.watch(record.id, caller.bucket()).ok_or_else(|| {
+        let detail = "This caller or this replica has as many streams as it may have. Ask now and then instead: `poll_after` says when.";
         Problem::new(Code::TooManyStreams, detail).retry_after(LATEST)
     })
 }
@@ -118,6 +135,9 @@ fn stream_of(watched: Watched, first: Export) -> impl Stream<Item = Result<Event
             biased;
             changed = watched.watcher.next() => match changed {
                 Some(record) => {
+                    if !is_alive(&watched).await {
+                        return Some((farewell(), None));
+                    }
                     let export = show(&watched.portal, &watched.caller, (*record).clone());
                     Some((event(&mut watched, &export), after(watched, &export)))
                 }
@@ -127,6 +147,16 @@ fn stream_of(watched: Watched, first: Export) -> impl Stream<Item = Result<Event
         }
     })
     .map(Ok)
+}
+
+/// A session that was ended sees nothing more.
+async fn is_alive(watched: &Watched) -> bool {
+    match &watched.caller.session {
+        None => true,
+        Some(session) => {
+            sessions::is_alive(&watched.portal.settings.database, session).await.unwrap_or(false)
+        }
+    }
 }
 
 /// The state for the next event; none after the last change.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -11,12 +11,12 @@ use chrono::{DateTime, Utc};
 use export_activities::user_id::UserId;
 use serde::{Deserialize, Serialize};
 use url::Url;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::{empty, is_id};
+use super::{Id, empty, is_id};
 use crate::{
     Portal,
-    body::Json,
+    body::{Json, Query},
     caller::{
         Caller, Subject,
         sessions::{self, Kind, Wanted},
@@ -50,7 +50,7 @@ pub(super) struct SignIn {
     /// Language of the page, such as `de`.
     #[schema(pattern = "^[A-Za-z0-9-]{2,35}$")]
     locale: Option<String>,
-    /// Where the page leads back to.
+    /// Where the browser is led after the sign-in; without it, to the list of the person's exports.
     #[schema(max_length = 2000, pattern = "^https?://[a-z0-9.-]+(:[0-9]{1,4})?(/[A-Za-z0-9/_-]*)?$")]
     return_url: Option<String>,
 }
@@ -125,6 +125,47 @@ pub(super) async fn make(
     Ok((StatusCode::CREATED, axum::Json(signed_in)).into_response())
 }
 
+/// Whose sessions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Whose {
+    #[param(value_type = UserIdWord)]
+    user_id: UserId,
+}
+
+/// Ends all sessions of a person, for a backend of the platform: after a change of their roles, or when they sign out.
+#[utoipa::path(
+    delete,
+    path = "/v1/sessions",
+    tag = "sessions",
+    security(("key" = [])),
+    params(Whose),
+    responses(
+        (status = 204, description = "They have ended"),
+        (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "`not_allowed`: only with a service key", body = Document, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid`", body = Document, content_type = "application/problem+json"),
+        (status = 429, description = "`slow_down`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
+        (status = 500, description = "`internal`", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn end_all(
+    caller: Caller,
+    State(portal): State<Arc<Portal>>,
+    Query(whose): Query<Whose>,
+) -> Result<Response, Problem> {
+    let Subject::Service(_) = &caller.subject else {
+        return Err(Problem::new(
+            Code::NotAllowed,
+            "Only a backend of the platform, with a service key, ends them.",
+        ));
+    };
+    sessions::end_all(&portal.settings.database, &whose.user_id).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
 /// Ends the session that calls. Of our own page, it also removes the cookie.
 #[utoipa::path(
     delete,
@@ -155,18 +196,18 @@ pub(super) async fn end(caller: Caller, State(portal): State<Arc<Portal>>) -> Re
     Ok(answer)
 }
 
-/// Exchanges a code for the cookie of our page, and leads to the page.
-pub(super) async fn sign_in(
-    State(portal): State<Arc<Portal>>,
-    Path(code): Path<String>,
-) -> Result<Response, Problem> {
-    let token = sessions::sign_in(&portal.settings.database, &code).await?.ok_or_else(|| {
-        Problem::unauthenticated(
-            "This address works once, within a minute. Open the page from the platform again.",
-            Some("unknown or used code"),
-        )
-    })?;
-    let mut answer = (StatusCode::SEE_OTHER, [(header::LOCATION, "/")]).into_response();
+/// Exchanges a code for the cookie, and leads back to the platform's page, or to the person's exports.
+pub(super) async fn sign_in(State(portal): State<Arc<Portal>>, Id(code): Id) -> Result<Response, Problem> {
+    let (token, return_url) =
+        sessions::sign_in(&portal.settings.database, &code).await?.ok_or_else(|| {
+            Problem::unauthenticated(
+                "This address works once, within a minute. Open the page from the platform again.",
+                Some("unknown or used code"),
+            )
+        })?;
+    let mut answer =
+        (StatusCode::SEE_OTHER, [(header::LOCATION, return_url.as_deref().unwrap_or("/v1/exports"))])
+            .into_response();
     if let Some(cookie) = sessions::set_cookie(Some(&token)) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
     }

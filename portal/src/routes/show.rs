@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use chrono::Utc;
 
-use super::{events::watch, names, seen};
+use super::{Id, events::watch, names, seen};
 use crate::{
     Portal,
     caller::Caller,
@@ -46,7 +46,7 @@ const LONGEST: u64 = 30;
 pub(super) async fn show(
     caller: Caller,
     State(portal): State<Arc<Portal>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut record = seen(&portal, &caller, &id).await?;
@@ -56,7 +56,7 @@ pub(super) async fn show(
     if let Some(wait) = wait
         && knows(&show(record.clone()))
     {
-        let mut watcher = watch(&portal, &record)?;
+        let mut watcher = watch(&portal, &caller, &record)?;
         let changed = async {
             // Again: it may have changed before it was watched.
             record = seen(&portal, &caller, &id).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
@@ -11,7 +11,7 @@ use chrono::Utc;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{actor, allowed, empty, names, seen};
+use super::{Id, actor, allowed, empty, names, seen};
 use crate::{
     Portal,
     body::Query,
@@ -57,7 +57,7 @@ pub(super) struct Reason {
 pub(super) async fn withdraw(
     caller: Caller,
     State(portal): State<Arc<Portal>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     Query(reason): Query<Reason>,
 ) -> Result<Response, Problem> {

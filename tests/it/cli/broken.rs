@@ -293,6 +293,8 @@ fn check(lines: &[Value], (check, state, cause, remedy): Said) {
                 "installation",
                 "catalogue",
                 "rights of export_read",
+                // What everybody may, it may, too.
+                "rights of export_portal",
                 "start"
             ]
             .iter()

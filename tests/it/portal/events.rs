@@ -349,8 +349,12 @@ async fn an_export_that_is_taken_back_stops_reading_and_leaves_no_object() {
                 break;
             }
         }
-        let reading: i64 = sqlx::query_scalar(reads).fetch_one(&superuser).await.unwrap();
-        assert_eq!(reading, 1, "the control: it reads");
+        wait::until("the query, which is the control", SOON, || async {
+            let reading: i64 = sqlx::query_scalar(reads).fetch_one(&superuser).await?;
+            Ok((reading == 1).then_some(()))
+        })
+        .await
+        .unwrap();
         portal.delete(&format!("/v1/exports/{id}"), &token).send().await.unwrap();
         events.until("failed").await;
         wait::until("the query to be gone", Duration::from_secs(10), || async {
@@ -363,4 +367,33 @@ async fn an_export_that_is_taken_back_stops_reading_and_leaves_no_object() {
     let (served, ()) = tokio::join!(serving, taken_back);
     assert!(matches!(served, Ok(Outcome::Superseded | Outcome::AlreadyDone)), "{served:?}");
     assert_eq!(installation_of::objects(&portal.given.store).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_caller_does_not_take_all_streams_and_an_ended_session_sees_nothing_more() {
+    let portal = Portal::new().await;
+    let token = portal.person(installation_of::user(&portal.given.owner).await).await;
+    let id = portal.ask(&token).await;
+    let path = format!("/v1/exports/{id}/events");
+    let mut tabs = join_all((0..20).map(|_| Events::open(&portal, id, &token))).await;
+    let refused = portal.get(&path, &token).send().await.unwrap();
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(code(refused).await, "503 too_many_streams");
+    // Another caller goes on, and a closed tab makes room.
+    let mut backend = Events::open(&portal, id, &portal.key).await;
+    backend.next().await.unwrap();
+    drop(tabs.pop());
+    let room = wait::until("room for a stream", SOON, || async {
+        Ok((portal.get(&path, &token).send().await?.status() == StatusCode::OK).then_some(()))
+    });
+    room.await.unwrap();
+    for tab in &mut tabs {
+        tab.next().await.unwrap();
+    }
+    portal.delete("/v1/sessions/current", &token).send().await.unwrap();
+    portal.fulfil(id).await;
+    backend.until("ready").await;
+    for events in join_all(tabs.into_iter().map(Events::end)).await {
+        assert!(events.iter().all(|event| event.data["status"] != "ready"), "{events:?}");
+    }
 }

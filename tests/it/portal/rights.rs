@@ -219,6 +219,34 @@ async fn an_admin_downloads_only_where_it_is_allowed_and_with_a_reason_that_is_l
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_at_a_person_by_asking_for_them_or_by_asking_again() {
+    let portal = Portal::with(&[("EXPORT_PORTAL_ADMIN_DOWNLOADS", "true")]).await;
+    let session = async |body: serde_json::Value| portal.session(&body).await;
+    // Somebody who has left: their export of then is not repeated by the admin, who may not ask for them now.
+    let left = session(json!({"user_id": "left", "org_id": "a"})).await;
+    let id = portal.ask(&left).await;
+    portal.edit(id, "status = 'failed', failure_reason = 'attempts_exhausted', pseudonym_salt = null").await;
+    let admin = session(json!({"user_id": "1", "org_id": "a", "roles": ["admin"], "members": ["2"]})).await;
+    let retry = format!("/v1/exports/{id}/retry");
+    let why = json!({"why": "an audit"});
+    assert_eq!(code(portal.post(&retry, &admin, &why).send().await.unwrap()).await, "403 not_allowed");
+    let (_, seen) = read(portal.get(&format!("/v1/exports/{id}"), &admin).send().await.unwrap()).await;
+    assert_eq!(seen["may"], json!([]));
+    // They repeat it themselves, in the name of nobody.
+    let alone = session(json!({"user_id": "left"})).await;
+    let (status, body) = read(portal.post(&retry, &alone, &json!({})).send().await.unwrap()).await;
+    assert_eq!((status.as_u16(), &body["org_id"]), (202, &serde_json::Value::Null));
+    // An operator who is an admin, too, does not become the admin of a stranger.
+    let both = json!({"user_id": "3", "org_id": "a", "roles": ["admin", "operator"]});
+    let both = session(both).await;
+    let body = json!({"user_id": "stranger", "why": "a court asks"});
+    let (status, body) = read(portal.post("/v1/exports", &both, &body).send().await.unwrap()).await;
+    assert_eq!((status.as_u16(), &body["org_id"]), (202, &serde_json::Value::Null));
+    let download = format!("/v1/exports/{}/download?why=x", body["id"].as_str().unwrap());
+    assert_eq!(code(portal.get(&download, &both).send().await.unwrap()).await, "403 not_allowed");
+}
+
 #[test]
 fn the_document_has_the_table_of_the_code() {
     let word = |right: Right| match right {

@@ -1,5 +1,6 @@
 //! Sessions: a code that works once, a cookie that only our own page may use, tokens that end.
 
+use futures::{StreamExt as _, stream};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -10,10 +11,15 @@ async fn cookie_of(portal: &Portal, user: &str) -> String {
     let (_, made) = read(portal.post("/v1/sessions", &portal.key, &body).send().await.unwrap()).await;
     let url = made["url"].as_str().unwrap();
     let path = url.strip_prefix(PUBLIC).unwrap_or_else(|| panic!("{url}"));
+    // A scanner that only looks does not use it up.
+    assert_eq!(
+        portal.call(Method::HEAD, path).send().await.unwrap().status(),
+        StatusCode::METHOD_NOT_ALLOWED
+    );
     let answer = portal.call(Method::GET, path).send().await.unwrap();
     assert_eq!(
         (answer.status(), &answer.headers()["location"].to_str().unwrap()),
-        (StatusCode::SEE_OTHER, &"/")
+        (StatusCode::SEE_OTHER, &"/v1/exports")
     );
     let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
     for part in ["__Host-export=", "; Path=/", "; Secure", "; HttpOnly", "; SameSite=Lax", "; Max-Age=28800"]
@@ -107,4 +113,37 @@ async fn pages_of_named_origins_may_call_with_a_token_and_no_others() {
     let answer = portal.get("/v1/exports", &token).header("origin", "https://app.test").send().await.unwrap();
     assert!(answer.headers()["access-control-expose-headers"].to_str().unwrap().contains("retry-after"));
     assert!(answer.headers()["vary"].to_str().unwrap().contains("origin"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_ends_all_sessions_of_a_person_and_leads_them_back() {
+    let portal = Portal::new().await;
+    let (token, other) = (portal.person("7").await, portal.person("8").await);
+    assert_eq!(
+        code(portal.delete("/v1/sessions?user_id=7", &other).send().await.unwrap()).await,
+        "403 not_allowed"
+    );
+    let ended = portal.delete("/v1/sessions?user_id=7", &portal.key).send().await.unwrap();
+    assert_eq!(ended.status(), StatusCode::NO_CONTENT);
+    assert_eq!(code(portal.get("/v1/exports", &token).send().await.unwrap()).await, "401 unauthenticated");
+    assert_eq!(portal.get("/v1/exports", &other).send().await.unwrap().status(), StatusCode::OK);
+    let body = json!({"user_id": "7", "return_url": "https://app.test/account"});
+    let (_, made) = read(portal.post("/v1/sessions", &portal.key, &body).send().await.unwrap()).await;
+    let path = made["url"].as_str().unwrap().strip_prefix(PUBLIC).unwrap().to_owned();
+    let led = portal.call(Method::GET, &path).send().await.unwrap();
+    assert_eq!(led.headers()["location"], "https://app.test/account");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_strangers_keeps_nobody_out_who_was_here_before() {
+    let portal = Portal::new().await;
+    let token = portal.person("7").await;
+    assert_eq!(portal.get("/v1/exports", &token).send().await.unwrap().status(), StatusCode::OK);
+    let strangers: Vec<_> = (0..3000).map(|number| format!("stranger-{number}")).collect();
+    let answers =
+        stream::iter(&strangers).map(|token| portal.get("/v1/exports", token).send()).buffer_unordered(50);
+    let codes: Vec<u16> = answers.map(|answer| answer.unwrap().status().as_u16()).collect().await;
+    let slowed = codes.iter().filter(|code| **code == 429).count();
+    assert!(slowed > 500 && codes.iter().all(|code| matches!(code, 401 | 429)), "{slowed}");
+    assert_eq!(portal.get("/v1/exports", &token).send().await.unwrap().status(), StatusCode::OK);
 }

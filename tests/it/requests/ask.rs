@@ -270,6 +270,15 @@ async fn somebody_who_asks_for_another_must_say_who_they_are_and_why() {
 }
 
 #[tokio::test]
+async fn a_caller_with_an_old_snapshot_is_refused_and_nobody_is_asked_for() {
+    let asking = Asking::new().await;
+    assert_eq!(asking.ask(&Ask::of("00000000-0000-0000-0000-000000000000")).await.outcome, "unknown");
+    let mut tx = asking.portal.begin_with("begin isolation level repeatable read").await.unwrap();
+    let refused = sqlx::query("select outcome from public.data_export_ask('7')").execute(&mut *tx).await;
+    assert!(refused.unwrap_err().to_string().contains("READ COMMITTED"));
+}
+
+#[tokio::test]
 async fn the_role_of_the_portal_reads_no_link_no_salt_and_no_table_of_the_platform() {
     let asking = Asking::new().await;
     let made = asking.ask(&Ask::of("7")).await.request_id.unwrap();

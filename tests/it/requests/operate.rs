@@ -299,7 +299,7 @@ async fn a_forgotten_user_leaves_no_session_no_reason_and_no_name_behind() {
         "select 'session of ' || user_id from public.data_export_sessions
          union all select 'asked by ' || asked_by || ': ' || asked_why || ' ' || (ask_key is not null)
              from public.data_export_requests where id in ($1, $2)
-         union all select 'access of ' || actor from public.data_export_accesses order by 1",
+         union all select 'access of ' || actor || ': ' || why from public.data_export_accesses order by 1",
     )
     .bind(own)
     .bind(others)
@@ -308,8 +308,8 @@ async fn a_forgotten_user_leaves_no_session_no_reason_and_no_name_behind() {
     .unwrap();
     insta::assert_debug_snapshot!(named, @r#"
     [
-        "access of 00000000-0000-0000-0000-000000000000",
-        "access of ada",
+        "access of 00000000-0000-0000-0000-000000000000: Ada asked",
+        "access of ada: forgotten",
         "asked by 00000000-0000-0000-0000-000000000000: Ada asked true",
         "asked by ada: forgotten false",
         "session of 8",

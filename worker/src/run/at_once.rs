@@ -32,7 +32,7 @@ pub(super) async fn watch(state: Pool, client: Client, task_queue: String) {
                 error.chain = %judge(&error),
                 "Requests that start at once are looked for once a minute, until notifications arrive again"
             );
-            look(&state, &client, &task_queue).await;
+            look(&state, &client, &task_queue, Told::No).await;
             sleep(LOOK).await;
         }
     }
@@ -43,25 +43,39 @@ async fn listen(state: &Pool, client: &Client, task_queue: &str) -> Result<()> {
     let one = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
     let mut listener = PgListener::connect_with(&one).await?;
     listener.listen(CHANNEL).await?;
+    look(state, client, task_queue, Told::No).await;
     loop {
-        look(state, client, task_queue).await;
-        if let Ok(heard) = timeout(LOOK, listener.try_recv()).await {
-            if heard?.is_none() {
-                return Err(sqlx::Error::PoolClosed.into());
-            }
-            // The first one at once; those that follow closely together.
-            look(state, client, task_queue).await;
-            sleep(GATHER).await;
-            while listener.next_buffered().is_some() {}
+        let Ok(heard) = timeout(LOOK, listener.try_recv()).await else {
+            look(state, client, task_queue, Told::No).await;
+            continue;
+        };
+        if heard?.is_none() {
+            return Err(sqlx::Error::PoolClosed.into());
+        }
+        // The first one at once; those that follow closely together.
+        look(state, client, task_queue, Told::Yes).await;
+        sleep(GATHER).await;
+        if std::iter::from_fn(|| listener.next_buffered()).count() > 0 {
+            look(state, client, task_queue, Told::Yes).await;
         }
     }
 }
 
+/// Whether the database told of a new request. Only then a run that goes on is told, too: each signal is in its history.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Yes,
+    No,
+}
+
 /// Has the requests served that wait, if there are any.
-async fn look(state: &Pool, client: &Client, task_queue: &str) {
+async fn look(state: &Pool, client: &Client, task_queue: &str, told: Told) {
     let asked = async {
         if call(pending::is_asked_at_once(state)).await? {
-            at_once::ask(client, task_queue).await?;
+            match told {
+                Told::Yes => at_once::ask(client, task_queue).await?,
+                Told::No => drop(at_once::start(client, task_queue).await?),
+            }
         }
         Ok::<_, anyhow::Error>(())
     };

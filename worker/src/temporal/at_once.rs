@@ -23,7 +23,7 @@ pub async fn ask(client: &Client, task_queue: &str) -> Result<()> {
 }
 
 /// Starts the run. Returns whether it did: another one may be running.
-async fn start(client: &Client, task_queue: &str) -> Result<bool> {
+pub async fn start(client: &Client, task_queue: &str) -> Result<bool> {
     let options = WorkflowStartOptions::new(task_queue, EXPORT_AT_ONCE)
         .id_conflict_policy(WorkflowIdConflictPolicy::Fail)
         .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)

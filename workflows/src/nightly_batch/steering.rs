@@ -126,7 +126,7 @@ impl SetWindow {
         Ok(order)
     }
 
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         match usize::try_from(self.lanes) {
             Ok(lanes) if (1..=LANES).contains(&lanes) => Ok(()),
             _ => {
