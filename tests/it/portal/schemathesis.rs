@@ -47,8 +47,8 @@ async fn run(portal: &Portal, token: String, folder: &Path) -> (bool, String) {
         "18/s",
         "--no-color",
     ]);
-    // A session that ends itself could not go on.
-    command.args(["--exclude-path", "/v1/sessions/current"]);
+    // A session that ends itself could not go on, and a stream that does not end would be waited for.
+    command.args(["--exclude-path", "/v1/sessions/current", "--exclude-path", "/v1/exports/{id}/events"]);
     command
         .arg("--header")
         .arg(format!("Authorization: Bearer {token}"))
