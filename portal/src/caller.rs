@@ -4,7 +4,7 @@ pub mod keys;
 pub(crate) mod sessions;
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -54,7 +54,7 @@ pub struct Caller {
     pub roles: Roles,
     /// The members of the organisation for whom an admin may ask.
     pub members: Vec<UserId>,
-    /// Who really sits there, when somebody acts as the person.
+    /// The member of the staff who acts as the person, if one does.
     pub acting: Option<String>,
     /// The session, if it is one.
     pub session: Option<Session>,
@@ -96,9 +96,7 @@ impl FromRequestParts<Arc<Portal>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, portal: &Arc<Portal>) -> Result<Self, Problem> {
-        let caller = identify(&parts.method, &parts.headers, portal).await?;
-        portal.floodgate.take(&caller.bucket(), Instant::now()).map_err(slow_down)?;
-        Ok(caller)
+        identify(&parts.method, &parts.headers, portal).await
     }
 }
 
@@ -117,7 +115,9 @@ async fn identify(method: &Method, headers: &HeaderMap, portal: &Portal) -> Resu
                     Some("unknown key"),
                 )
             })?;
-            return Ok(service(name));
+            let caller = service(name);
+            portal.floodgate.take(&caller.bucket(), Instant::now()).map_err(slow_down)?;
+            return Ok(caller);
         }
         return found(portal, token, Kind::Token).await?.ok_or_else(|| {
             Problem::unauthenticated(
@@ -127,7 +127,7 @@ async fn identify(method: &Method, headers: &HeaderMap, portal: &Portal) -> Resu
         });
     }
     let Some(token) = cookie(headers) else {
-        return Err(Problem::unauthenticated("Nobody is signed in. Open the page from the platform.", None));
+        return Err(Problem::unauthenticated("You are not signed in. Open the page from the platform.", None));
     };
     let caller = found(portal, token, Kind::Cookie).await?.ok_or_else(|| {
         Problem::unauthenticated(
@@ -145,41 +145,51 @@ async fn identify(method: &Method, headers: &HeaderMap, portal: &Portal) -> Resu
     Ok(caller)
 }
 
-/// Finds the person of a token. A token that is not known yet costs a query, so strangers together may not ask too often.
+/// Finds the person of a token. That costs a query, so the limit comes first: the person's if the token was found before.
 async fn found(portal: &Portal, token: &str, kind: Kind) -> Result<Option<Caller>, Problem> {
     let digest = digest(token);
-    if !portal.known.contains(&digest) {
-        portal.floodgate.take_stranger(&digest, Instant::now()).map_err(slow_down)?;
+    match portal.known.bucket_of(&digest) {
+        Some(bucket) => portal.floodgate.take(&bucket, Instant::now()).map_err(slow_down)?,
+        None => let_in_unknown(portal, &digest)?,
     }
     let caller = sessions::find(&portal.settings.database, &digest, kind).await?;
-    if caller.is_some() {
-        portal.known.add(digest);
+    if let Some(caller) = &caller {
+        portal.known.add(digest, caller.bucket());
     }
     Ok(caller)
+}
+
+/// Limits the calls whose token, or code, was not found before.
+pub(crate) fn let_in_unknown(portal: &Portal, digest: &[u8; 32]) -> Result<(), Problem> {
+    portal.floodgate.take_unknown(digest, Instant::now()).map_err(|seconds| {
+        Problem::new(Code::SlowDown, "Too many calls from unknown callers arrive at the moment.")
+            .retry_after(seconds)
+    })
 }
 
 fn slow_down(seconds: u64) -> Problem {
     Problem::new(Code::SlowDown, "This caller calls more often than 20 times a second.").retry_after(seconds)
 }
 
-/// The digests of tokens that were found, so that a flood of strangers keeps nobody out who was here before.
+/// The tokens that were found, by their digests, each with the bucket of its caller. A flood of unknown tokens does not
+/// slow down these callers.
 #[derive(Default)]
-pub(crate) struct Known(Mutex<HashSet<[u8; 32]>>);
+pub(crate) struct Known(Mutex<HashMap<[u8; 32], String>>);
 
 impl Known {
-    /// Maximum number of digests; then all are forgotten, and found again.
+    /// Maximum number of tokens; then all are forgotten, and found again.
     const MOST: usize = 50_000;
 
-    fn contains(&self, digest: &[u8; 32]) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+    fn bucket_of(&self, digest: &[u8; 32]) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
     }
 
-    fn add(&self, digest: [u8; 32]) {
+    fn add(&self, digest: [u8; 32], bucket: String) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= Self::MOST {
             known.clear();
         }
-        known.insert(digest);
+        known.insert(digest, bucket);
     }
 }
 

@@ -25,18 +25,18 @@ impl Bucket {
     }
 }
 
-/// How many times as often strangers together may call as one caller: each costs a query of the database.
-const STRANGERS: usize = 10;
+/// How many times as often all unknown callers together may call as one known caller.
+const UNKNOWN: usize = 10;
 
 /// The buckets of all callers.
 #[derive(Default)]
 pub(crate) struct Floodgate(Mutex<HashMap<String, Bucket>>);
 
 impl Floodgate {
-    /// Takes one call of somebody who is not known yet, from buckets that all strangers share.
-    pub(crate) fn take_stranger(&self, digest: &[u8; 32], now: Instant) -> Result<(), u64> {
-        let bucket = usize::from(digest[0]) % STRANGERS;
-        self.take(&format!("stranger {bucket}"), now)
+    /// Takes one call of a caller who is not known yet, from buckets that all of them share.
+    pub(crate) fn take_unknown(&self, digest: &[u8; 32], now: Instant) -> Result<(), u64> {
+        let bucket = usize::from(digest[0]) % UNKNOWN;
+        self.take(&format!("unknown {bucket}"), now)
     }
 
     /// Takes one call of `caller`. Returns after how many seconds to try again, if it is one too many.

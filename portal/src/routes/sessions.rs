@@ -18,7 +18,7 @@ use crate::{
     Portal,
     body::{Json, Query},
     caller::{
-        Caller, Subject,
+        Caller, Subject, digest, let_in_unknown,
         sessions::{self, Kind, Wanted},
     },
     export::UserIdWord,
@@ -198,6 +198,7 @@ pub(super) async fn end(caller: Caller, State(portal): State<Arc<Portal>>) -> Re
 
 /// Exchanges a code for the cookie, and leads back to the platform's page, or to the person's exports.
 pub(super) async fn sign_in(State(portal): State<Arc<Portal>>, Id(code): Id) -> Result<Response, Problem> {
+    let_in_unknown(&portal, &digest(&code))?;
     let (token, return_url) =
         sessions::sign_in(&portal.settings.database, &code).await?.ok_or_else(|| {
             Problem::unauthenticated(
