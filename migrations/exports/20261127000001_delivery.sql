@@ -130,7 +130,6 @@ create table public.data_export_sessions (
     roles text[] not null default '{}' check (roles <@ array['manager', 'admin', 'operator']),
     members text[] not null default '{}' check (cardinality(members) <= 50),
     acting text check (octet_length(acting) between 1 and 255),
-    locale text check (octet_length(locale) <= 35),
     return_url text check (octet_length(return_url) <= 2000),
     made_by text not null,
     made_at timestamptz not null default now(),
@@ -146,7 +145,6 @@ comment on column public.data_export_sessions.org_id is 'The organisation in who
 comment on column public.data_export_sessions.roles is 'manager and admin of that organisation, operator of everything';
 comment on column public.data_export_sessions.members is 'The members of the organisation for whom an admin may ask';
 comment on column public.data_export_sessions.acting is 'Who really sits there, when somebody acts as the person';
-comment on column public.data_export_sessions.locale is 'Language of the page';
 comment on column public.data_export_sessions.return_url is 'Where the page leads back to';
 comment on column public.data_export_sessions.made_by is 'Name of the service key that made it';
 comment on column public.data_export_sessions.made_at is 'When it was made';

@@ -53,7 +53,6 @@ pub(crate) struct Wanted {
     pub(crate) roles: Vec<String>,
     pub(crate) members: Vec<UserId>,
     pub(crate) acting: Option<String>,
-    pub(crate) locale: Option<String>,
     pub(crate) return_url: Option<String>,
 }
 
@@ -77,8 +76,8 @@ pub(crate) async fn make(
         .await?;
     let expires_at = sqlx::query_scalar!(
         "insert into public.data_export_sessions
-             (token_hash, kind, user_id, org_id, roles, members, acting, locale, return_url, made_by, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now() + make_interval(secs => $11))
+             (token_hash, kind, user_id, org_id, roles, members, acting, return_url, made_by, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10))
          returning expires_at",
         &digest(&token),
         kind.as_str(),
@@ -87,7 +86,6 @@ pub(crate) async fn make(
         &wanted.roles,
         &members,
         wanted.acting,
-        wanted.locale,
         wanted.return_url,
         made_by,
         kind.life().as_secs_f64(),
@@ -109,8 +107,8 @@ pub(crate) async fn sign_in(
              delete from public.data_export_sessions where token_hash = $1 and kind = 'code' returning *
          )
          insert into public.data_export_sessions
-             (token_hash, kind, user_id, org_id, roles, members, acting, locale, return_url, made_by, expires_at)
-         select $2, 'cookie', user_id, org_id, roles, members, acting, locale, return_url, made_by,
+             (token_hash, kind, user_id, org_id, roles, members, acting, return_url, made_by, expires_at)
+         select $2, 'cookie', user_id, org_id, roles, members, acting, return_url, made_by,
              now() + make_interval(secs => $3)
          from used where expires_at > now()
          returning return_url",

@@ -44,12 +44,9 @@ pub(super) struct SignIn {
     #[serde(default)]
     #[schema(value_type = Vec<UserIdWord>, max_items = 50)]
     members: Vec<UserId>,
-    /// Who really sits there, when somebody acts as the person. They may look, and nothing else.
+    /// The member of your staff who acts as the person, if one does. They may look, and nothing else.
     #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     acting: Option<String>,
-    /// Language of the page, such as `de`.
-    #[schema(pattern = "^[A-Za-z0-9-]{2,35}$")]
-    locale: Option<String>,
     /// Where the browser is led after the sign-in; without it, to the list of the person's exports.
     #[schema(max_length = 2000, pattern = "^https?://[a-z0-9.-]+(:[0-9]{1,4})?(/[A-Za-z0-9/_-]*)?$")]
     return_url: Option<String>,
@@ -231,13 +228,6 @@ fn checked(wanted: SignIn) -> Result<Wanted, Problem> {
     if !wanted.members.is_empty() && !wanted.roles.contains(&RoleName::Admin) {
         return Err(Problem::invalid("/members", "Only for an admin, who may ask for them."));
     }
-    let is_locale = |locale: &str| {
-        (2..=35).contains(&locale.len())
-            && locale.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    if wanted.locale.as_deref().is_some_and(|locale| !is_locale(locale)) {
-        return Err(Problem::invalid("/locale", "A language tag, such as `de` or `pt-BR`."));
-    }
     // A page follows it, so it must not be a script.
     let is_web = |text: &str| {
         text.len() <= 2000 && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
@@ -253,7 +243,6 @@ fn checked(wanted: SignIn) -> Result<Wanted, Problem> {
         roles,
         members: wanted.members,
         acting: wanted.acting,
-        locale: wanted.locale,
         return_url: wanted.return_url,
     })
 }
