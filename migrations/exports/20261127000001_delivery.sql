@@ -1,5 +1,5 @@
 -- For the person who asks: how a request was asked for, limits that hold for every caller, sessions of the portal, and a
--- log of accesses to archives. The role `export_portal` can do no more than the two functions and one view here allow.
+-- log of accesses to archives. The role `export_portal` can do no more than the two functions here allow, and what the view `data_export_portal` shows.
 --
 -- Limits and repeated calls are decided in the database, not in the portal: they hold for plain SQL, too, and two callers
 -- at the same moment cannot both pass.
@@ -46,7 +46,7 @@ alter table public.data_export_requests
 
 comment on column public.data_export_requests.org_id is 'The organisation in whose name it was asked for; fixed by the session, null outside of organisations';
 comment on column public.data_export_requests.start is 'night: waits for the night; at_once: tried by day first, and once';
-comment on column public.data_export_requests.asked_as is 'platform: a plain insert; owner: the person; admin, operator: somebody for them; service: a service key';
+comment on column public.data_export_requests.asked_as is 'platform: a plain insert; owner: the person; admin, operator: one of these for the person; service: a service key';
 comment on column public.data_export_requests.asked_by is 'Id of the admin or operator, or name of the service key; null when the person asked';
 comment on column public.data_export_requests.asked_why is 'Why an admin or operator asked';
 comment on column public.data_export_requests.ask_key is 'SHA-256 of caller and idempotency key; a second call with the same key makes no second request';
@@ -58,12 +58,11 @@ create index data_export_requests_of_user on public.data_export_requests (user_i
 create index data_export_requests_of_org on public.data_export_requests (org_id, requested_at desc, id desc)
     where org_id is not null;
 create index data_export_requests_newest on public.data_export_requests (requested_at desc, id desc);
-create index data_export_requests_pending_of_user on public.data_export_requests (user_id) where status = 'pending';
 create index data_export_requests_pending_of_org on public.data_export_requests (org_id)
     where status = 'pending' and org_id is not null;
 drop index public.data_export_requests_user;
 
--- Beside the rules for every move, in a trigger of its own: it runs only when one of its columns is written.
+-- A second trigger beside the one for every move: it runs only when one of these columns is written.
 create function public.data_export_requests_asked() returns trigger
 language plpgsql set search_path = '' as $$
 declare
@@ -144,7 +143,7 @@ comment on column public.data_export_sessions.user_id is 'The person';
 comment on column public.data_export_sessions.org_id is 'The organisation in whose name the person acts';
 comment on column public.data_export_sessions.roles is 'manager and admin of that organisation, operator of everything';
 comment on column public.data_export_sessions.members is 'The members of the organisation for whom an admin may ask';
-comment on column public.data_export_sessions.acting is 'Who really sits there, when somebody acts as the person';
+comment on column public.data_export_sessions.acting is 'The member of the staff who acts as the person, if one does';
 comment on column public.data_export_sessions.return_url is 'Where the page leads back to';
 comment on column public.data_export_sessions.made_by is 'Name of the service key that made it';
 comment on column public.data_export_sessions.made_at is 'When it was made';
@@ -188,7 +187,7 @@ begin
     if tg_op = 'DELETE' and old.at < now() - interval '24 months' then
         return old;
     end if;
-    -- The only changes: somebody whose account is erased is no longer named, and neither is why they were asked for.
+    -- The only changes, when an account is erased: its id goes, and so do the reasons that were given.
     if tg_op = 'UPDATE' and (new.actor is not distinct from old.actor or new.actor = '00000000-0000-0000-0000-000000000000')
         and (new.why is not distinct from old.why or new.why = 'forgotten')
         and pg_catalog.to_jsonb(new) - '{actor,why}'::text[] = pg_catalog.to_jsonb(old) - '{actor,why}'::text[] then
@@ -365,51 +364,3 @@ comment on function public.data_export_withdraw(uuid, text, text, text) is
 
 revoke all on function public.data_export_ask(text, text, text, text, uuid, text, text, text) from public;
 revoke all on function public.data_export_withdraw(uuid, text, text, text) from public;
-
--- 5. All that the portal sees of a request: no link, no salt, no claim, no text of an error.
-
--- It hides columns and no rows, so it needs no security barrier; and it has no volatile function. Either would keep
--- PostgreSQL from using the order of an index for a page of a list. `statement_timestamp()` is exact to the second, too.
-create view public.data_export_portal as
-select
-    r.id,
-    r.user_id,
-    r.org_id,
-    case when r.status = 'ready' and r.expires_at <= statement_timestamp() then 'failed' else r.status end as status,
-    case when r.status = 'ready' and r.expires_at <= statement_timestamp() then 'expired' else r.failure_reason end as reason,
-    r.start,
-    r.requested_at,
-    r.asked_as,
-    r.fulfilled_at,
-    r.snapshot_at,
-    r.expires_at,
-    r.object_deleted_at,
-    case when r.status = 'ready' and r.expires_at > statement_timestamp() then r.object_key end as object_key,
-    r.object_location,
-    r.archive_bytes,
-    r.archive_sha256,
-    r.row_counts,
-    r.retry_of,
-    r.claim_token is not null and r.lease_until > statement_timestamp() as is_running
-from public.data_export_requests r;
-
-comment on view public.data_export_portal is 'What the portal may see of requests, exact to the second';
-comment on column public.data_export_portal.id is 'The request';
-comment on column public.data_export_portal.user_id is 'Whose data';
-comment on column public.data_export_portal.org_id is 'In the name of which organisation it was asked for';
-comment on column public.data_export_portal.status is 'pending, ready or failed, exact at the moment of reading';
-comment on column public.data_export_portal.reason is 'Why it failed';
-comment on column public.data_export_portal.start is 'night or at_once';
-comment on column public.data_export_portal.requested_at is 'When it was asked for';
-comment on column public.data_export_portal.asked_as is 'In which role it was asked for';
-comment on column public.data_export_portal.fulfilled_at is 'When it became ready';
-comment on column public.data_export_portal.snapshot_at is 'When the data was read';
-comment on column public.data_export_portal.expires_at is 'Until when it can be downloaded';
-comment on column public.data_export_portal.object_deleted_at is 'When its archive was deleted';
-comment on column public.data_export_portal.object_key is 'The archive in the bucket, while it is ready';
-comment on column public.data_export_portal.object_location is 'The bucket of the archive';
-comment on column public.data_export_portal.archive_bytes is 'Size of the archive in bytes';
-comment on column public.data_export_portal.archive_sha256 is 'SHA-256 of the archive, lower-case hexadecimal';
-comment on column public.data_export_portal.row_counts is 'Rows by entity';
-comment on column public.data_export_portal.retry_of is 'The failed request that it repeats';
-comment on column public.data_export_portal.is_running is 'An attempt holds it now';

@@ -78,7 +78,7 @@ async fn every_wrong_call_gets_a_problem_that_names_its_mistake() {
     insta::assert_snapshot!(told, @r#"
 no such route: 404 not_found There is nothing here, or you may not see it.
 another method: 405 method_not_allowed This path has other methods: see /v1/openapi.json.
-nobody: 401 unauthenticated Nobody is signed in. Open the page from the platform.
+nobody: 401 unauthenticated You are not signed in. Open the page from the platform.
     Bearer realm="data-export"
 a wrong scheme: 401 unauthenticated Send `Authorization: Bearer` with a service key or a session token.
     Bearer realm="data-export"
