@@ -6,12 +6,14 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use export_activities::{database::pool::Pool, failure::judge};
-use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, sleep},
@@ -33,7 +35,7 @@ const BATCH: usize = 1000;
 /// How long the database may be away before those who wait are sent away, to ask another replica.
 const AWAY: Duration = Duration::from_secs(10);
 
-/// Maximum number of watchers of one caller: more tabs than anybody has open.
+/// Maximum number of watchers of one caller: more tabs than a person has open.
 const MOST_OF_ONE: usize = 20;
 
 /// An export that is watched.
@@ -57,8 +59,8 @@ pub(crate) struct Live {
     reading: tokio::sync::Mutex<()>,
     /// Changes when everybody is sent away.
     dismissed: watch::Sender<u64>,
-    /// No notification arrives at the moment.
-    deaf: watch::Sender<bool>,
+    /// Notifications arrive.
+    hears: AtomicBool,
 }
 
 /// Waits for the changes of one export.
@@ -110,7 +112,7 @@ impl Live {
             watched: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
             dismissed: watch::Sender::new(0),
-            deaf: watch::Sender::new(true),
+            hears: AtomicBool::new(false),
         })
     }
 
@@ -133,7 +135,7 @@ impl Live {
 
     /// Returns whether notifications arrive.
     pub(crate) fn hears(&self) -> bool {
-        !*self.deaf.borrow()
+        self.hears.load(Relaxed)
     }
 
     /// Sends everybody away. They come back, to this replica or to another.
@@ -190,17 +192,14 @@ impl Live {
                     AGAIN_DEAF.as_secs()
                 );
             }
-            self.deaf.send_replace(true);
+            self.hears.store(false, Relaxed);
             sleep(AGAIN_DEAF).await;
         }
     }
 
     async fn hear(&self, database: &Pool) -> sqlx::Result<()> {
-        let options = database.connect_options().clone();
-        let one = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-        let mut listener = PgListener::connect_with(&one).await?;
-        listener.listen("data_export").await?;
-        self.deaf.send_replace(false);
+        let mut listener = database.listen("data_export").await?;
+        self.hears.store(true, Relaxed);
         loop {
             let Some(first) = listener.try_recv().await? else { return Err(sqlx::Error::PoolClosed) };
             let mut ids: HashSet<Uuid> = id_of(first.payload()).into_iter().collect();

@@ -8,13 +8,7 @@ use std::collections::{HashSet, VecDeque};
 
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
-use temporalio_common::{
-    data_converters::{
-        GenericPayloadConverter, RawValue, SerializationContext, SerializationContextData,
-        WorkflowSerializationContext,
-    },
-    error::ApplicationFailure,
-};
+use temporalio_common::{data_converters::RawValue, error::ApplicationFailure};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
     ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult,
@@ -320,14 +314,8 @@ async fn serve(ctx: &WorkflowContext<ExportAtOnce>) -> Result<(), WorkflowTermin
 }
 
 fn continue_as_new(ctx: &WorkflowContext<ExportAtOnce>) -> WorkflowResult<Counters> {
-    let next = ctx.state(|s| s.day.clone());
-    let converter = ctx.payload_converter();
-    let data = SerializationContextData::Workflow(WorkflowSerializationContext::new());
-    let payloads = converter.to_payloads(&SerializationContext::new(&data, converter), &next);
-    let payloads = payloads.map_err(|error| {
-        ApplicationFailure::new(anyhow::anyhow!("failed to encode the next run: {error}"))
-    })?;
-    match ctx.continue_as_new(RawValue::new(payloads), ContinueAsNewOptions::default())? {}
+    let next = input::encode(ctx, &ctx.state(|s| s.day.clone()))?;
+    match ctx.continue_as_new(next, ContinueAsNewOptions::default())? {}
 }
 
 fn cancelled(ctx: &WorkflowContext<ExportAtOnce>) -> WorkflowTermination {

@@ -1,10 +1,18 @@
-//! Decodes the input of a workflow or an update by hand: nothing, `null`, `{}` and a full input all work.
+//! Decodes the input of a workflow or an update by hand: nothing, `null`, `{}` and a full input all work. Encodes that of the
+//! next run.
 //!
 //! The Web UI starts a workflow without a payload, and a typed argument would then hang the run for ever. A wrong type
 //! must end the run with the field's name instead of failing its workflow task again and again.
 
-use serde::de::DeserializeOwned;
-use temporalio_common::{data_converters::RawValue, error::ApplicationFailure};
+use serde::{Serialize, de::DeserializeOwned};
+use temporalio_common::{
+    data_converters::{
+        GenericPayloadConverter as _, RawValue, SerializationContext, SerializationContextData,
+        WorkflowSerializationContext,
+    },
+    error::ApplicationFailure,
+};
+use temporalio_workflow::{WorkflowContext, WorkflowResult};
 
 /// Decodes the input, or returns the non-retryable failure `invalid_input` that names the field.
 pub(crate) fn decode<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, Box<ApplicationFailure>> {
@@ -30,6 +38,20 @@ pub(crate) fn read<T: Default + DeserializeOwned>(raw: &RawValue) -> Result<T, S
         Err(error) if error.path().iter().next().is_none() => Err(error.inner().to_string()),
         Err(error) => Err(format!("field `{}`: {}", error.path(), error.inner())),
     }
+}
+
+/// Encodes the input of the next run of a chain.
+pub(crate) fn encode<W, T: Serialize + 'static>(
+    ctx: &WorkflowContext<W>,
+    next: &T,
+) -> WorkflowResult<RawValue> {
+    let converter = ctx.payload_converter();
+    let data = SerializationContextData::Workflow(WorkflowSerializationContext::new());
+    let payloads = converter.to_payloads(&SerializationContext::new(&data, converter), next);
+    let payloads = payloads.map_err(|error| {
+        ApplicationFailure::new(anyhow::anyhow!("failed to encode the next run: {error}"))
+    })?;
+    Ok(RawValue::new(payloads))
 }
 
 /// Returns the failure `invalid_input`.

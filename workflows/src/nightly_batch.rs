@@ -15,13 +15,7 @@ mod steering;
 use std::collections::VecDeque;
 
 use chrono::DateTime;
-use temporalio_common::{
-    data_converters::{
-        GenericPayloadConverter, RawValue, SerializationContext, SerializationContextData,
-        WorkflowSerializationContext,
-    },
-    error::ApplicationFailure,
-};
+use temporalio_common::{data_converters::RawValue, error::ApplicationFailure};
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
     ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult,
@@ -224,13 +218,8 @@ async fn continue_as_new(
         return Err(cancelled(ctx));
     }
     let next = next(ctx.state(|s| s.night.clone()));
-    let converter = ctx.payload_converter();
-    let data = SerializationContextData::Workflow(WorkflowSerializationContext::new());
-    let payloads =
-        converter.to_payloads(&SerializationContext::new(&data, converter), &next).map_err(|error| {
-            ApplicationFailure::new(anyhow::anyhow!("failed to encode the next run: {error}"))
-        })?;
-    match ctx.continue_as_new(RawValue::new(payloads), ContinueAsNewOptions::default())? {}
+    let next = crate::input::encode(ctx, &next)?;
+    match ctx.continue_as_new(next, ContinueAsNewOptions::default())? {}
 }
 
 /// A cancelled night ends as Cancelled with its counts as details, whatever its activities returned.

@@ -15,7 +15,7 @@ use futures::{TryStreamExt as _, future::BoxFuture, stream::BoxStream};
 use scopeguard::ScopeGuard;
 use sqlx::{
     Connection as _, Describe, Either, Execute, Executor, PgConnection, Postgres, SqlStr,
-    postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 use tokio::time::{sleep, timeout};
 
@@ -70,6 +70,14 @@ impl Pool {
             Ok(Err(PoolError::Closed)) => Err(sqlx::Error::PoolClosed),
             Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
         }
+    }
+
+    /// Opens a connection beside the sessions of the pool, which listens to a channel.
+    pub async fn listen(&self, channel: &str) -> sqlx::Result<PgListener> {
+        let one = PgPoolOptions::new().max_connections(1).connect_lazy_with(self.connect_options().clone());
+        let mut listener = PgListener::connect_with(&one).await?;
+        listener.listen(channel).await?;
+        Ok(listener)
     }
 
     /// How long [`acquire`](Self::acquire) waits.

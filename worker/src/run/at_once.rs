@@ -11,7 +11,6 @@ use export_activities::{
     failure::judge,
     requests::{call::call, pending},
 };
-use sqlx::postgres::{PgListener, PgPoolOptions};
 use temporalio_client::Client;
 use tokio::time::{sleep, timeout};
 
@@ -39,10 +38,7 @@ pub(super) async fn watch(state: Pool, client: Client, task_queue: String) {
 }
 
 async fn listen(state: &Pool, client: &Client, task_queue: &str) -> Result<()> {
-    let options = state.connect_options().clone();
-    let one = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-    let mut listener = PgListener::connect_with(&one).await?;
-    listener.listen(CHANNEL).await?;
+    let mut listener = state.listen(CHANNEL).await?;
     look(state, client, task_queue, Told::No).await;
     loop {
         let Ok(heard) = timeout(LOOK, listener.try_recv()).await else {
