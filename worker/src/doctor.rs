@@ -7,6 +7,7 @@ mod clocks;
 mod database;
 mod encryption;
 mod files;
+mod portal;
 mod start;
 mod store;
 mod temporal;

@@ -4,9 +4,14 @@
 
 #[cfg(test)]
 mod documents;
+mod portal;
 
 use std::time::Duration;
 
+pub use self::portal::{
+    PORTAL_ADDR, PORTAL_ADMIN_DOWNLOADS, PORTAL_CONNECTIONS, PORTAL_DATABASE_URL, PORTAL_KEY_FILE,
+    PORTAL_ORIGINS, PORTAL_URL,
+};
 use super::value::{show_size, show_time};
 
 /// One variable of the configuration.
@@ -117,8 +122,8 @@ pub static OWNER_URL: Variable = Variable::example(
 pub static STATE_CONNECTIONS: Variable = Variable::example(
     "EXPORT_STATE_CONNECTIONS",
     "4",
-    "Connections for requests and events; default: the larger of 4 and an eighth of EXPORT_SLOTS. Too few: claims \
-     queue behind each other; too many: the role's CONNECTION LIMIT is met and attempts fail with 53300.",
+    "Connections for requests and events, beside one that listens; default: the larger of 4 and an eighth of \
+     EXPORT_SLOTS. Too few: claims queue behind each other; too many: the role's CONNECTION LIMIT is met and attempts fail with 53300.",
 )
 // At least two: the lease must be renewed while the attempt itself writes.
 .number(2, 1000);
@@ -196,8 +201,8 @@ pub static FILES_SECRET_ACCESS_KEY: Variable = Variable::example(
 pub static LINKS: Variable = Variable::new(
     "EXPORT_LINKS",
     "presigned",
-    "presigned: `download_url` is a link to the store, and whoever has it can download for seven days. on_click: it leads to \
-     EXPORT_PORTAL_URL, which makes a link of minutes for each click of somebody who may; then no bearer secret is stored \
+    "presigned: `download_url` is a link to the store, and each person who has it can download for seven days. on_click: it leads to \
+     EXPORT_PORTAL_URL, which makes a link of minutes for each click of a person who may download; then no bearer secret is stored \
      anywhere, and signing credentials may be temporary.",
 );
 pub static STORE_CONNECT_TIMEOUT: Variable = Variable::new(
@@ -380,49 +385,6 @@ pub static CODEC_ORIGINS: Variable = Variable::example(
     "Only for `codec-server`: the addresses of Web UIs whose pages may ask it, comma-separated. Without them no \
      browser may.",
 );
-
-pub static PORTAL_DATABASE_URL: Variable = Variable::example(
-    "EXPORT_PORTAL_DATABASE_URL",
-    "postgres://export_portal:secret@127.0.0.1:5432/platform",
-    "Only for `serve`: the database of EXPORT_DATABASE_URL, as role `export_portal`, which can read no link, no salt and no \
-     table of the platform.",
-);
-pub static PORTAL_ADDR: Variable = Variable::example(
-    "EXPORT_PORTAL_ADDR",
-    "127.0.0.1:8080",
-    "Only for `serve`: where it answers, without TLS: put a proxy with TLS before it.",
-);
-pub static PORTAL_URL: Variable = Variable::example(
-    "EXPORT_PORTAL_URL",
-    "https://exports.example.com",
-    "The address under which people reach `serve`: https, or http on this machine for development. Its cookie works only \
-     there.",
-);
-pub static PORTAL_KEY_FILE: Variable = Variable::example(
-    "EXPORT_PORTAL_KEY_FILE",
-    "/etc/export-worker/portal.keys",
-    "Only for `serve`: the service keys of the platform's backends, a line `<name> <SHA-256 of the key>` each, as \
-     `export-worker portal key NAME` prints it. Whoever has a key can sign in as every person.",
-);
-pub static PORTAL_ORIGINS: Variable = Variable::example(
-    "EXPORT_PORTAL_ORIGINS",
-    "https://app.example.com",
-    "Only for `serve`: the addresses of the platform whose pages may call it, comma-separated. Without them no page of \
-     another origin may.",
-);
-pub static PORTAL_ADMIN_DOWNLOADS: Variable = Variable::new(
-    "EXPORT_PORTAL_ADMIN_DOWNLOADS",
-    "false",
-    "Only for `serve`: true lets the admin of an organisation download the exports of its members, with a reason that is \
-     logged. It is their personal data: ask your lawyers first.",
-);
-pub static PORTAL_CONNECTIONS: Variable = Variable::new(
-    "EXPORT_PORTAL_CONNECTIONS",
-    "8",
-    "Only for `serve`: database connections of one replica. Too few: calls queue behind each other; too many: the role's \
-     CONNECTION LIMIT is met.",
-)
-.number(1, 1000);
 
 pub static LOG_FORMAT: Variable = Variable::new(
     "EXPORT_LOG_FORMAT",

@@ -10,7 +10,7 @@ use export_activities::{
 };
 use sqlx::{Connection as _, Row as _};
 
-use super::Line;
+use super::{Line, portal};
 use crate::{
     config::{Config, display_database},
     connect::{
@@ -23,10 +23,9 @@ use crate::{
 const STATE_URL: &str = "EXPORT_DATABASE_URL";
 const SOURCE_URL: &str = "EXPORT_SOURCE_URL";
 const REPLICA: &str = "replica";
-const PORTAL: &str = "rights of export_portal";
 /// Lag in bytes from which a replica does not catch up in the short time that an export waits for it.
 const MUCH_BEHIND: i64 = 64 << 20;
-const GRANTS: &str = "run the SQL of `export-worker grants` as the owner of the tables";
+pub(super) const GRANTS: &str = "run the SQL of `export-worker grants` as the owner of the tables";
 
 /// Checks the database of requests. Returns its pool if it answers.
 pub(super) async fn state(
@@ -39,7 +38,7 @@ pub(super) async fn state(
         lines.push(Line::skipped("migrations", "the database does not answer"));
         lines.push(Line::skipped("rights of export_state", "the database does not answer"));
         lines.push(Line::skipped("readers of links", "the database does not answer"));
-        lines.push(Line::skipped(PORTAL, "the database does not answer"));
+        lines.push(Line::skipped(portal::CHECK, "the database does not answer"));
         return None;
     };
     if let Some(standby) = standby(&pool).await {
@@ -51,11 +50,11 @@ pub(super) async fn state(
     if migrated {
         lines.push(line("rights of export_state", STATE_URL, state_rights(&pool, catalogue).await));
         lines.push(line("readers of links", STATE_URL, link_readers(&pool, &config.platform_roles).await));
-        lines.push(line(PORTAL, STATE_URL, portal_rights(&pool).await));
+        lines.push(line(portal::CHECK, STATE_URL, portal::rights(&pool).await));
     } else {
         lines.push(Line::skipped("rights of export_state", "migrations are missing"));
         lines.push(Line::skipped("readers of links", "migrations are missing"));
-        lines.push(Line::skipped(PORTAL, "migrations are missing"));
+        lines.push(Line::skipped(portal::CHECK, "migrations are missing"));
     }
     Some(pool)
 }
@@ -309,62 +308,6 @@ async fn link_readers(pool: &Pool, platform: &[String]) -> Result<Line> {
     Ok(Line::failed(CHECK, Explained::new(some_of(&readers), remedy)))
 }
 
-/// Checks the role with which `serve` answers the Internet: it may do what the portal needs, and nothing else.
-///
-/// Asks as `export_state`, which may ask about every role.
-async fn portal_rights(pool: &Pool) -> Result<Line> {
-    let row = sqlx::query(
-        "select r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb as is_strong,
-             exists (select from pg_catalog.pg_auth_members m where m.member = r.oid) as is_member,
-             (select pg_catalog.array_agg(n.what) from (values
-                 ('public.data_export_portal', 'SELECT'), ('public.data_export_policy', 'SELECT'),
-                 ('public.data_export_sessions', 'SELECT'), ('public.data_export_sessions', 'INSERT'),
-                 ('public.data_export_sessions', 'DELETE')) t (relation, needed),
-                 lateral (select t.needed || ' on ' || t.relation as what) n
-              where not pg_catalog.has_table_privilege(r.oid, t.relation, t.needed)) as missing,
-             (select pg_catalog.array_agg(p.proname || '()') from pg_catalog.pg_proc p
-              where p.pronamespace = 'public'::pg_catalog.regnamespace
-                  and p.proname in ('data_export_ask', 'data_export_withdraw')
-                  and not pg_catalog.has_function_privilege(r.oid, p.oid, 'EXECUTE')) as not_callable,
-             (select pg_catalog.array_agg(c.oid::pg_catalog.regclass::text order by 1)
-              from pg_catalog.pg_class c join pg_catalog.pg_namespace s on s.oid = c.relnamespace
-              where c.relkind in ('r', 'p', 'v', 'm', 'f') and s.nspname <> 'information_schema'
-                  and s.nspname not like 'pg\\_%'
-                  and not (s.nspname = 'public' and c.relname in ('data_export_portal', 'data_export_policy',
-                      'data_export_sessions', 'data_export_accesses', 'data_export_installation',
-                      'data_export_progress'))
-                  and (pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE')
-                      or pg_catalog.has_table_privilege(r.oid, c.oid, 'DELETE, TRUNCATE'))) as others
-         from pg_catalog.pg_roles r where r.rolname = 'export_portal'",
-    )
-    .fetch_optional(pool)
-    .await?;
-    let Some(row) = row else {
-        return Ok(Line::skipped(PORTAL, "there is no such role; `serve` needs it"));
-    };
-    let names = |column: &str| row.try_get::<Option<Vec<String>>, _>(column).map(Option::unwrap_or_default);
-    let missing = [names("missing")?, names("not_callable")?].concat();
-    if !missing.is_empty() {
-        return Ok(Line::failed(PORTAL, Explained::new(format!("missing: {}", missing.join(", ")), GRANTS)));
-    }
-    let mut excess: Vec<_> = names("others")?.into_iter().map(|name| format!("it may use {name}")).collect();
-    if row.try_get("is_strong")? {
-        excess.insert(
-            0,
-            "it is a superuser, bypasses row-level security, or may make roles or databases".to_owned(),
-        );
-    }
-    if row.try_get("is_member")? {
-        excess.insert(0, "it is a member of other roles".to_owned());
-    }
-    // Not only a warning: strangers reach the process that has this role.
-    if excess.is_empty() {
-        return Ok(Line::ok(PORTAL, "one view without links, two functions, and its sessions"));
-    }
-    let remedy = "revoke that: `export_portal` is the role of a process that the Internet reaches";
-    Ok(Line::failed(PORTAL, Explained::new(some_of(&excess), remedy)))
-}
-
 /// Powers of a role: the column below, and the words for it.
 const SUPERUSER: (&str, &str) = ("rolsuper", "is a superuser");
 const OWNER: (&str, &str) = ("owns", "owns tables");
@@ -502,7 +445,7 @@ fn wanted(catalogue: &Catalogue) -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 /// Names the first few.
-fn some_of(names: &[String]) -> String {
+pub(super) fn some_of(names: &[String]) -> String {
     const FEW: usize = 5;
     let first = names.iter().take(FEW).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(FEW) {
