@@ -127,7 +127,10 @@ async fn identify(method: &Method, headers: &HeaderMap, portal: &Portal) -> Resu
         });
     }
     let Some(token) = cookie(headers) else {
-        return Err(Problem::unauthenticated("You are not signed in. Open the page from the platform.", None));
+        return Err(Problem::unauthenticated(
+            "You are not signed in. Open the page from the platform.",
+            None,
+        ));
     };
     let caller = found(portal, token, Kind::Cookie).await?.ok_or_else(|| {
         Problem::unauthenticated(

@@ -22,7 +22,7 @@ use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc};
 use anyhow::{Context as _, Result};
 use axum::http::HeaderValue;
 use export_activities::{database::pool::Pool, store::Store};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::OnceCell};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -54,6 +54,8 @@ pub(crate) struct Portal {
     floodgate: Floodgate,
     known: Known,
     live: Arc<Live>,
+    /// The key of cursors, after it was read.
+    cursor_key: OnceCell<Vec<u8>>,
 }
 
 /// Listens. Returns the address, and the future that serves until `stop`.
@@ -73,8 +75,13 @@ pub async fn listen(
     let at = listener.local_addr()?;
     let live = Live::new();
     let watching = Arc::clone(&live).run(settings.database.clone(), stop.clone());
-    let portal =
-        Arc::new(Portal { settings, floodgate: Floodgate::default(), known: Known::default(), live });
+    let portal = Arc::new(Portal {
+        settings,
+        floodgate: Floodgate::default(),
+        known: Known::default(),
+        live,
+        cursor_key: OnceCell::new(),
+    });
     let router = layers::around(routes::router(), &portal).with_state(portal);
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     Ok((at, async move { tokio::join!(serving.into_future(), watching).0 }))

@@ -43,10 +43,10 @@ codes! {
     Malformed = BAD_REQUEST, "The request cannot be read";
     /// The cursor is not from this list.
     InvalidCursor = BAD_REQUEST, "The cursor is not valid here";
-    /// Nobody is signed in, or the session has ended.
+    /// The caller has not signed in, or the session has ended.
     Unauthenticated = UNAUTHORIZED, "Sign in first";
-    /// Somebody acts as the person, and may only look.
-    Impersonated = FORBIDDEN, "Not while somebody acts as this person";
+    /// A member of the staff acts as the person, and may only look.
+    Impersonated = FORBIDDEN, "Not while another acts as this person";
     /// The caller's roles do not allow it.
     NotAllowed = FORBIDDEN, "Not allowed";
     /// A cookie came from another origin.
@@ -156,7 +156,7 @@ impl Problem {
         Self::new(Code::NotFound, "There is nothing here, or you may not see it.")
     }
 
-    /// Says who may call. `why` is an error of RFC 6750 with its description, or `None` if nobody is signed in.
+    /// Says who may call. `why` is an error of RFC 6750 with its description, or `None` without a credential.
     pub(crate) fn unauthenticated(detail: &str, why: Option<&str>) -> Self {
         let challenge = match why {
             Some(why) => {

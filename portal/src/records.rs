@@ -169,7 +169,7 @@ pub(crate) async fn list(
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Actor<'a> {
     pub(crate) role: Role,
-    /// Nobody is named when it is the person.
+    /// None when it is the person whose data it is.
     pub(crate) name: Option<&'a str>,
     pub(crate) why: Option<&'a str>,
 }

@@ -1,13 +1,11 @@
 //! Who may do what: one table, and one function that reads it.
 
 use export_activities::user_id::UserId;
-use serde::Serialize;
 
 use crate::caller::{Caller, Subject};
 
 /// An act on an export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// See its state.
     See,
@@ -25,8 +23,7 @@ impl Act {
 }
 
 /// What a caller is to an export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The person whose data it is.
     Owner,
@@ -110,7 +107,7 @@ pub struct Allowed {
 pub enum Refused {
     /// The caller may not even see it: the answer is the same as for an export that does not exist.
     Unseen,
-    /// Somebody acts as the person, and may only look.
+    /// A member of the staff acts as the person, and may only look.
     Impersonated,
     /// No role of the caller allows it.
     NotAllowed,
@@ -156,7 +153,7 @@ pub fn may_ask(caller: &Caller, user: &UserId) -> Result<Allowed, Refused> {
 }
 
 /// Returns the organisation of an export that a person with a session asks for: their own, if it is theirs or a member's.
-/// What an operator asks for belongs to no organisation, or its managers would see a stranger's export.
+/// What an operator asks for belongs to no organisation, or its managers would see the export of a person outside of it.
 pub fn org_of_ask(caller: &Caller, allowed: Allowed) -> Option<&str> {
     caller.org.as_deref().filter(|_| matches!(allowed.role, Role::Owner | Role::Admin))
 }

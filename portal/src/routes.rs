@@ -19,6 +19,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use serde::de::DeserializeOwned;
 use utoipa::{
     Modify, OpenApi as _,
     openapi::{
@@ -103,21 +104,20 @@ async fn only_get() -> Problem {
     Problem::new(Code::MethodNotAllowed, "This address works once, and only with GET.")
 }
 
-/// The last part of a path. What cannot be read does not exist.
-struct Id(String);
+/// The id in a path. What cannot be read does not exist.
+struct Id<T = Uuid>(T);
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = Path::<String>::from_request_parts(parts, state).await;
+        let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|path| Self(path.0)).map_err(|_| Problem::not_found())
     }
 }
 
 /// Reads an export that the caller may see. What does not exist and what they may not see give the same answer.
-async fn seen(portal: &Portal, caller: &Caller, id: &str) -> Result<Record, Problem> {
-    let id = Uuid::try_parse(id).map_err(|_| Problem::not_found())?;
+async fn seen(portal: &Portal, caller: &Caller, id: Uuid) -> Result<Record, Problem> {
     let record = records::read(&portal.settings.database, id).await?.ok_or_else(Problem::not_found)?;
     allowed(portal, caller, Act::See, &record)?;
     Ok(record)
@@ -134,7 +134,7 @@ fn refused(refused: Refused) -> Problem {
         Refused::Unseen => Problem::not_found(),
         Refused::Impersonated => Problem::new(
             Code::Impersonated,
-            "Somebody acts as this person. They may look, and nothing else: only the person decides about their data.",
+            "You act as another person. You may look, and nothing else: only the person decides about their data.",
         ),
         Refused::NotAllowed => Problem::new(Code::NotAllowed, "Your roles do not allow this."),
     }

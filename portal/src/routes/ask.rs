@@ -150,7 +150,7 @@ pub(super) struct Retry {
         (status = 400, description = "`malformed`", body = Document, content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
         (status = 403, description = "`impersonated`, `not_allowed`, `cross_origin`", body = Document, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`, also when it is somebody else's", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`, also when it belongs to another person", body = Document, content_type = "application/problem+json"),
         (status = 408, description = "`request_timeout`", body = Document, content_type = "application/problem+json"),
         (status = 409, description = "`not_failed`", body = Document, content_type = "application/problem+json"),
         (status = 413, description = "`too_large`", body = Document, content_type = "application/problem+json"),
@@ -168,7 +168,7 @@ pub(super) async fn retry(
     headers: HeaderMap,
     Json(retry): Json<Retry>,
 ) -> Result<Response, Problem> {
-    let failed = seen(&portal, &caller, &id).await?;
+    let failed = seen(&portal, &caller, id).await?;
     let allowed = rights::may_ask(&caller, &failed.user_id).map_err(refused)?;
     let org = match caller.subject {
         Subject::Service(_) => failed.org_id.as_deref(),
@@ -225,7 +225,7 @@ async fn made(
         Outcome::Unknown => return Err(Problem::not_found()),
     };
     let id = id.ok_or_else(Problem::not_found)?;
-    let record = match seen(portal, caller, &id.to_string()).await {
+    let record = match seen(portal, caller, id).await {
         Ok(record) => record,
         // An admin asks for a member whose export was asked for elsewhere.
         Err(_) if outcome == Outcome::Waiting => {

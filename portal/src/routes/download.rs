@@ -19,6 +19,7 @@ use export_activities::{
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
+use uuid::Uuid;
 
 use super::{Id, actor, allowed, empty, refused, seen};
 use crate::{
@@ -72,7 +73,7 @@ struct Found {
         (status = 302, description = "To the archive in the store", headers(("Location" = String))),
         (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
         (status = 403, description = "`impersonated`, `not_allowed`", body = Document, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`, also when it is somebody else's", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`, also when it belongs to another person", body = Document, content_type = "application/problem+json"),
         (status = 409, description = "`not_ready`", body = Document, content_type = "application/problem+json"),
         (status = 410, description = "`expired`, `withdrawn`, `failed`", body = Document, content_type = "application/problem+json"),
         (status = 422, description = "`invalid`", body = Document, content_type = "application/problem+json"),
@@ -93,7 +94,7 @@ pub(super) async fn download(
     if PURPOSE.into_iter().any(ahead) {
         return Ok(empty(StatusCode::NO_CONTENT));
     }
-    let (found, actor) = find(&portal, &caller, &id, reason.why.as_deref(), Try::Click).await?;
+    let (found, actor) = find(&portal, &caller, id, reason.why.as_deref(), Try::Click).await?;
     let life = life(found.bytes, found.expires_at - Utc::now());
     let name = filename(found.record.id);
     let link = presign_for_click(&found.store, &found.key, &name, life).await;
@@ -113,7 +114,7 @@ pub(super) async fn download(
         (status = 200, description = "It is there", headers(("ETag" = String), ("Repr-Digest" = String), ("Content-Disposition" = String))),
         (status = 401, description = "`unauthenticated`"),
         (status = 403, description = "`impersonated`, `not_allowed`"),
-        (status = 404, description = "`not_found`, also when it is somebody else's"),
+        (status = 404, description = "`not_found`, also when it belongs to another person"),
         (status = 409, description = "`not_ready`"),
         (status = 410, description = "`expired`, `withdrawn`, `failed`"),
         (status = 422, description = "`invalid`"),
@@ -128,7 +129,7 @@ pub(super) async fn head(
     Id(id): Id,
     Query(reason): Query<Reason>,
 ) -> Result<Response, Problem> {
-    let (found, _) = find(&portal, &caller, &id, reason.why.as_deref(), Try::Look).await?;
+    let (found, _) = find(&portal, &caller, id, reason.why.as_deref(), Try::Look).await?;
     let digest = hex::decode(&found.sha256).unwrap_or_default();
     let headers = [
         (header::CONTENT_TYPE, "application/zip".to_owned()),
@@ -140,7 +141,7 @@ pub(super) async fn head(
     Ok((StatusCode::OK, headers).into_response())
 }
 
-/// How somebody comes to an archive.
+/// How a caller comes to an archive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Try {
     /// To get it.
@@ -153,7 +154,7 @@ enum Try {
 async fn find<'c>(
     portal: &Portal,
     caller: &'c Caller,
-    id: &str,
+    id: Uuid,
     why: Option<&'c str>,
     how: Try,
 ) -> Result<(Found, Actor<'c>), Problem> {
@@ -191,7 +192,7 @@ async fn find<'c>(
     Ok((Found { record, store, key, bytes, sha256, expires_at }, actor))
 }
 
-/// Returns in which role the caller may download it. A refusal of a click is logged: somebody tried.
+/// Returns in which role the caller may download it. A refusal of a click is logged: it was an attempt to download.
 async fn may(portal: &Portal, caller: &Caller, record: &Record, how: Try) -> Result<Allowed, Problem> {
     match allowed(portal, caller, Act::Download, record) {
         Ok(allowed) => Ok(allowed),

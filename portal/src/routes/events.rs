@@ -16,6 +16,7 @@ use chrono::Utc;
 use futures::stream::{self, Stream, StreamExt as _};
 use tokio::time::Instant;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{Id, empty, seen};
 use crate::{
@@ -71,7 +72,7 @@ struct EventWord {
         (status = 200, description = "Events `export`, each with an `Export` as its data", body = EventWord, content_type = "text/event-stream"),
         (status = 204, description = "Nothing will change any more, and the caller knows the last state"),
         (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`, also when it is somebody else's", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`, also when it belongs to another person", body = Document, content_type = "application/problem+json"),
         (status = 429, description = "`slow_down`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
         (status = 500, description = "`internal`", body = Document, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`, `too_many_streams`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
@@ -83,10 +84,9 @@ pub(super) async fn events(
     Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let record = seen(&portal, &caller, &id).await?;
-    let watcher = watch(&portal, &caller, &record)?;
-    // Again: it may have changed before it was watched.
-    let record = seen(&portal, &caller, &id).await?;
+    // Watched before it is read, so that no change between the two is missed.
+    let watcher = watch(&portal, &caller, id)?;
+    let record = seen(&portal, &caller, id).await?;
     let first = show(&portal, &caller, record);
     let last = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
     if first.has_ended() && last == Some(tag(&first).as_str()) {
@@ -100,8 +100,8 @@ pub(super) async fn events(
 }
 
 /// Watches an export, unless there are too many watchers on this replica or too many of this caller.
-pub(super) fn watch(portal: &Portal, caller: &Caller, record: &Record) -> Result<Watcher, Problem> {
-    portal.live.watch(record.id, caller.bucket()).ok_or_else(|| {
+pub(super) fn watch(portal: &Portal, caller: &Caller, id: Uuid) -> Result<Watcher, Problem> {
+    portal.live.watch(id, caller.bucket()).ok_or_else(|| {
         let detail = "This caller or this replica has as many streams as it may have. Ask now and then instead: `poll_after` says when.";
         Problem::new(Code::TooManyStreams, detail).retry_after(LATEST)
     })

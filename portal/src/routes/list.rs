@@ -113,11 +113,14 @@ pub(super) async fn list(
         before: which.requested_before,
     };
     let scope = scope(&caller, which.user_id, which.org_id);
-    let key = records::installation(&portal.settings.database).await?.cursor_key;
+    let key = portal.cursor_key.get_or_try_init(async || {
+        records::installation(&portal.settings.database).await.map(|installation| installation.cursor_key)
+    });
+    let key = key.await?;
     // What the cursor is signed for: everything that decides which exports are in the list.
     let list = format!("{:?} {scope:?} {filters:?}", caller.name());
     let cursor = match &which.cursor {
-        Some(text) => Some(Cursor::read(text, &key, &list).ok_or_else(|| {
+        Some(text) => Some(Cursor::read(text, key, &list).ok_or_else(|| {
             Problem::new(
                 Code::InvalidCursor,
                 "The cursor is from another list or was changed. Begin without one.",
@@ -131,7 +134,7 @@ pub(super) async fn list(
     let more = records.len() > limit as usize;
     records.truncate(limit as usize);
     let last = records.last().filter(|_| more);
-    let next = last.map(|last| Cursor { requested_at: last.requested_at, id: last.id }.sign(&key, &list));
+    let next = last.map(|last| Cursor { requested_at: last.requested_at, id: last.id }.sign(key, &list));
     let now = Utc::now();
     let admins = portal.settings.admin_downloads;
     let items = records.into_iter().map(|record| Export::of(record, &caller, admins, now)).collect();

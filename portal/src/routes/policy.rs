@@ -27,7 +27,7 @@ const READY_WITHIN: Duration = Duration::from_secs(2);
 /// What a person may expect.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Policy {
-    /// `night`, `at_once`, or `choose`: the caller decides, and `night` is what nobody chose.
+    /// `night`, `at_once`, or `choose`: the caller decides, and `night` holds when they do not.
     start: String,
     /// When the next night begins.
     next_night: DateTime<Utc>,

@@ -92,7 +92,7 @@ pub(super) struct SignedIn {
         (status = 201, description = "Signed in", body = SignedIn),
         (status = 400, description = "`malformed`", body = Document, content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
-        (status = 403, description = "`not_allowed`: a person signs nobody in", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "`not_allowed`: a person may not sign people in", body = Document, content_type = "application/problem+json"),
         (status = 408, description = "`request_timeout`", body = Document, content_type = "application/problem+json"),
         (status = 413, description = "`too_large`", body = Document, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = Document, content_type = "application/problem+json"),
@@ -194,7 +194,10 @@ pub(super) async fn end(caller: Caller, State(portal): State<Arc<Portal>>) -> Re
 }
 
 /// Exchanges a code for the cookie, and leads back to the platform's page, or to the person's exports.
-pub(super) async fn sign_in(State(portal): State<Arc<Portal>>, Id(code): Id) -> Result<Response, Problem> {
+pub(super) async fn sign_in(
+    State(portal): State<Arc<Portal>>,
+    Id(code): Id<String>,
+) -> Result<Response, Problem> {
     let_in_unknown(&portal, &digest(&code))?;
     let (token, return_url) =
         sessions::sign_in(&portal.settings.database, &code).await?.ok_or_else(|| {

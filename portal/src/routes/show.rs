@@ -37,7 +37,7 @@ const LONGEST: u64 = 30;
         (status = 200, description = "The export", body = Export, headers(("ETag" = String))),
         (status = 304, description = "It has not changed"),
         (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`, also when it is somebody else's", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`, also when it belongs to another person", body = Document, content_type = "application/problem+json"),
         (status = 429, description = "`slow_down`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
         (status = 500, description = "`internal`", body = Document, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`, `too_many_streams`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
@@ -49,17 +49,17 @@ pub(super) async fn show(
     Id(id): Id,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let mut record = seen(&portal, &caller, &id).await?;
+    let mut record = seen(&portal, &caller, id).await?;
     let show = |record| Export::of(record, &caller, portal.settings.admin_downloads, Utc::now());
     let knows = |export: &Export| names(&headers, header::IF_NONE_MATCH, &export.etag());
     let wait = wait(&headers);
     if let Some(wait) = wait
         && knows(&show(record.clone()))
     {
-        let mut watcher = watch(&portal, &caller, &record)?;
+        let mut watcher = watch(&portal, &caller, id)?;
         let changed = async {
             // Again: it may have changed before it was watched.
-            record = seen(&portal, &caller, &id).await?;
+            record = seen(&portal, &caller, id).await?;
             while knows(&show(record.clone())) {
                 let Some(next) = watcher.next().await else { break };
                 record = (*next).clone();

@@ -46,7 +46,7 @@ pub(super) struct Reason {
         (status = 204, description = "It is taken back, or has ended"),
         (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
         (status = 403, description = "`impersonated`, `not_allowed`, `cross_origin`", body = Document, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`, also when it is somebody else's", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`, also when it belongs to another person", body = Document, content_type = "application/problem+json"),
         (status = 412, description = "`precondition_failed`", body = Document, content_type = "application/problem+json"),
         (status = 422, description = "`invalid`", body = Document, content_type = "application/problem+json"),
         (status = 429, description = "`slow_down`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
@@ -61,7 +61,7 @@ pub(super) async fn withdraw(
     headers: HeaderMap,
     Query(reason): Query<Reason>,
 ) -> Result<Response, Problem> {
-    let record = seen(&portal, &caller, &id).await?;
+    let record = seen(&portal, &caller, id).await?;
     let allowed = allowed(&portal, &caller, Act::Withdraw, &record)?;
     let actor = actor(&caller, allowed, reason.why.as_deref(), "?why")?;
     let id = record.id;

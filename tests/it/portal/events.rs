@@ -268,7 +268,7 @@ async fn a_caller_who_is_willing_to_wait_is_answered_at_the_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_goes_up_and_is_whole_only_when_the_export_is_ready() {
-    let mut given = installation().await;
+    let given = installation().await;
     let user = installation_of::user_with_project(&given.owner).await;
     sqlx::query(
         "insert into public.features (project_id, number, title)
@@ -281,9 +281,7 @@ async fn progress_goes_up_and_is_whole_only_when_the_export_is_ready() {
     // A slow line to the source, so that there is time to look.
     let url = given.database.url(Role::Read).await.unwrap();
     let (proxy, slow) = proxied(url.expose_secret()).await;
-    let fast = given.steps.source.clone();
     let slow = installation_of::source(&slow.into(), 4);
-    given.steps.source = fast;
     sqlx::query("update public.data_export_policy set ask_every = interval '0'")
         .execute(&given.owner)
         .await
