@@ -4,6 +4,7 @@ mod broken;
 mod clocks;
 mod config;
 mod glance;
+mod policy;
 mod silence;
 mod tls;
 mod watched;

@@ -8,6 +8,7 @@ use export_activities::{
     requests::{
         claim::{self, Claimed, Count, Owner, Released},
         operate::{self, Retried, RevokeReason, Revoked},
+        progress::{self, Phase, Report},
         state::{Delivery, Status, Trace, mark_ready},
     },
     store::object_key::ObjectKey,
@@ -237,11 +238,66 @@ async fn a_request_goes_with_its_last_line_and_a_repeated_one_after_its_repetiti
     assert!(there(undeleted).await, "a request whose archive is not deleted stays");
     assert!(there(first).await && there(second).await, "the repetition still names the first one");
 
+    let (old, young) = (scene.pending().await, scene.pending().await);
+    for id in [old, young] {
+        operate::revoke(&scene.state, id, RevokeReason::Mistake).await.unwrap();
+        sqlx::query(
+            "insert into public.data_export_accesses (request_id, actor_as, action) values ($1, 'owner', 'asked')",
+        )
+        .bind(id)
+        .execute(&scene.database.owner().await.unwrap())
+        .await
+        .unwrap();
+    }
+    age_log(&scene, &[old, young]).await;
+    sqlx::query(
+        "insert into public.data_export_accesses (request_id, actor_as, action) values ($1, 'owner', 'withdrew')",
+    )
+    .bind(young)
+    .execute(&scene.database.owner().await.unwrap())
+    .await
+    .unwrap();
+    operate::prune_events(&scene.state).await.unwrap();
+    assert!(!there(old).await, "its last line was one of the log of accesses");
+    assert!(there(young).await, "a line of the log of accesses names it");
+
     age_log(&scene, &[second]).await;
     operate::prune_events(&scene.state).await.unwrap();
     assert!(!there(first).await && !there(second).await, "both have gone, the repetition first");
     let by_hand = sqlx::query("delete from public.data_export_requests").execute(&scene.state).await;
     assert_eq!(by_hand.unwrap_err().as_database_error().unwrap().code().unwrap(), "42501");
+}
+
+#[tokio::test]
+async fn progress_goes_when_its_attempt_has_ended_or_says_nothing_more() {
+    let scene = Scene::new().await;
+    let report = Report {
+        phase: Phase::Reading,
+        done: 7,
+        total: Some(10),
+        entities: BTreeMap::from([("users".into(), 7)]),
+    };
+    let (running, silent, ended) = (scene.pending().await, scene.pending().await, scene.pending().await);
+    for id in [running, silent, ended] {
+        let token = scene.claim(id).await;
+        assert!(progress::write(&scene.state, id, token, &report).await.unwrap());
+        assert!(!progress::write(&scene.state, id, Uuid::new_v4(), &report).await.unwrap(), "not its claim");
+    }
+    operate::revoke(&scene.state, ended, RevokeReason::UserRequest).await.unwrap();
+    let owner = scene.database.owner().await.unwrap();
+    sqlx::query(
+        "update public.data_export_progress set at = now() - interval '11 minutes' where request_id = $1",
+    )
+    .bind(silent)
+    .execute(&owner)
+    .await
+    .unwrap();
+    progress::clear(&scene.state).await.unwrap();
+    let left: Vec<Uuid> = sqlx::query_scalar("select request_id from public.data_export_progress")
+        .fetch_all(&owner)
+        .await
+        .unwrap();
+    assert_eq!(left, [running]);
 }
 
 #[tokio::test]
