@@ -45,7 +45,7 @@ impl Defaults {
         defaults.map(|value| Self::parse(&value)).transpose().map(Option::unwrap_or_default)
     }
 
-    /// Returns whether a pattern decides a column that nobody has seen yet. `*` alone does not: it was written for the
+    /// Returns whether a pattern decides a column that was added later. `*` alone does not: it was written for the
     /// columns of that day.
     pub(super) fn decide(&self, name: &str) -> bool {
         self.of(name).is_some_and(|decision| decision.pattern != "*")

@@ -127,7 +127,7 @@ fn propose(tables: &[Table], account: &str, hubs: &[String]) -> anyhow::Result<S
         entities: Vec::new(),
     };
     proposal.add(account, "account", key.clone());
-    // First: what belongs to a hub belongs to all of its members, whoever made it.
+    // First: what belongs to a hub belongs to all of its members, not only to the one who made it.
     for hub in hubs {
         proposal.add_hub(of(hub)?)?;
     }

@@ -26,7 +26,7 @@ query = 'select $1::uuid as key'
 /// Decides what follows from the name of a column alone.
 const DEFAULTS: &str = r#"
 # Decisions by the names of columns. `*` matches any text, in any case. The first pattern that matches decides a column
-# that has no `use` of its own.
+# that has no `use`.
 [[defaults]]
 columns = ["*passw*", "*passphrase*", "*secret*", "*token*", "*api_key*", "*apikey*", "*access_key*", "*private_key*",
     "*signing_key*", "*key_hash*", "*encrypt*", "*credential*", "*otp_*", "*_otp*", "*salt*", "*nonce*", "*session_data*",

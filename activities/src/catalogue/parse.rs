@@ -290,8 +290,8 @@ fn parse_conditions(table: &Table<'_>, columns: &[CatalogueColumn]) -> anyhow::R
     Ok(conditions)
 }
 
-/// Refuses `by = "x_id"` beside a column `x_type` of which nothing is said: the ids of another type belong to somebody
-/// else.
+/// Refuses `by = "x_id"` beside a column `x_type` of which nothing is said: the ids of another type belong to other
+/// people.
 fn refuse_polymorphic(
     name: &str,
     by: &[String],

@@ -40,9 +40,9 @@ impl PresignedUrl {
 /// Where `download_url` of a delivered request leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// To the archive in the store: whoever has the link can download it.
+    /// To the archive in the store: each person who has the link can download it.
     Presigned,
-    /// To the portal at this address, which makes a link to the store for each click of somebody who may.
+    /// To the portal at this address, which makes a link to the store for each click of a person who may download.
     OnClick(Url),
 }
 

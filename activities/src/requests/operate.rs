@@ -389,7 +389,7 @@ pub async fn stored_requests(state: &Pool, user_id: &UserId) -> Result<Vec<Uuid>
 /// Replaces the user's id by the nil UUID in every request that has ended and whose archive is deleted.
 ///
 /// A trigger refuses it for other requests. Clears `last_error` too, because it may name a row of the user, and the
-/// reason for which somebody asked for them. Ends the user's sessions, and no longer names the user as the one who asked
+/// reason that was given for asking for them. Ends the user's sessions, and no longer names the user as the one who asked
 /// for others.
 pub async fn forget(state: &Pool, user_id: &UserId) -> Result<Forgotten> {
     const CONTEXT: &str = "failed to forget a user";

@@ -51,7 +51,7 @@ impl Pseudonyms {
             Cell::Hex(bytes) => self.push(&format!("\\x{}", hex::encode(bytes)), scratch),
             Cell::Bare(id) if id == self.own => return Ok(Cell::Plain(id)),
             Cell::Bare(id) => self.push(id, scratch),
-            // Platforms without nulls write an empty text for nobody.
+            // Platforms without nulls write an empty text for no person.
             Cell::Plain(id) | Cell::Text(id) if id == self.own || id.is_empty() => return Ok(cell),
             Cell::Plain(id) | Cell::Text(id) => self.push(id, scratch),
         }
@@ -120,7 +120,7 @@ mod tests {
             Cell::Text(own.as_str())
         );
         assert_eq!(pseudonyms.apply(Cell::Null, &mut scratch).unwrap(), Cell::Null);
-        assert_eq!(pseudonyms.apply(Cell::Text(""), &mut scratch).unwrap(), Cell::Text(""), "nobody");
+        assert_eq!(pseudonyms.apply(Cell::Text(""), &mut scratch).unwrap(), Cell::Text(""), "no person");
         // RFC-style vector: HMAC-SHA256("key", "The quick brown fox jumps over the lazy dog") = f7bc83f430538424...
         let fox = Cell::Text("The quick brown fox jumps over the lazy dog");
         assert_eq!(pseudonyms.apply(fox, &mut scratch).unwrap(), Cell::Plain("member-f7bc83f430538424"));
