@@ -86,7 +86,7 @@ sqlx: tools ## Update .sqlx after a change of our own SQL
 build: tools
 	@cargo build --workspace --locked
 
-tools: ## Find or install PostgreSQL, the Temporal CLI and versitygw
+tools: ## Find or install PostgreSQL, the Temporal CLI, versitygw and mailpit
 	@tools/setup
 
 readers:

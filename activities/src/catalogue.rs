@@ -5,6 +5,7 @@
 //! reads them.
 
 mod check;
+mod contact;
 mod defaults;
 mod document;
 mod files;
@@ -28,6 +29,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, SqlStr};
 
+use self::contact::Contact;
 pub use self::{
     check::{Finding, FindingKind},
     files::FileSet,
@@ -56,6 +58,7 @@ pub struct Catalogue {
     files: Vec<FileSet>,
     keys: Vec<Keys>,
     left_out: Vec<LeftOut>,
+    contact: Option<Contact>,
     account: usize,
     /// Every relation that is read, once each: the entities first.
     relations: IndexSet<String>,
@@ -228,6 +231,7 @@ impl Catalogue {
             files: parsed.files,
             keys,
             left_out: parsed.left_out,
+            contact: parsed.contact,
             account: parsed.account,
         })
     }
@@ -308,6 +312,22 @@ impl Catalogue {
         let rows = sqlx::raw_sql(self.check.clone()).fetch_all(connection).await;
         let found = check::read(&rows.context("failed to read the system catalogs")?)?;
         statements::accounts(self, &found)
+    }
+
+    /// Returns the statement that reads where the user `$1` gets mail: address and locale, as texts. `None` if the catalogue
+    /// does not say where that is.
+    ///
+    /// The connection must be one of [`source::pool`](crate::source::pool).
+    pub async fn contact_statement(&self, connection: &mut PgConnection) -> anyhow::Result<Option<SqlStr>> {
+        let Some(contact) = &self.contact else { return Ok(None) };
+        let rows = sqlx::raw_sql(self.check.clone()).fetch_all(connection).await;
+        let found = check::read(&rows.context("failed to read the system catalogs")?)?;
+        statements::contact(self, contact, &found).map(Some)
+    }
+
+    /// Returns whether the catalogue says where people get mail.
+    pub fn has_contact(&self) -> bool {
+        self.contact.is_some()
     }
 
     /// Returns name, number of key columns and number of computed columns of each key set, in the order of the answer to

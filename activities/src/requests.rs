@@ -19,11 +19,18 @@ pub mod state;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
+use uuid::Uuid;
 
 use crate::database::{pool::Pool, session::Kind};
 
 /// Our calls lock and change few rows. A call that takes longer waits for another session, and is retried.
 pub const CALLS: Kind = Kind::Calls { statement: Duration::from_secs(20), lock: Duration::from_secs(5) };
+
+/// Returns what a person quotes to the support: short, and enough to find the request.
+pub fn reference(id: Uuid) -> String {
+    let text = id.simple().to_string().to_uppercase();
+    format!("{}-{}", &text[..4], &text[4..8])
+}
 
 /// Makes a pool of at most `most` sessions that work on requests and events.
 pub fn pool(options: PgConnectOptions, most: u32, acquire_timeout: Duration) -> Pool {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Days, NaiveTime, Utc};
 use export_activities::{
-    requests::{policy::NIGHT_HOUR, state::Status},
+    requests::{policy::NIGHT_HOUR, reference, state::Status},
     user_id::UserId,
 };
 use serde::Serialize;
@@ -271,12 +271,6 @@ impl Export {
 /// Returns the name under which a browser saves an archive.
 pub(crate) fn filename(id: Uuid) -> String {
     format!("export-{id}.zip")
-}
-
-/// Returns what a person quotes to the support: short, and enough to find the request.
-fn reference(id: Uuid) -> String {
-    let text = id.simple().to_string().to_uppercase();
-    format!("{}-{}", &text[..4], &text[4..8])
 }
 
 fn possible(record: &Record, caller: &Caller, admins: AdminDownloads) -> Vec<Possible> {

@@ -1,5 +1,6 @@
 //! The servers that the supervisor starts, each on a free port with files that only their owner may read.
 
+pub mod mailpit;
 pub mod portal;
 pub mod ports;
 pub mod postgres;

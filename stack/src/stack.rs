@@ -1,4 +1,4 @@
-//! PostgreSQL, Temporal and the store, started together and stopped together.
+//! PostgreSQL, Temporal, the store and a mail server, started together and stopped together.
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     servers::{
+        mailpit::Mailpit,
         postgres::{Postgres, Role},
         private,
         temporal::Temporal,
@@ -33,11 +34,11 @@ pub enum Lifetime {
     Test,
 }
 
-/// The three servers.
+/// The four servers.
 pub struct Stack {
     supervisor: Arc<Supervisor>,
     servers: Servers,
-    processes: [Process; 3],
+    processes: [Process; 4],
 }
 
 /// The addresses and credentials of the servers: the contents of `stack.json`.
@@ -49,6 +50,9 @@ pub struct Servers {
     pub temporal: Temporal,
     /// The store.
     pub store: Versitygw,
+    /// The mail server.
+    #[serde(default)]
+    pub mail: Mailpit,
 }
 
 /// One installation of the export on these servers.
@@ -92,18 +96,21 @@ impl Stack {
             supervisor.throw_away(paths)?;
         }
         private::folder(&data)?;
-        let (postgres, temporal, store) = match last {
-            Some(Servers { postgres, temporal, store }) => (Some(postgres), Some(temporal), Some(store)),
-            None => (None, None, None),
+        let (postgres, temporal, store, mail) = match last {
+            Some(Servers { postgres, temporal, store, mail }) => {
+                (Some(postgres), Some(temporal), Some(store), Some(mail))
+            }
+            None => (None, None, None, None),
         };
-        let ((postgres, p1), (temporal, p2), (store, p3)) = tokio::try_join!(
+        let ((postgres, p1), (temporal, p2), (store, p3), (mail, p4)) = tokio::try_join!(
             Postgres::start(&supervisor, folder, postgres, lasts),
             Temporal::start(&supervisor, &data, temporal, lasts),
             Versitygw::start(&supervisor, &data, store),
+            Mailpit::start(&supervisor, &data, mail, "mailpit", &[]),
         )?;
-        let servers = Servers { postgres, temporal, store };
+        let servers = Servers { postgres, temporal, store, mail };
         servers.write(folder)?;
-        Ok(Self { supervisor, servers, processes: [p1, p2, p3] })
+        Ok(Self { supervisor, servers, processes: [p1, p2, p3, p4] })
     }
 
     /// Returns the addresses and credentials of the servers.
@@ -121,7 +128,7 @@ impl Stack {
         &self.supervisor
     }
 
-    /// Returns the processes of PostgreSQL, Temporal and the store.
+    /// Returns the processes of PostgreSQL, Temporal, the store and the mail server.
     pub fn processes(&self) -> &[Process] {
         &self.processes
     }

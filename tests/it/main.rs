@@ -12,6 +12,7 @@ mod faults;
 mod fulfil;
 mod harness;
 mod nights;
+mod notices;
 mod passes;
 mod platforms;
 mod portal;

@@ -14,6 +14,7 @@ mod grants;
 mod history;
 mod migrate;
 mod night;
+mod notices;
 mod policy;
 mod portal;
 mod request;
@@ -88,6 +89,9 @@ enum Command {
     /// Show or change how often people may ask for an export.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Manage what people are told by mail, and the platform by webhook.
+    #[command(subcommand)]
+    Notices(notices::Command),
     /// Manage the catalogue: the list of exported tables and columns.
     #[command(subcommand)]
     Catalogue(catalogue::Command),
@@ -176,6 +180,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitStatus> {
         Command::History(command) => command.run(&config, output).await,
         Command::Verify(arguments) => verify::run(arguments, &config, output).await,
         Command::Policy(command) => command.run(&config, output).await,
+        Command::Notices(command) => command.run(&config, output).await,
         Command::Catalogue(command) => command.run(&config, output).await,
         Command::Serve => Box::pin(serve::run(&config)).await,
         Command::Portal(command) => command.run(output),
@@ -258,6 +263,14 @@ mod tests {
         verify             Verify an archive offline: every digest, every count, JSON against CSV, cell by cell
         policy show        Show how often people may ask for an export, and when it is made
         policy set         Change it, as the role of EXPORT_OWNER_URL; what is not named stays
+        notices show       Show the channels, and what waits in each
+        notices on         Write notices from now on, and send them
+        notices off        Write and send none; what is due is dropped
+        notices resume     Send again through a channel that was paused, after its cause was removed
+        notices list       List notices, the newest first
+        notices retry      Send dead notices again, or one by its id
+        notices replay     Send again what was sent since a time: for a receiver that lost it
+        notices drop       Give up dead notices for good, or one by its id
         catalogue check    Compare the catalogue with the database
         catalogue preview  Show what the export of one account would hold, and how the source would read it. Exports nothing
         catalogue init     Print a first catalogue, with a decision left open for each column that needs one
@@ -309,6 +322,12 @@ mod tests {
             format!("verify a.zip --request {id}"),
             "policy show".to_owned(),
             "policy set --start choose --per-user 1 --per-org 50 --every 12h".to_owned(),
+            "notices show".to_owned(),
+            "notices on webhook".to_owned(),
+            format!("notices list --state dead --request {id}"),
+            format!("notices retry --id {id}"),
+            "notices retry --dead mail".to_owned(),
+            "notices replay webhook --since 2026-11-27T08:00:00Z".to_owned(),
             "catalogue check".to_owned(),
             format!("catalogue preview --user {id} --plan"),
             "catalogue init public.users public.projects".to_owned(),
@@ -344,6 +363,8 @@ mod tests {
             ("verify a.zip --sha256 abc", ErrorKind::ValueValidation),
             ("policy set", ErrorKind::MissingRequiredArgument),
             ("policy set --every 9000h", ErrorKind::ValueValidation),
+            ("notices drop", ErrorKind::MissingRequiredArgument),
+            ("notices on sms", ErrorKind::InvalidValue),
         ] {
             let error = parse(&format!("export-worker {line}")).unwrap_err();
             assert_eq!(error.kind(), kind, "{line}");

@@ -5,6 +5,7 @@
 //! text.
 
 pub mod codec;
+pub mod notices;
 pub mod portal;
 mod value;
 pub mod variable;
@@ -23,6 +24,7 @@ use url::Url;
 pub(crate) use self::value::{parse_time, show_size, show_time};
 use self::{
     codec::CodecSettings,
+    notices::NoticeSettings,
     portal::PortalSettings,
     value::Reader,
     variable::{GROUPS, Variable},
@@ -130,6 +132,8 @@ pub struct Config {
     pub codec: CodecSettings,
     /// `EXPORT_PORTAL_*`
     pub portal: PortalSettings,
+    /// How mails and webhooks go out.
+    pub notices: NoticeSettings,
     /// `EXPORT_LOG_FORMAT`
     pub log_format: LogFormat,
 }
@@ -198,6 +202,7 @@ impl Config {
             http_addr: env.address(&variable::HTTP_ADDR),
             codec: CodecSettings::read(&mut env),
             portal: PortalSettings::read(&mut env),
+            notices: NoticeSettings::read(&mut env),
             log_format: log_format(&mut env),
         };
         let links = links(&mut env, config.portal.url().ok());
@@ -272,6 +277,7 @@ impl Config {
             self.bucket().err(),
             self.notice().err(),
             self.codec.codec().err(),
+            self.notices.mails().err(),
         ]
         .into_iter()
         .flatten()

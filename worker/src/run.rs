@@ -88,6 +88,7 @@ pub async fn run(config: &Config) -> Result<()> {
     let spool = Spool::new(&config.spool_dir, config.spool_quota)
         .map_err(|error| anyhow!("{}", explain::spool(&error)))?;
     let settings = settings(config)?;
+    let senders = config.notices.senders()?;
     let readiness = Readiness::default();
     let stop = stop_on_signals(&readiness)?;
     let state = connect::state(config)?;
@@ -123,6 +124,15 @@ pub async fn run(config: &Config) -> Result<()> {
     let Some(checksum) = wait_for_upload("the store", &readiness, &stop, found).await? else {
         return Ok(());
     };
+    let notices = export_notices::run(
+        state.clone(),
+        source.clone(),
+        Arc::clone(&catalogue),
+        senders,
+        stop.child_token(),
+    );
+    // Beside everything else: mails and webhooks go out while Temporal is away, too.
+    let notices = tokio::spawn(notices);
     let installation = MarkWatch::new(installation);
     let steps = ExportSteps {
         state,
@@ -138,7 +148,12 @@ pub async fn run(config: &Config) -> Result<()> {
         settings,
         metrics,
     };
-    serve(config, &steps, http.as_ref(), &readiness, &stop).await
+    let served = serve(config, &steps, http.as_ref(), &readiness, &stop).await;
+    // What was taken is still sent and marked, unless the worker ends by a failure.
+    if served.is_ok() {
+        notices.await.context("the delivery of notices ended")?;
+    }
+    served
 }
 
 /// Returns the limits and timeouts of the steps.

@@ -11,6 +11,7 @@ use export_activities::requests::{
     census::{self, Queue},
     held_back,
 };
+use export_notices::outbox::{self, ChannelStatus};
 use export_workflows::contract::{NIGHTLY_BATCH, passes_queue};
 use serde::Serialize;
 use sqlx::Connection as _;
@@ -31,6 +32,9 @@ use crate::{
 const PENDING_SECONDS: i64 = 48 * 3600;
 /// Three missed expiry passes, which run every five minutes.
 const OVERDUE_SECONDS: i64 = 15 * 60;
+
+/// A receiver that is away for an hour needs a look, although nothing is lost.
+const NOTICE_DUE_SECONDS: i64 = 3600;
 
 /// Time limit of the database and of Temporal, each. A command answers within 30 s.
 const PART_WITHIN: Duration = Duration::from_secs(15);
@@ -76,6 +80,8 @@ pub struct Requests {
     pub deferred_twice: i64,
     /// Passes that stopped before they deleted or failed unusually much, and wait for a person.
     pub held: Vec<Held>,
+    /// The channels of notices.
+    pub notices: Vec<ChannelStatus>,
 }
 
 /// The nights that the schedule started and will start.
@@ -135,6 +141,7 @@ async fn requests(config: &Config) -> Result<Requests> {
     let held_back = held_back::counts(&mut connection).await?;
     let deferred_twice = held_back::deferred_twice(&mut connection).await?;
     let held = brake::held(&mut connection).await?;
+    let notices = outbox::channels(&mut connection).await?;
     connection.close().await?;
     Ok(Requests {
         undeleted_seconds: queue.undeleted_seconds(),
@@ -146,6 +153,7 @@ async fn requests(config: &Config) -> Result<Requests> {
         failed,
         held_back: held_back.into_iter().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
         deferred_twice,
+        notices,
     })
 }
 
@@ -268,6 +276,39 @@ fn judge_requests(requests: &Requests) -> Vec<Explained> {
         ));
     }
     troubles.extend(requests.held.iter().map(judge_held));
+    troubles.extend(requests.notices.iter().filter(|channel| channel.is_on).flat_map(judge_channel));
+    troubles
+}
+
+fn judge_channel(status: &ChannelStatus) -> Vec<Explained> {
+    let channel = status.channel.as_str();
+    let mut troubles = Vec::new();
+    if let Some(because) = &status.paused_because {
+        troubles.push(Explained::new(
+            format!("notices ({channel}) are paused: {because}"),
+            format!("remove the cause, restart the workers if a variable changed, then `export-worker notices resume {channel}`"),
+        ));
+    } else if status.oldest_due_seconds > NOTICE_DUE_SECONDS {
+        troubles.push(Explained::new(
+            format!("a notice ({channel}) has been due for {}", show_age(status.oldest_due_seconds)),
+            format!(
+                "see its code in `export-worker notices list --state due`; is a worker configured to send ({})?",
+                match status.channel {
+                    outbox::Channel::Mail => "EXPORT_SMTP_URL",
+                    outbox::Channel::Webhook => "EXPORT_WEBHOOK_URL",
+                }
+            ),
+        ));
+    }
+    if status.dead > 0 {
+        troubles.push(Explained::new(
+            format!("{} notices ({channel}) were given up", status.dead),
+            format!(
+                "see why in `export-worker notices list --state dead`, then `export-worker notices retry --dead {channel}` or \
+                 `drop --dead {channel}`"
+            ),
+        ));
+    }
     troubles
 }
 
@@ -335,6 +376,7 @@ mod tests {
             now,
         };
         Requests {
+            notices: Vec::new(),
             oldest_pending_seconds: queue.oldest_pending_seconds(),
             days_left: queue.days_left(),
             overdue_seconds: queue.overdue_seconds(),

@@ -17,7 +17,7 @@ const STATE_GRANTS: &str = "\
 revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
     public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes,
     public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_progress,
-    public.data_export_portal
+    public.data_export_portal, public.data_export_channels, public.data_export_notices
     from public, export_state;
 grant usage on schema public to export_state;
 grant select on public.data_export_requests to export_state;
@@ -37,6 +37,9 @@ grant select (start, pending_per_user, pending_per_org, ask_every) on public.dat
 grant select (user_id), delete on public.data_export_sessions to export_state;
 grant select, delete, update (actor, why) on public.data_export_accesses to export_state;
 grant select, insert, update, delete on public.data_export_progress to export_state;
+grant select, update (is_on, paused_at, paused_because) on public.data_export_channels to export_state;
+grant select, delete, update (state, first_due_at, due_at, tries, code, ended_at) on public.data_export_notices
+    to export_state;
 do $$
 declare
     reader text;
@@ -68,7 +71,7 @@ const PORTAL_GRANTS: &str = "\
 revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
     public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes,
     public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_progress,
-    public.data_export_portal
+    public.data_export_portal, public.data_export_channels, public.data_export_notices
     from export_portal;
 grant usage on schema public to export_portal;
 grant select on public.data_export_portal to export_portal;
@@ -131,6 +134,7 @@ end $$;
 pub(super) fn read_grants(catalogue: &Catalogue) -> String {
     let mut columns: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let listings = catalogue.files.iter().map(|files| &files.listing);
+    let listings = listings.chain(catalogue.contact.iter().map(|contact| &contact.listing));
     for entity in catalogue.entities.iter().chain(listings) {
         let read = columns.entry(&entity.relation).or_default();
         let exported = entity.columns.iter().filter(|column| column.use_ != Use::Omit && !column.computed);

@@ -6,6 +6,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::{
     CatalogueColumn, Condition, Entity, Is, Keys, LeftOut, UNDECIDED, Use,
+    contact::{self, Contact},
     defaults::Defaults,
     document::{Document, Table, Value},
     files::{self, FileSet},
@@ -25,6 +26,7 @@ pub(super) struct Parsed {
     pub(super) entities: Vec<Entity>,
     pub(super) files: Vec<FileSet>,
     pub(super) left_out: Vec<LeftOut>,
+    pub(super) contact: Option<Contact>,
     /// Index of the entity that holds the account's own row.
     pub(super) account: usize,
 }
@@ -39,7 +41,7 @@ pub(super) fn parse(
     let entries = document.parse()?;
     let root = document.root(&entries);
     let mut mistakes = Mistakes::default();
-    mistakes.keep(root.only(&["keys", "defaults", "left_out", "entity", "files"]));
+    mistakes.keep(root.only(&["keys", "defaults", "left_out", "entity", "files", "contact"]));
 
     let mut keys = Vec::new();
     for (name, value) in root.required("keys")?.table()?.iter() {
@@ -61,7 +63,7 @@ pub(super) fn parse(
             left_out.extend(mistakes.keep(parsed).map(|why| LeftOut { relation: relation.to_owned(), why }));
         }
     }
-    let (mut entities, mut files) = (Vec::new(), Vec::new());
+    let (mut entities, mut files, mut contact) = (Vec::new(), Vec::new(), None);
     let mut account = None;
     for (name, value) in root.required("entity")?.table()?.iter() {
         let parsed =
@@ -88,13 +90,16 @@ pub(super) fn parse(
             files.extend(mistakes.keep(files::parse(name, &value, &entities)));
         }
     }
+    if let (true, Some(value)) = (mistakes.0.is_empty(), root.optional("contact")) {
+        contact = mistakes.keep(contact::parse(&value, &entities));
+    }
     mistakes.none()?;
     let account = account.ok_or_else(|| {
         root.error(
             "no entity has `keys = \"account\"`: without one it is unknown whether an account still exists",
         )
     })?;
-    Ok(Parsed { keys, entities, files, left_out, account })
+    Ok(Parsed { keys, entities, files, left_out, contact, account })
 }
 
 /// What is wrong with a file.

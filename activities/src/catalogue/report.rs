@@ -123,6 +123,12 @@ async fn try_statements(
             Err(error) => findings.push(refused(FindingKind::Unreadable, &entity.relation, &error)),
         }
     }
+    if let (Some(contact), Some(statement)) =
+        (&catalogue.contact, catalogue.contact_statement(connection).await?)
+        && let Err(error) = read_whole(statement.as_str(), vec![user], connection).await
+    {
+        findings.push(refused(FindingKind::Unreadable, &contact.listing.relation, &error));
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use sqlx::SqlStr;
 use super::{
     Catalogue, CatalogueColumn, Entity, EntityPlan, Is, Keys, Use,
     check::{FoundColumn, FoundSchema},
+    contact::Contact,
     kinds,
     sql::{SqlPart, statement},
 };
@@ -186,6 +187,41 @@ fn push_key_names(parts: &mut Vec<SqlPart<'_>>, entity: &Entity) {
     for number in 0..entity.by.len() {
         parts.extend([SqlPart::Sql(if number == 0 { "k" } else { ", k" }), SqlPart::Number(number)]);
     }
+}
+
+/// Returns the statement that reads where the user `$1` gets mail: at most one row with address and locale.
+pub(super) fn contact(
+    catalogue: &Catalogue,
+    contact: &Contact,
+    found: &FoundSchema,
+) -> anyhow::Result<SqlStr> {
+    let entity = &contact.listing;
+    let mut parts =
+        vec![SqlPart::Sql("select t."), SqlPart::Name(&contact.email), SqlPart::Sql("::pg_catalog.text, ")];
+    match &contact.locale {
+        Some(locale) => {
+            parts.extend([SqlPart::Sql("t."), SqlPart::Name(locale), SqlPart::Sql("::pg_catalog.text")])
+        }
+        None => parts.push(SqlPart::Sql("null::pg_catalog.text")),
+    }
+    parts.extend([SqlPart::Sql(" from "), SqlPart::Relation(&entity.relation), SqlPart::Sql(" t where ")]);
+    push_matching(&mut parts, catalogue, entity, found, |_, cast| {
+        vec![SqlPart::Sql("$1::pg_catalog.text::"), SqlPart::Trusted(cast)]
+    })?;
+    parts.extend([SqlPart::Sql(" and t."), SqlPart::Name(&contact.email), SqlPart::Sql(" is not null")]);
+    if let Some(verified) = &contact.verified {
+        // A time, or a boolean.
+        parts.extend([
+            SqlPart::Sql(" and t."),
+            SqlPart::Name(verified),
+            SqlPart::Sql("::pg_catalog.text <> 'false'"),
+        ]);
+    }
+    for (index, name) in entity.order.iter().enumerate() {
+        parts.extend([SqlPart::Sql(if index == 0 { " order by t." } else { ", t." }), SqlPart::Name(name)]);
+    }
+    parts.push(SqlPart::Sql(" limit 1"));
+    Ok(statement(&parts))
 }
 
 /// Returns the statement that only casts the id of a user to the type of the account's column.

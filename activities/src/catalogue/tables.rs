@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Row as _};
 use super::{check, sql::halves};
 
 /// Our own tables in schema `public`. A platform may have others whose names begin in the same way.
-const OURS: [&str; 9] = [
+const OURS: [&str; 11] = [
     "data_export_requests",
     "data_export_events",
     "data_export_installation",
@@ -16,6 +16,8 @@ const OURS: [&str; 9] = [
     "data_export_sessions",
     "data_export_accesses",
     "data_export_progress",
+    "data_export_channels",
+    "data_export_notices",
 ];
 
 /// A table or view of the platform.

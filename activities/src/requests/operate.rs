@@ -448,6 +448,10 @@ pub async fn prune_events(state: &Pool) -> Result<u64> {
     /// Lines of one transaction: few enough to leave room for a night.
     const BATCH: i64 = 5_000;
     let mut pruned = 0;
+    sqlx::query!("delete from public.data_export_notices where ended_at < now() - interval '90 days'")
+        .execute(state)
+        .await
+        .context("failed to prune ended notices")?;
     loop {
         let events = sqlx::query!(
             "delete from public.data_export_events where id in (

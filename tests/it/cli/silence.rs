@@ -35,7 +35,7 @@ use Server::{Owner, Queue, Source, State, Store, Temporal};
 
 /// Every command that uses a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
 /// pending one, and the user of the delivered one.
-const COMMANDS: [(&str, &[Server]); 35] = [
+const COMMANDS: [(&str, &[Server]); 43] = [
     ("migrate", &[Owner]),
     ("grants --apply", &[Owner]),
     ("schedule apply", &[Temporal]),
@@ -66,6 +66,14 @@ const COMMANDS: [(&str, &[Server]); 35] = [
     ("history dump night -o -", &[Temporal]),
     ("policy show", &[State]),
     ("policy set --start night", &[Owner]),
+    ("notices show", &[State]),
+    ("notices on mail", &[State]),
+    ("notices off mail", &[State]),
+    ("notices resume mail", &[State]),
+    ("notices list", &[State]),
+    ("notices retry --dead mail", &[State]),
+    ("notices replay mail --since 2026-11-27T00:00:00Z", &[State]),
+    ("notices drop --dead mail", &[State]),
     ("catalogue check", &[Source]),
     ("catalogue preview --user USER", &[Source]),
     ("catalogue init public.users", &[Source]),

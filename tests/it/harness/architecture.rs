@@ -8,7 +8,7 @@ use std::{
 use export_stack::tools;
 
 /// Which folder never names what.
-const NEVER: [(&str, &[&str]); 13] = [
+const NEVER: [(&str, &[&str]); 14] = [
     ("workflows/src", &["sqlx::", "aws_sdk_s3::", "tokio::", "export_activities::"]),
     ("activities/src/database", &["store::", "source::", "fulfil::", "passes::", "requests::", "temporal::"]),
     ("activities/src/requests", &["store::", "source::", "fulfil::", "passes::", "temporal::"]),
@@ -32,27 +32,33 @@ const NEVER: [(&str, &[&str]); 13] = [
             "update public.data_export_requests",
         ],
     ),
+    (
+        "notices/src",
+        &["temporalio", "passes::", "export_worker::", "std::env::", "update public.data_export_requests"],
+    ),
     ("worker/src", &["export_stack::", "insert into public.", "update public.", "delete from public."]),
 ];
 
 /// Documents that name files.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "README.md",
     "docs/CATALOGUE.md",
     "docs/LOGGING.md",
+    "docs/NOTICES.md",
     "docs/PERFORMANCE.md",
     "docs/PORTAL.md",
     "docs/SCALE.md",
 ];
 
 /// The folders from which a path in a document may start.
-const ROOTS: [&str; 12] = [
+const ROOTS: [&str; 13] = [
     "workflows/",
     "activities/",
     "verify/",
     "portal/",
+    "notices/",
     "worker/",
     "stack/",
     "bench/",

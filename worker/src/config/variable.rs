@@ -4,10 +4,15 @@
 
 #[cfg(test)]
 mod documents;
+mod notices;
 mod portal;
 
 use std::time::Duration;
 
+pub use self::notices::{
+    MAIL_FROM, MAIL_LANGUAGE, PAGE_URL, SMTP_URL, TEMPLATE_DIR, WEBHOOK_NETWORKS, WEBHOOK_SECRETS,
+    WEBHOOK_URL,
+};
 pub use self::portal::{
     PORTAL_ADDR, PORTAL_ADMIN_DOWNLOADS, PORTAL_CONNECTIONS, PORTAL_DATABASE_URL, PORTAL_KEY_FILE,
     PORTAL_ORIGINS, PORTAL_URL,
@@ -394,7 +399,7 @@ pub static LOG_FORMAT: Variable = Variable::new(
 );
 
 /// Every variable, in the order of `.env.sample`.
-pub static GROUPS: [Group; 8] = [
+pub static GROUPS: [Group; 9] = [
     Group {
         title: "Databases",
         variables: &[
@@ -453,6 +458,19 @@ pub static GROUPS: [Group; 8] = [
             &PORTAL_ORIGINS,
             &PORTAL_ADMIN_DOWNLOADS,
             &PORTAL_CONNECTIONS,
+        ],
+    },
+    Group {
+        title: "Notices",
+        variables: &[
+            &SMTP_URL,
+            &MAIL_FROM,
+            &PAGE_URL,
+            &MAIL_LANGUAGE,
+            &TEMPLATE_DIR,
+            &WEBHOOK_URL,
+            &WEBHOOK_SECRETS,
+            &WEBHOOK_NETWORKS,
         ],
     },
     Group { title: "Watching", variables: &[&HTTP_ADDR, &LOG_FORMAT] },

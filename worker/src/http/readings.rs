@@ -20,6 +20,7 @@ use export_activities::{
     },
     spool::Spool,
 };
+use export_notices::outbox::{self, ChannelStatus};
 use export_workflows::contract::FailureReason;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 use sqlx::Connection as _;
@@ -50,13 +51,22 @@ pub(crate) struct Readings {
     catalogue: Arc<Catalogue>,
     task_queue: String,
     client: watch::Sender<Option<Client>>,
-    queue: Cached<(Queue, Vec<Held>, HeldBack)>,
+    queue: Cached<QueueReading>,
     drift: Cached<Drift>,
     temporal: Cached<TemporalReading>,
 }
 
 /// Requests that are held back, by reason.
 type HeldBack = Vec<(FailureReason, i64)>;
+
+/// What the database of requests says.
+#[derive(Clone)]
+struct QueueReading {
+    queue: Queue,
+    held: Vec<Held>,
+    held_back: HeldBack,
+    notices: Vec<ChannelStatus>,
+}
 
 /// Number of columns in which database and catalogue differ.
 #[derive(Clone, Copy)]
@@ -100,10 +110,11 @@ impl Readings {
         );
         let gauges = Gauges(Registry::new());
         gauges.spool(spool)?;
-        if let Some((queue, held, held_back)) = queue {
+        if let Some(QueueReading { queue, held, held_back, notices }) = queue {
             gauges.queue(&queue)?;
             gauges.brakes(&held)?;
             gauges.held_back(&held_back)?;
+            gauges.notices(&notices)?;
         }
         if let Some(drift) = drift {
             gauges.drift(drift)?;
@@ -121,13 +132,14 @@ impl Readings {
 }
 
 /// Does not use the pool: a scrape must not wait behind exports, nor return a connection in mid-statement to them.
-async fn read_queue(state: &Pool) -> Result<(Queue, Vec<Held>, HeldBack)> {
+async fn read_queue(state: &Pool) -> Result<QueueReading> {
     let mut connection = connect::glance(state).await?;
     let queue = census::queue(&mut connection).await?;
     let held = brake::held(&mut connection).await?;
     let held_back = held_back::counts(&mut connection).await?;
+    let notices = outbox::channels(&mut connection).await?;
     connection.close().await?;
-    Ok((queue, held, held_back))
+    Ok(QueueReading { queue, held, held_back, notices })
 }
 
 async fn read_drift(source: &Pool, catalogue: &Catalogue) -> Result<Drift> {
@@ -231,6 +243,24 @@ impl Gauges {
         for reason in FailureReason::OF_ATTEMPTS {
             let count = held_back.iter().find(|(of, _)| *of == reason).map_or(0, |(_, count)| *count);
             gauges.with_label_values(&[reason.as_str()]).set(count as f64);
+        }
+        Ok(())
+    }
+
+    fn notices(&self, channels: &[ChannelStatus]) -> prometheus::Result<()> {
+        let due = self.labelled(
+            "export_notices_oldest_due_seconds",
+            "For how long the oldest notice has been due; 0 when none is",
+            "channel",
+        )?;
+        let dead = self.labelled("export_notices_dead", "Notices that were given up", "channel")?;
+        let paused =
+            self.labelled("export_notices_paused", "1 while a person has to mend something", "channel")?;
+        for channel in channels.iter().filter(|channel| channel.is_on) {
+            let label = &[channel.channel.as_str()];
+            due.with_label_values(label).set(channel.oldest_due_seconds as f64);
+            dead.with_label_values(label).set(channel.dead as f64);
+            paused.with_label_values(label).set(f64::from(channel.paused_at.is_some()));
         }
         Ok(())
     }

@@ -1,0 +1,6 @@
+//! Mails to the person and webhooks to the platform.
+
+mod mail;
+mod outbox;
+mod process;
+mod webhook;
