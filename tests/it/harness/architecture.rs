@@ -36,11 +36,12 @@ const NEVER: [(&str, &[&str]); 13] = [
 ];
 
 /// Documents that name files.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "README.md",
     "docs/CATALOGUE.md",
+    "docs/EMBEDDING.md",
     "docs/LOGGING.md",
     "docs/PERFORMANCE.md",
     "docs/PORTAL.md",
