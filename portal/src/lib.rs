@@ -1,4 +1,4 @@
-//! The HTTP API for the person who asks for an export, and for the platform around them.
+//! The HTTP API and the page for the person who asks for an export, and for the platform around them.
 //!
 //! The process that serves it faces the Internet. Its database role reads one view without links, and its key to the
 //! store can only read. The portal never reads the platform's tables, never calls Temporal, and never moves a request by
@@ -22,9 +22,11 @@ use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc};
 use anyhow::{Context as _, Result};
 use axum::http::HeaderValue;
 use export_activities::{database::pool::Pool, store::Store};
+use serde::Serialize;
 use tokio::{net::TcpListener, sync::OnceCell};
 use tokio_util::sync::CancellationToken;
 use url::Url;
+use utoipa::ToSchema;
 
 use self::{
     caller::{Known, keys::ServiceKeys},
@@ -46,6 +48,17 @@ pub struct Settings {
     pub origins: Vec<HeaderValue>,
     /// Whether an admin may download the export of a member.
     pub admin_downloads: rights::AdminDownloads,
+    /// What an archive holds, for the person who asks.
+    pub entities: Vec<Entity>,
+}
+
+/// A part of each archive: one file in each format.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Entity {
+    /// The name of its files.
+    pub name: String,
+    /// What it is, in the words of the catalogue.
+    pub about: String,
 }
 
 /// The state that all calls share.

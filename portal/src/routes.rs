@@ -4,6 +4,7 @@ mod ask;
 mod download;
 mod events;
 mod list;
+mod page;
 mod policy;
 mod sessions;
 mod show;
@@ -88,7 +89,10 @@ pub(crate) fn router() -> Router<Arc<Portal>> {
     let (router, api) = described().split_for_parts();
     // As bytes that all share: each connection has a copy of every handler, and the description is large.
     let api = Bytes::from(api.to_json().unwrap_or_default());
+    let element = page::Element::new();
     router
+        .route("/", get(page::page))
+        .route("/data-export.js", get(async |headers: HeaderMap| element.show(&headers)))
         .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], api)))
         // Without HEAD: a scanner of links must not use up the code.
         .route("/s/{code}", get(sessions::sign_in).head(only_get))
@@ -166,6 +170,13 @@ fn names(headers: &HeaderMap, name: axum::http::HeaderName, etag: &str) -> bool 
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+/// Returns whether the caller names this media type as one that it reads; `*/*` names none.
+fn accepts(headers: &HeaderMap, media: &str) -> bool {
+    let values = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    let mut medias = values.flat_map(|value| value.split(',')).filter_map(|value| value.split(';').next());
+    medias.any(|one| one.trim().eq_ignore_ascii_case(media))
 }
 
 /// Returns whether a text may be an id of the platform: PostgreSQL takes no NUL, and a log no line break.

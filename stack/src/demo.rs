@@ -45,18 +45,21 @@ pub async fn run(keep: bool) -> anyhow::Result<()> {
     let archive = step("Downloading the largest archive", download::largest(&mut database, &output)).await?;
     step("Verifying it", verify(&archive)).await?;
     let by_day = by_day::export(&stack, &mut database, &output);
-    let (portal, by_day) = step("Asking for one export by day, over HTTP", by_day).await?;
-    summary::print(&mut database, &archive, seconds, by_day).await?;
+    let by_day = step("Asking for one export by day, over HTTP", by_day).await?;
+    summary::print(&mut database, &archive, seconds, by_day.seconds).await?;
     if keep {
         stack.keep()?;
         say("\nEverything keeps running:");
         addresses(stack.servers());
-        say(format_args!("  API      {}/v1/openapi.json", portal.url));
-        say(format_args!("  key      {}", portal.key_path.display()));
+        say(format_args!("  API      {}/v1/openapi.json", by_day.portal.url));
+        say(format_args!("  key      {}", by_day.portal.key_path.display()));
         say(format_args!("  logs     {}", folder().join("logs").display()));
         say("  stop     make down");
+        say("\nThe page of the person who asked by day (the address works once, within a minute):");
+        say(format_args!("  {}", by_day::page(&by_day).await?));
     } else {
         stack.stop()?;
+        say("\n`make demo KEEP=1` leaves everything running, and prints the address of the person's page.");
     }
     Ok(())
 }

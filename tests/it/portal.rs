@@ -4,6 +4,7 @@ mod ask;
 mod download;
 mod events;
 mod list;
+mod page;
 mod problems;
 mod process;
 mod rights;

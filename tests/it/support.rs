@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod answers;
+pub(crate) mod browser;
 pub(crate) mod csv_reader;
 pub(crate) mod database;
 pub(crate) mod hostile;

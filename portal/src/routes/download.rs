@@ -17,11 +17,11 @@ use export_activities::{
     requests::state::Status,
     store::{Store, object_key::ObjectKey},
 };
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{Id, actor, allowed, empty, refused, seen};
+use super::{Id, accepts, actor, allowed, empty, refused, seen};
 use crate::{
     Portal,
     body::Query,
@@ -50,6 +50,13 @@ pub(super) struct Reason {
     why: Option<String>,
 }
 
+/// The link of one click.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Link<'a> {
+    /// To the archive in the store.
+    url: &'a str,
+}
+
 /// An archive that the caller may download, and that is there.
 struct Found {
     record: Record,
@@ -63,13 +70,15 @@ struct Found {
 /// Leads to the archive in the store.
 ///
 /// The link works for ten minutes and longer for a large archive, and never beyond `expires_at`. Each call makes a new
-/// one, so a download that was cut goes on.
+/// one, so a download that was cut goes on. A script that cannot follow it asks with `Accept: application/json` and gets the
+/// link as JSON.
 #[utoipa::path(
     get,
     path = "/v1/exports/{id}/download",
     tag = "exports",
     params(("id" = uuid::Uuid, Path, description = "The export"), Reason),
     responses(
+        (status = 200, description = "The link, for `Accept: application/json`", body = Link),
         (status = 302, description = "To the archive in the store", headers(("Location" = String))),
         (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
         (status = 403, description = "`impersonated`, `not_allowed`", body = Document, content_type = "application/problem+json"),
@@ -101,6 +110,9 @@ pub(super) async fn download(
     let link = link.map_err(|error| Problem::store(&error))?;
     records::log(&portal.settings.database, found.record.id, Access::Linked, actor, Some(found.bytes))
         .await?;
+    if accepts(&headers, "application/json") {
+        return Ok(([(header::VARY, "accept")], axum::Json(Link { url: link.reveal() })).into_response());
+    }
     Ok((StatusCode::FOUND, [(header::LOCATION, link.reveal())]).into_response())
 }
 

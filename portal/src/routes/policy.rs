@@ -9,14 +9,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, Utc};
-use export_activities::fulfil::presign::LINK_LIFE;
+use export_activities::{fulfil::presign::LINK_LIFE, user_id::UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    Portal,
-    caller::Caller,
-    export::next_night,
+    Entity, Portal,
+    caller::{Caller, Subject},
+    export::{UserIdWord, next_night},
     problem::{Document, Problem},
     records,
 };
@@ -40,6 +40,13 @@ pub(super) struct Policy {
     kept_seconds: u64,
     /// The formats of the files in an archive.
     formats: [&'static str; 2],
+    /// What an archive holds.
+    entities: Vec<Entity>,
+    /// The person who is signed in; null for a service key.
+    #[schema(value_type = Option<UserIdWord>)]
+    user_id: Option<UserId>,
+    /// A member of the staff acts as the person, and may only look.
+    acting: bool,
 }
 
 /// Shows what a person may expect: when exports are made, how often one may ask, how long archives are kept.
@@ -55,7 +62,10 @@ pub(super) struct Policy {
         (status = 503, description = "`unavailable`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn policy(_: Caller, State(portal): State<Arc<Portal>>) -> Result<Json<Policy>, Problem> {
+pub(super) async fn policy(
+    caller: Caller,
+    State(portal): State<Arc<Portal>>,
+) -> Result<Json<Policy>, Problem> {
     let policy = records::installation(&portal.settings.database).await?;
     let every = &policy.ask_every;
     let seconds = every.microseconds / 1_000_000
@@ -69,6 +79,12 @@ pub(super) async fn policy(_: Caller, State(portal): State<Arc<Portal>>) -> Resu
         ask_every_seconds: u64::try_from(seconds).unwrap_or_default(),
         kept_seconds: LINK_LIFE.as_secs(),
         formats: ["json", "csv"],
+        entities: portal.settings.entities.clone(),
+        acting: caller.acting.is_some(),
+        user_id: match caller.subject {
+            Subject::Person(id) => Some(id),
+            Subject::Service(_) => None,
+        },
     }))
 }
 

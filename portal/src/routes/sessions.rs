@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Id, empty, is_id};
+use super::{Id, accepts, empty, is_id};
 use crate::{
     Portal,
     body::{Json, Query},
@@ -26,6 +26,8 @@ use crate::{
 };
 
 const MOST_MEMBERS: usize = 50;
+/// Where a browser is led that the platform does not lead elsewhere.
+const OUR_PAGE: &str = "/";
 
 /// Who signs in.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -47,7 +49,7 @@ pub(super) struct SignIn {
     /// The member of your staff who acts as the person, if one does. They may look, and nothing else.
     #[schema(min_length = 1, max_length = 255, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     acting: Option<String>,
-    /// Where the browser is led after the sign-in; without it, to the list of the person's exports.
+    /// Where the browser is led after the sign-in; without it, to our own page.
     #[schema(max_length = 2000, pattern = "^https?://[a-z0-9.-]+(:[0-9]{1,4})?(/[A-Za-z0-9/_-]*)?$")]
     return_url: Option<String>,
 }
@@ -193,22 +195,25 @@ pub(super) async fn end(caller: Caller, State(portal): State<Arc<Portal>>) -> Re
     Ok(answer)
 }
 
-/// Exchanges a code for the cookie, and leads back to the platform's page, or to the person's exports.
+/// Exchanges a code for the cookie, and leads back to the platform's page, or to our own. A browser whose code no longer
+/// works is led to our page, too: it shows the exports of a session that is still there, or how to get in.
 pub(super) async fn sign_in(
     State(portal): State<Arc<Portal>>,
     Id(code): Id<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let_in_unknown(&portal, &digest(&code))?;
-    let (token, return_url) =
-        sessions::sign_in(&portal.settings.database, &code).await?.ok_or_else(|| {
-            Problem::unauthenticated(
-                "This address works once, within a minute. Open the page from the platform again.",
-                Some("unknown or used code"),
-            )
-        })?;
-    let mut answer =
-        (StatusCode::SEE_OTHER, [(header::LOCATION, return_url.as_deref().unwrap_or("/v1/exports"))])
-            .into_response();
+    let Some((token, return_url)) = sessions::sign_in(&portal.settings.database, &code).await? else {
+        if accepts(&headers, "text/html") {
+            return Ok((StatusCode::SEE_OTHER, [(header::LOCATION, OUR_PAGE)]).into_response());
+        }
+        return Err(Problem::unauthenticated(
+            "This address works once, within a minute. Open the page from the platform again.",
+            Some("unknown or used code"),
+        ));
+    };
+    let mut answer = (StatusCode::SEE_OTHER, [(header::LOCATION, return_url.as_deref().unwrap_or(OUR_PAGE))])
+        .into_response();
     if let Some(cookie) = sessions::set_cookie(Some(&token)) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
     }

@@ -21,13 +21,22 @@ use crate::{
 /// The longest time until the export is ready on a slow machine.
 const READY_BOUND: Duration = Duration::from_secs(120);
 
-/// Starts the portal, asks for one export, and downloads it. Returns the portal and the seconds from the click to the
-/// file.
+/// An export that was made by day.
+pub(super) struct ByDay {
+    /// The portal, which goes on.
+    pub(super) portal: Portal,
+    /// The person.
+    user: String,
+    /// Seconds from the click to the file.
+    pub(super) seconds: f64,
+}
+
+/// Starts the portal, asks for one export, and downloads it.
 pub(super) async fn export(
     stack: &Stack,
     database: &mut PgConnection,
     folder: &Path,
-) -> anyhow::Result<(Portal, f64)> {
+) -> anyhow::Result<ByDay> {
     let environment = stack.servers().environment(&installation());
     allow(&environment).await?;
     let portal = Portal::start(stack, &installation()).await?;
@@ -38,8 +47,7 @@ pub(super) async fn export(
     .await
     .context("failed to find a user")?;
     let http = versitygw::http()?;
-    let sign_in = http.post(format!("{}/v1/sessions", portal.url)).bearer_auth(&portal.key);
-    let session = answer(sign_in.json(&json!({ "user_id": user })), StatusCode::CREATED).await?;
+    let session = sign_in(&http, &portal, &user).await?;
     let token = session["token"].as_str().context("the portal made no session")?;
     let begun = Instant::now();
     let ask = http.post(format!("{}/v1/exports", portal.url)).bearer_auth(token);
@@ -54,7 +62,19 @@ pub(super) async fn export(
     ensure!(click.status() == StatusCode::FOUND, "the portal answered {} to the download", click.status());
     let link = click.headers().get("location").and_then(|link| link.to_str().ok());
     fetch(link.context("the portal gave no link")?, &folder.join(format!("export-{id}.zip"))).await?;
-    Ok((portal, begun.elapsed().as_secs_f64()))
+    Ok(ByDay { portal, user, seconds: begun.elapsed().as_secs_f64() })
+}
+
+/// Returns the address of the page for the person. It works once, within a minute.
+pub(super) async fn page(by_day: &ByDay) -> anyhow::Result<String> {
+    let session = sign_in(&versitygw::http()?, &by_day.portal, &by_day.user).await?;
+    let url = session["url"].as_str().context("the portal made no address of the page")?;
+    Ok(url.to_owned())
+}
+
+async fn sign_in(http: &Client, portal: &Portal, user: &str) -> anyhow::Result<Value> {
+    let sign_in = http.post(format!("{}/v1/sessions", portal.url)).bearer_auth(&portal.key);
+    answer(sign_in.json(&json!({ "user_id": user })), StatusCode::CREATED).await
 }
 
 /// Lets people ask by day, and again although they asked for the night.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use super::{private, worker};
+use super::{ports, private, worker};
 use crate::{
     stack::{Installation, Stack},
     supervisor::Process,
@@ -44,7 +44,10 @@ impl Portal {
         let (file, key_path) = (data.join("portal.keys"), data.join("portal.key"));
         private::write(&file, line.as_bytes())?;
         private::write(&key_path, key.as_bytes())?;
-        let environment = stack.servers().portal_environment(installation, &file).await?;
+        let mut environment = stack.servers().portal_environment(installation, &file).await?;
+        let [port] = ports::free()?;
+        environment.insert("EXPORT_PORTAL_ADDR".to_owned(), format!("127.0.0.1:{port}"));
+        environment.insert("EXPORT_PORTAL_URL".to_owned(), format!("http://127.0.0.1:{port}"));
         let process = stack.start_worker("portal", &["serve"], environment)?;
         let url = address(&process).await?;
         Ok(Self { process, url, key, key_path })

@@ -40,11 +40,12 @@ const NEVER: [(&str, &[&str]); 14] = [
 ];
 
 /// Documents that name files.
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "README.md",
     "docs/CATALOGUE.md",
+    "docs/EMBEDDING.md",
     "docs/LOGGING.md",
     "docs/NOTICES.md",
     "docs/PERFORMANCE.md",

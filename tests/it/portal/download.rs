@@ -48,6 +48,19 @@ async fn a_click_leads_to_the_archive_and_is_logged_and_looking_counts_as_nothin
     let archive = answer.bytes().await.unwrap();
     assert_eq!((archive.len() as u64, hex::encode(Sha256::digest(&archive)).as_str()), (bytes, sha256));
     assert_eq!(accesses(&portal).await, ["asked".to_owned(), format!("linked {bytes}")]);
+
+    // A script cannot follow it to another origin, so it gets the link itself.
+    let click = portal.get(&path, &token).header("accept", "application/json").send().await.unwrap();
+    assert_eq!(
+        (&click.headers()["cache-control"], &click.headers()["vary"]),
+        (&"no-store".parse().unwrap(), &"accept".parse().unwrap())
+    );
+    let (status, body) = read(click).await;
+    assert_eq!(status, StatusCode::OK);
+    let answer = http().unwrap().get(body["url"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(answer.error_for_status().unwrap().bytes().await.unwrap(), archive);
+    let linked = format!("linked {bytes}");
+    assert_eq!(accesses(&portal).await, ["asked", &linked, &linked]);
     assert!(!portal.process.output().contains("X-Amz"), "no link is logged");
 }
 

@@ -19,7 +19,7 @@ async fn cookie_of(portal: &Portal, user: &str) -> String {
     let answer = portal.call(Method::GET, path).send().await.unwrap();
     assert_eq!(
         (answer.status(), &answer.headers()["location"].to_str().unwrap()),
-        (StatusCode::SEE_OTHER, &"/v1/exports")
+        (StatusCode::SEE_OTHER, &"/")
     );
     let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
     for part in ["__Host-export=", "; Path=/", "; Secure", "; HttpOnly", "; SameSite=Lax", "; Max-Age=28800"]
@@ -28,6 +28,13 @@ async fn cookie_of(portal: &Portal, user: &str) -> String {
     }
     // The address was a secret of one minute; a second visit finds nothing.
     assert_eq!(code(portal.call(Method::GET, path).send().await.unwrap()).await, "401 unauthenticated");
+    // A browser is led to the page, which shows a session that is there, or how to get one.
+    let again = portal.call(Method::GET, path).header("accept", "text/html,*/*;q=0.8").send().await.unwrap();
+    assert_eq!(
+        (again.status(), &again.headers()["location"]),
+        (StatusCode::SEE_OTHER, &"/".parse().unwrap())
+    );
+    assert!(again.headers().get("set-cookie").is_none());
     cookie.split(';').next().unwrap().to_owned()
 }
 
@@ -53,6 +60,23 @@ async fn a_code_works_once_and_its_cookie_only_from_our_own_page() {
     assert_eq!(ended.status(), StatusCode::NO_CONTENT);
     assert!(ended.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
     assert_eq!(code(call(Method::GET, "/v1/exports").send().await.unwrap()).await, "401 unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_says_who_is_signed_in_and_what_an_archive_holds() {
+    let portal = Portal::new().await;
+    let acting = json!({"user_id": "7", "acting": "ada"});
+    for (token, user, acts) in [
+        (portal.person("7").await, json!("7"), false),
+        (portal.session(&acting).await, json!("7"), true),
+        (portal.key.clone(), json!(null), false),
+    ] {
+        let (status, policy) = read(portal.get("/v1/policy", &token).send().await.unwrap()).await;
+        assert_eq!((status, &policy["user_id"], &policy["acting"]), (StatusCode::OK, &user, &json!(acts)));
+        let names: Vec<_> = policy["entities"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+        assert_eq!(names, ["users", "projects", "features", "pipeline_runs", "releases"]);
+        assert_eq!(policy["entities"][0]["about"], "Your account.");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,7 +50,11 @@ pub(crate) struct Given {
 
 /// Makes database, bucket and steps; the steps work under the production's roles.
 pub(crate) async fn installation() -> Given {
-    let installation = TestInstallation::new().await.unwrap();
+    given(TestInstallation::new().await.unwrap()).await
+}
+
+/// Takes an installation that has been made.
+pub(crate) async fn given(installation: TestInstallation) -> Given {
     let versitygw = &stack().await.unwrap().servers().store;
     let mut config = StoreConfig::new(installation.names.bucket.clone());
     config.endpoint = Some(versitygw.endpoint());

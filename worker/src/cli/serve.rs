@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use axum::http::HeaderValue;
-use export_portal::Settings;
+use export_portal::{Entity, Settings};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use crate::{
     connect,
 };
 
-/// Serves the API until SIGTERM or SIGINT; calls in flight then have `EXPORT_SHUTDOWN_GRACE` to end.
+/// Serves the API and the page until SIGTERM or SIGINT; calls in flight then have `EXPORT_SHUTDOWN_GRACE` to end.
 pub(super) async fn run(config: &Config) -> Result<ExitStatus> {
     let portal = &config.portal;
     let address = required(config)?;
@@ -26,6 +26,7 @@ pub(super) async fn run(config: &Config) -> Result<ExitStatus> {
         url: portal.url()?.clone(),
         origins: origins.context("EXPORT_PORTAL_ORIGINS holds what no browser sends")?,
         admin_downloads: portal.admin_downloads,
+        entities: entities(config)?,
     };
     let stop = CancellationToken::new();
     let (at, serving) = export_portal::listen(address, settings, stop.clone()).await?;
@@ -46,6 +47,13 @@ pub(super) async fn run(config: &Config) -> Result<ExitStatus> {
         tracing::warn!("Some calls were still in flight and were cut off");
     }
     Ok(ExitStatus::Success)
+}
+
+/// Names what an archive holds. The worker reads the same catalogue.
+fn entities(config: &Config) -> Result<Vec<Entity>> {
+    let catalogue = connect::catalogue(config)?;
+    let entities = catalogue.entities().iter();
+    Ok(entities.map(|one| Entity { name: one.name.clone(), about: one.about.clone() }).collect())
 }
 
 /// Lets this process have as many connections as the system allows: each stream is one, and the usual limit is 1024.
