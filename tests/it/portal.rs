@@ -3,9 +3,11 @@
 mod ask;
 mod download;
 mod events;
+mod issuer;
 mod list;
 mod problems;
 mod process;
 mod rights;
 mod schemathesis;
 mod sessions;
+mod tokens;

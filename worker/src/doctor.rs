@@ -127,6 +127,7 @@ pub async fn examine(config: &Config, adopt_bucket: bool) -> Vec<Line> {
     let remedy = "check the server of EXPORT_DATABASE_URL";
     let clocks = async |lines: &mut Vec<Line>| clocks::examine(state, bucket, lines).await;
     in_time("clocks", remedy, &mut lines, clocks).await;
+    lines.extend(portal::issuer(config).await);
     lines.push(encryption::examine(config));
     let remedy = "check the server of TEMPORAL_ADDRESS and the network between";
     let temporal = async |lines: &mut Vec<Line>| temporal::examine(config, lines).await;

@@ -9,8 +9,9 @@ mod portal;
 use std::time::Duration;
 
 pub use self::portal::{
-    PORTAL_ADDR, PORTAL_ADMIN_DOWNLOADS, PORTAL_CONNECTIONS, PORTAL_DATABASE_URL, PORTAL_KEY_FILE,
-    PORTAL_ORIGINS, PORTAL_URL,
+    PORTAL_ADDR, PORTAL_ADMIN_DOWNLOADS, PORTAL_AUDIENCE, PORTAL_CONNECTIONS, PORTAL_DATABASE_URL,
+    PORTAL_ISSUER, PORTAL_JWKS_URL, PORTAL_KEY_FILE, PORTAL_MEMBERS_CLAIM, PORTAL_ORG_CLAIM, PORTAL_ORIGINS,
+    PORTAL_ROLES, PORTAL_ROLES_CLAIM, PORTAL_URL, PORTAL_USER_CLAIM,
 };
 use super::value::{show_size, show_time};
 
@@ -394,7 +395,7 @@ pub static LOG_FORMAT: Variable = Variable::new(
 );
 
 /// Every variable, in the order of `.env.sample`.
-pub static GROUPS: [Group; 8] = [
+pub static GROUPS: [Group; 9] = [
     Group {
         title: "Databases",
         variables: &[
@@ -453,6 +454,19 @@ pub static GROUPS: [Group; 8] = [
             &PORTAL_ORIGINS,
             &PORTAL_ADMIN_DOWNLOADS,
             &PORTAL_CONNECTIONS,
+        ],
+    },
+    Group {
+        title: "Identity provider of the portal",
+        variables: &[
+            &PORTAL_ISSUER,
+            &PORTAL_AUDIENCE,
+            &PORTAL_JWKS_URL,
+            &PORTAL_USER_CLAIM,
+            &PORTAL_ORG_CLAIM,
+            &PORTAL_ROLES_CLAIM,
+            &PORTAL_ROLES,
+            &PORTAL_MEMBERS_CLAIM,
         ],
     },
     Group { title: "Watching", variables: &[&HTTP_ADDR, &LOG_FORMAT] },
