@@ -19,8 +19,8 @@ use url::{Host, Url};
 
 use super::{Refusal, Settings, jwks, jwks::Key};
 
-/// How old the keys become: a key that the provider has removed is refused after this time.
-const FRESH: Duration = Duration::from_secs(5 * 60);
+/// How often keys are fetched.
+const PACE: Pace = Pace { fresh: Duration::from_secs(5 * 60), apart: Keys::APART };
 /// How long keys are used while the provider is away. Longer, and a removed key would count for as long as its owner keeps
 /// the provider away.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -173,9 +173,18 @@ impl Source {
     }
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// How old the keys become: a key that the provider has removed is refused after this time.
+    fresh: Duration,
+    /// The shortest time between two fetches.
+    apart: Duration,
+}
+
 /// The keys, and the task that fetches them.
 pub(super) struct Keys {
     source: Source,
+    pace: Pace,
     state: watch::Sender<State>,
     /// A call waits for a key that is not there.
     wanted: Notify,
@@ -203,7 +212,7 @@ impl Keys {
 
     pub(super) fn new(settings: Settings) -> anyhow::Result<Self> {
         let source = Source::new(&settings)?;
-        Ok(Self { source, state: watch::Sender::new(State::default()), wanted: Notify::new() })
+        Ok(Self { source, pace: PACE, state: watch::Sender::new(State::default()), wanted: Notify::new() })
     }
 
     pub(super) fn are_known(&self) -> bool {
@@ -219,7 +228,7 @@ impl Keys {
             if !matches!(found, Err(Missing::Away | Missing::Refused(Refusal::UnknownKey))) {
                 return found;
             }
-            state.tried.is_none_or(|tried| tried.elapsed() >= Self::APART)
+            state.tried.is_none_or(|tried| tried.elapsed() >= self.pace.apart)
         };
         if is_due {
             self.wanted.notify_one();
@@ -235,9 +244,10 @@ impl Keys {
             loop {
                 let fetched = self.source.fetch().await;
                 let is_known = self.publish(fetched);
-                tokio::time::sleep(Self::APART).await;
+                tokio::time::sleep(self.pace.apart).await;
                 if is_known {
-                    let _ = tokio::time::timeout(FRESH - Self::APART, self.wanted.notified()).await;
+                    let rest = self.pace.fresh.saturating_sub(self.pace.apart);
+                    let _ = tokio::time::timeout(rest, self.wanted.notified()).await;
                 }
             }
         };
@@ -246,11 +256,16 @@ impl Keys {
 
     /// Lets the calls see the result of a fetch. Returns whether it brought keys.
     fn publish(&self, fetched: Result<Fetched, Fault>) -> bool {
-        let before = self.state.borrow().fault;
+        let (before, is_first) = {
+            let state = self.state.borrow();
+            (state.fault, state.fetched.is_none())
+        };
         let fault = fetched.as_ref().err().copied();
-        match (before, &fetched) {
-            (Some(_), Ok(_)) => tracing::info!("The keys of the identity provider were fetched again"),
-            (before, Err(fault)) if before != Some(*fault) => {
+        match &fetched {
+            Ok(fetched) if is_first || before.is_some() => {
+                tracing::info!("Fetched {} usable keys of the identity provider", fetched.usable());
+            }
+            Err(fault) if before != Some(*fault) => {
                 tracing::warn!(
                     "The keys of the identity provider cannot be fetched: {fault}. Keys that are known go on working; `doctor` says what to do"
                 );
@@ -288,9 +303,14 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use axum::{Router, extract::State as Shared, routing::get};
     use jsonwebtoken::DecodingKey;
+    use serde_json::json;
 
     use super::*;
+    use crate::caller::tokens::Claims;
 
     #[test]
     fn keys_are_used_for_a_day_without_the_provider_and_no_longer() {
@@ -309,6 +329,47 @@ mod tests {
         let other = find("a", Algorithm::ES256, Duration::ZERO);
         assert_eq!(other, Err(Missing::Refused(Refusal::OtherAlgorithm)));
         assert_eq!(State::default().find("a", Algorithm::EdDSA, now).unwrap_err(), Missing::Away);
+    }
+
+    fn set_of(id: &str) -> String {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        json!({"keys": [{"kid": id, "kty": "OKP", "crv": "Ed25519", "x": x}]}).to_string()
+    }
+
+    #[tokio::test]
+    async fn keys_are_fetched_again_in_time_without_any_call() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let served = Arc::new(Mutex::new(set_of("old")));
+        let serve = get(async |Shared(set): Shared<Arc<Mutex<String>>>| set.lock().unwrap().clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let router = Router::new().route("/", serve).with_state(Arc::clone(&served));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let name = String::new;
+        let claims = Claims {
+            user: name(),
+            org: name(),
+            roles: name(),
+            members: name(),
+            role_names: "".parse().unwrap(),
+        };
+        let jwks_url = Some(Url::parse(&url).unwrap());
+        let settings = Settings { issuer: name(), audience: name(), jwks_url, claims };
+        let short = Pace { fresh: Duration::from_millis(20), apart: Duration::from_millis(10) };
+        let keys = Arc::new(Keys { pace: short, ..Keys::new(settings).unwrap() });
+        let stop = CancellationToken::new();
+        let watching = tokio::spawn(Arc::clone(&keys).watch(stop.clone()));
+        let mut state = keys.state.subscribe();
+        let knows = |state: &State, id: &str| state.find(id, Algorithm::EdDSA, Instant::now()).is_ok();
+        state.wait_for(|state| knows(state, "old")).await.unwrap();
+        *served.lock().unwrap() = set_of("new");
+        let changed = state.wait_for(|state| knows(state, "new")).await.unwrap().clone();
+        assert!(!knows(&changed, "old"), "the provider has removed it");
+        *served.lock().unwrap() = "<html>".to_owned();
+        let changed = state.wait_for(|state| state.fault == Some(Fault::NoSet)).await.unwrap().clone();
+        assert!(knows(&changed, "new"), "it is kept");
+        stop.cancel();
+        watching.await.unwrap();
     }
 
     #[test]
