@@ -1,7 +1,8 @@
-//! Who calls: a backend of the platform with a service key, or a person with a session.
+//! Who calls: a backend of the platform with a service key, or a person with a session or an access token.
 
 pub mod keys;
 pub(crate) mod sessions;
+pub mod tokens;
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,10 @@ use chrono::{DateTime, Utc};
 use export_activities::user_id::UserId;
 use sha2::{Digest as _, Sha256};
 
-use self::sessions::{COOKIE, Kind};
+use self::{
+    sessions::{COOKIE, Kind},
+    tokens::Tokens,
+};
 use crate::{
     Portal,
     problem::{Code, Problem},
@@ -32,7 +36,10 @@ pub enum Subject {
     Person(UserId),
 }
 
-/// The roles of a person, as the platform's backend set them for the session.
+/// Maximum number of members for whom an admin may ask.
+pub(crate) const MOST_MEMBERS: usize = 50;
+
+/// The roles of a person, as the platform's backend set them for the session, or as their token has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Roles {
     /// A manager of the organisation.
@@ -58,6 +65,8 @@ pub struct Caller {
     pub acting: Option<String>,
     /// The session, if it is one.
     pub session: Option<Session>,
+    /// When the session or the token ends at the latest. A service key does not end.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// The session of a person.
@@ -65,8 +74,6 @@ pub struct Caller {
 pub struct Session {
     /// SHA-256 of its token.
     pub digest: [u8; 32],
-    /// When it ends at the latest.
-    pub expires_at: DateTime<Utc>,
 }
 
 impl Caller {
@@ -103,10 +110,7 @@ impl FromRequestParts<Arc<Portal>> for Caller {
 async fn identify(method: &Method, headers: &HeaderMap, portal: &Portal) -> Result<Caller, Problem> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let token = value.to_str().ok().and_then(bearer).ok_or_else(|| {
-            Problem::unauthenticated(
-                "Send `Authorization: Bearer` with a service key or a session token.",
-                None,
-            )
+            Problem::unauthenticated("Send `Authorization: Bearer` with a service key or a token.", None)
         })?;
         if token.starts_with(keys::PREFIX) {
             let name = portal.settings.keys.name_of(token).ok_or_else(|| {
@@ -118,6 +122,10 @@ async fn identify(method: &Method, headers: &HeaderMap, portal: &Portal) -> Resu
             let caller = service(name);
             portal.floodgate.take(&caller.bucket(), Instant::now()).map_err(slow_down)?;
             return Ok(caller);
+        }
+        // A session token has no dot, and a JWT has two.
+        if let Some(tokens) = portal.tokens.as_ref().filter(|_| token.contains('.')) {
+            return by_access_token(portal, tokens, token).await;
         }
         return found(portal, token, Kind::Token).await?.ok_or_else(|| {
             Problem::unauthenticated(
@@ -148,18 +156,32 @@ async fn identify(method: &Method, headers: &HeaderMap, portal: &Portal) -> Resu
     Ok(caller)
 }
 
-/// Finds the person of a token. That costs a query, so the limit comes first: the person's if the token was found before.
+/// Finds the person of a session. That costs a query, so the limit comes first.
 async fn found(portal: &Portal, token: &str, kind: Kind) -> Result<Option<Caller>, Problem> {
     let digest = digest(token);
-    match portal.known.bucket_of(&digest) {
-        Some(bucket) => portal.floodgate.take(&bucket, Instant::now()).map_err(slow_down)?,
-        None => let_in_unknown(portal, &digest)?,
-    }
+    let_in(portal, &digest)?;
     let caller = sessions::find(&portal.settings.database, &digest, kind).await?;
     if let Some(caller) = &caller {
         portal.known.add(digest, caller.bucket());
     }
     Ok(caller)
+}
+
+/// Checks an access token. That costs a signature, and may wait for a key, so the limit comes first.
+async fn by_access_token(portal: &Portal, tokens: &Tokens, token: &str) -> Result<Caller, Problem> {
+    let digest = digest(token);
+    let_in(portal, &digest)?;
+    let caller = tokens.caller(token).await?;
+    portal.known.add(digest, caller.bucket());
+    Ok(caller)
+}
+
+/// Limits the calls of a person whose token was found before, and the calls of all others together.
+fn let_in(portal: &Portal, digest: &[u8; 32]) -> Result<(), Problem> {
+    match portal.known.bucket_of(digest) {
+        Some(bucket) => portal.floodgate.take(&bucket, Instant::now()).map_err(slow_down),
+        None => let_in_unknown(portal, digest),
+    }
 }
 
 /// Limits the calls whose token, or code, was not found before.
@@ -204,7 +226,13 @@ fn service(name: &str) -> Caller {
         members: Vec::new(),
         acting: None,
         session: None,
+        expires_at: None,
     }
+}
+
+/// Returns whether a text may be an id of the platform: PostgreSQL takes no NUL, and a log no line break.
+pub(crate) fn is_id(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 fn bearer(value: &str) -> Option<&str> {

@@ -22,6 +22,7 @@ use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc};
 use anyhow::{Context as _, Result};
 use axum::http::HeaderValue;
 use export_activities::{database::pool::Pool, store::Store};
+use futures::future::OptionFuture;
 use serde::Serialize;
 use tokio::{net::TcpListener, sync::OnceCell};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,11 @@ use url::Url;
 use utoipa::ToSchema;
 
 use self::{
-    caller::{Known, keys::ServiceKeys},
+    caller::{
+        Known,
+        keys::ServiceKeys,
+        tokens::{self, Tokens},
+    },
     flood::Floodgate,
     live::Live,
 };
@@ -42,6 +47,8 @@ pub struct Settings {
     pub store: Store,
     /// The keys of the platform's backends.
     pub keys: ServiceKeys,
+    /// The identity provider whose access tokens are taken, if there is one.
+    pub issuer: Option<tokens::Settings>,
     /// The address under which people reach the portal, such as `https://exports.example.com`.
     pub url: Url,
     /// The addresses of pages of other origins that may call the API.
@@ -65,6 +72,7 @@ pub struct Entity {
 pub(crate) struct Portal {
     settings: Settings,
     floodgate: Floodgate,
+    tokens: Option<Tokens>,
     known: Known,
     live: Arc<Live>,
     /// The key of cursors, after it was read.
@@ -88,8 +96,11 @@ pub async fn listen(
     let at = listener.local_addr()?;
     let live = Live::new();
     let watching = Arc::clone(&live).run(settings.database.clone(), stop.clone());
+    let tokens = settings.issuer.clone().map(Tokens::new).transpose()?;
+    let fetching = OptionFuture::from(tokens.as_ref().map(|tokens| tokens.watch(stop.clone())));
     let portal = Arc::new(Portal {
         settings,
+        tokens,
         floodgate: Floodgate::default(),
         known: Known::default(),
         live,
@@ -97,7 +108,7 @@ pub async fn listen(
     });
     let router = layers::around(routes::router(), &portal).with_state(portal);
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    Ok((at, async move { tokio::join!(serving.into_future(), watching).0 }))
+    Ok((at, async move { tokio::join!(serving.into_future(), watching, fetching).0 }))
 }
 
 /// Returns the description of the API: OpenAPI 3.1, as JSON.

@@ -45,7 +45,7 @@ use crate::{
     info(title = "Data exports", version = "1", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     components(schemas(Document)),
     modifiers(&Security),
-    security(("key" = []), ("session" = []), ("cookie" = []))
+    security(("key" = []), ("session" = []), ("access_token" = []), ("cookie" = []))
 )]
 struct Api;
 
@@ -62,6 +62,10 @@ impl Modify for Security {
         components
             .add_security_scheme("key", bearer("A service key, `exk_...`, of a backend of the platform."));
         components.add_security_scheme("session", bearer("The token of a session."));
+        let access_token = Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(
+            Some("An access token of the platform's identity provider (RFC 9068), if the portal takes them."),
+        );
+        components.add_security_scheme("access_token", SecurityScheme::Http(access_token.build()));
         let cookie = ApiKeyValue::with_description(COOKIE, "The session of our own page.");
         components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
@@ -177,11 +181,6 @@ fn accepts(headers: &HeaderMap, media: &str) -> bool {
     let values = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     let mut medias = values.flat_map(|value| value.split(',')).filter_map(|value| value.split(';').next());
     medias.any(|one| one.trim().eq_ignore_ascii_case(media))
-}
-
-/// Returns whether a text may be an id of the platform: PostgreSQL takes no NUL, and a log no line break.
-fn is_id(text: &str) -> bool {
-    (1..=255).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 /// An answer without a body.

@@ -3,6 +3,7 @@
 mod ask;
 mod download;
 mod events;
+mod issuer;
 mod list;
 mod page;
 mod problems;
@@ -10,3 +11,4 @@ mod process;
 mod rights;
 mod schemathesis;
 mod sessions;
+mod tokens;

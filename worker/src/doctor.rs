@@ -128,6 +128,7 @@ pub async fn examine(config: &Config, adopt_bucket: bool) -> Vec<Line> {
     let remedy = "check the server of EXPORT_DATABASE_URL";
     let clocks = async |lines: &mut Vec<Line>| clocks::examine(state, bucket, lines).await;
     in_time("clocks", remedy, &mut lines, clocks).await;
+    lines.extend(portal::issuer(config).await);
     let remedy = "check EXPORT_SMTP_URL and EXPORT_WEBHOOK_URL, and the network between";
     let notices = async |lines: &mut Vec<Line>| notices::examine(config, state, catalogue, lines).await;
     in_time("notices", remedy, &mut lines, notices).await;

@@ -65,6 +65,11 @@ impl ServiceKeys {
         Ok(Self(keys))
     }
 
+    /// Returns whether there is no key, as where callers have only access tokens.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the name of a key.
     pub(crate) fn name_of(&self, key: &str) -> Option<&str> {
         self.0.get(&digest(key)).map(String::as_str)

@@ -150,7 +150,8 @@ pub(crate) async fn find(database: &Pool, digest: &[u8; 32], kind: Kind) -> Resu
         roles,
         members,
         acting: found.acting,
-        session: Some(Session { digest: *digest, expires_at: found.expires_at }),
+        session: Some(Session { digest: *digest }),
+        expires_at: Some(found.expires_at),
     }))
 }
 

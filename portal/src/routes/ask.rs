@@ -16,7 +16,7 @@ use super::{Id, actor, refused, seen};
 use crate::{
     Portal,
     body::Json,
-    caller::{Caller, Subject},
+    caller::{Caller, Subject, is_id},
     export::{Export, StartWord, UserIdWord, next_night},
     problem::{Code, Document, Problem},
     records::{self, Actor, Answer, Asked, Outcome},
@@ -103,14 +103,14 @@ pub(super) async fn ask(
     let allowed = rights::may_ask(&caller, user).map_err(refused)?;
     let org = match (&ask.org_id, &caller.subject) {
         (None, _) => org_of_ask(&caller, allowed),
-        (Some(org), Subject::Service(_)) if super::is_id(org) => Some(org.as_str()),
+        (Some(org), Subject::Service(_)) if is_id(org) => Some(org.as_str()),
         (Some(_), Subject::Service(_)) => {
             return Err(Problem::invalid("/org_id", "1 to 255 bytes without control characters."));
         }
         (Some(_), Subject::Person(_)) => {
             return Err(Problem::invalid(
                 "/org_id",
-                "The organisation comes from the session: leave it out.",
+                "The organisation comes from the session or the token: leave it out.",
             ));
         }
     };

@@ -59,7 +59,7 @@ struct EventWord {
 /// Streams the state of an export: first as it is now, then each change.
 ///
 /// An event has an `id` when something changed that lasts; progress has none. A stream ends after about 15 minutes, with
-/// the session, or when the replica stops; the caller then comes back.
+/// the session or the token, or when the replica stops; the caller then comes back.
 #[utoipa::path(
     get,
     path = "/v1/exports/{id}/events",
@@ -180,11 +180,11 @@ fn farewell() -> Event {
     Event::default().retry(Duration::from_millis(1000 + random(LATEST * 1000 - 1000))).comment("come back")
 }
 
-/// A stream ends with the session.
+/// A stream ends with the session or the token.
 fn life(caller: &Caller) -> Duration {
     let life = LIFE - Duration::from_secs(SPREAD) + Duration::from_secs(random(2 * SPREAD));
-    let session = caller.session.as_ref().map(|session| session.expires_at - Utc::now());
-    session.map_or(life, |rest| rest.to_std().unwrap_or_default().min(life))
+    let rest = caller.expires_at.map(|ends| ends - Utc::now());
+    rest.map_or(life, |rest| rest.to_std().unwrap_or_default().min(life))
 }
 
 fn random(below: u64) -> u64 {

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     Portal,
     body::Query,
-    caller::{Caller, Subject},
+    caller::{Caller, Subject, is_id},
     cursor::Cursor,
     export::{Export, ReasonWord, UserIdWord},
     problem::{Code, Document, Problem},
@@ -103,7 +103,7 @@ pub(super) async fn list(
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(Problem::invalid("?limit", format!("1 to {LARGEST_PAGE}.")));
     }
-    if which.org_id.as_deref().is_some_and(|org| !super::is_id(org)) {
+    if which.org_id.as_deref().is_some_and(|org| !is_id(org)) {
         return Err(Problem::invalid("?org_id", "1 to 255 bytes without control characters."));
     }
     let filters = Filters {

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     Entity, Portal,
-    caller::{Caller, Subject},
+    caller::{Caller, Subject, tokens::Tokens},
     export::{UserIdWord, next_night},
     problem::{Document, Problem},
     records,
@@ -88,11 +88,20 @@ pub(super) async fn policy(
     }))
 }
 
-/// Answers 200 while the database answers. A balancer then sends calls here.
+/// Answers 200 while the portal can serve a caller. A balancer then sends calls here.
+///
+/// Without the keys of the identity provider, it still serves backends and sessions, if there are service keys.
 pub(super) async fn readyz(State(portal): State<Arc<Portal>>) -> Response {
     let asked = tokio::time::timeout(READY_WITHIN, records::installation(&portal.settings.database)).await;
-    match asked {
-        Ok(Ok(_)) => "The portal serves\n".into_response(),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "The database does not answer\n").into_response(),
+    if !matches!(asked, Ok(Ok(_))) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "The database does not answer\n").into_response();
     }
+    if portal.tokens.as_ref().is_none_or(Tokens::is_ready) {
+        return "The portal serves\n".into_response();
+    }
+    let missing = "There are no keys of the identity provider yet";
+    if portal.settings.keys.is_empty() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{missing}\n")).into_response();
+    }
+    format!("The portal serves, without access tokens: {missing}\n").into_response()
 }

@@ -13,19 +13,18 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Id, accepts, empty, is_id};
+use super::{Id, accepts, empty};
 use crate::{
     Portal,
     body::{Json, Query},
     caller::{
-        Caller, Subject, digest, let_in_unknown,
+        Caller, MOST_MEMBERS, Subject, digest, is_id, let_in_unknown,
         sessions::{self, Kind, Wanted},
     },
     export::UserIdWord,
     problem::{Code, Document, Problem},
 };
 
-const MOST_MEMBERS: usize = 50;
 /// Where a browser is led that the platform does not lead elsewhere.
 const OUR_PAGE: &str = "/";
 
@@ -174,7 +173,7 @@ pub(super) async fn end_all(
     responses(
         (status = 204, description = "It has ended"),
         (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
-        (status = 403, description = "`not_allowed`: a service key is no session; `cross_origin`", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "`not_allowed`: a service key or an access token is no session; `cross_origin`", body = Document, content_type = "application/problem+json"),
         (status = 429, description = "`slow_down`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
         (status = 500, description = "`internal`", body = Document, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
@@ -182,10 +181,13 @@ pub(super) async fn end_all(
 )]
 pub(super) async fn end(caller: Caller, State(portal): State<Arc<Portal>>) -> Result<Response, Problem> {
     let Some(session) = &caller.session else {
-        return Err(Problem::new(
-            Code::NotAllowed,
-            "A service key is no session: remove its line from the file of keys.",
-        ));
+        let detail = match &caller.subject {
+            Subject::Service(_) => "A service key is no session: remove its line from the file of keys.",
+            Subject::Person(_) => {
+                "An access token is no session: it ends by itself, and the identity provider ends others."
+            }
+        };
+        return Err(Problem::new(Code::NotAllowed, detail));
     };
     sessions::end(&portal.settings.database, session).await?;
     let mut answer = empty(StatusCode::NO_CONTENT);

@@ -63,7 +63,7 @@ impl Signed {
     }
 }
 
-/// Makes an acceptor of TLS for HTTP/2 only. With `clients`, it accepts only certificates that this authority signed.
+/// Makes an acceptor of TLS for HTTP/2, and for HTTP/1.1 with a client that does not offer HTTP/2. With `clients`, it accepts only certificates that this authority signed.
 pub fn acceptor(server: &Signed, clients: Option<&Authority>) -> anyhow::Result<TlsAcceptor> {
     let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
     let config =
@@ -79,7 +79,7 @@ pub fn acceptor(server: &Signed, clients: Option<&Authority>) -> anyhow::Result<
     };
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server.key.serialize_der()));
     let mut config = config.with_single_cert(vec![server.certificate.der().clone()], key)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

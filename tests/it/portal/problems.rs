@@ -80,7 +80,7 @@ no such route: 404 not_found There is nothing here, or you may not see it.
 another method: 405 method_not_allowed This path has other methods: see /v1/openapi.json.
 nobody: 401 unauthenticated You are not signed in. Open the page from the platform.
     Bearer realm="data-export"
-a wrong scheme: 401 unauthenticated Send `Authorization: Bearer` with a service key or a session token.
+a wrong scheme: 401 unauthenticated Send `Authorization: Bearer` with a service key or a token.
     Bearer realm="data-export"
 a wrong key: 401 unauthenticated This service key is not known. Is it in EXPORT_PORTAL_KEY_FILE?
     Bearer realm="data-export", error="invalid_token", error_description="unknown key"
@@ -91,7 +91,7 @@ half a body: 400 malformed The body is not JSON: EOF while parsing a value at li
 a wrong type: 422 invalid [/why] /why: invalid type: integer `7`, expected a string
 an unknown field: 422 invalid [/colour] /colour: unknown field `colour`, expected one of `user_id`, `org_id`, `start`, `why`
 an impossible user: 422 invalid [/user_id] /user_id: the id of a user has 1 to 255 bytes and no control characters
-an organisation of a person: 422 invalid [/org_id] /org_id: The organisation comes from the session: leave it out.
+an organisation of a person: 422 invalid [/org_id] /org_id: The organisation comes from the session or the token: leave it out.
 a start that the policy refuses: 422 invalid [/start] /start: The policy decides when exports are made: leave it out.
 too large a body: 413 too_large The body has more than 16384 bytes.
 a person signs in: 403 not_allowed Only a backend of the platform, with a service key, signs people in.

@@ -24,10 +24,28 @@ async fn it_refuses_to_start_without_what_it_needs_and_names_all_of_it() {
     ] {
         assert!(said.contains(name), "{name}: {said}");
     }
+    let caller = "neither EXPORT_PORTAL_KEY_FILE nor EXPORT_PORTAL_ISSUER is set";
+    assert!(said.contains(caller), "{said}");
+    let issuer =
+        [("EXPORT_PORTAL_ISSUER", "https://login.example.com"), ("EXPORT_PORTAL_AUDIENCE", "exports")];
+    let issuer = issuer.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let said = worker::output(&BTreeMap::from(issuer), &["serve"]).await.unwrap().stderr;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("EXPORT_PORTAL_ADDR") && !said.contains("KEY_FILE"), "an issuer is enough: {said}");
     let empty = tempfile::NamedTempFile::new().unwrap();
     for (name, value, part) in [
         ("EXPORT_PORTAL_KEY_FILE", empty.path().to_str().unwrap(), "portal key NAME"),
         ("EXPORT_PORTAL_KEY_FILE", "/nowhere", "cannot be read"),
+        ("EXPORT_PORTAL_ISSUER", "https://login.example.com", "without EXPORT_PORTAL_AUDIENCE"),
+        ("EXPORT_PORTAL_ISSUER", "http://login.example.com", "not https"),
+        ("EXPORT_PORTAL_ISSUER", "https://login.example.com/?x=1", "more than scheme"),
+        ("EXPORT_PORTAL_ISSUER", "https://me:secret@login.example.com", "a name or a password"),
+        ("EXPORT_PORTAL_ISSUER", "login", "no address"),
+        ("EXPORT_PORTAL_AUDIENCE", "exports", "without EXPORT_PORTAL_ISSUER"),
+        ("EXPORT_PORTAL_JWKS_URL", "https://login.example.com/keys", "without EXPORT_PORTAL_ISSUER"),
+        ("EXPORT_PORTAL_JWKS_URL", "http://10.0.0.1/keys", "not https"),
+        ("EXPORT_PORTAL_ROLES", "boss=king", "not manager, admin or operator"),
+        ("EXPORT_PORTAL_ROLES", "boss", "not NAME=ROLE"),
         ("EXPORT_PORTAL_URL", "http://exports.example.com", "not https"),
         ("EXPORT_PORTAL_URL", "https://exports.example.com/path", "more than scheme"),
         ("EXPORT_PORTAL_URL", "exports", "no address"),
@@ -44,6 +62,7 @@ async fn it_refuses_to_start_without_what_it_needs_and_names_all_of_it() {
             output.status.code() == Some(2) && said.contains(name) && said.contains(part),
             "{value}: {said}"
         );
+        assert!(!said.contains("me:secret"), "{said}");
     }
 }
 

@@ -8,7 +8,10 @@ use reqwest::Response;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::portal_of::{Portal, code, read};
+use crate::support::{
+    issuer_of::{Issuer, Key},
+    portal_of::{Portal, code, read},
+};
 
 /// Whose export an act is about, seen from the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +65,16 @@ fn expected(role: Role, scope: Scope, act: Act, impersonated: bool) -> [&'static
     }
 }
 
+/// How the callers show who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Session,
+    AccessToken,
+}
+
 struct Matrix {
     portal: Portal,
+    _issuer: Issuer,
     tokens: BTreeMap<&'static str, String>,
     /// The export of each user.
     exports: BTreeMap<String, Uuid>,
@@ -83,8 +94,10 @@ fn user(caller: &str, scope: Scope) -> &str {
 }
 
 impl Matrix {
-    async fn new() -> Self {
-        let portal = Portal::new().await;
+    async fn new(by: By) -> Self {
+        let key = Key::ed("ed");
+        let issuer = Issuer::new(&[&key]).await;
+        let portal = Portal::with(&issuer.settings()).await;
         let mut exports = BTreeMap::from([("nobody".to_owned(), Uuid::new_v4())]);
         let others = [("member", "a"), ("other", "b"), ("service", "a")];
         for (user, org) in CALLERS.map(|caller| (caller, "a")).into_iter().chain(others) {
@@ -100,13 +113,23 @@ impl Matrix {
             };
             let members = if matches!(caller, "admin" | "acting") { json!(["member"]) } else { json!([]) };
             let mut body = json!({"user_id": caller, "org_id": "a", "roles": roles, "members": members});
-            if caller == "acting" {
-                body["acting"] = json!("staff 9");
-            }
-            tokens.insert(caller, portal.session(&body).await);
+            let token = match by {
+                By::Session if caller == "acting" => {
+                    body["acting"] = json!("staff 9");
+                    portal.session(&body).await
+                }
+                By::Session => portal.session(&body).await,
+                By::AccessToken => {
+                    body["sub"] = body["user_id"].take();
+                    let act = (caller == "acting").then(|| json!({"sub": "staff 9"}));
+                    body["act"] = json!(act);
+                    issuer.token(&key, body)
+                }
+            };
+            tokens.insert(caller, token);
         }
         tokens.insert("service", portal.key.clone());
-        Self { portal, tokens, exports }
+        Self { portal, _issuer: issuer, tokens, exports }
     }
 
     async fn call(&self, caller: &str, act: Act, scope: Scope, why: Option<&str>) -> Response {
@@ -131,7 +154,13 @@ impl Matrix {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_role_gets_in_every_scope_what_the_table_says() {
-    let matrix = Matrix::new().await;
+    for by in [By::Session, By::AccessToken] {
+        Box::pin(walk(by)).await;
+    }
+}
+
+async fn walk(by: By) {
+    let matrix = Matrix::new(by).await;
     let mut walked = 0;
     for (role, _) in RIGHTS {
         for scope in SCOPES {
@@ -146,14 +175,17 @@ async fn every_role_gets_in_every_scope_what_the_table_says() {
                     let got = code(matrix.call(role.as_str(), act, scope, why).await).await;
                     assert!(
                         right.contains(&got.as_str()),
-                        "{role:?} {act:?} {scope:?} {why:?}: {got}, not {right:?}"
+                        "{by:?} {role:?} {act:?} {scope:?} {why:?}: {got}, not {right:?}"
                     );
                     walked += 1;
                 }
                 if role == Role::Admin {
                     let [with, _] = expected(role, scope, act, true);
                     let got = code(matrix.call("acting", act, scope, Some("x")).await).await;
-                    assert!(with.contains(&got.as_str()), "acting {act:?} {scope:?}: {got}, not {with:?}");
+                    assert!(
+                        with.contains(&got.as_str()),
+                        "{by:?} acting {act:?} {scope:?}: {got}, not {with:?}"
+                    );
                 }
             }
         }
@@ -163,7 +195,7 @@ async fn every_role_gets_in_every_scope_what_the_table_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_yours_and_what_does_not_exist_give_the_same_answer() {
-    let matrix = Matrix::new().await;
+    let matrix = Matrix::new(By::AccessToken).await;
     for act in [Act::See, Act::Withdraw, Act::Download] {
         for role in ["owner", "manager", "admin"] {
             let mut answers = Vec::new();

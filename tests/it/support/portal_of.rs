@@ -33,7 +33,7 @@ impl Portal {
 
     /// Starts a portal whose settings differ.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
-        Self::on(installation().await, settings).await
+        Box::pin(Self::on(installation().await, settings)).await
     }
 
     /// Starts a portal of an installation.

@@ -23,6 +23,7 @@ pub(super) async fn run(config: &Config) -> Result<ExitStatus> {
         database: connect::portal(config)?,
         store: connect::store_for_command(config).await?,
         keys: portal.keys()?,
+        issuer: portal.issuer.clone(),
         url: portal.url()?.clone(),
         origins: origins.context("EXPORT_PORTAL_ORIGINS holds what no browser sends")?,
         admin_downloads: portal.admin_downloads,

@@ -1,13 +1,18 @@
 //! Settings of the portal, which `serve` runs.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-};
+mod issuer;
 
-use export_portal::{caller::keys::ServiceKeys, rights::AdminDownloads};
+use std::{net::SocketAddr, path::PathBuf};
+
+use export_portal::{
+    caller::{
+        keys::ServiceKeys,
+        tokens::{self, is_safe},
+    },
+    rights::AdminDownloads,
+};
 use secrecy::SecretString;
-use url::{Host, Url};
+use url::Url;
 
 use super::{ConfigError, database_url, needed, origins, value::Reader, variable};
 
@@ -18,6 +23,8 @@ pub struct PortalSettings {
     addr: Option<SocketAddr>,
     url: Option<Url>,
     key_file: Option<PathBuf>,
+    /// `EXPORT_PORTAL_ISSUER` and how its tokens are read.
+    pub issuer: Option<tokens::Settings>,
     /// `EXPORT_PORTAL_ORIGINS`
     pub origins: Vec<String>,
     /// `EXPORT_PORTAL_ADMIN_DOWNLOADS`
@@ -33,6 +40,7 @@ impl PortalSettings {
             addr: env.address(&variable::PORTAL_ADDR),
             url: url(env),
             key_file: env.text(&variable::PORTAL_KEY_FILE).map(PathBuf::from),
+            issuer: issuer::read(env),
             origins: origins(env, &variable::PORTAL_ORIGINS),
             admin_downloads: admin_downloads(env),
             connections: env.number(&variable::PORTAL_CONNECTIONS, 1),
@@ -54,13 +62,27 @@ impl PortalSettings {
         needed(self.url.as_ref(), &variable::PORTAL_URL)
     }
 
-    /// Reads the service keys.
+    /// Reads the service keys. There may be none where an identity provider says who calls.
     pub fn keys(&self) -> Result<ServiceKeys, ConfigError> {
-        let file = needed(self.key_file.as_ref(), &variable::PORTAL_KEY_FILE)?;
+        let Some(file) = &self.key_file else {
+            return if self.issuer.is_some() { Ok(ServiceKeys::default()) } else { Err(no_caller()) };
+        };
         ServiceKeys::load(file).map_err(|error| ConfigError {
             problems: vec![format!("{}: {error:#}", variable::PORTAL_KEY_FILE.name)],
         })
     }
+}
+
+/// No caller could be known.
+fn no_caller() -> ConfigError {
+    let (file, issuer, audience) =
+        (&variable::PORTAL_KEY_FILE, &variable::PORTAL_ISSUER, &variable::PORTAL_AUDIENCE);
+    let problem = format!(
+        "neither {} nor {} is set, so no call could be answered: set the first to a file of service keys, for example {}, \
+         or the second with {} to the identity provider whose access tokens are taken",
+        file.name, issuer.name, file.example, audience.name
+    );
+    ConfigError { problems: vec![problem] }
 }
 
 /// Reads the address of the portal, with a path that ends in `/`, so that others can be joined to it.
@@ -74,16 +96,8 @@ fn url(env: &mut Reader<'_>) -> Option<Url> {
         refuse("which is no address");
         return None;
     };
-    let is_here = match url.host() {
-        Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
-        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    match url.scheme() {
-        "https" => {}
-        "http" if is_here => {}
-        _ => refuse("which is not https: a session would be sent in plain text"),
+    if !is_safe(&url) {
+        refuse("which is not https: a session would be sent in plain text");
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
         refuse("which is more than scheme, host and port");

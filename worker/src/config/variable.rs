@@ -14,8 +14,9 @@ pub use self::notices::{
     WEBHOOK_URL,
 };
 pub use self::portal::{
-    PORTAL_ADDR, PORTAL_ADMIN_DOWNLOADS, PORTAL_CONNECTIONS, PORTAL_DATABASE_URL, PORTAL_KEY_FILE,
-    PORTAL_ORIGINS, PORTAL_URL,
+    PORTAL_ADDR, PORTAL_ADMIN_DOWNLOADS, PORTAL_AUDIENCE, PORTAL_CONNECTIONS, PORTAL_DATABASE_URL,
+    PORTAL_ISSUER, PORTAL_JWKS_URL, PORTAL_KEY_FILE, PORTAL_MEMBERS_CLAIM, PORTAL_ORG_CLAIM, PORTAL_ORIGINS,
+    PORTAL_ROLES, PORTAL_ROLES_CLAIM, PORTAL_URL, PORTAL_USER_CLAIM,
 };
 use super::value::{show_size, show_time};
 
@@ -399,7 +400,7 @@ pub static LOG_FORMAT: Variable = Variable::new(
 );
 
 /// Every variable, in the order of `.env.sample`.
-pub static GROUPS: [Group; 9] = [
+pub static GROUPS: [Group; 10] = [
     Group {
         title: "Databases",
         variables: &[
@@ -448,31 +449,9 @@ pub static GROUPS: [Group; 9] = [
         title: "Encryption of payloads",
         variables: &[&CODEC_KEY_FILE, &CODEC_ADDR, &CODEC_TOKEN, &CODEC_ORIGINS],
     },
-    Group {
-        title: "Portal",
-        variables: &[
-            &PORTAL_DATABASE_URL,
-            &PORTAL_ADDR,
-            &PORTAL_URL,
-            &PORTAL_KEY_FILE,
-            &PORTAL_ORIGINS,
-            &PORTAL_ADMIN_DOWNLOADS,
-            &PORTAL_CONNECTIONS,
-        ],
-    },
-    Group {
-        title: "Notices",
-        variables: &[
-            &SMTP_URL,
-            &MAIL_FROM,
-            &PAGE_URL,
-            &MAIL_LANGUAGE,
-            &TEMPLATE_DIR,
-            &WEBHOOK_URL,
-            &WEBHOOK_SECRETS,
-            &WEBHOOK_NETWORKS,
-        ],
-    },
+    portal::PORTAL,
+    portal::IDENTITY_PROVIDER,
+    notices::NOTICES,
     Group { title: "Watching", variables: &[&HTTP_ADDR, &LOG_FORMAT] },
 ];
 

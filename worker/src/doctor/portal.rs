@@ -1,14 +1,15 @@
-//! The role of the portal.
+//! The role of the portal, and the identity provider whose tokens it takes.
 
 use anyhow::Result;
 use export_activities::database::pool::Pool;
+use export_portal::caller::tokens::{self, Fault};
 use sqlx::Row as _;
 
 use super::{
     Line,
     database::{GRANTS, some_of},
 };
-use crate::connect::explain::Explained;
+use crate::{config::Config, connect::explain::Explained};
 
 /// The name of the check.
 pub(super) const CHECK: &str = "rights of export_portal";
@@ -67,4 +68,35 @@ pub(super) async fn rights(pool: &Pool) -> Result<Line> {
     }
     let remedy = "revoke that: `export_portal` is the role of a process that the Internet reaches";
     Ok(Line::failed(CHECK, Explained::new(some_of(&excess), remedy)))
+}
+
+/// Fetches the keys of the identity provider, if one is set, as `serve` does.
+pub(super) async fn issuer(config: &Config) -> Option<Line> {
+    const CHECK: &str = "identity provider";
+    let settings = config.portal.issuer.as_ref()?;
+    Some(match tokens::fetch(settings).await {
+        Err(error) => {
+            let remedy = "install certificates of authorities on this machine";
+            Line::failed(CHECK, Explained::new(format!("{error:#}"), remedy))
+        }
+        Ok(Ok(fetched)) => {
+            let (usable, all) = (fetched.usable(), fetched.all);
+            Line::ok(CHECK, format!("{usable} of its {all} keys can be used"))
+        }
+        Ok(Err(fault)) => Line::failed(CHECK, Explained::new(fault.to_string(), remedy(fault))),
+    })
+}
+
+fn remedy(fault: Fault) -> &'static str {
+    match fault {
+        Fault::NoAnswer | Fault::TimedOut => {
+            "check the network between, the certificate of the server, and the host in EXPORT_PORTAL_ISSUER or EXPORT_PORTAL_JWKS_URL"
+        }
+        Fault::Status(_) | Fault::TooLong | Fault::NoDocument | Fault::NoSet => {
+            "fix EXPORT_PORTAL_ISSUER, or set EXPORT_PORTAL_JWKS_URL to where the provider has its keys"
+        }
+        Fault::OtherIssuer => "set EXPORT_PORTAL_ISSUER to the `issuer` of that document, letter by letter",
+        Fault::Plain => "set EXPORT_PORTAL_JWKS_URL to the address of the keys with https",
+        Fault::NoUsableKey => "let the provider sign access tokens with RS256, PS256, ES256 or EdDSA",
+    }
 }

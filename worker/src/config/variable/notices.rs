@@ -1,6 +1,6 @@
 //! The variables of notices.
 
-use super::Variable;
+use super::{Group, Variable};
 
 pub static SMTP_URL: Variable = Variable::example(
     "EXPORT_SMTP_URL",
@@ -48,3 +48,17 @@ pub static WEBHOOK_NETWORKS: Variable = Variable::example(
     "Networks that are not on the public Internet, comma-separated, to which webhooks may go all the same. Name no more than \
      the receiver's: a name that leads elsewhere could reach every service there.",
 );
+
+pub(super) const NOTICES: Group = Group {
+    title: "Notices",
+    variables: &[
+        &SMTP_URL,
+        &MAIL_FROM,
+        &PAGE_URL,
+        &MAIL_LANGUAGE,
+        &TEMPLATE_DIR,
+        &WEBHOOK_URL,
+        &WEBHOOK_SECRETS,
+        &WEBHOOK_NETWORKS,
+    ],
+};
