@@ -359,11 +359,12 @@ mod tests {
 
     #[test]
     fn a_template_of_ones_own_is_taken_or_refused_at_the_start() {
-        let folder = std::env::temp_dir().join(format!("templates-{}", Uuid::new_v4()));
-        fs::create_dir_all(folder.join("en")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::create_dir(folder.join("en")).unwrap();
         let own = |text: &str| {
             fs::write(folder.join("en/ready.txt"), text).unwrap();
-            templates(Some(&folder))
+            templates(Some(folder))
         };
         let taken = own("Subject: Fetch it\n\nIt is {{ size }}.\n").unwrap();
         assert_eq!(taken.render(&notice(Topic::Ready), Language::En).unwrap().text, "It is 12.3 MB.\n");
@@ -378,7 +379,6 @@ mod tests {
         }
         own("Subject: Fetch it\n\nNow.\n").unwrap();
         fs::write(folder.join("en/redy.txt"), "").unwrap();
-        assert!(templates(Some(&folder)).unwrap_err().to_string().contains("`en/redy.txt` is no template"));
-        fs::remove_dir_all(folder).unwrap();
+        assert!(templates(Some(folder)).unwrap_err().to_string().contains("`en/redy.txt` is no template"));
     }
 }

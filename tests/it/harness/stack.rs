@@ -77,7 +77,7 @@ async fn two_stacks_run_side_by_side_and_each_is_gone_after_its_stop() -> anyhow
     assert!(refused.is_some_and(|error| error.contains("belongs to another running stack")));
 
     let (left, right) = (processes(one.path())?, processes(two.path())?);
-    assert_eq!(left.len(), 3);
+    assert_eq!(left.len(), 4);
     tokio::task::spawn_blocking(move || drop(first)).await?;
     assert!(left.iter().all(|process| !process.is_alive()));
     assert!(right.iter().all(record::Born::is_alive));
