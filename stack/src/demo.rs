@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use crate::{
     database::EXAMPLE,
     development::{addresses, installation, start, start_worker},
-    servers::{postgres::Role, worker},
+    servers::{portal::Portal, postgres::Role, worker},
     stack::{Lifetime, Stack},
     supervisor::{Process, record},
     terminal::{Bar, say, step},
@@ -38,14 +38,17 @@ pub async fn run(keep: bool) -> anyhow::Result<()> {
     let stack = Box::pin(start(&folder(), Lifetime::Demo, &EXAMPLE)).await?;
     let mut database = stack.servers().postgres.connect(Role::Owner, &installation().database).await?;
     let requests = step("Asking for the data of every user", request_all(&mut database)).await?;
-    let worker = step("Starting the worker and applying the schedules", start_worker(&stack)).await?;
+    let portal = step("Starting the portal", Portal::start(&stack, &installation())).await?;
+    let mails = by_day::mail_settings(&stack, &portal);
+    let worker = start_worker(&stack, &mails);
+    let worker = step("Starting the worker and applying the schedules", worker).await?;
     let night = Instant::now();
     watch_night(&stack, &worker, &mut database, requests).await?;
     let seconds = night.elapsed().as_secs_f64();
     let archive = step("Downloading the largest archive", download::largest(&mut database, &output)).await?;
     step("Verifying it", verify(&archive)).await?;
-    let by_day = by_day::export(&stack, &mut database, &output);
-    let by_day = step("Asking for one export by day, over HTTP", by_day).await?;
+    let by_day = by_day::export(&stack, portal, &mut database, &output);
+    let by_day = step("Asking for one export by day, over HTTP and with mails", by_day).await?;
     summary::print(&mut database, &archive, seconds, by_day.seconds).await?;
     if keep {
         stack.keep()?;
@@ -53,6 +56,7 @@ pub async fn run(keep: bool) -> anyhow::Result<()> {
         addresses(stack.servers());
         say(format_args!("  API      {}/v1/openapi.json", by_day.portal.url));
         say(format_args!("  key      {}", by_day.portal.key_path.display()));
+        say(format_args!("  mail     {}/view/latest.html", stack.servers().mail.http_url()));
         say(format_args!("  logs     {}", folder().join("logs").display()));
         say("  stop     make down");
         say("\nThe page of the person who asked by day (the address works once, within a minute):");

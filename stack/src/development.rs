@@ -1,6 +1,7 @@
 //! `make up` and `make down`: the servers and a worker for development, with data that lasts.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     path::{Path, PathBuf},
 };
@@ -38,7 +39,7 @@ pub async fn up() -> anyhow::Result<()> {
         return show(&Servers::read(&folder())?);
     }
     let stack = Box::pin(start(&folder(), Lifetime::Lasting, &database::EXAMPLE)).await?;
-    step("Starting the worker and applying the schedules", start_worker(&stack)).await?;
+    step("Starting the worker and applying the schedules", start_worker(&stack, &BTreeMap::new())).await?;
     stack.keep()?;
     show(stack.servers())
 }
@@ -46,7 +47,7 @@ pub async fn up() -> anyhow::Result<()> {
 /// Starts the servers, and makes the reference platform and the export's objects if they are missing.
 pub async fn start(folder: &Path, lifetime: Lifetime, seed: &SeedOptions) -> anyhow::Result<Stack> {
     let starting = Box::pin(Stack::start(folder, lifetime));
-    let stack = step("Starting PostgreSQL, Temporal and the store", starting).await?;
+    let stack = step("Starting PostgreSQL, Temporal, the store and a mail server", starting).await?;
     let postgres = &stack.servers().postgres;
     let Installation { database, .. } = installation();
     let platform = database::make_platform(postgres, &database, Some(seed));
@@ -67,9 +68,10 @@ async fn install(servers: &Servers) -> anyhow::Result<()> {
     servers.store.make_bucket(&bucket).await
 }
 
-/// Starts the worker as part of the stack and applies the schedules.
-pub async fn start_worker(stack: &Stack) -> anyhow::Result<Process> {
-    let environment = stack.servers().environment(&installation());
+/// Starts the worker as part of the stack, with further settings, and applies the schedules.
+pub async fn start_worker(stack: &Stack, settings: &BTreeMap<String, String>) -> anyhow::Result<Process> {
+    let mut environment = stack.servers().environment(&installation());
+    environment.extend(settings.clone());
     let process = stack.start_worker("worker", &["run"], environment.clone())?;
     worker::command(&environment, &["schedule", "apply"]).await?;
     process.check_alive()?;

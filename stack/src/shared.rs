@@ -38,7 +38,8 @@ async fn start() -> anyhow::Result<Stack> {
     tools::check_worker_is_fresh()?;
     remove_leftovers().await?;
     let folder = folder().join(std::process::id().to_string());
-    let stack = Stack::start(&folder, Lifetime::Test).await?;
+    // Boxed: its future is large.
+    let stack = Box::pin(Stack::start(&folder, Lifetime::Test)).await?;
     database::make(&stack.servers().postgres, TEMPLATE, &grants()?).await?;
     Ok(stack)
 }

@@ -166,7 +166,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitStatus> {
         signals::end_on_signals()?;
     }
     match cli.command {
-        Command::Run => run::run(&config).await.map(|()| ExitStatus::Success),
+        // Boxed: its future is large.
+        Command::Run => Box::pin(run::run(&config)).await.map(|()| ExitStatus::Success),
         Command::Migrate => migrate::run(&config, output).await,
         Command::Grants(arguments) => grants::run(&arguments, &config, output).await,
         Command::Schedule(command) => command.run(&config, output).await,

@@ -124,15 +124,14 @@ pub async fn run(config: &Config) -> Result<()> {
     let Some(checksum) = wait_for_upload("the store", &readiness, &stop, found).await? else {
         return Ok(());
     };
-    let notices = export_notices::run(
+    // Beside everything else: mails and webhooks go out while Temporal is away, too.
+    let notices = tokio::spawn(export_notices::run(
         state.clone(),
         source.clone(),
         Arc::clone(&catalogue),
         senders,
         stop.child_token(),
-    );
-    // Beside everything else: mails and webhooks go out while Temporal is away, too.
-    let notices = tokio::spawn(notices);
+    ));
     let installation = MarkWatch::new(installation);
     let steps = ExportSteps {
         state,

@@ -16,10 +16,14 @@ use crate::{
     development::installation,
     servers::{portal::Portal, versitygw, worker},
     stack::Stack,
+    wait,
 };
 
 /// The longest time until the export is ready on a slow machine.
 const READY_BOUND: Duration = Duration::from_secs(120);
+
+/// One when it was asked for, and one when it was ready.
+const MAILS: usize = 2;
 
 /// An export that was made by day.
 pub(super) struct ByDay {
@@ -31,17 +35,30 @@ pub(super) struct ByDay {
     pub(super) seconds: f64,
 }
 
-/// Starts the portal, asks for one export, and downloads it.
+/// Returns the settings with which a worker sends mails to the mail server of the stack.
+pub(super) fn mail_settings(stack: &Stack, portal: &Portal) -> BTreeMap<String, String> {
+    let settings = [
+        ("EXPORT_SMTP_URL", stack.servers().mail.smtp_url()),
+        ("EXPORT_MAIL_FROM", "The demo <exports@example.com>".to_owned()),
+        ("EXPORT_PAGE_URL", format!("{}/", portal.url)),
+    ];
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Asks for one export, downloads it, and waits for the mails that tell the person of it.
 pub(super) async fn export(
     stack: &Stack,
+    portal: Portal,
     database: &mut PgConnection,
     folder: &Path,
 ) -> anyhow::Result<ByDay> {
     let environment = stack.servers().environment(&installation());
     allow(&environment).await?;
-    let portal = Portal::start(stack, &installation()).await?;
-    let user: String = sqlx::query_scalar(
-        "select user_id from public.data_export_requests where status = 'ready' order by archive_bytes limit 1",
+    worker::command(&environment, &["notices", "on", "mail"]).await?;
+    let (user, email): (String, String) = sqlx::query_as(
+        "select r.user_id, u.email::text from public.data_export_requests r
+         join public.users u on u.id::text = r.user_id and u.email_verified_at is not null
+         where r.status = 'ready' order by r.archive_bytes limit 1",
     )
     .fetch_one(database)
     .await
@@ -62,7 +79,13 @@ pub(super) async fn export(
     ensure!(click.status() == StatusCode::FOUND, "the portal answered {} to the download", click.status());
     let link = click.headers().get("location").and_then(|link| link.to_str().ok());
     fetch(link.context("the portal gave no link")?, &folder.join(format!("export-{id}.zip"))).await?;
-    Ok(ByDay { portal, user, seconds: begun.elapsed().as_secs_f64() })
+    let seconds = begun.elapsed().as_secs_f64();
+    wait::until("the mails", READY_BOUND, || async {
+        let mails = stack.servers().mail.mails(&email).await?;
+        Ok((mails.len() >= MAILS).then_some(()))
+    })
+    .await?;
+    Ok(ByDay { portal, user, seconds })
 }
 
 /// Returns the address of the page for the person. It works once, within a minute.

@@ -200,7 +200,7 @@ async fn the_log_takes_each_kind_once_in_order_and_is_never_rewritten() {
     for sql in [
         "update public.data_export_events set kind = 'ready'",
         "delete from public.data_export_events",
-        "truncate public.data_export_events",
+        "truncate public.data_export_events cascade",
     ] {
         let error = sqlx::query(sql).execute(&pool).await.unwrap_err();
         assert_eq!(error.as_database_error().unwrap().code().unwrap(), "42501", "{sql}");
