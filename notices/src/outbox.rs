@@ -142,7 +142,7 @@ pub(crate) async fn take(state: &Pool, channel: Channel, most: i64) -> Result<Ve
 pub(crate) enum Outcome {
     /// It was accepted.
     Sent,
-    /// There is no reason to send it any more, or nobody to send it to.
+    /// There is no reason to send it any more, or no address.
     Dropped(&'static str),
     /// It was refused, and is tried again after this time.
     Again(String, Duration),

@@ -101,7 +101,7 @@ fn mail(env: &mut Reader<'_>) -> Option<MailSettings> {
         Some(Ok(_)) => {
             refuse(
                 &variable::PAGE_URL,
-                "is not https, or is on this machine, where nobody who gets a mail can go",
+                "is not https, or is on this machine, where no reader of a mail can go",
             );
             None
         }
