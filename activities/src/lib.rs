@@ -27,6 +27,7 @@ pub mod alone;
 pub mod blocking;
 pub mod database;
 pub mod failure;
+pub mod local;
 pub mod metrics;
 pub mod pulse;
 pub mod search_attributes;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     claims::{Claims, RoleNames},
-    issuer::{Fault, Fetched, fetch, is_safe},
+    issuer::{Fault, Fetched, fetch},
 };
 use self::{
     issuer::{Keys, Missing},

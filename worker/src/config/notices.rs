@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use export_activities::local::{is_safe, is_this_machine};
 use export_notices::{
     Senders,
     mail::{
-        self, Mails, SmtpServer, is_this_machine,
+        self, Mails, SmtpServer,
         templates::{Language, Templates},
     },
     webhook::{self, Secrets, Webhooks, guard::Networks},
@@ -97,7 +98,7 @@ fn mail(env: &mut Reader<'_>) -> Option<MailSettings> {
     };
     let is_here = server.as_ref().is_some_and(SmtpServer::is_this_machine);
     let page = match page.map(|page| Url::parse(&page)) {
-        Some(Ok(page)) if is_here || (page.scheme() == "https" && !is_this_machine(&page)) => Some(page),
+        Some(Ok(page)) if is_safe(&page) && (is_here || !is_this_machine(&page)) => Some(page),
         Some(Ok(_)) => {
             refuse(
                 &variable::PAGE_URL,

@@ -4,11 +4,9 @@ mod issuer;
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use export_activities::local::is_safe;
 use export_portal::{
-    caller::{
-        keys::ServiceKeys,
-        tokens::{self, is_safe},
-    },
+    caller::{keys::ServiceKeys, tokens},
     rights::AdminDownloads,
 };
 use secrecy::SecretString;

@@ -136,8 +136,8 @@ pub static STATE_CONNECTIONS: Variable = Variable::example(
 pub static SOURCE_CONNECTIONS: Variable = Variable::example(
     "EXPORT_SOURCE_CONNECTIONS",
     "8",
-    "Connections with which this worker reads the exported tables, so the most exports that it reads at a time; default: \
-     EXPORT_SLOTS. Fewer than slots: exports wait for each other; more is of no use. What bounds all workers together is \
+    "Connections with which this worker reads the exported tables, so the most exports that it reads at a time, beside one \
+     for addresses of mail; default: EXPORT_SLOTS. Fewer than slots: exports wait for each other; more is of no use. What bounds all workers together is \
      the role's CONNECTION LIMIT.",
 )
 .number(1, 1000);

@@ -1,6 +1,7 @@
 //! The identity provider whose access tokens the portal takes.
 
-use export_portal::caller::tokens::{Claims, RoleNames, Settings, is_safe};
+use export_activities::local::is_safe;
+use export_portal::caller::tokens::{Claims, RoleNames, Settings};
 use url::Url;
 
 use crate::config::{
