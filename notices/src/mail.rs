@@ -5,6 +5,7 @@ pub mod templates;
 use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
+use export_activities::{local::is_this_machine, user_id::UserId};
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
     message::{
@@ -14,7 +15,7 @@ use lettre::{
     transport::smtp,
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use url::{Host, Url};
+use url::Url;
 
 use self::templates::{Language, Templates};
 use crate::{
@@ -61,19 +62,6 @@ impl SmtpServer {
     /// Whether it is on this machine: for development, nothing goes out into the world.
     pub fn is_this_machine(&self) -> bool {
         Url::parse(self.0.expose_secret()).is_ok_and(|url| is_this_machine(&url))
-    }
-}
-
-/// Whether the host of a URL is loopback.
-pub fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        // Of a scheme that is not special the host is only a text.
-        Some(Host::Domain(name)) => {
-            name == "localhost" || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
-        }
-        None => false,
     }
 }
 
@@ -159,6 +147,7 @@ impl Mails {
 /// Returns why there is no reason to send a notice any more.
 pub(crate) fn reason_to_drop(notice: &Notice) -> Option<&'static str> {
     match notice.topic {
+        _ if notice.user_id == UserId::forgotten() => Some("forgotten"),
         Topic::Ready if !notice.is_ready => Some("ended"),
         Topic::Reminder if notice.is_collected => Some("collected"),
         Topic::Reminder if !notice.is_ready => Some("ended"),

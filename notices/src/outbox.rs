@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use export_activities::{database::pool::Pool, user_id::UserId};
 use serde::Serialize;
 use sqlx::PgExecutor;
@@ -74,6 +74,8 @@ pub struct Notice {
     pub topic: Topic,
     /// Tries so far, with this one.
     pub tries: i32,
+    /// When it was to go out at first, or since when its channel is no longer paused.
+    pub first_due_at: DateTime<Utc>,
     /// When that happened of which it tells.
     pub at: DateTime<Utc>,
     /// Why the export failed, with topic `failed`.
@@ -122,7 +124,7 @@ pub(crate) async fn take(state: &Pool, channel: Channel, most: i64) -> Result<Ve
            set due_at = now() + make_interval(secs => $3::double precision), tries = n.tries + 1
            from due, public.data_export_events e, public.data_export_requests r
            where n.id = due.id and e.id = n.event_id and r.id = e.request_id
-           returning n.id, n.channel as "channel: Channel", n.topic as "topic: Topic", n.tries, e.at, e.reason,
+           returning n.id, n.channel as "channel: Channel", n.topic as "topic: Topic", n.tries, n.first_due_at, e.at, e.reason,
                e.archive_bytes, e.archive_sha256, e.row_counts, r.id as request_id, r.user_id as "user_id: UserId",
                r.org_id, r.asked_as, r.start, r.requested_at, r.expires_at,
                r.status = 'ready' and r.expires_at > now() as "is_ready!",
@@ -155,36 +157,34 @@ pub(crate) enum Outcome {
 }
 
 /// After this time a notice is given up although its server was never reached.
-const LONGEST_AWAY: Duration = Duration::from_secs(4 * 24 * 3600);
+const LONGEST_AWAY: TimeDelta = TimeDelta::days(4);
 
 /// Marks what became of a try, unless another worker has taken the notice since. `rest` is when it is due again after it
 /// was no try.
 pub(crate) async fn mark(state: &Pool, notice: &Notice, outcome: &Outcome, rest: Duration) -> Result<()> {
-    let (next, code, wait, counts) = match outcome {
-        Outcome::Sent => ("sent", None, Duration::ZERO, true),
-        Outcome::Dropped(code) => ("dropped", Some(*code), Duration::ZERO, true),
-        Outcome::Again(code, wait) => ("due", Some(code.as_str()), *wait, true),
-        Outcome::Dead(code) => ("dead", Some(code.as_str()), Duration::ZERO, true),
-        Outcome::Away(code) => ("due", Some(*code), rest, false),
-        Outcome::Pause(_) => ("due", Some("paused"), Duration::ZERO, false),
+    let is_too_old = Utc::now() - notice.first_due_at > LONGEST_AWAY;
+    let (next, code, wait) = match outcome {
+        Outcome::Sent => ("sent", None, Duration::ZERO),
+        Outcome::Dropped(code) => ("dropped", Some(*code), Duration::ZERO),
+        Outcome::Again(code, wait) => ("due", Some(code.as_str()), *wait),
+        Outcome::Dead(code) => ("dead", Some(code.as_str()), Duration::ZERO),
+        Outcome::Away(code) if is_too_old => ("dead", Some(*code), Duration::ZERO),
+        Outcome::Away(code) => ("due", Some(*code), rest),
+        Outcome::Pause(_) => ("due", Some("paused"), Duration::ZERO),
     };
+    let counts = !matches!(outcome, Outcome::Away(_) | Outcome::Pause(_));
     sqlx::query!(
-        "update public.data_export_notices n
-         set state = s.state, code = $4, due_at = now() + make_interval(secs => $5::double precision),
-             tries = case when $6 then n.tries else n.tries - 1 end,
-             ended_at = case when s.state <> 'due' then clock_timestamp() end
-         from (select case
-                   when not $6 and m.first_due_at < now() - make_interval(secs => $7::double precision) then 'dead'
-                   else $3 end as state
-               from public.data_export_notices m where m.id = $1) s
-         where n.id = $1 and n.tries = $2 and n.state = 'due'",
+        "update public.data_export_notices
+         set state = $3, code = $4, due_at = now() + make_interval(secs => $5::double precision),
+             tries = case when $6 then tries else tries - 1 end,
+             ended_at = case when $3 <> 'due' then clock_timestamp() end
+         where id = $1 and tries = $2 and state = 'due'",
         notice.id,
         notice.tries,
         next,
         code,
         wait.as_secs_f64(),
         counts,
-        LONGEST_AWAY.as_secs_f64(),
     )
     .execute(state)
     .await
@@ -269,17 +269,22 @@ pub async fn switch(state: &Pool, channel: Channel, is_on: bool) -> Result<u64> 
     Ok(dropped.rows_affected())
 }
 
-/// Sends again through a channel that was paused. Returns whether it was.
-pub async fn resume(state: &Pool, channel: Channel) -> Result<bool> {
-    let resumed = sqlx::query!(
-        "update public.data_export_channels set paused_at = null, paused_because = null
-         where channel = $1 and paused_at is not null",
+/// Sends again through a channel that was paused. Returns how many notices are due in it. They count as due from now on: the
+/// time of the pause gives none of them up.
+pub async fn resume(state: &Pool, channel: Channel) -> Result<u64> {
+    let due = sqlx::query!(
+        "with resumed as (
+             update public.data_export_channels set paused_at = null, paused_because = null
+             where channel = $1 and paused_at is not null returning channel
+         )
+         update public.data_export_notices n set first_due_at = now(), due_at = now()
+         from resumed where n.channel = resumed.channel and n.state = 'due' and n.due_at <= now()",
         channel.as_str(),
     )
     .execute(state)
     .await
     .context("failed to resume a channel")?;
-    Ok(resumed.rows_affected() > 0)
+    Ok(due.rows_affected())
 }
 
 /// The state of a notice.

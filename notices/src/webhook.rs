@@ -7,6 +7,7 @@ use std::{error::Error as _, fmt, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
+use export_activities::local::is_safe;
 use hmac::{Hmac, Mac as _};
 use reqwest::{Client, StatusCode, header, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -87,16 +88,8 @@ pub struct Settings {
 impl Settings {
     /// Checks what needs no network; the error says what to set.
     pub fn check(&self) -> Result<(), String> {
-        let is_loopback = match self.url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        match self.url.scheme() {
-            "https" => {}
-            "http" if is_loopback => {}
-            _ => return Err("is not https: what it tells would be sent in plain text".to_owned()),
+        if !is_safe(&self.url) {
+            return Err("is not https: what it tells would be sent in plain text".to_owned());
         }
         if !self.url.username().is_empty() || self.url.password().is_some() {
             return Err("holds a user or a password: the signature says who sends it".to_owned());

@@ -108,18 +108,24 @@ pub async fn glance(pool: &Pool) -> sqlx::Result<PgConnection> {
 
 /// Creates the pool that reads the exported tables, without a connection yet.
 pub fn source(config: &Config) -> Result<Pool> {
-    read_pool(config, config.source_url()?)
+    read_pool(config, config.source_url()?, config.source_connections)
+}
+
+/// Creates the pool of one connection that reads where people get mail, without a connection yet. The exports of a night may
+/// hold all others for hours.
+pub fn addresses(config: &Config) -> Result<Pool> {
+    read_pool(config, config.source_url()?, 1)
 }
 
 /// Creates the pool of the source's replica, if one is configured, without a connection yet.
 pub fn replica(config: &Config) -> Result<Option<Replica>> {
     let Some(url) = config.replica_url() else { return Ok(None) };
-    let pool = read_pool(config, url)?;
+    let pool = read_pool(config, url, config.source_connections)?;
     Ok(Some(Replica::new(pool, replica::LONGEST_WAIT, config.source_connections)))
 }
 
-fn read_pool(config: &Config, url: &SecretString) -> Result<Pool> {
-    source::pool(url, config.source_connections, config.acquire_timeout, config.statement_timeout)
+fn read_pool(config: &Config, url: &SecretString, most: u32) -> Result<Pool> {
+    source::pool(url, most, config.acquire_timeout, config.statement_timeout)
 }
 
 /// Reads how far the source has written.

@@ -127,7 +127,7 @@ pub async fn run(config: &Config) -> Result<()> {
     // Beside everything else: mails and webhooks go out while Temporal is away, too.
     let notices = tokio::spawn(export_notices::run(
         state.clone(),
-        source.clone(),
+        connect::addresses(config)?,
         Arc::clone(&catalogue),
         senders,
         stop.child_token(),

@@ -246,6 +246,7 @@ fn samples(topic: Topic) -> Vec<Notice> {
         channel: crate::outbox::Channel::Mail,
         topic,
         tries: 1,
+        first_due_at: at,
         at,
         reason: Some(reason.to_owned()),
         archive_bytes: Some(1),

@@ -115,9 +115,19 @@ async fn ended_notices_go_after_ninety_days_and_the_others_with_their_event() {
     .execute(&given.owner)
     .await
     .unwrap();
+    let list = async || outbox::list(&given.steps.state, None, None, 10).await.unwrap();
     operate::prune_events(&given.steps.state).await.unwrap();
-    let left = outbox::list(&given.steps.state, None, None, 10).await.unwrap();
-    assert_eq!(left.iter().map(|notice| notice.state).collect::<Vec<_>>(), [NoticeState::Due]);
+    assert_eq!(list().await.iter().map(|notice| notice.state).collect::<Vec<_>>(), [NoticeState::Due]);
+    sqlx::raw_sql(
+        "alter table public.data_export_events disable trigger data_export_events_keep;
+         update public.data_export_events set at = now() - interval '25 months';
+         alter table public.data_export_events enable trigger data_export_events_keep",
+    )
+    .execute(&given.owner)
+    .await
+    .unwrap();
+    operate::prune_events(&given.steps.state).await.unwrap();
+    assert!(list().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,7 +103,20 @@ async fn a_receiver_that_is_gone_pauses_the_channel_until_it_is_resumed() {
     assert!(paused.paused_because.unwrap().contains("410 Gone"));
     assert_eq!(paused.due, 2);
     assert_eq!(receiver.got().len(), 1, "nothing more is sent");
-    assert!(outbox::resume(&given.steps.state, Channel::Webhook).await.unwrap());
+    // The pause was long, and its cause is still there: that gives nothing up.
+    sqlx::query("update public.data_export_notices set first_due_at = now() - interval '5 days'")
+        .execute(&given.owner)
+        .await
+        .unwrap();
+    receiver.answer([(StatusCode::GONE, None), (StatusCode::GONE, None)]);
+    assert_eq!(outbox::resume(&given.steps.state, Channel::Webhook).await.unwrap(), 2);
+    wait::until("the second pause", SOON, || async {
+        let channel = outbox::channels(&given.steps.state).await?.pop();
+        Ok(channel.is_some_and(|channel| channel.paused_at.is_some() && channel.due == 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(outbox::resume(&given.steps.state, Channel::Webhook).await.unwrap(), 2);
     for request in [first, second] {
         until_shown(&given, request, "webhook requested sent").await;
     }
@@ -121,8 +134,19 @@ async fn while_the_receiver_is_away_nothing_is_lost_and_no_try_is_counted() {
         requests.push(given::request(&given.owner, given::user(&given.owner).await).await);
     }
     until_shown(&given, requests[0], "webhook requested due unreachable").await;
+    let too_old = requests.pop().unwrap();
+    sqlx::query(
+        "update public.data_export_notices n
+         set first_due_at = now() - interval '5 days', due_at = now() - interval '5 days'
+         from public.data_export_events e where e.id = n.event_id and e.request_id = $1",
+    )
+    .bind(too_old)
+    .execute(&given.owner)
+    .await
+    .unwrap();
+    until_shown(&given, too_old, "webhook requested dead unreachable").await;
     let receiver = Receiver::on(port).await;
-    receiver.until_got(5).await;
+    receiver.until_got(4).await;
     for request in requests {
         until_shown(&given, request, "webhook requested sent").await;
         assert_eq!(notices::notices(&given, request).await[0].tries, 1);

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use export_activities::requests::operate::{self, RevokeReason};
+use export_activities::{
+    database::pool::Pool,
+    requests::operate::{self, RevokeReason},
+};
 use export_notices::{
     Senders,
     mail::{
@@ -70,10 +73,13 @@ pub(crate) fn mails(smtp: &str) -> Senders {
 
 /// Delivers from now on.
 pub(crate) fn deliver(given: &Given, senders: Senders) -> Delivery {
+    deliver_from(given, given.steps.source.clone(), senders)
+}
+
+/// Delivers from now on, with addresses from this platform.
+pub(crate) fn deliver_from(given: &Given, source: Pool, senders: Senders) -> Delivery {
     let stop = CancellationToken::new();
-    let steps = &given.steps;
-    let (state, source, catalogue) =
-        (steps.state.clone(), steps.source.clone(), Arc::clone(&steps.catalogue));
+    let (state, catalogue) = (given.steps.state.clone(), Arc::clone(&given.steps.catalogue));
     let running = tokio::spawn(export_notices::run(state, source, catalogue, senders, stop.clone()));
     Delivery { stop, running }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use export_notices::outbox::{self, Channel, ChannelStatus, Listed, NoticeState};
@@ -137,18 +137,29 @@ impl Command {
             }
             Self::On { channel } => outbox::switch(state, channel.into(), true).await?,
             Self::Off { channel } => outbox::switch(state, channel.into(), false).await?,
-            Self::Resume { channel } => {
-                outbox::resume(state, channel.into()).await?;
-                0
+            Self::Resume { channel } => outbox::resume(state, channel.into()).await?,
+            Self::Retry(Which { id, dead }) => {
+                found(id, outbox::again(state, dead.map(Channel::from), id).await?, "sent, dropped or dead")?
             }
-            Self::Retry(Which { id, dead }) => outbox::again(state, dead.map(Channel::from), id).await?,
             Self::Replay { channel, since } => outbox::replay(state, channel.into(), since).await?,
-            Self::Drop(Which { id, dead }) => outbox::drop_dead(state, dead.map(Channel::from), id).await?,
+            Self::Drop(Which { id, dead }) => {
+                found(id, outbox::drop_dead(state, dead.map(Channel::from), id).await?, "due or dead")?
+            }
         };
         output.write(&Changed { notices: changed }, |changed, out| {
             writeln!(out, "done; notices changed: {}", changed.notices)
         })?;
         Ok(ExitStatus::Success)
+    }
+}
+
+/// Refuses an id that names no notice in one of these states.
+fn found(id: Option<Uuid>, changed: u64, states: &str) -> Result<u64> {
+    match id {
+        Some(id) if changed == 0 => bail!(
+            "no notice `{id}` is {states}: see the notices of its request in `export-worker notices list --request ID`"
+        ),
+        _ => Ok(changed),
     }
 }
 
