@@ -802,7 +802,7 @@ class DataExport extends HTMLElement {
   }
 
   async withdraw({ id }) {
-    await this.#call(`/v1/exports/${id}`, { method: 'DELETE' });
+    await this.#call(`/v1/exports/${id}/withdraw`, { method: 'POST' });
     this.#take(await this.#json(`/v1/exports/${id}`));
     return true;
   }

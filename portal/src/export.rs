@@ -21,7 +21,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Possible {
-    /// `DELETE` it.
+    /// `POST` to its `withdraw`.
     Withdraw,
     /// `GET` its archive.
     Download,

@@ -74,7 +74,8 @@ impl Modify for Security {
 fn described() -> OpenApiRouter<Arc<Portal>> {
     OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(ask::ask, list::list))
-        .routes(routes!(show::show, withdraw::withdraw))
+        .routes(routes!(show::show))
+        .routes(routes!(withdraw::withdraw))
         .routes(routes!(ask::retry))
         .routes(routes!(events::events))
         .routes(routes!(download::download, download::head))

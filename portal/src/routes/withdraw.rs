@@ -1,4 +1,6 @@
-//! `DELETE /v1/exports/{id}`: takes an export back. A pending one is never made; the archive of a ready one is deleted.
+//! `POST /v1/exports/{id}/withdraw`: takes an export back. A pending one is never made; the archive of a ready one is deleted.
+//!
+//! It is not `DELETE`, because the export stays to be read, as one that was withdrawn.
 
 use std::sync::Arc;
 
@@ -9,12 +11,12 @@ use axum::{
 };
 use chrono::Utc;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::ToSchema;
 
 use super::{Id, actor, allowed, empty, names, seen};
 use crate::{
     Portal,
-    body::Query,
+    body::Json,
     caller::Caller,
     export::Export,
     problem::{Code, Document, Problem},
@@ -22,32 +24,35 @@ use crate::{
     rights::Act,
 };
 
-/// Why, when it is another person's.
-#[derive(Debug, Deserialize, IntoParams)]
+/// Why an export is taken back.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub(super) struct Reason {
     /// Why, when it is another person's.
-    #[param(max_length = 500, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     why: Option<String>,
 }
 
 /// Takes an export back. Also answers 204 when it has ended already.
 #[utoipa::path(
-    delete,
-    path = "/v1/exports/{id}",
+    post,
+    path = "/v1/exports/{id}/withdraw",
     tag = "exports",
     params(
         ("id" = uuid::Uuid, Path, description = "The export"),
-        Reason,
         ("If-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer: refuses when it has changed since."),
     ),
+    request_body(content = Option<Reason>, description = "Only needed for another person's export"),
     responses(
         (status = 204, description = "It is taken back, or has ended"),
+        (status = 400, description = "`malformed`", body = Document, content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
         (status = 403, description = "`impersonated`, `not_allowed`, `cross_origin`", body = Document, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`, also when it belongs to another person", body = Document, content_type = "application/problem+json"),
+        (status = 408, description = "`request_timeout`", body = Document, content_type = "application/problem+json"),
         (status = 412, description = "`precondition_failed`", body = Document, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = Document, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = Document, content_type = "application/problem+json"),
         (status = 422, description = "`invalid`", body = Document, content_type = "application/problem+json"),
         (status = 429, description = "`slow_down`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
         (status = 500, description = "`internal`", body = Document, content_type = "application/problem+json"),
@@ -59,11 +64,11 @@ pub(super) async fn withdraw(
     State(portal): State<Arc<Portal>>,
     Id(id): Id,
     headers: HeaderMap,
-    Query(reason): Query<Reason>,
+    Json(reason): Json<Reason>,
 ) -> Result<Response, Problem> {
     let record = seen(&portal, &caller, id).await?;
     let allowed = allowed(&portal, &caller, Act::Withdraw, &record)?;
-    let actor = actor(&caller, allowed, reason.why.as_deref(), "?why")?;
+    let actor = actor(&caller, allowed, reason.why.as_deref(), "/why")?;
     let id = record.id;
     if headers.contains_key(header::IF_MATCH) {
         let export = Export::of(record, &caller, portal.settings.admin_downloads, Utc::now());

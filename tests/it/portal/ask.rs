@@ -40,16 +40,17 @@ async fn a_person_asks_sees_it_ready_and_takes_it_back() {
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
 
     // What has changed since is not taken back.
-    let stale = portal.delete(&location, &token).header("if-match", "\"other\"").send().await.unwrap();
+    let withdraw = || portal.post(&format!("{location}/withdraw"), &token, &json!({}));
+    let stale = withdraw().header("if-match", "\"other\"").send().await.unwrap();
     assert_eq!(code(stale).await, "412 precondition_failed");
-    let taken = portal.delete(&location, &token).header("if-match", etag).send().await.unwrap();
+    let taken = withdraw().header("if-match", etag).send().await.unwrap();
     assert_eq!(taken.status(), StatusCode::NO_CONTENT);
     let (_, body) = read(portal.get(&location, &token).send().await.unwrap()).await;
     assert_eq!(
         (&body["status"], &body["reason"], &body["poll_after"]),
         (&json!("failed"), &json!("withdrawn"), &Value::Null)
     );
-    assert_eq!(portal.delete(&location, &token).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_eq!(withdraw().send().await.unwrap().status(), StatusCode::NO_CONTENT);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +126,7 @@ async fn every_refusal_says_when_to_ask_again() {
     };
     assert!(seconds(&full) <= 86_400);
     assert_eq!(code(full).await, "429 organisation_full");
-    portal.delete(&format!("/v1/exports/{id}"), &token).send().await.unwrap();
+    portal.withdraw(id, &token).send().await.unwrap();
     let soon = portal.post("/v1/exports", &token, &json!({})).send().await.unwrap();
     assert!((86_300..=86_400).contains(&seconds(&soon)));
     assert_eq!(code(soon).await, "429 too_soon");

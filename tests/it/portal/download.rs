@@ -81,7 +81,7 @@ async fn every_state_says_why_there_is_no_archive() {
     assert_eq!(download(id, &token).await, "410 expired");
     let (token, id) = portal.ready().await;
     assert_eq!(download(id, &token).await, "302");
-    portal.delete(&format!("/v1/exports/{id}"), &token).send().await.unwrap();
+    portal.withdraw(id, &token).send().await.unwrap();
     assert_eq!(download(id, &token).await, "410 withdrawn");
 }
 

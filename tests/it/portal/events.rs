@@ -120,7 +120,7 @@ async fn eight_tabs_see_the_present_state_first_and_then_each_change() {
     portal.fulfil(id).await;
     let ready = join_all(tabs.iter_mut().map(|tab| tab.until("ready"))).await;
     assert!(ready.iter().all(|event| event.id == ready[0].id && event.id.is_some()));
-    portal.delete(&format!("/v1/exports/{id}"), &token).send().await.unwrap();
+    portal.withdraw(id, &token).send().await.unwrap();
     // After the last change there is nothing to wait for, so the stream ends.
     let last = join_all(tabs.into_iter().map(Events::end)).await;
     let last_id = last[0][0].id.clone().unwrap();
@@ -243,7 +243,7 @@ async fn while_the_database_is_away_streams_end_and_readiness_says_so() {
     let mut events = Events::of(back.await.unwrap()).await;
     events.until("ready").await;
     // And a change that comes later arrives, too.
-    portal.delete(&format!("/v1/exports/{id}"), &token).send().await.unwrap();
+    portal.withdraw(id, &token).send().await.unwrap();
     events.until("failed").await;
 }
 
@@ -353,7 +353,7 @@ async fn an_export_that_is_taken_back_stops_reading_and_leaves_no_object() {
         })
         .await
         .unwrap();
-        portal.delete(&format!("/v1/exports/{id}"), &token).send().await.unwrap();
+        portal.withdraw(id, &token).send().await.unwrap();
         events.until("failed").await;
         wait::until("the query to be gone", Duration::from_secs(10), || async {
             let reading: i64 = sqlx::query_scalar(reads).fetch_one(&superuser).await?;

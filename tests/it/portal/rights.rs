@@ -145,7 +145,10 @@ impl Matrix {
                 }
                 self.portal.post("/v1/exports", token, &body)
             }
-            Act::Withdraw => self.portal.delete(&format!("/v1/exports/{id}{query}"), token),
+            Act::Withdraw => {
+                let body = why.map_or_else(|| json!({}), |why| json!({ "why": why }));
+                self.portal.post(&format!("/v1/exports/{id}/withdraw"), token, &body)
+            }
             Act::Download => self.portal.get(&format!("/v1/exports/{id}/download{query}"), token),
         };
         call.header("x-request-id", "the-same").send().await.unwrap()

@@ -75,6 +75,10 @@ impl Portal {
         self.call(Method::DELETE, path).bearer_auth(token)
     }
 
+    pub(crate) fn withdraw(&self, id: Uuid, token: &str) -> RequestBuilder {
+        self.post(&format!("/v1/exports/{id}/withdraw"), token, &json!({}))
+    }
+
     /// Signs a person in. Returns the token.
     pub(crate) async fn session(&self, body: &Value) -> String {
         let answer = self.post("/v1/sessions", &self.key, body).send().await.unwrap();
