@@ -325,9 +325,9 @@ impl Catalogue {
         statements::contact(self, contact, &found).map(Some)
     }
 
-    /// Returns whether the catalogue says where people get mail.
-    pub fn has_contact(&self) -> bool {
-        self.contact.is_some()
+    /// Returns the columns that say where people get mail, as an entity of these columns alone.
+    pub fn contact(&self) -> Option<&Entity> {
+        self.contact.as_ref().map(|contact| &contact.listing)
     }
 
     /// Returns name, number of key columns and number of computed columns of each key set, in the order of the answer to

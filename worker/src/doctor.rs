@@ -9,6 +9,7 @@ mod encryption;
 mod files;
 mod notices;
 mod portal;
+mod rights;
 mod start;
 mod store;
 mod temporal;

@@ -49,7 +49,7 @@ async fn mails(config: &Config, status: Option<&ChannelStatus>, catalogue: Optio
         let remedy = "check EXPORT_SMTP_URL: host, port, user and password, and the network between";
         return Line::failed(MAIL, Explained::new(error.to_string(), remedy));
     }
-    if catalogue.is_some_and(|catalogue| !catalogue.has_contact()) {
+    if catalogue.is_some_and(|catalogue| catalogue.contact().is_none()) {
         let remedy = "add [contact] to the catalogue: entity, email, and verified and locale if there are such columns";
         return Line::warning(
             MAIL,

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 
 use super::{
     Line,
-    database::{GRANTS, some_of},
+    rights::{GRANTS, some_of},
 };
 use crate::{config::Config, connect::explain::Explained};
 
