@@ -1,5 +1,5 @@
--- Notices: what a person is told by mail, and a platform by webhook. The database writes them in the transaction that moves
--- a request, whoever moves it; the workers deliver them, also while Temporal is away.
+-- Notices: mails to the person who asked, and webhooks to the platform. The database writes them in the transaction that
+-- changes the status, also when plain SQL changes it. The workers deliver them, also while Temporal is away.
 --
 -- A notice names a line of the log and holds no address, no name and no link.
 
@@ -14,8 +14,8 @@ create table public.data_export_channels (
 comment on table public.data_export_channels is 'The ways in which notices go out; all are off at first';
 comment on column public.data_export_channels.channel is 'mail: to the person; webhook: to the platform';
 comment on column public.data_export_channels.is_on is 'Whether notices are written for it';
-comment on column public.data_export_channels.paused_at is 'Since when nothing is sent, because a person has to mend something first';
-comment on column public.data_export_channels.paused_because is 'What has to be mended';
+comment on column public.data_export_channels.paused_at is 'Since when nothing is sent, because a person has to fix something first';
+comment on column public.data_export_channels.paused_because is 'The cause that a person has to fix';
 
 insert into public.data_export_channels (channel) values ('mail'), ('webhook');
 

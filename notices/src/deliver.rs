@@ -23,8 +23,8 @@ use crate::{
     webhook::Webhooks,
 };
 
-/// Between two looks. A look at an empty outbox is one read of a small index.
-const LOOK: Duration = Duration::from_secs(2);
+/// Between two rounds while nothing is due. Such a round is one read of a small index.
+const IDLE: Duration = Duration::from_secs(2);
 /// Notices that are taken at a time, and sent at a time. With the time limit of each, all that are taken are sent within their
 /// lease.
 const BATCH: i64 = 32;
@@ -124,7 +124,7 @@ impl Delivery<'_> {
             };
             let wait = match ended {
                 Ok(Round::Delivered) => continue,
-                Ok(Round::Idle) => LOOK,
+                Ok(Round::Idle) => IDLE,
                 Ok(Round::Away(_)) | Err(_) => backoff::rest(failures),
             };
             tokio::select! {

@@ -26,7 +26,7 @@ use crate::{
 /// The longest wait for each answer of the server.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
-/// Answers that say that the login or the sender has to be mended, as RFC 4954 and RFC 5321 number them.
+/// Status codes that refuse the login (RFC 4954).
 const LOGIN_REFUSED: [u16; 4] = [530, 534, 535, 538];
 
 /// The SMTP server, and who logs in there.

@@ -152,7 +152,7 @@ pub(crate) enum Outcome {
     Dead(String),
     /// The server could not be reached. That was no try, and all others wait, too.
     Away(&'static str),
-    /// A person has to mend something before anything is sent.
+    /// A person has to fix something before anything is sent.
     Pause(String),
 }
 
@@ -215,7 +215,7 @@ pub struct ChannelStatus {
     pub is_on: bool,
     /// Since when nothing is sent.
     pub paused_at: Option<DateTime<Utc>>,
-    /// What has to be mended.
+    /// The cause that a person has to fix.
     pub paused_because: Option<String>,
     /// Notices that are due now.
     pub due: i64,

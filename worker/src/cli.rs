@@ -89,7 +89,7 @@ enum Command {
     /// Show or change how often people may ask for an export.
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Manage what people are told by mail, and the platform by webhook.
+    /// Manage mails to people and webhooks to the platform.
     #[command(subcommand)]
     Notices(notices::Command),
     /// Manage the catalogue: the list of exported tables and columns.

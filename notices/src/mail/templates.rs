@@ -202,7 +202,7 @@ impl Templates {
 fn paragraph(text: &str) -> (&str, Option<Value>) {
     let link = text.split_once('\n').and_then(|(label, url)| {
         let url = Url::parse(url.trim()).ok().filter(|url| matches!(url.scheme(), "https" | "http"))?;
-        // Of what HTML would escape, only this stands in such an address. A slash stays one, for every mail program to read.
+        // Such an address contains no other character that HTML needs escaped. Some mail programs do not read an escaped slash.
         let url = Value::from_safe_string(url.as_str().replace('&', "&amp;"));
         Some((label.trim_end().trim_end_matches(':').trim_end(), Some(url)))
     });

@@ -48,7 +48,7 @@ static REFUSED: LazyLock<Vec<(IpNet, &str)>> = LazyLock::new(|| {
     parsed.collect::<Result<_, _>>().unwrap_or_else(|error| unreachable!("{error}"))
 });
 
-/// Which networks that are not public a webhook may go to all the same.
+/// Networks that are not public, to which webhooks may go anyway.
 #[derive(Clone, Debug, Default)]
 pub struct Networks(Vec<IpNet>);
 

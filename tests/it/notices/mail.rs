@@ -38,7 +38,7 @@ async fn scene() -> (Given, Delivery) {
     (given, delivery)
 }
 
-/// A mail server of a test's own, which fails when it is told to.
+/// A separate mail server, which fails on request.
 async fn faulty() -> (Mailpit, Process, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let name = format!("mailpit-{}", Uuid::new_v4().simple());

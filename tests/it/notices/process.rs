@@ -31,7 +31,7 @@ async fn a_setting_that_would_send_into_the_void_or_inside_is_refused_at_the_sta
         (&[SMTPS, FROM, ("EXPORT_PAGE_URL", "http://localhost:8080/")], "EXPORT_PAGE_URL is not https"),
         (&[SMTPS, FROM, ("EXPORT_PAGE_URL", "https://127.1/")], "EXPORT_PAGE_URL is not https"),
         (&[SMTPS, PAGE], "EXPORT_MAIL_FROM is not set"),
-        (&[SMTPS, PAGE, ("EXPORT_MAIL_FROM", "nobody")], "EXPORT_MAIL_FROM is no address"),
+        (&[SMTPS, PAGE, ("EXPORT_MAIL_FROM", "exports")], "EXPORT_MAIL_FROM is no address"),
         (&[("EXPORT_SMTP_URL", "hunter2"), FROM, PAGE], "EXPORT_SMTP_URL is not a URL"),
         (&[SMTPS, FROM, PAGE, ("EXPORT_MAIL_LANGUAGE", "tlh")], "EXPORT_MAIL_LANGUAGE"),
         (&[SMTPS, FROM, PAGE, templates], "template `en/ready.txt`, line 3"),

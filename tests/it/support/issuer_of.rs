@@ -1,4 +1,4 @@
-//! An identity provider of a test's own: it serves keys, signs any token, right or wrong, and can be away or lie.
+//! A separate identity provider for a test: it serves keys, signs valid and invalid tokens, and can be unreachable or answer wrongly.
 
 use std::{
     process::Command,
@@ -219,7 +219,7 @@ impl Issuer {
         settings
     }
 
-    /// Signs a token. The claims and headers are those of a good one, changed as `claims` and `header` say; null removes.
+    /// Signs a token. Starts from the claims and headers of a valid token, and changes them as `claims` and `header` say; null removes one.
     pub(crate) fn token_with(&self, key: &Key, header: Value, claims: Value) -> String {
         let now = Utc::now().timestamp();
         let good = json!({"typ": "at+jwt", "alg": key.algorithm(), "kid": key.id});

@@ -1,4 +1,4 @@
-//! Notices of a test's own installation, delivered in this process with the rights of the worker.
+//! Delivers the notices of a test's installation in this process, with the rights of the worker.
 
 use std::sync::Arc;
 

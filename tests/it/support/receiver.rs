@@ -1,4 +1,4 @@
-//! A receiver of webhooks: a real HTTP server that keeps what it gets, and answers as it is told.
+//! A receiver of webhooks: a real HTTP server that stores each call, and answers as the test sets it.
 
 use std::{
     collections::VecDeque,

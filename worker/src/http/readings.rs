@@ -255,7 +255,7 @@ impl Gauges {
         )?;
         let dead = self.labelled("export_notices_dead", "Notices that were given up", "channel")?;
         let paused =
-            self.labelled("export_notices_paused", "1 while a person has to mend something", "channel")?;
+            self.labelled("export_notices_paused", "1 while a person has to fix something", "channel")?;
         for channel in channels {
             let label = &[channel.channel.as_str()];
             due.with_label_values(label).set(channel.oldest_due_seconds as f64);

@@ -27,7 +27,7 @@ pub static MAIL_LANGUAGE: Variable = Variable::new(
 pub static TEMPLATE_DIR: Variable = Variable::example(
     "EXPORT_TEMPLATE_DIR",
     "/etc/export-worker/mails",
-    "A directory with texts of your own, such as `en/ready.txt` and `layout.html`, in place of the compiled-in ones. Each is \
+    "A directory with your texts, such as `en/ready.txt` and `layout.html`, in place of the compiled-in ones. Each is \
      rendered once when the worker starts; one that does not render stops the start.",
 );
 pub static WEBHOOK_URL: Variable = Variable::example(
@@ -45,7 +45,7 @@ pub static WEBHOOK_SECRETS: Variable = Variable::example(
 pub static WEBHOOK_NETWORKS: Variable = Variable::example(
     "EXPORT_WEBHOOK_NETWORKS",
     "10.1.0.0/16",
-    "Networks that are not on the public Internet, comma-separated, to which webhooks may go all the same. Name no more than \
+    "Networks that are not on the public Internet, comma-separated, to which webhooks may go anyway. Name no more than \
      the receiver's: a name that leads elsewhere could reach every service there.",
 );
 
