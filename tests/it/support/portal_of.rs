@@ -1,10 +1,11 @@
 //! A portal of a test's own: the production binary, with the database role and the store key that it has in production.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, time::Instant};
 
 use export_portal::caller::keys;
 use export_stack::{servers, shared::stack, stack::Installation, supervisor::Process};
 use export_workflows::contract::Outcome;
+use futures::future::join_all;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -127,6 +128,18 @@ pub(crate) async fn start(environment: &BTreeMap<String, String>) -> Process {
 /// Waits until it answers. Returns where.
 pub(crate) async fn address(process: &Process) -> String {
     servers::portal::address(process).await.unwrap()
+}
+
+/// Makes calls that share one limit, all at once. Each is let in, which has this status, or slowed down. No more are let in
+/// than the limit says: 120, and 20 a second, however fast the machine is.
+pub(crate) async fn flood(calls: Vec<RequestBuilder>, let_in: u16) {
+    let begun = Instant::now();
+    let statuses: Vec<_> = join_all(calls.into_iter().map(RequestBuilder::send)).await;
+    let statuses: Vec<_> = statuses.into_iter().map(|answer| answer.unwrap().status().as_u16()).collect();
+    assert!(statuses.iter().all(|status| [let_in, 429].contains(status)), "{statuses:?}");
+    let count = statuses.iter().filter(|status| **status == let_in).count();
+    let most = 120.0 + 20.0 * begun.elapsed().as_secs_f64();
+    assert!((count as f64) <= most && count < statuses.len(), "{count}, not {most}");
 }
 
 /// Returns the status and the body of an answer: an object, or null when it is none.
