@@ -5,6 +5,7 @@ mod catalogue;
 mod catalogue_update;
 mod cells;
 mod first_catalogue;
+mod grants;
 mod isolation;
 mod junk;
 mod privacy;
