@@ -110,9 +110,16 @@ async fn a_receiver_that_is_gone_pauses_the_channel_until_it_is_resumed() {
         .unwrap();
     receiver.answer([(StatusCode::GONE, None), (StatusCode::GONE, None)]);
     assert_eq!(outbox::resume(&given.steps.state, Channel::Webhook).await.unwrap(), 2);
+    // Both were sent at once: each is refused, and is due again.
     wait::until("the second pause", SOON, || async {
         let channel = outbox::channels(&given.steps.state).await?.pop();
-        Ok(channel.is_some_and(|channel| channel.paused_at.is_some() && channel.due == 2).then_some(()))
+        let is_paused = channel.is_some_and(|channel| channel.paused_at.is_some());
+        let due: i64 = sqlx::query_scalar(
+            "select count(*) from public.data_export_notices where state = 'due' and due_at <= now()",
+        )
+        .fetch_one(&given.owner)
+        .await?;
+        Ok((is_paused && due == 2 && receiver.got().len() == 3).then_some(()))
     })
     .await
     .unwrap();
