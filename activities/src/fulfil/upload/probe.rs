@@ -25,6 +25,9 @@ use crate::{
 /// The text at the end of each object; the small object has nothing else.
 pub const PROBE_TEXT: &[u8] = b"export-worker stores this for a moment to try the store, and deletes it\n";
 
+/// A checksum is refused this often before the store counts as one that does not keep it.
+const TRIES: usize = 4;
+
 /// The test objects of a store.
 pub struct Probe<'a> {
     store: &'a Store,
@@ -62,8 +65,8 @@ impl<'a> Probe<'a> {
     /// [`Failure::NoChecksum`] when there is none; other errors when the store does not answer or refuses.
     pub async fn find(&mut self) -> anyhow::Result<FoundChecksum> {
         for checksum in Checksum::ALL {
-            let Some(small) = self.try_twice(checksum, Way::Put).await? else { continue };
-            let Some(large) = self.try_twice(checksum, Way::Parts).await? else { continue };
+            let Some(small) = self.try_often(checksum, Way::Put).await? else { continue };
+            let Some(large) = self.try_often(checksum, Way::Parts).await? else { continue };
             return Ok(FoundChecksum { checksum, small, large });
         }
         Err(no_checksum())
@@ -75,7 +78,7 @@ impl<'a> Probe<'a> {
     /// As [`find`](Self::find).
     pub async fn put(&mut self) -> anyhow::Result<ObjectKey> {
         for checksum in Checksum::ALL {
-            if let Some(small) = self.try_twice(checksum, Way::Put).await? {
+            if let Some(small) = self.try_often(checksum, Way::Put).await? {
                 return Ok(small);
             }
         }
@@ -96,11 +99,13 @@ impl<'a> Probe<'a> {
 
     /// Like [`attempt`](Self::attempt), but one refusal proves nothing: stores also refuse to complete an upload that a
     /// sweep aborts in the same moment.
-    async fn try_twice(&mut self, checksum: Checksum, way: Way) -> anyhow::Result<Option<ObjectKey>> {
-        match self.attempt(checksum, way).await? {
-            Some(key) => Ok(Some(key)),
-            None => self.attempt(checksum, way).await,
+    async fn try_often(&mut self, checksum: Checksum, way: Way) -> anyhow::Result<Option<ObjectKey>> {
+        for _ in 0..TRIES {
+            if let Some(key) = self.attempt(checksum, way).await? {
+                return Ok(Some(key));
+            }
         }
+        Ok(None)
     }
 
     /// Stores an object in this way. Returns its key if the store keeps this checksum.
