@@ -17,11 +17,11 @@ pub struct Resting<'a> {
     pub pids: &'a [u32],
     /// The spool that they share.
     pub spool: &'a Path,
-    /// Maximum number of connections of all their pools together, for each role.
+    /// The most connections that all of them may have together, for each role.
     pub connections: i64,
 }
 
-/// Checks that idle workers hold no file of the spool and no connection outside their pools.
+/// Checks that idle workers hold no file of the spool and no more connections than they may.
 pub async fn check_resting(subject: &Subject, workers: &Resting<'_>) -> anyhow::Result<Findings> {
     let mut findings = Findings::default();
     let spool = workers.spool.canonicalize().context("failed to find the spool")?;
@@ -34,7 +34,7 @@ pub async fn check_resting(subject: &Subject, workers: &Resting<'_>) -> anyhow::
     }
     for (role, count) in connections(subject).await? {
         if count > workers.connections {
-            let what = format!("{role} has {count} connections, the pools hold {}", workers.connections);
+            let what = format!("{role} has {count} connections, the workers may have {}", workers.connections);
             findings.broken(Invariant::NothingLeft, what);
         }
     }

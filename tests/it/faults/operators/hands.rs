@@ -24,7 +24,9 @@ use crate::support::{
 /// Exports at a time in each of the two workers.
 pub(super) const SLOTS: i64 = 4;
 /// Connections of each of a worker's two pools, its own at the start included.
-pub(super) const CONNECTIONS: i64 = 4;
+const POOL: i64 = 4;
+/// The most connections of a worker in one role: a pool, and the one that listens.
+pub(super) const CONNECTIONS: i64 = POOL + 1;
 /// How long an order may take; a night without a worker does not answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -344,7 +346,7 @@ impl Hands {
 async fn start(nights: &Nights, urls: &[String; 3], folder: &Path, which: usize) -> Process {
     let temporal = urls[2].trim_start_matches("http://").trim_end_matches('/');
     let (spool, tmp) = (folder.join("spool"), folder.join("tmp"));
-    let (slots, connections) = (SLOTS.to_string(), CONNECTIONS.to_string());
+    let (slots, connections) = (SLOTS.to_string(), POOL.to_string());
     let settings = [
         ("EXPORT_DATABASE_URL", urls[0].as_str()),
         ("EXPORT_SOURCE_URL", &urls[1]),
