@@ -21,6 +21,7 @@ use std::{io::Write, sync::Arc};
 use sqlx::{Row as _, ValueRef as _, postgres::PgRow, postgres::PgValueFormat};
 
 use self::formats::{Csv, Format as _, Json, PerFormat, Tally};
+pub(crate) use self::mark::marked;
 pub use self::{
     half::Halves,
     mark::Marks,

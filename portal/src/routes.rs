@@ -6,6 +6,7 @@ mod events;
 mod list;
 mod page;
 mod policy;
+mod register;
 mod sessions;
 mod show;
 mod withdraw;
@@ -82,6 +83,7 @@ fn described() -> OpenApiRouter<Arc<Portal>> {
         .routes(routes!(sessions::make, sessions::end_all))
         .routes(routes!(sessions::end))
         .routes(routes!(policy::policy))
+        .routes(routes!(register::register))
 }
 
 /// Returns the description of the API.

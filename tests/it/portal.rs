@@ -8,6 +8,7 @@ mod list;
 mod page;
 mod problems;
 mod process;
+mod register;
 mod rights;
 mod schemathesis;
 mod sessions;

@@ -30,6 +30,8 @@ use crate::{
 
 /// Two nights: after an outage in the first, the second serves the rest.
 const PENDING_SECONDS: i64 = 48 * 3600;
+/// Twenty days: ten are left of the month that the law allows, or eight in February.
+const UNANSWERED_SECONDS: i64 = 20 * 86_400;
 /// Three missed expiry passes, which run every five minutes.
 const OVERDUE_SECONDS: i64 = 15 * 60;
 
@@ -66,7 +68,9 @@ pub struct Requests {
     pub queue: Queue,
     /// Age of its oldest request.
     pub oldest_pending_seconds: i64,
-    /// Whole days until that request is a month old; negative if it is older.
+    /// Age of the oldest request without an answer, a failed one included.
+    pub oldest_unanswered_seconds: i64,
+    /// Days that are left of the month that the law allows for that request; negative afterwards.
     pub days_left: Option<i64>,
     /// Time since the oldest overdue request became overdue.
     pub overdue_seconds: i64,
@@ -147,6 +151,7 @@ async fn requests(config: &Config) -> Result<Requests> {
         undeleted_seconds: queue.undeleted_seconds(),
         held,
         oldest_pending_seconds: queue.oldest_pending_seconds(),
+        oldest_unanswered_seconds: queue.oldest_unanswered_seconds(),
         days_left: queue.days_left(),
         overdue_seconds: queue.overdue_seconds(),
         queue,
@@ -242,17 +247,23 @@ fn judge_requests(requests: &Requests) -> Vec<Explained> {
         ));
     }
     if requests.oldest_pending_seconds > PENDING_SECONDS {
+        troubles.push(Explained::new(
+            format!("the oldest pending request has waited for {}", show_age(requests.oldest_pending_seconds)),
+            "see its last error in `export-worker request list --status pending`, fix that, then `export-worker \
+             night trigger --wait`",
+        ));
+    }
+    if requests.oldest_unanswered_seconds > UNANSWERED_SECONDS {
         let left = match requests.days_left {
             Some(days) if days >= 0 => format!("{days} days are left of the month that the law allows"),
             _ => "the month that the law allows is over".to_owned(),
         };
         troubles.push(Explained::new(
             format!(
-                "the oldest pending request has waited for {}, and {left}",
-                show_age(requests.oldest_pending_seconds)
+                "a request has had no answer for {}, and {left}",
+                show_age(requests.oldest_unanswered_seconds)
             ),
-            "see its last error in `export-worker request list --status pending`, fix that, then `export-worker \
-             night trigger --wait`",
+            "find it in `export-worker register`: its state is open. See \"The month runs out\" in docs/OPERATIONS.md",
         ));
     }
     if requests.overdue_seconds > OVERDUE_SECONDS {
@@ -369,6 +380,7 @@ mod tests {
         let queue = Queue {
             pending: 1,
             oldest_pending: oldest.map(|age| now - age),
+            oldest_unanswered: oldest.map(|age| now - age),
             ready: 1,
             overdue_since: overdue.map(|age| now - age),
             deletions_left: 0,
@@ -378,6 +390,7 @@ mod tests {
         Requests {
             notices: Vec::new(),
             oldest_pending_seconds: queue.oldest_pending_seconds(),
+            oldest_unanswered_seconds: queue.oldest_unanswered_seconds(),
             days_left: queue.days_left(),
             overdue_seconds: queue.overdue_seconds(),
             undeleted_seconds: queue.undeleted_seconds(),
@@ -448,10 +461,13 @@ mod tests {
         // From the 28th of February to the 28th of March.
         let late = requests(Some(TimeDelta::days(31)), None);
         assert_eq!(late.days_left, Some(-3));
-        assert!(judge_requests(&late)[0].cause.contains("is over"));
+        assert!(judge_requests(&late)[1].cause.contains("is over"));
+        let soon = requests(Some(TimeDelta::days(21)), None);
+        assert_eq!(soon.days_left, Some(7));
+        assert!(judge_requests(&soon)[1].cause.contains("7 days are left"), "{:?}", judge_requests(&soon));
         let early = requests(Some(TimeDelta::days(3)), None);
         assert_eq!(early.days_left, Some(28));
-        assert!(judge_requests(&early)[0].cause.contains("28 days are left"), "{:?}", judge_requests(&early));
+        assert_eq!(judge_requests(&early).len(), 1, "{:?}", judge_requests(&early));
     }
 
     #[test]

@@ -17,7 +17,7 @@ const STATE_GRANTS: &str = "\
 revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
     public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes,
     public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_progress,
-    public.data_export_portal, public.data_export_channels, public.data_export_notices
+    public.data_export_portal, public.data_export_register, public.data_export_channels, public.data_export_notices
     from public, export_state;
 grant usage on schema public to export_state;
 grant select on public.data_export_requests to export_state;
@@ -31,7 +31,7 @@ grant select on public.data_export_installation to export_state;
 grant execute on function public.data_export_record_location(text) to export_state;
 grant execute on function public.data_export_move_location(text, text, boolean) to export_state;
 grant select, insert, update, delete on public.data_export_brakes to export_state;
-grant select on public.data_export_requests_effective to export_state;
+grant select on public.data_export_requests_effective, public.data_export_register to export_state;
 grant select on public.data_export_migrations to export_state;
 grant select (start, pending_per_user, pending_per_org, ask_every) on public.data_export_policy to export_state;
 grant select (user_id), delete on public.data_export_sessions to export_state;
@@ -65,16 +65,16 @@ pub fn state_grants() -> &'static str {
     STATE_GRANTS
 }
 
-/// The rights of `export_portal`, the role of `export-worker serve`: one view without links, two functions that enforce
+/// The rights of `export_portal`, the role of `export-worker serve`: two views without links, two functions that enforce
 /// the policy, the log of accesses, and the sessions. It cannot read a link, a salt or a table of the platform.
 const PORTAL_GRANTS: &str = "\
 revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
     public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes,
     public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_progress,
-    public.data_export_portal, public.data_export_channels, public.data_export_notices
+    public.data_export_portal, public.data_export_register, public.data_export_channels, public.data_export_notices
     from export_portal;
 grant usage on schema public to export_portal;
-grant select on public.data_export_portal to export_portal;
+grant select on public.data_export_portal, public.data_export_register to export_portal;
 grant select on public.data_export_policy to export_portal;
 grant select (location) on public.data_export_installation to export_portal;
 grant select (request_id, at) on public.data_export_progress to export_portal;

@@ -17,6 +17,9 @@ pub struct Queue {
     pub pending: i64,
     /// When the oldest of them was made.
     pub oldest_pending: Option<DateTime<Utc>>,
+    /// When the oldest request without an answer was made: one that is pending, or one that failed because of the
+    /// processor within the last two months and was not followed by a fulfilled one.
+    pub oldest_unanswered: Option<DateTime<Utc>>,
     /// Requests whose row is `ready`.
     pub ready: i64,
     /// Since when the oldest overdue one should have been expired.
@@ -35,6 +38,11 @@ impl Queue {
         self.since(self.oldest_pending)
     }
 
+    /// Returns how long the oldest request without an answer has waited; zero when none waits.
+    pub fn oldest_unanswered_seconds(&self) -> i64 {
+        self.since(self.oldest_unanswered)
+    }
+
     /// Returns how long the oldest overdue request has been overdue; zero when none is.
     pub fn overdue_seconds(&self) -> i64 {
         self.since(self.overdue_since)
@@ -45,10 +53,11 @@ impl Queue {
         self.since(self.undeleted_since)
     }
 
-    /// Returns the whole days until the oldest pending request is a month old, which is the limit of the law.
+    /// Returns the days that are left of the month that the law allows for the oldest request without an answer: 0 on the
+    /// last day, negative afterwards. Days are days of UTC.
     pub fn days_left(&self) -> Option<i64> {
-        let limit = self.oldest_pending?.checked_add_months(Months::new(1))?;
-        Some((limit - self.now).num_days())
+        let limit = self.oldest_unanswered?.checked_add_months(Months::new(1))?;
+        Some((limit.date_naive() - self.now.date_naive()).num_days())
     }
 
     fn since(&self, moment: Option<DateTime<Utc>>) -> i64 {
@@ -60,10 +69,19 @@ impl Queue {
 pub async fn queue(state: &mut PgConnection) -> Result<Queue> {
     sqlx::query_as!(
         Queue,
-        r#"select p.pending as "pending!", p.oldest_pending, r.ready as "ready!", r.overdue_since,
+        r#"select p.pending as "pending!", p.oldest_pending, least(p.oldest_pending, f.oldest_failed) as oldest_unanswered,
+               r.ready as "ready!", r.overdue_since,
                d.deletions_left as "deletions_left!", d.undeleted_since, clock_timestamp() as "now!"
            from (select count(*) as pending, min(requested_at) as oldest_pending
                  from public.data_export_requests where status = 'pending') p,
+                (select min(o.requested_at) as oldest_failed
+                 from public.data_export_requests o
+                 where o.status = 'failed' and o.failure_reason in ('unreadable_value', 'attempts_exhausted')
+                     and o.requested_at > now() - interval '2 months'
+                     and o.user_id <> '00000000-0000-0000-0000-000000000000'
+                     and not exists (select from public.data_export_requests l
+                                     where l.user_id = o.user_id and l.requested_at > o.requested_at
+                                         and l.fulfilled_at is not null)) f,
                 (select count(*) as ready,
                      min(expires_at) filter (where expires_at <= clock_timestamp()) as overdue_since
                  from public.data_export_requests where status = 'ready') r,

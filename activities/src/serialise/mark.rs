@@ -3,6 +3,8 @@
 //! The writer and the verifier share this one definition. A spreadsheet that separates at `;` or TAB does not see our
 //! quotes and begins a new cell after each of them, and after a line break. A mark may be needed there too.
 
+use std::convert::Infallible;
+
 /// Decides, character by character, where marks go.
 #[derive(Clone, Copy, Debug)]
 pub struct Marks {
@@ -85,22 +87,21 @@ fn until_separator(bytes: &[u8]) -> usize {
     start + rest.iter().position(|&byte| is_separator(byte)).unwrap_or(rest.len())
 }
 
+/// Returns a text with its marks.
+pub(crate) fn marked(text: &str) -> String {
+    let mut pieces = Vec::new();
+    let Ok(()) = split_at_marks::<Infallible>(text, |piece| {
+        pieces.push(piece.to_owned());
+        Ok(())
+    });
+    pieces.join("'")
+}
+
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use proptest::prelude::*;
 
     use super::*;
-
-    fn marked(text: &str) -> String {
-        let mut pieces = Vec::new();
-        let Ok(()) = split_at_marks::<Infallible>(text, |piece| {
-            pieces.push(piece.to_owned());
-            Ok(())
-        });
-        pieces.join("'")
-    }
 
     /// Reads a text back as README.txt describes.
     fn unmarked(marked: &str) -> String {

@@ -35,7 +35,7 @@ use Server::{Owner, Queue, Source, State, Store, Temporal};
 
 /// Every command that uses a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
 /// pending one, and the user of the delivered one.
-const COMMANDS: [(&str, &[Server]); 43] = [
+const COMMANDS: [(&str, &[Server]); 44] = [
     ("migrate", &[Owner]),
     ("grants --apply", &[Owner]),
     ("schedule apply", &[Temporal]),
@@ -64,6 +64,7 @@ const COMMANDS: [(&str, &[Server]); 43] = [
     ("bucket move", &[State, Queue, Store]),
     ("events prune", &[State]),
     ("history dump night -o -", &[Temporal]),
+    ("register", &[State, Queue]),
     ("policy show", &[State]),
     ("policy set --start night", &[Owner]),
     ("notices show", &[State]),

@@ -74,6 +74,7 @@ async fn a_night_is_counted_by_outcome_and_reason_and_no_label_names_anybody() {
         format!("export_step_seconds_count{{step=\"ready\"}} {delivered}"),
         "export_pending_requests 0".to_owned(),
         "export_oldest_pending_seconds 0".to_owned(),
+        "export_oldest_unanswered_seconds 0".to_owned(),
         "export_spool_bytes 0".to_owned(),
     ] {
         assert!(has_line(&after, &line), "`{line}` is missing in {after}");

@@ -62,8 +62,8 @@ fn write_requests(requests: &Requests, out: &mut dyn Write) -> io::Result<()> {
         "requests", queue.pending, queue.ready
     )?;
     if let Some(days) = requests.days_left {
-        let age = show_age(requests.oldest_pending_seconds);
-        writeln!(out, "{:<12}has waited for {age}; {days} days are left of its month", "the oldest")?;
+        let age = show_age(requests.oldest_unanswered_seconds);
+        writeln!(out, "{:<12}has had no answer for {age}; {days} days are left of its month", "the oldest")?;
     }
     if queue.deletions_left > 0 {
         writeln!(out, "{:<12}{} archives of failed requests", "to delete", queue.deletions_left)?;

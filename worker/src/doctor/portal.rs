@@ -22,7 +22,8 @@ pub(super) async fn rights(pool: &Pool) -> Result<Line> {
         "select r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb as is_strong,
              exists (select from pg_catalog.pg_auth_members m where m.member = r.oid) as is_member,
              (select pg_catalog.array_agg(n.what) from (values
-                 ('public.data_export_portal', 'SELECT'), ('public.data_export_policy', 'SELECT'),
+                 ('public.data_export_portal', 'SELECT'), ('public.data_export_register', 'SELECT'),
+                 ('public.data_export_policy', 'SELECT'),
                  ('public.data_export_sessions', 'SELECT'), ('public.data_export_sessions', 'INSERT'),
                  ('public.data_export_sessions', 'DELETE')) t (relation, needed),
                  lateral (select t.needed || ' on ' || t.relation as what) n
@@ -35,7 +36,7 @@ pub(super) async fn rights(pool: &Pool) -> Result<Line> {
               from pg_catalog.pg_class c join pg_catalog.pg_namespace s on s.oid = c.relnamespace
               where c.relkind in ('r', 'p', 'v', 'm', 'f') and s.nspname <> 'information_schema'
                   and s.nspname not like 'pg\\_%'
-                  and not (s.nspname = 'public' and c.relname in ('data_export_portal', 'data_export_policy',
+                  and not (s.nspname = 'public' and c.relname in ('data_export_portal', 'data_export_register', 'data_export_policy',
                       'data_export_sessions', 'data_export_accesses', 'data_export_installation',
                       'data_export_progress'))
                   and (pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE')

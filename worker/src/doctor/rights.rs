@@ -15,7 +15,7 @@ use crate::connect::explain::Explained;
 pub(super) const GRANTS: &str = "run the SQL of `export-worker grants` as the owner of the tables";
 
 /// Table rights that `export_state` needs. Inserts and updates are granted by column.
-const STATE_NEEDS: [(&str, &str); 18] = [
+const STATE_NEEDS: [(&str, &str); 19] = [
     ("public.data_export_requests", "SELECT"),
     ("public.data_export_requests", "INSERT"),
     ("public.data_export_requests", "UPDATE"),
@@ -26,6 +26,7 @@ const STATE_NEEDS: [(&str, &str); 18] = [
     ("public.data_export_installation", "SELECT"),
     ("public.data_export_requests_effective", "SELECT"),
     ("public.data_export_migrations", "SELECT"),
+    ("public.data_export_register", "SELECT"),
     ("public.data_export_sessions", "DELETE"),
     ("public.data_export_accesses", "DELETE"),
     ("public.data_export_accesses", "UPDATE"),

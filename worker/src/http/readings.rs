@@ -216,6 +216,11 @@ impl Gauges {
             "How long the oldest pending request has waited; 0 when none waits",
             queue.oldest_pending_seconds() as f64,
         )?;
+        self.set(
+            "export_oldest_unanswered_seconds",
+            "How long the oldest request without an answer has waited, a failed one included; 0 when none waits",
+            queue.oldest_unanswered_seconds() as f64,
+        )?;
         self.set("export_ready_requests", "Requests whose row says ready", queue.ready as f64)?;
         self.set(
             "export_overdue_seconds",

@@ -34,7 +34,8 @@ pub async fn check_resting(subject: &Subject, workers: &Resting<'_>) -> anyhow::
     }
     for (role, count) in connections(subject).await? {
         if count > workers.connections {
-            let what = format!("{role} has {count} connections, the workers may have {}", workers.connections);
+            let what =
+                format!("{role} has {count} connections, the workers may have {}", workers.connections);
             findings.broken(Invariant::NothingLeft, what);
         }
     }
