@@ -8,6 +8,7 @@ use crate::{
     database::pool::Pool,
     fulfil::presign::Links,
     metrics::Metrics,
+    receipt::SigningKey,
     source::replica::Replica,
     spool::Spool,
     store::{Checksum, Store, installation::MarkWatch},
@@ -63,4 +64,6 @@ pub struct Settings {
     pub notice: Option<Vec<u8>>,
     /// Where `download_url` leads.
     pub links: Links,
+    /// The key that signs receipts; none: there are none.
+    pub receipts: Option<Arc<SigningKey>>,
 }

@@ -37,6 +37,7 @@ use crate::{
     failure::{Class, Doing, Failure, judge, panic::caught},
     metrics::Step,
     pulse::Pulse,
+    receipt::{self, Receipt, ReceiptArchive},
     requests::{
         call::call,
         claim::{self, Claim, Claimed, Count},
@@ -207,7 +208,7 @@ async fn deliver(job: Job<'_>, pulse: &Pulse) -> Result<Outcome> {
     let url = presign::link(&steps.store, &key, claim.now(), &steps.settings.links);
     let url = url.await.context(Doing("presign"))?;
     let rows = archive.row_counts.values().sum();
-    let delivery = Delivery {
+    let mut delivery = Delivery {
         object_key: key.as_str().to_owned(),
         object_location: steps.store.location().to_owned(),
         archive_bytes: i64::try_from(archive.bytes).context("the archive is too large for a bigint")?,
@@ -215,7 +216,9 @@ async fn deliver(job: Job<'_>, pulse: &Pulse) -> Result<Outcome> {
         row_counts: archive.row_counts,
         snapshot_at: archive.snapshot_at,
         expires_at: url.expires_at(),
+        receipt: None,
     };
+    delivery.receipt = receipt(steps, claim, &delivery)?;
     let race = ready::ready(&steps.state, claim, &delivery, &url, trace).await.context(Doing("ready"))?;
     timer.end();
     Ok(match race {
@@ -225,4 +228,26 @@ async fn deliver(job: Job<'_>, pulse: &Pulse) -> Result<Outcome> {
             Outcome::Superseded
         }
     })
+}
+
+/// Signs what is delivered, if this worker has a key for that.
+fn receipt(steps: &ExportSteps, claim: &Claim, delivery: &Delivery) -> anyhow::Result<Option<String>> {
+    let Some(key) = &steps.settings.receipts else { return Ok(None) };
+    let receipt = Receipt {
+        iss: receipt::issuer(steps.installation.id()),
+        sub: claim.user_id.clone(),
+        jti: claim.request_id,
+        iat: claim.now().timestamp(),
+        requested_at: claim.requested_at,
+        requested_as: claim.asked_as.clone(),
+        snapshot_at: delivery.snapshot_at,
+        expires_at: delivery.expires_at,
+        archive: ReceiptArchive {
+            bytes: u64::try_from(delivery.archive_bytes).unwrap_or_default(),
+            sha256: delivery.archive_sha256.clone(),
+        },
+        rows: delivery.row_counts.clone(),
+        accesses: None,
+    };
+    key.sign(&receipt).map(Some)
 }

@@ -17,6 +17,7 @@ pub mod catalogue;
 pub mod context;
 pub mod fulfil;
 pub mod passes;
+pub mod receipt;
 pub mod requests;
 pub mod serialise;
 pub mod source;

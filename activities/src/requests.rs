@@ -14,6 +14,7 @@ pub mod operate;
 pub mod pending;
 pub mod policy;
 pub mod progress;
+pub mod receipts;
 pub mod register;
 pub mod state;
 

@@ -300,6 +300,7 @@ fn claim(user: Uuid) -> Claim {
         token: Uuid::nil(),
         user_id: user.into(),
         requested_at: chrono::DateTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600),
+        asked_as: "platform".to_owned(),
         pseudonym_salt: b"bench".to_vec(),
         attempts: 0,
         lost: 0,

@@ -45,6 +45,7 @@ const TABLE = {
   inside: ['Rows inside: {0}', 'Enthaltene Zeilen: {0}', 'Lignes incluses : {0}', 'Filas incluidas: {0}'],
   ready: ['Your copy is ready', 'Ihre Kopie ist fertig', 'Votre copie est prête', 'Su copia está lista'],
   download: ['Download', 'Herunterladen', 'Télécharger', 'Descargar'],
+  receipt: ['Save the receipt', 'Beleg speichern', 'Enregistrer le reçu', 'Guardar el recibo'],
   size: ['Size', 'Größe', 'Taille', 'Tamaño'],
   until: ['Kept until', 'Aufbewahrt bis', 'Conservée jusqu’à', 'Se conserva hasta'],
   as_of: ['Data as of', 'Stand der Daten', 'État des données', 'Datos a fecha de'],
@@ -376,7 +377,8 @@ class Card {
     this.download = host.button(t.download, () => host.download(this.#x), 'main');
     this.retry = host.button(t.retry, () => host.ask(`/v1/exports/${this.#x.id}/retry`), 'main');
     this.remove = host.button('', ask);
-    this.acts = el('div', { className: 'acts' }, this.download, this.retry, this.remove);
+    this.receipt = host.button(t.receipt, () => host.receipt(this.#x));
+    this.acts = el('div', { className: 'acts' }, this.download, this.retry, this.receipt, this.remove);
     this.yes = host.button('', take);
     this.no = host.button(t.no, () => {
       show(this.sure, false);
@@ -438,6 +440,7 @@ class Card {
     show(this.remove, back);
     if (!back) show(this.sure, false);
     show(this.download, may.includes('download'));
+    show(this.receipt, may.includes('receipt'));
     show(this.retry, may.includes('retry') && state === 'failed' && x.reason !== 'account_deleted');
     show(this.acts, [...this.acts.children].some((button) => !button.hidden));
   }
@@ -811,6 +814,14 @@ class DataExport extends HTMLElement {
   async download({ id }) {
     const { url } = await this.#json(`/v1/exports/${id}/download`, { headers: { accept: 'application/json' } });
     el('a', { href: url, rel: 'noreferrer' }).click();
+  }
+
+  /** A signed text that says what was delivered. It is saved from here, because its call needs the token. */
+  async receipt({ id }) {
+    const answer = await this.#call(`/v1/exports/${id}/receipt`);
+    const href = URL.createObjectURL(await answer.blob());
+    el('a', { href, download: `data-export-receipt-${id}.jws` }).click();
+    setTimeout(() => URL.revokeObjectURL(href), 60_000);
   }
 
   async #more() {

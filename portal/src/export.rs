@@ -27,6 +27,8 @@ pub(crate) enum Possible {
     Download,
     /// `POST` to its `retry`.
     Retry,
+    /// `GET` its receipt.
+    Receipt,
 }
 
 /// The archive of an export that is ready.
@@ -285,6 +287,9 @@ fn possible(record: &Record, caller: &Caller, admins: AdminDownloads) -> Vec<Pos
     }
     if record.status == Status::Failed && rights::may_ask(caller, &record.user_id).is_ok() {
         possible.push(Possible::Retry);
+    }
+    if record.has_receipt {
+        possible.push(Possible::Receipt);
     }
     possible
 }

@@ -53,6 +53,8 @@ codes! {
     CrossOrigin = FORBIDDEN, "Called from another origin";
     /// There is no such thing, or the caller may not see it.
     NotFound = NOT_FOUND, "Not found";
+    /// The export has no receipt.
+    NoReceipt = NOT_FOUND, "No receipt";
     /// The route knows other methods.
     MethodNotAllowed = METHOD_NOT_ALLOWED, "Method not allowed";
     /// The body did not arrive in time.

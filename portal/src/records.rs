@@ -37,6 +37,7 @@ pub(crate) struct Record {
     pub(crate) entities: Option<Value>,
     pub(crate) progress_at: Option<DateTime<Utc>>,
     pub(crate) waits_for_night: bool,
+    pub(crate) has_receipt: bool,
 }
 
 /// The columns of a [`Record`], once for all statements.
@@ -48,7 +49,7 @@ macro_rules! records {
                    requested_at as "requested_at!", asked_as as "asked_as!", fulfilled_at, snapshot_at, expires_at,
                    object_deleted_at, object_key, object_location, archive_bytes, archive_sha256, row_counts, retry_of,
                    is_running as "is_running!", attempt, phase, done, total, entities, progress_at,
-                   waits_for_night as "waits_for_night!"
+                   waits_for_night as "waits_for_night!", receipt is not null as "has_receipt!"
                from public.data_export_portal "# + $rest
             $(, $argument)*
         )
@@ -58,6 +59,12 @@ macro_rules! records {
 /// Reads one export.
 pub(crate) async fn read(database: &Pool, id: Uuid) -> Result<Option<Record>, Problem> {
     Ok(records!("where id = $1", id).fetch_optional(database).await?)
+}
+
+/// Reads the receipt of an export.
+pub(crate) async fn receipt(database: &Pool, id: Uuid) -> Result<Option<String>, Problem> {
+    let receipt = sqlx::query_scalar!("select receipt from public.data_export_portal where id = $1", id);
+    Ok(receipt.fetch_optional(database).await?.flatten())
 }
 
 /// Reads several exports; those that do not exist are left out.

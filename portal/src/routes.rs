@@ -6,6 +6,7 @@ mod events;
 mod list;
 mod page;
 mod policy;
+mod receipt;
 mod register;
 mod sessions;
 mod show;
@@ -80,6 +81,7 @@ fn described() -> OpenApiRouter<Arc<Portal>> {
         .routes(routes!(ask::retry))
         .routes(routes!(events::events))
         .routes(routes!(download::download, download::head))
+        .routes(routes!(receipt::receipt))
         .routes(routes!(sessions::make, sessions::end_all))
         .routes(routes!(sessions::end))
         .routes(routes!(policy::policy))

@@ -5,6 +5,7 @@ mod clocks;
 mod config;
 mod glance;
 mod policy;
+mod receipts;
 mod silence;
 mod tls;
 mod watched;

@@ -8,6 +8,7 @@ mod list;
 mod page;
 mod problems;
 mod process;
+mod receipt;
 mod register;
 mod rights;
 mod schemathesis;

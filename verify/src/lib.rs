@@ -10,7 +10,7 @@ mod json;
 mod structure;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     os::unix::fs::FileExt as _,
     path::Path,
@@ -20,6 +20,7 @@ use anyhow::{Context as _, anyhow, ensure};
 use chrono::{DateTime, Utc};
 use export_activities::{
     archive::manifest::{self, FORMAT, MANIFEST_NAME, Manifest},
+    receipt::{Receipt, ReceiptArchive},
     user_id::UserId,
 };
 use serde::Serialize;
@@ -112,6 +113,40 @@ fn verify_file(path: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Rep
         files: entries.len(),
         entities: entities.map(|entity| EntityReport { name: entity.name, rows: entity.rows }).collect(),
     })
+}
+
+/// Compares a verified archive with what a receipt states. The error names the first difference.
+pub fn compare_with_receipt(report: &Report, receipt: &Receipt) -> anyhow::Result<()> {
+    let ReceiptArchive { bytes, sha256 } = &receipt.archive;
+    ensure!(
+        *sha256 == report.sha256,
+        "its SHA-256 is {}, and the receipt says {}",
+        report.sha256,
+        printable(sha256)
+    );
+    ensure!(*bytes == report.bytes, "it has {} bytes, and the receipt says {bytes}", report.bytes);
+    ensure!(
+        receipt.jti == report.request_id,
+        "it is of request {}, and the receipt says {}",
+        report.request_id,
+        receipt.jti
+    );
+    ensure!(
+        receipt.sub == report.user_id,
+        "it is of user {}, and the receipt says {}",
+        printable(report.user_id.as_str()),
+        printable(receipt.sub.as_str())
+    );
+    ensure!(
+        receipt.snapshot_at == report.snapshot_at,
+        "its data was read at {}, and the receipt says {}",
+        report.snapshot_at,
+        receipt.snapshot_at
+    );
+    let rows: BTreeMap<_, _> =
+        report.entities.iter().map(|entity| (entity.name.clone(), entity.rows)).collect();
+    ensure!(rows == receipt.rows, "its entities or their rows are not those of the receipt");
+    Ok(())
 }
 
 fn digest(file: &File) -> anyhow::Result<(u64, String)> {

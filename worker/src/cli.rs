@@ -17,6 +17,7 @@ mod night;
 mod notices;
 mod policy;
 mod portal;
+mod receipt;
 mod register;
 mod request;
 mod schedule;
@@ -89,6 +90,9 @@ enum Command {
     Verify(verify::Arguments),
     /// Print the register of requests as CSV: until when the law wants an answer to each one, and when that came.
     Register(register::Arguments),
+    /// Manage receipts: signed statements of what was delivered.
+    #[command(subcommand)]
+    Receipt(receipt::Command),
     /// Show or change how often people may ask for an export.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -183,6 +187,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitStatus> {
         Command::Events(command) => command.run(&config, output).await,
         Command::History(command) => command.run(&config, output).await,
         Command::Verify(arguments) => verify::run(arguments, &config, output).await,
+        Command::Receipt(command) => command.run(&config, output).await,
         Command::Register(arguments) => register::run(&arguments, &config).await,
         Command::Policy(command) => command.run(&config, output).await,
         Command::Notices(command) => command.run(&config, output).await,
@@ -266,6 +271,8 @@ mod tests {
         history dump       Write the history of a run to a file, for `history replay` and for a report
         history replay     Check whether this release can continue these histories, without a server
         verify             Verify an archive offline: every digest, every count, JSON against CSV, cell by cell
+        receipt key        Make a key that signs receipts: writes the private key to a new file, and prints the public key as JWK
+        receipt show       Print the receipt of a delivered archive, as the worker signed it
         register           Print the register of requests as CSV: until when the law wants an answer to each one, and when that came
         policy show        Show how often people may ask for an export, and when it is made
         policy set         Change it, as the role of EXPORT_OWNER_URL; what is not named stays
@@ -326,6 +333,9 @@ mod tests {
             "history replay a.json b.json --output json".to_owned(),
             format!("verify a.zip --sha256 {digest}"),
             format!("verify a.zip --request {id}"),
+            "receipt key /etc/export-worker/receipt.pem".to_owned(),
+            format!("receipt show {id} --accesses"),
+            "verify a.zip --receipt r.jws --receipt-key keys.json".to_owned(),
             "register --from 2026-11-01 --to 2026-11-30".to_owned(),
             "policy show".to_owned(),
             "policy set --start choose --per-user 1 --per-org 50 --every 12h".to_owned(),

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use export_activities::{fulfil::presign::Links, store::normalise_endpoint};
+use export_activities::{fulfil::presign::Links, receipt::SigningKey, store::normalise_endpoint};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -108,6 +108,8 @@ pub struct Config {
     pub catalogue_dir: Option<PathBuf>,
     /// `EXPORT_NOTICE_FILE`
     pub notice_file: Option<PathBuf>,
+    /// `EXPORT_RECEIPT_KEY_FILE`
+    pub receipt_key_file: Option<PathBuf>,
     /// `EXPORT_DEFLATE_LEVEL`
     pub deflate_level: u32,
     /// `EXPORT_SPOOL_DIR`
@@ -188,6 +190,7 @@ impl Config {
             recycle_after: env.number(&variable::RECYCLE_AFTER, 100),
             catalogue_dir: env.text(&variable::CATALOGUE_DIR).map(PathBuf::from),
             notice_file: env.text(&variable::NOTICE_FILE).map(PathBuf::from),
+            receipt_key_file: env.text(&variable::RECEIPT_KEY_FILE).map(PathBuf::from),
             deflate_level: env.number(&variable::DEFLATE_LEVEL, 0),
             spool_dir: env
                 .text(&variable::SPOOL_DIR)
@@ -293,6 +296,20 @@ impl Config {
             Ok(text) => Ok(Some(text.into_bytes())),
             Err(error) => Err(notice_problem(path, &error)),
         }
+    }
+
+    /// Reads the key that signs receipts, if one is configured.
+    pub fn receipt_key(&self) -> Result<Option<SigningKey>, ConfigError> {
+        let Some(file) = &self.receipt_key_file else { return Ok(None) };
+        let key = SigningKey::load(file).map_err(|error| ConfigError {
+            problems: vec![format!("{} `{}`: {error:#}", variable::RECEIPT_KEY_FILE.name, file.display())],
+        })?;
+        Ok(Some(key))
+    }
+
+    /// Returns the key that signs receipts, for a command that requires it.
+    pub fn needed_receipt_key(&self) -> Result<SigningKey, ConfigError> {
+        needed(self.receipt_key()?, &variable::RECEIPT_KEY_FILE)
     }
 }
 

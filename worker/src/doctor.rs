@@ -9,6 +9,7 @@ mod encryption;
 mod files;
 mod notices;
 mod portal;
+mod receipts;
 mod rights;
 mod start;
 mod store;
@@ -134,6 +135,7 @@ pub async fn examine(config: &Config, adopt_bucket: bool) -> Vec<Line> {
     let notices = async |lines: &mut Vec<Line>| notices::examine(config, state, catalogue, lines).await;
     in_time("notices", remedy, &mut lines, notices).await;
     lines.push(encryption::examine(config));
+    lines.push(receipts::examine(config));
     let remedy = "check the server of TEMPORAL_ADDRESS and the network between";
     let temporal = async |lines: &mut Vec<Line>| temporal::examine(config, lines).await;
     in_time("Temporal", remedy, &mut lines, temporal).await;

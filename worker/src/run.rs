@@ -83,7 +83,8 @@ const POLLERS: usize = 2;
 /// Must be awaited on the main task: the SDK's future is not `Send`.
 pub async fn run(config: &Config) -> Result<()> {
     config.require_for_run()?;
-    config.codec.key_file.iter().for_each(|file| codec::warn_if_exposed(file));
+    let keys = [&config.codec.key_file, &config.receipt_key_file];
+    keys.into_iter().flatten().for_each(|file| codec::warn_if_exposed(file));
     let catalogue = Arc::new(connect::catalogue(config)?);
     let spool = Spool::new(&config.spool_dir, config.spool_quota)
         .map_err(|error| anyhow!("{}", explain::spool(&error)))?;
@@ -167,6 +168,7 @@ pub fn settings(config: &Config) -> Result<Settings> {
         sweep_min_age: config.sweep_min_age,
         notice: config.notice()?,
         links: config.links.clone(),
+        receipts: config.receipt_key()?.map(Arc::new),
     })
 }
 

@@ -25,7 +25,7 @@ grant insert (user_id, retry_of) on public.data_export_requests to export_state;
 grant update (user_id, status, download_url, expires_at, object_key, object_location, object_deleted_at, archive_bytes,
     archive_sha256, row_counts, snapshot_at, fulfilled_at, failure_reason, attempts, claims, lost, last_error,
     claim_token, claim_owner, claim_try, lease_until, pseudonym_salt, given_up_at, held_back, deferred_nights,
-    deferred_night, asked_by, asked_why, ask_key, ask_print) on public.data_export_requests to export_state;
+    deferred_night, asked_by, asked_why, ask_key, ask_print, receipt) on public.data_export_requests to export_state;
 grant select, delete on public.data_export_events to export_state;
 grant select on public.data_export_installation to export_state;
 grant execute on function public.data_export_record_location(text) to export_state;

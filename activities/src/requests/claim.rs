@@ -46,6 +46,8 @@ pub struct Claim {
     pub user_id: UserId,
     /// When the user asked.
     pub requested_at: DateTime<Utc>,
+    /// In which role it was asked for.
+    pub asked_as: String,
     /// Key of the archive's pseudonyms.
     pub pseudonym_salt: Vec<u8>,
     /// Failures of our own code so far.
@@ -97,7 +99,7 @@ pub async fn claim(
            where id = $1 and status = 'pending'
                and (claim_token is null or lease_until <= clock_timestamp()
                     or (claim_owner = $3 and claim_try < $4))
-           returning user_id as "user_id: UserId", requested_at, pseudonym_salt as "pseudonym_salt!", attempts, lost,
+           returning user_id as "user_id: UserId", requested_at, asked_as, pseudonym_salt as "pseudonym_salt!", attempts, lost,
                (select i.location from public.data_export_installation i) as location,
                clock_timestamp() as "now!""#,
         request_id,
@@ -116,6 +118,7 @@ pub async fn claim(
             token,
             user_id: row.user_id,
             requested_at: row.requested_at,
+            asked_as: row.asked_as,
             pseudonym_salt: row.pseudonym_salt,
             attempts: u32::try_from(row.attempts).unwrap_or(0),
             lost: u32::try_from(row.lost).unwrap_or(0),

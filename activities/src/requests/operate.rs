@@ -420,7 +420,7 @@ pub async fn forget(state: &Pool, user_id: &UserId) -> Result<Forgotten> {
     .context(CONTEXT)?;
     let forgotten = sqlx::query!(
         "update public.data_export_requests
-         set user_id = $2, last_error = null, ask_key = null, ask_print = null,
+         set user_id = $2, last_error = null, ask_key = null, ask_print = null, receipt = null,
              asked_why = case when asked_why is not null then 'forgotten' end
          where user_id = $1 and status = 'failed' and (object_key is null or object_deleted_at is not null)",
         user_id.as_str(),

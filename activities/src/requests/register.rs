@@ -122,7 +122,7 @@ fn write(lines: &[Line], with_header: bool) -> Result<Bytes> {
 fn fields(line: &Line) -> [String; 15] {
     let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let taken = |at: DateTime<Utc>| (at.date_naive() - line.requested_at.date_naive()).num_days();
-    let is_open = line.state == "open";
+    let left = Some((line.due_on - line.now.date_naive()).num_days()).filter(|_| line.state == "open");
     [
         line.id.to_string(),
         reference(line.id),
@@ -136,7 +136,7 @@ fn fields(line: &Line) -> [String; 15] {
         line.reason.clone().unwrap_or_default(),
         line.answered_at.map(time).unwrap_or_default(),
         line.answered_at.map(|at| taken(at).to_string()).unwrap_or_default(),
-        is_open.then(|| (line.due_on - line.now.date_naive()).num_days().to_string()).unwrap_or_default(),
+        left.map(|days| days.to_string()).unwrap_or_default(),
         line.downloaded_at.map(time).unwrap_or_default(),
         line.object_deleted_at.map(time).unwrap_or_default(),
     ]

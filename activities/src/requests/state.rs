@@ -88,6 +88,8 @@ pub struct Delivery {
     pub snapshot_at: DateTime<Utc>,
     /// When the link stops working.
     pub expires_at: DateTime<Utc>,
+    /// The signed receipt of all this, if receipts are signed.
+    pub receipt: Option<String>,
 }
 
 /// The columns that an attempt reads back to find out how a race ended.
@@ -133,6 +135,7 @@ pub async fn mark_ready(
         "update public.data_export_requests
          set status = 'ready', download_url = $3, expires_at = $4, object_key = $5, archive_bytes = $6,
              archive_sha256 = $7, row_counts = $8, snapshot_at = $9, object_location = $12,
+             receipt = $13,
              fulfilled_at = clock_timestamp(),
              claim_token = null, claim_owner = null, claim_try = null, lease_until = null,
              pseudonym_salt = null, last_error = null
@@ -151,6 +154,7 @@ pub async fn mark_ready(
         trace.night,
         trace.run_id,
         delivery.object_location,
+        delivery.receipt,
     )
     .execute(state)
     .await?;

@@ -142,6 +142,11 @@ impl MarkWatch {
         Self { id, seen: Arc::default() }
     }
 
+    /// Returns the id of this installation.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
     /// Makes sure that the bucket holds our mark; asks the store at most once in 30 s.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ use Server::{Owner, Queue, Source, State, Store, Temporal};
 
 /// Every command that uses a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
 /// pending one, and the user of the delivered one.
-const COMMANDS: [(&str, &[Server]); 44] = [
+const COMMANDS: [(&str, &[Server]); 45] = [
     ("migrate", &[Owner]),
     ("grants --apply", &[Owner]),
     ("schedule apply", &[Temporal]),
@@ -64,6 +64,7 @@ const COMMANDS: [(&str, &[Server]); 44] = [
     ("bucket move", &[State, Queue, Store]),
     ("events prune", &[State]),
     ("history dump night -o -", &[Temporal]),
+    ("receipt show READY", &[State, Queue]),
     ("register", &[State, Queue]),
     ("policy show", &[State]),
     ("policy set --start night", &[Owner]),
@@ -83,8 +84,17 @@ const COMMANDS: [(&str, &[Server]); 44] = [
 ];
 
 /// Commands that talk to no server of ours, or serve until they are stopped.
-const OTHERS: [&str; 8] =
-    ["run", "serve", "grants", "codec-server", "history replay", "verify", "portal key", "portal openapi"];
+const OTHERS: [&str; 9] = [
+    "run",
+    "serve",
+    "grants",
+    "codec-server",
+    "history replay",
+    "verify",
+    "portal key",
+    "portal openapi",
+    "receipt key",
+];
 
 /// Time limit of a command that only queries, and of the doctor, which queries all servers.
 const COMMAND: Duration = Duration::from_secs(35);

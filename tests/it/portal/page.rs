@@ -2,6 +2,7 @@
 //!
 //! The scripts are in `tests/it/portal/page`. Each one runs before its own portal and database.
 
+use export_activities::receipt::SigningKey;
 use export_stack::shared::TestInstallation;
 use futures::{FutureExt as _, future::LocalBoxFuture};
 use reqwest::{Method, StatusCode};
@@ -27,7 +28,10 @@ async fn a_person_asks_waits_downloads_checks_and_deletes_with_the_keyboard_alon
         .await
         .unwrap();
     let browser = Box::pin(Browser::before(installation_of::given(installation).await)).await;
-    let worker = nights.worker(&[]).await;
+    let keys = tempfile::tempdir().unwrap();
+    let key = keys.path().join("receipt.pem");
+    std::fs::write(&key, SigningKey::generate().unwrap().0).unwrap();
+    let worker = nights.worker(&[("EXPORT_RECEIPT_KEY_FILE", key.to_str().unwrap())]).await;
     until_said(&worker, "Polling task queue").await;
     Box::pin(browser.run("life.mjs")).await;
     nights.assert_sound(1).await;

@@ -54,6 +54,7 @@ impl Scene {
             row_counts: BTreeMap::from([("users".to_owned(), 1)]),
             snapshot_at: Utc::now(),
             expires_at: Utc::now() + expires_in,
+            receipt: None,
         };
         assert!(mark_ready(&self.state, id, token, &delivery, LINK, &Trace::default()).await.unwrap());
         id

@@ -146,6 +146,7 @@ fn settings() -> Settings {
         deflate_level: 1,
         sweep_min_age: Duration::from_secs(24 * 3600),
         notice: None,
+        receipts: None,
         links: export_activities::fulfil::presign::Links::Presigned,
     }
 }

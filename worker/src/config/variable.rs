@@ -367,6 +367,14 @@ pub static HTTP_ADDR: Variable = Variable::example(
      platform is.",
 );
 
+pub static RECEIPT_KEY_FILE: Variable = Variable::example(
+    "EXPORT_RECEIPT_KEY_FILE",
+    "/etc/export-worker/receipt.pem",
+    "The private key (Ed25519, PKCS#8 in PEM) with which workers sign a receipt of each archive, as `export-worker receipt \
+     key FILE` makes it. None: there are no receipts. A process that has it can state anything in your name: give it to \
+     workers and auditors' commands, never to `serve`.",
+);
+
 pub static CODEC_KEY_FILE: Variable = Variable::example(
     "EXPORT_CODEC_KEY_FILE",
     "/etc/export-worker/codec.keys",
@@ -400,7 +408,7 @@ pub static LOG_FORMAT: Variable = Variable::new(
 );
 
 /// Every variable, in the order of `.env.sample`.
-pub static GROUPS: [Group; 10] = [
+pub static GROUPS: [Group; 11] = [
     Group {
         title: "Databases",
         variables: &[
@@ -445,6 +453,7 @@ pub static GROUPS: [Group; 10] = [
         title: "Limits",
         variables: &[&MAX_ATTEMPTS, &MAX_LOST, &DEFER_AFTER, &STALL_TIMEOUT, &LEASE, &SWEEP_MIN_AGE],
     },
+    Group { title: "Receipts", variables: &[&RECEIPT_KEY_FILE] },
     Group {
         title: "Encryption of payloads",
         variables: &[&CODEC_KEY_FILE, &CODEC_ADDR, &CODEC_TOKEN, &CODEC_ORIGINS],

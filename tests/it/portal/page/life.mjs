@@ -29,6 +29,12 @@ await script(async (browser) => {
   assert.equal(download.suggestedFilename(), `export-${id}.zip`);
   const path = await download.path();
   const digest = createHash('sha256').update(readFileSync(path)).digest('hex');
+  const signing = page.waitForEvent('download');
+  await press('Save the receipt');
+  const receipt = await signing;
+  assert.equal(receipt.suggestedFilename(), `data-export-receipt-${id}.jws`);
+  const stated = JSON.parse(Buffer.from(readFileSync(await receipt.path(), 'utf8').split('.')[1], 'base64url'));
+  assert.deepEqual([stated.jti, stated.sub, stated.archive.sha256], [id, String(user), digest]);
   await press('Check a downloaded file');
   await page.getByText(digest).waitFor();
 
