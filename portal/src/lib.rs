@@ -20,11 +20,15 @@ mod routes;
 use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use axum::http::HeaderValue;
+use axum::{http::HeaderValue, serve::ListenerExt as _};
 use export_activities::{database::pool::Pool, store::Store};
 use futures::future::OptionFuture;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use serde::Serialize;
-use tokio::{net::TcpListener, sync::OnceCell};
+use tokio::{
+    net::TcpListener,
+    sync::{OnceCell, Semaphore},
+};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use utoipa::ToSchema;
@@ -37,6 +41,7 @@ use self::{
     },
     flood::Floodgate,
     live::Live,
+    problem::Problem,
 };
 
 /// What the portal works with, and its settings.
@@ -55,9 +60,26 @@ pub struct Settings {
     pub origins: Vec<HeaderValue>,
     /// Whether an admin may download the export of a member.
     pub admin_downloads: rights::AdminDownloads,
+    /// How archives come to people.
+    pub downloads: Downloads,
     /// What an archive holds, for the person who asks.
     pub entities: Vec<Entity>,
 }
+
+/// How archives come to people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Downloads {
+    /// From the store, by a link for one click.
+    Redirect,
+    /// Through the portal, for stores that people cannot reach.
+    Stream,
+}
+
+/// After so many milliseconds a caller who takes nothing of what was sent is cut off by the system.
+const CALLER_TAKES_NOTHING: u32 = 120_000;
+
+/// Archives that a replica streams at a time. Each one takes about 2 MB of memory.
+const MOST_DOWNLOADS: usize = 64;
 
 /// A part of each archive: one file in each format.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -75,8 +97,19 @@ pub(crate) struct Portal {
     tokens: Option<Tokens>,
     known: Known,
     live: Arc<Live>,
+    /// A permit for each archive that is streamed.
+    streaming: Arc<Semaphore>,
     /// The key of cursors, after it was read.
     cursor_key: OnceCell<Vec<u8>>,
+}
+
+impl Portal {
+    /// Returns the key of every replica, with which cursors are signed.
+    async fn cursor_key(&self) -> Result<&[u8], Problem> {
+        let read =
+            async || records::installation(&self.settings.database).await.map(|found| found.cursor_key);
+        self.cursor_key.get_or_try_init(read).await.map(Vec::as_slice)
+    }
 }
 
 /// Listens. Returns the address, and the future that serves until `stop`.
@@ -94,6 +127,11 @@ pub async fn listen(
         )
     })?;
     let at = listener.local_addr()?;
+    let listener = listener.tap_io(|caller| {
+        if let Err(error) = set_tcp_user_timeout(caller, CALLER_TAKES_NOTHING) {
+            tracing::debug!(%error, "A caller who takes nothing is not cut off");
+        }
+    });
     let live = Live::new();
     let watching = Arc::clone(&live).run(settings.database.clone(), stop.clone());
     let tokens = settings.issuer.clone().map(Tokens::new).transpose()?;
@@ -104,6 +142,7 @@ pub async fn listen(
         floodgate: Floodgate::default(),
         known: Known::default(),
         live,
+        streaming: Arc::new(Semaphore::new(MOST_DOWNLOADS)),
         cursor_key: OnceCell::new(),
     });
     let router = layers::around(routes::router(), &portal).with_state(portal);

@@ -93,6 +93,10 @@ codes! {
     Unavailable = SERVICE_UNAVAILABLE, "Not available at the moment";
     /// This replica has too many streams.
     TooManyStreams = SERVICE_UNAVAILABLE, "Too many streams";
+    /// This replica streams as many archives as it can.
+    TooManyDownloads = SERVICE_UNAVAILABLE, "Too many downloads";
+    /// No byte of the archive is in the range.
+    RangeNotSatisfiable = RANGE_NOT_SATISFIABLE, "The archive is shorter";
     /// The store of the archives is away.
     StoreUnavailable = SERVICE_UNAVAILABLE, "The store does not answer at the moment";
 }

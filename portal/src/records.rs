@@ -254,8 +254,10 @@ pub(crate) async fn withdraw(database: &Pool, id: Uuid, actor: Actor<'_>) -> Res
 /// An access that does not change the export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// The caller got a link to the store.
+    /// The caller got a link to the archive, or began to download it.
     Linked,
+    /// The whole archive was sent, to its last byte.
+    Delivered,
     /// The caller may not download it.
     Refused,
 }
@@ -264,6 +266,7 @@ impl Access {
     fn as_str(self) -> &'static str {
         match self {
             Self::Linked => "linked",
+            Self::Delivered => "delivered",
             Self::Refused => "refused",
         }
     }

@@ -1,6 +1,7 @@
 //! Who may do what: one table, and one function that reads it.
 
 use export_activities::user_id::UserId;
+use serde::{Deserialize, Serialize};
 
 use crate::caller::{Caller, Subject};
 
@@ -23,7 +24,8 @@ impl Act {
 }
 
 /// What a caller is to an export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The person whose data it is.
     Owner,

@@ -105,6 +105,7 @@ pub(crate) fn router() -> Router<Arc<Portal>> {
         .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], api)))
         // Without HEAD: a scanner of links must not use up the code.
         .route("/s/{code}", get(sessions::sign_in).head(only_get))
+        .route("/d/{ticket}", get(download::by_link))
         .route("/livez", get(async || "The portal serves\n"))
         .route("/readyz", get(policy::readyz))
         .fallback(async || Problem::not_found())

@@ -13,4 +13,5 @@ mod register;
 mod rights;
 mod schemathesis;
 mod sessions;
+mod stream;
 mod tokens;

@@ -1,5 +1,7 @@
 //! Reads the head of one object, and deletes one.
 
+use std::ops::RangeInclusive;
+
 use anyhow::Context as _;
 use aws_sdk_s3::{operation::head_object::HeadObjectOutput, primitives::ByteStream, types::ChecksumMode};
 use bytes::Bytes;
@@ -40,6 +42,7 @@ pub struct Content {
     pub content_type: Option<String>,
     body: ByteStream,
     read: u64,
+    what: &'static str,
 }
 
 impl Content {
@@ -54,9 +57,11 @@ impl Content {
                 self.read += bytes.len() as u64;
                 Ok(Some(bytes))
             }
-            Some(Err(_)) => Err(broken("response")).context("failed to read a file of the user"),
+            Some(Err(_)) => Err(broken("response")).with_context(|| format!("failed to read {}", self.what)),
             None if self.read == self.bytes => Ok(None),
-            None => Err(broken("response")).context("failed to read a file of the user to its end"),
+            None => {
+                Err(broken("response")).with_context(|| format!("failed to read {} to its end", self.what))
+            }
         }
     }
 }
@@ -73,6 +78,7 @@ impl Store {
                 content_type: output.content_type().map(str::to_owned),
                 body: output.body,
                 read: 0,
+                what: "a file of the user",
             })),
             Err(error) => match StoreError::new("GetObject", &error) {
                 // A missing bucket is a fault of the platform's settings and not a missing file.
@@ -81,6 +87,34 @@ impl Store {
                 error => Err(error).context("failed to read a file of the user"),
             },
         }
+    }
+
+    /// Starts to read a part of an archive, from its first to its last byte, both included; none if it does not exist.
+    ///
+    /// # Errors
+    /// When the store does not answer, or has fewer bytes.
+    pub async fn read_part(
+        &self,
+        key: &ObjectKey,
+        part: RangeInclusive<u64>,
+    ) -> anyhow::Result<Option<Content>> {
+        let (first, last) = (*part.start(), *part.end());
+        let call = self.client().get_object().bucket(self.bucket()).key(key.as_str());
+        let output = match call.range(format!("bytes={first}-{last}")).send().await {
+            Ok(output) => output,
+            Err(error) => match StoreError::new("GetObject", &error) {
+                error if error.code == "NoSuchKey" => return Ok(None),
+                error => return Err(error).with_context(|| format!("failed to read `{key}`")),
+            },
+        };
+        let bytes = last - first + 1;
+        if output.content_length().and_then(|length| u64::try_from(length).ok()) != Some(bytes) {
+            let short = StoreError { operation: "GetObject", code: "response".to_owned(), status: None };
+            return Err(short)
+                .with_context(|| format!("the store has not the bytes {first} to {last} of `{key}`"));
+        }
+        let content_type = output.content_type().map(str::to_owned);
+        Ok(Some(Content { bytes, content_type, body: output.body, read: 0, what: "an archive" }))
     }
 
     /// Reads the head of an object; none if it does not exist.

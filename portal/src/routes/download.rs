@@ -3,11 +3,15 @@
 //! The link to the store is made for one click, after the rights, the state and the object were checked. A mail or a page
 //! leads here, so a link that is scanned or forwarded opens nothing.
 
+mod stream;
+mod ticket;
+
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -21,9 +25,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use self::{stream::Downloader, ticket::Ticket};
 use super::{Id, accepts, actor, allowed, empty, refused, seen};
 use crate::{
-    Portal,
+    Downloads, Portal,
     body::Query,
     caller::Caller,
     export::filename,
@@ -67,7 +72,10 @@ struct Found {
     expires_at: DateTime<Utc>,
 }
 
-/// Leads to the archive in the store.
+/// Leads to the archive in the store, or streams it where the store cannot be reached.
+///
+/// An archive that is streamed can be resumed: `Range` with one range, `If-Range` with its ETag. There the link in JSON leads
+/// to the portal.
 ///
 /// The link works for ten minutes and longer for a large archive, and never beyond `expires_at`. Each call makes a new
 /// one, so a download that was cut goes on. A script that cannot follow it asks with `Accept: application/json` and gets the
@@ -79,16 +87,18 @@ struct Found {
     params(("id" = uuid::Uuid, Path, description = "The export"), Reason),
     responses(
         (status = 200, description = "The link, for `Accept: application/json`", body = Link),
+        (status = 206, description = "A range of the archive, where it is streamed", content_type = "application/zip"),
         (status = 302, description = "To the archive in the store", headers(("Location" = String))),
         (status = 401, description = "`unauthenticated`", body = Document, content_type = "application/problem+json"),
         (status = 403, description = "`impersonated`, `not_allowed`", body = Document, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`, also when it belongs to another person", body = Document, content_type = "application/problem+json"),
         (status = 409, description = "`not_ready`", body = Document, content_type = "application/problem+json"),
         (status = 410, description = "`expired`, `withdrawn`, `failed`", body = Document, content_type = "application/problem+json"),
+        (status = 416, description = "`range_not_satisfiable`, where it is streamed", body = Document, content_type = "application/problem+json"),
         (status = 422, description = "`invalid`", body = Document, content_type = "application/problem+json"),
         (status = 429, description = "`slow_down`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
         (status = 500, description = "`internal`", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `store_unavailable`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, `store_unavailable`, `too_many_downloads`, with `Retry-After`", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn download(
@@ -105,15 +115,58 @@ pub(super) async fn download(
     }
     let (found, actor) = find(&portal, &caller, id, reason.why.as_deref(), Try::Click).await?;
     let life = life(found.bytes, found.expires_at - Utc::now());
-    let name = filename(found.record.id);
-    let link = presign_for_click(&found.store, &found.key, &name, life).await;
-    let link = link.map_err(|error| Problem::store(&error))?;
-    records::log(&portal.settings.database, found.record.id, Access::Linked, actor, Some(found.bytes))
-        .await?;
-    if accepts(&headers, "application/json") {
-        return Ok(([(header::VARY, "accept")], axum::Json(Link { url: link.reveal() })).into_response());
+    let as_json = accepts(&headers, "application/json");
+    if portal.settings.downloads == Downloads::Stream && !as_json {
+        return stream::send(&portal, found, &headers, Downloader::of(actor), Some(Access::Linked)).await;
     }
-    Ok((StatusCode::FOUND, [(header::LOCATION, link.reveal())]).into_response())
+    let link = match portal.settings.downloads {
+        Downloads::Redirect => {
+            let link = presign_for_click(&found.store, &found.key, &filename(id), life).await;
+            link.map_err(|error| Problem::store(&error))?.reveal().to_owned()
+        }
+        Downloads::Stream => link(&portal, id, life, actor).await?,
+    };
+    records::log(&portal.settings.database, id, Access::Linked, actor, Some(found.bytes)).await?;
+    if as_json {
+        return Ok(([(header::VARY, "accept")], axum::Json(Link { url: &link })).into_response());
+    }
+    Ok((StatusCode::FOUND, [(header::LOCATION, link)]).into_response())
+}
+
+/// Makes a link to the archive at the portal itself.
+async fn link(portal: &Portal, id: Uuid, life: Duration, actor: Actor<'_>) -> Result<String, Problem> {
+    let Downloader { role, name, why } = Downloader::of(actor);
+    let ticket = Ticket { id, until: Utc::now() + life, role, name, why };
+    let signed = ticket.sign(portal.cursor_key().await?).context("a link cannot be signed")?;
+    Ok(format!("{}d/{signed}", portal.settings.url))
+}
+
+/// `GET` and `HEAD /d/{ticket}`: the archive of a link that [`download`] gave. The link is the right to it.
+pub(super) async fn by_link(
+    State(portal): State<Arc<Portal>>,
+    Id(ticket): Id<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let ticket = match portal.settings.downloads {
+        Downloads::Stream => Ticket::read(&ticket, portal.cursor_key().await?, Utc::now()),
+        Downloads::Redirect => None,
+    };
+    let ticket = ticket.ok_or_else(|| {
+        Problem::new(
+            Code::NotFound,
+            "The link has ended, or was never one. Open the page and download from there.",
+        )
+    })?;
+    let record = records::read(&portal.settings.database, ticket.id).await?.ok_or_else(Problem::not_found)?;
+    let found = archive_of(&portal, record).await?;
+    if method == Method::HEAD {
+        return Ok(
+            (StatusCode::OK, described(&found), [(header::CONTENT_LENGTH, found.bytes)]).into_response()
+        );
+    }
+    let Ticket { role, name, why, .. } = ticket;
+    stream::send(&portal, found, &headers, Downloader { role, name, why }, None).await
 }
 
 /// Says what `GET` would lead to. Counts as nothing, and makes no link.
@@ -142,15 +195,22 @@ pub(super) async fn head(
     Query(reason): Query<Reason>,
 ) -> Result<Response, Problem> {
     let (found, _) = find(&portal, &caller, id, reason.why.as_deref(), Try::Look).await?;
+    Ok((StatusCode::OK, described(&found), [(header::CONTENT_LENGTH, found.bytes)]).into_response())
+}
+
+/// Describes an archive in headers.
+fn described(found: &Found) -> HeaderMap {
     let digest = hex::decode(&found.sha256).unwrap_or_default();
     let headers = [
         (header::CONTENT_TYPE, "application/zip".to_owned()),
-        (header::CONTENT_LENGTH, found.bytes.to_string()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
         (header::ETAG, format!("\"{}\"", found.sha256)),
         (REPR_DIGEST, format!("sha-256=:{}:", BASE64_STANDARD.encode(digest))),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", filename(found.record.id))),
     ];
-    Ok((StatusCode::OK, headers).into_response())
+    let headers =
+        headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)));
+    headers.collect()
 }
 
 /// How a caller comes to an archive.
@@ -172,6 +232,11 @@ async fn find<'c>(
 ) -> Result<(Found, Actor<'c>), Problem> {
     let record = seen(portal, caller, id).await?;
     let actor = actor(caller, may(portal, caller, &record, how).await?, why, "?why")?;
+    Ok((archive_of(portal, record).await?, actor))
+}
+
+/// Checks the state of an export, then the object.
+async fn archive_of(portal: &Portal, record: Record) -> Result<Found, Problem> {
     let gone = match (record.status, record.reason.as_deref()) {
         (Status::Pending, _) => return Err(Problem::new(Code::NotReady, "The export is not ready yet.")),
         (Status::Ready, _) => None,
@@ -197,11 +262,16 @@ async fn find<'c>(
     let store = store_of(portal, &record).await?;
     let head = store.head(&key).await.map_err(|error| Problem::store(&error))?;
     if head.is_none_or(|head| i64::try_from(head.bytes) != Ok(bytes)) {
-        tracing::error!(reference = crate::layers::request_id(), request.id = %record.id, "The archive of request {} is not in the store as it was delivered: a person clicked and got nothing", record.id);
-        let detail = "The archive is not where it should be. Quote the reference to the support, or ask for a new export.";
-        return Err(Problem::new(Code::StoreUnavailable, detail).retry_after(3600));
+        return Err(lost(record.id));
     }
-    Ok((Found { record, store, key, bytes, sha256, expires_at }, actor))
+    Ok(Found { record, store, key, bytes, sha256, expires_at })
+}
+
+fn lost(id: Uuid) -> Problem {
+    tracing::error!(reference = crate::layers::request_id(), request.id = %id, "The archive of request {id} is not in the store as it was delivered: a person clicked and got nothing");
+    let detail =
+        "The archive is not where it should be. Quote the reference to the support, or ask for a new export.";
+    Problem::new(Code::StoreUnavailable, detail).retry_after(3600)
 }
 
 /// Returns in which role the caller may download it. A refusal of a click is logged: it was an attempt to download.

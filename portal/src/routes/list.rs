@@ -113,10 +113,7 @@ pub(super) async fn list(
         before: which.requested_before,
     };
     let scope = scope(&caller, which.user_id, which.org_id);
-    let key = portal.cursor_key.get_or_try_init(async || {
-        records::installation(&portal.settings.database).await.map(|installation| installation.cursor_key)
-    });
-    let key = key.await?;
+    let key = portal.cursor_key().await?;
     // What the cursor is signed for: everything that decides which exports are in the list.
     let list = format!("{:?} {scope:?} {filters:?}", caller.name());
     let cursor = match &which.cursor {

@@ -92,6 +92,12 @@ impl Proxy {
         self.mode.send_replace(mode);
     }
 
+    /// Returns the number of connections that are open.
+    pub fn open(&self) -> usize {
+        // Each of them watches the mode.
+        self.mode.receiver_count()
+    }
+
     /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
         self.counters.connections.load(Ordering::SeqCst)

@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::support::{
     installation_of::{self, Given},
+    night_of::SOON,
     portal_of::{Portal, read},
     servers::proxied,
 };
@@ -35,9 +36,15 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) async fn before(given: Given) -> Self {
+        Self::with(given, &[]).await
+    }
+
+    /// Starts a portal whose settings differ.
+    pub(crate) async fn with(given: Given, settings: &[(&str, &str)]) -> Self {
         let [host] = ports::free().unwrap();
         let origin = format!("http://127.0.0.1:{host}");
-        let portal = Box::pin(Portal::on(given, &[("EXPORT_PORTAL_ORIGINS", origin.as_str())])).await;
+        let settings = [&[("EXPORT_PORTAL_ORIGINS", origin.as_str())], settings].concat();
+        let portal = Box::pin(Portal::on(given, &settings)).await;
         let (proxy, url) = proxied(&portal.url).await;
         let url = url.trim_end_matches('/').to_owned();
         sqlx::query("update public.data_export_policy set ask_every = interval '0'")
@@ -49,6 +56,11 @@ impl Browser {
 
     /// Runs a script to its end, which must be a success.
     pub(crate) async fn run(&self, script: &str) {
+        self.run_with(script, &Value::Null).await;
+    }
+
+    /// Runs a script that knows these facts.
+    pub(crate) async fn run_with(&self, script: &str, facts: &Value) {
         let folder = tempfile::tempdir().unwrap();
         let chromium = tools::on_path("chromium").expect("Chromium is missing: run `make readers`");
         let modules = tools::root().join(".tools/page/node_modules");
@@ -57,6 +69,7 @@ impl Browser {
             Command::new(tools::on_path("node").expect("Node.js is missing: run `make readers`"));
         command.arg(folder_of_scripts().join(script)).current_dir(folder.path()).kill_on_drop(true);
         command.env("PAGE_MODULES", modules).env("PAGE_CHROMIUM", chromium);
+        command.env("PAGE_FACTS", facts.to_string());
         command.env("PAGE_PORTAL", &self.url).env("PAGE_HOST_PORT", self.host.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -103,6 +116,10 @@ impl Browser {
             }
             "cut" => {
                 self.proxy.set(Mode::Cut);
+                // So that a cut is one, although it may be over at once.
+                wait::until("the cut", SOON, || async { Ok((self.proxy.open() == 0).then_some(())) })
+                    .await
+                    .unwrap();
                 Value::Null
             }
             "pass" => {

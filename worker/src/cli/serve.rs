@@ -27,6 +27,7 @@ pub(super) async fn run(config: &Config) -> Result<ExitStatus> {
         url: portal.url()?.clone(),
         origins: origins.context("EXPORT_PORTAL_ORIGINS holds what no browser sends")?,
         admin_downloads: portal.admin_downloads,
+        downloads: portal.downloads,
         entities: entities(config)?,
     };
     let stop = CancellationToken::new();

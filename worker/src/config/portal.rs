@@ -6,6 +6,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use export_activities::local::is_safe;
 use export_portal::{
+    Downloads,
     caller::{keys::ServiceKeys, tokens},
     rights::AdminDownloads,
 };
@@ -25,6 +26,8 @@ pub struct PortalSettings {
     pub issuer: Option<tokens::Settings>,
     /// `EXPORT_PORTAL_ORIGINS`
     pub origins: Vec<String>,
+    /// `EXPORT_DOWNLOADS`
+    pub downloads: Downloads,
     /// `EXPORT_PORTAL_ADMIN_DOWNLOADS`
     pub admin_downloads: AdminDownloads,
     /// `EXPORT_PORTAL_CONNECTIONS`
@@ -40,6 +43,7 @@ impl PortalSettings {
             key_file: env.text(&variable::PORTAL_KEY_FILE).map(PathBuf::from),
             issuer: issuer::read(env),
             origins: origins(env, &variable::PORTAL_ORIGINS),
+            downloads: downloads(env),
             admin_downloads: admin_downloads(env),
             connections: env.number(&variable::PORTAL_CONNECTIONS, 1),
         }
@@ -101,6 +105,18 @@ fn url(env: &mut Reader<'_>) -> Option<Url> {
         refuse("which is more than scheme, host and port");
     }
     Some(url)
+}
+
+fn downloads(env: &mut Reader<'_>) -> Downloads {
+    match env.text(&variable::DOWNLOADS).as_deref() {
+        None | Some("redirect") => Downloads::Redirect,
+        Some("stream") => Downloads::Stream,
+        Some(other) => {
+            let name = variable::DOWNLOADS.name;
+            env.problems.push(format!("{name} is `{other}`: set redirect or stream"));
+            Downloads::Redirect
+        }
+    }
 }
 
 fn admin_downloads(env: &mut Reader<'_>) -> AdminDownloads {

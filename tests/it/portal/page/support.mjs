@@ -34,6 +34,7 @@ export const signIn = (user, rest = {}) => order('sign in', { body: { user_id: u
 export const script = async (work) => {
   const browser = await chromium.launch({
     executablePath: process.env.PAGE_CHROMIUM,
+    downloadsPath: process.cwd(),
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
   });
   try {

@@ -32,6 +32,12 @@ pub static PORTAL_ORIGINS: Variable = Variable::example(
     "Only for `serve`: the addresses of the platform whose pages may call it, comma-separated. Without them no page of \
      another origin may.",
 );
+pub static DOWNLOADS: Variable = Variable::new(
+    "EXPORT_DOWNLOADS",
+    "redirect",
+    "Only for `serve`: `redirect` leads people to the store with a link for one click; `stream` sends archives through the \
+     portal, for a store that people cannot reach. A replica streams at most 64 at a time.",
+);
 pub static PORTAL_ADMIN_DOWNLOADS: Variable = Variable::new(
     "EXPORT_PORTAL_ADMIN_DOWNLOADS",
     "false",
@@ -97,6 +103,7 @@ pub(super) const PORTAL: Group = Group {
         &PORTAL_URL,
         &PORTAL_KEY_FILE,
         &PORTAL_ORIGINS,
+        &DOWNLOADS,
         &PORTAL_ADMIN_DOWNLOADS,
         &PORTAL_CONNECTIONS,
     ],
