@@ -90,6 +90,9 @@ pub enum Failure {
     /// The stored object is not the local archive.
     #[error("the stored object differs from the archive: {0}")]
     StoredObjectDiffers(String),
+    /// The stored object is not encrypted as the store was asked to.
+    #[error("the store does not encrypt archives as EXPORT_SSE says: {0}")]
+    NotEncrypted(String),
     /// The store keeps none of the checksums by which an upload could be compared.
     #[error("the store keeps no checksum of whole objects; tried were {0}")]
     NoChecksum(String),
@@ -127,6 +130,7 @@ impl Failure {
             | Self::SourceChanged(_)
             | Self::SpoolFull
             | Self::StoredObjectDiffers(_)
+            | Self::NotEncrypted(_)
             | Self::NoChecksum(_)
             | Self::Installation(_)
             | Self::Stalled(_)
@@ -152,6 +156,7 @@ impl Failure {
             Self::SpoolFull => "spool_full",
             Self::SpoolQuotaExceeded { .. } => "spool_quota_exceeded",
             Self::StoredObjectDiffers(_) => "stored_object_differs",
+            Self::NotEncrypted(_) => "not_encrypted",
             Self::NoChecksum(_) => "no_checksum",
             Self::Installation(_) => "installation",
             Self::Stalled(_) => "stalled",

@@ -5,6 +5,7 @@
 
 mod checksum;
 mod credentials;
+mod encryption;
 pub mod installation;
 mod list;
 mod location;
@@ -31,6 +32,7 @@ use self::pace::{SlowDownSensor, UploadPace};
 pub use self::{
     checksum::{Checksum, Sum},
     credentials::{KeyPair, TemporaryCredentials},
+    encryption::{Encryption, StoredEncryption},
     list::{ListedObject, ListedUpload},
     location::normalise_endpoint,
     object::{Content, Head},
@@ -73,6 +75,8 @@ pub struct StoreConfig {
     pub put_limit: u64,
     /// Maximum number of parts of one archive in flight; fewer while the store asks to slow down.
     pub parallel_parts: usize,
+    /// How the store must encrypt archives; none: as it does by itself.
+    pub encryption: Option<Encryption>,
 }
 
 impl StoreConfig {
@@ -92,6 +96,7 @@ impl StoreConfig {
             backoff: Duration::from_millis(500),
             put_limit: DEFAULT_PUT_LIMIT,
             parallel_parts: DEFAULT_PARALLEL_PARTS,
+            encryption: None,
         }
     }
 }
@@ -111,6 +116,7 @@ struct Shared {
     pace: Arc<UploadPace>,
     put_limit: u64,
     operation_timeout: Duration,
+    encryption: Option<Encryption>,
 }
 
 impl Store {
@@ -167,6 +173,7 @@ impl Store {
             pace,
             put_limit: config.put_limit,
             operation_timeout: config.operation_timeout,
+            encryption: config.encryption.clone(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -201,8 +208,14 @@ impl Store {
             pace: Arc::clone(&self.shared.pace),
             put_limit: self.shared.put_limit,
             operation_timeout: self.shared.operation_timeout,
+            encryption: self.shared.encryption.clone(),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Returns how the store must encrypt what is uploaded.
+    pub fn encryption(&self) -> Option<&Encryption> {
+        self.shared.encryption.as_ref()
     }
 
     pub(crate) fn client(&self) -> &Client {

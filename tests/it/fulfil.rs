@@ -3,6 +3,7 @@
 mod attempts;
 mod checksum;
 mod cut;
+mod encryption;
 mod faults;
 mod files;
 mod one_request;

@@ -17,7 +17,11 @@ use std::{
     time::Duration,
 };
 
-use export_activities::{fulfil::presign::Links, receipt::SigningKey, store::normalise_endpoint};
+use export_activities::{
+    fulfil::presign::Links,
+    receipt::SigningKey,
+    store::{Encryption, normalise_endpoint},
+};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -90,6 +94,8 @@ pub struct Config {
     pub store_attempt_timeout: Duration,
     /// `EXPORT_STORE_OPERATION_TIMEOUT`
     pub store_operation_timeout: Duration,
+    /// `EXPORT_SSE`
+    pub encryption: Option<Encryption>,
     /// `EXPORT_PUT_LIMIT`
     pub put_limit: u64,
     /// `EXPORT_PARALLEL_PARTS`
@@ -179,6 +185,7 @@ impl Config {
             store_connect_timeout: env.time(&variable::STORE_CONNECT_TIMEOUT),
             store_attempt_timeout: env.time(&variable::STORE_ATTEMPT_TIMEOUT),
             store_operation_timeout: env.time(&variable::STORE_OPERATION_TIMEOUT),
+            encryption: encryption(&mut env),
             put_limit: env.size(&variable::PUT_LIMIT),
             parallel_parts: env.number(&variable::PARALLEL_PARTS, 1),
             task_queue: env
@@ -437,6 +444,18 @@ fn log_format(env: &mut Reader<'_>) -> LogFormat {
             LogFormat::Auto
         }
     }
+}
+
+fn encryption(env: &mut Reader<'_>) -> Option<Encryption> {
+    let text = env.text(&variable::SSE)?;
+    let read = text.parse();
+    if read.is_err() {
+        env.problems.push(format!(
+            "{} is `{text}`: set AES256, aws:kms, or aws:kms: and the id or ARN of a key, not its alias",
+            variable::SSE.name
+        ));
+    }
+    read.ok()
 }
 
 fn notice_problem(path: &Path, error: &std::io::Error) -> ConfigError {

@@ -206,6 +206,7 @@ fn store_config(config: &Config) -> Result<StoreConfig> {
         operation_timeout: config.store_operation_timeout,
         put_limit: config.put_limit,
         parallel_parts: config.parallel_parts,
+        encryption: config.encryption.clone(),
         ..StoreConfig::new(config.bucket()?)
     })
 }

@@ -252,10 +252,13 @@ async fn find_checksum(store: &Store, spool: &Spool) -> Result<Checksum, Trouble
     match found {
         Ok(FoundChecksum { checksum, .. }) => {
             let compared = explain::compared_by(checksum);
-            tracing::info!(store.checksum = %checksum, "The store at `{}` was tried: {compared}", store.location());
+            let encrypted = explain::encrypted(store);
+            tracing::info!(store.checksum = %checksum, "The store at `{}` was tried: {compared}{encrypted}", store.location());
             Ok(checksum)
         }
-        Err(error) if matches!(error.downcast_ref(), Some(Failure::NoChecksum(_))) => {
+        Err(error)
+            if matches!(error.downcast_ref(), Some(Failure::NoChecksum(_) | Failure::NotEncrypted(_))) =>
+        {
             Err(Trouble::Refuse(anyhow!("{}", explain::store(&error))))
         }
         Err(error) => Err(Trouble::Wait(explain::store(&error))),

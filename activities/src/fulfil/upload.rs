@@ -79,6 +79,10 @@ async fn put(store: &Store, key: &ObjectKey, source: &ArchiveFile) -> anyhow::Re
         .cache_control(CACHE_CONTROL)
         .metadata("sha256", &source.sha256)
         .body(ByteStream::from(body));
+    let call = match store.encryption() {
+        Some(encryption) => encryption.of_put(call),
+        None => call,
+    };
     // The sum of the bytes that were written, not of the bytes just read: the store refuses a file that changed on the
     // disk in between.
     source
@@ -108,16 +112,28 @@ async fn settle(
     pulse.beat(1);
     let found = unless_cancelled(pulse, store.head(key)).await?;
     match (sent, found) {
-        (Ok(()), Ok(found)) => source.compare(found.as_ref()),
+        (Ok(()), Ok(found)) => source.compare(found.as_ref()).and_then(|()| encrypted(store, found.as_ref())),
         (Ok(()), Err(error)) => Err(error),
         (Err(error), Ok(Some(head))) => {
             // The stored object outweighs the error.
             source.compare(Some(&head)).with_context(|| format!("{error:#}"))?;
+            encrypted(store, Some(&head))?;
             tracing::info!(object_key = %key, "Lost the answer to the upload of `{key}`; the stored object is complete");
             Ok(())
         }
         (Err(error), Ok(None) | Err(_)) => Err(error),
     }
+}
+
+/// Makes sure that a stored object is encrypted as the store was asked to.
+fn encrypted(store: &Store, found: Option<&Head>) -> anyhow::Result<()> {
+    let Some(wanted) = store.encryption() else { return Ok(()) };
+    let stored = found.and_then(|head| head.encryption.as_ref());
+    if wanted.is_that_of(stored) {
+        return Ok(());
+    }
+    let stored = stored.map_or_else(|| "no encryption".to_owned(), ToString::to_string);
+    Err(Failure::NotEncrypted(format!("asked for {wanted}, the store names {stored}")).into())
 }
 
 impl ArchiveFile {
@@ -161,7 +177,7 @@ mod tests {
     }
 
     fn head(bytes: u64, sums: &[Sum]) -> Head {
-        Head { bytes, sums: sums.to_vec() }
+        Head { bytes, sums: sums.to_vec(), encryption: None }
     }
 
     #[test]

@@ -284,15 +284,20 @@ fn without_checksum() -> Builder {
 }
 
 async fn write(store: &Store, id: Uuid, if_none_match: Option<&str>) -> anyhow::Result<()> {
-    store
+    let call = store
         .client()
         .put_object()
         .bucket(store.bucket())
         .key(INSTALLATION_MARK)
         .content_type("text/plain")
         .set_if_none_match(if_none_match.map(str::to_owned))
-        .body(ByteStream::from(Bytes::from(id.to_string())))
-        .customize()
+        .body(ByteStream::from(Bytes::from(id.to_string())));
+    // The mark is no secret, but a bucket may refuse what is not encrypted.
+    let call = match store.encryption() {
+        Some(encryption) => encryption.of_put(call),
+        None => call,
+    };
+    call.customize()
         .config_override(without_checksum())
         .send()
         .await

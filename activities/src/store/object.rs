@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{
     Store,
     checksum::{self, Checksum, Sum},
+    encryption::StoredEncryption,
 };
 use crate::{failure::StoreError, store::object_key::ObjectKey};
 
@@ -24,6 +25,8 @@ pub struct Head {
     pub bytes: u64,
     /// The checksums over the whole object that the store keeps, at most one of each kind.
     pub sums: Vec<Sum>,
+    /// The encryption that the store names, if it names one.
+    pub encryption: Option<StoredEncryption>,
 }
 
 impl Head {
@@ -205,5 +208,6 @@ fn read_head(output: &HeadObjectOutput) -> Head {
     Head {
         bytes: output.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
         sums: checksum::read_all(output),
+        encryption: StoredEncryption::read(output),
     }
 }

@@ -31,7 +31,7 @@ use tokio::{
 };
 
 use self::backend::Backend;
-pub use self::backend::Unknown;
+pub use self::backend::{Encrypts, Unknown};
 use crate::wait;
 
 /// The access key id that the store accepts.
@@ -151,6 +151,11 @@ impl FaultyStore {
     /// Removes the support of a checksum from now on, also for existing objects.
     pub fn forget(&self, checksum: Checksum, unknown: Unknown) {
         self.shared.backend.forget(checksum, unknown);
+    }
+
+    /// Changes how the encryption that an upload asks for is treated, from now on.
+    pub fn encrypt(&self, how: Encrypts) {
+        self.shared.backend.encrypt(how);
     }
 
     /// Removes all faults. Calls that already hang continue to hang.

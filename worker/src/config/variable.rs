@@ -232,6 +232,13 @@ pub static STORE_OPERATION_TIMEOUT: Variable = Variable::new(
      stopped as stalled.",
 )
 .time(MOMENT, HOUR);
+pub static SSE: Variable = Variable::example(
+    "EXPORT_SSE",
+    "AES256",
+    "How the store must encrypt archives: AES256 (a key of the store), aws:kms (the default key of the bucket) or aws:kms:KEY \
+     (this key, by id or ARN). The worker asks for it, reads it back, and delivers nothing without it. None: as the store \
+     does by itself.",
+);
 pub static PUT_LIMIT: Variable = Variable::new(
     "EXPORT_PUT_LIMIT",
     "16MiB",
@@ -437,6 +444,7 @@ pub static GROUPS: [Group; 11] = [
             &STORE_CONNECT_TIMEOUT,
             &STORE_ATTEMPT_TIMEOUT,
             &STORE_OPERATION_TIMEOUT,
+            &SSE,
             &PUT_LIMIT,
             &PARALLEL_PARTS,
         ],

@@ -6,7 +6,7 @@ use std::{error::Error, fmt};
 
 use export_activities::{
     failure::{Failure, StoreError, judge},
-    store::Checksum,
+    store::{Checksum, Store},
 };
 use serde::Serialize;
 use temporalio_client::errors::ClientConnectError;
@@ -161,6 +161,11 @@ pub fn store(error: &anyhow::Error) -> Explained {
             let remedy = "use a store, or a version of it, that keeps one of them: docs/OPERATIONS.md names stores under \"Stores\"";
             return Explained::new(failure.to_string(), remedy);
         }
+        Some(failure @ Failure::NotEncrypted(_)) => {
+            let remedy = "set EXPORT_SSE to an encryption that the store has, and give the worker the right to the key; or leave \
+                          it out, if the store or its disks encrypt by themselves: docs/OPERATIONS.md, \"Encryption at rest\"";
+            return Explained::new(failure.to_string(), remedy);
+        }
         Some(failure @ Failure::StoredObjectDiffers(_)) => {
             let remedy = "check the store and any proxy before it: it did not keep what was sent";
             return Explained::new(failure.to_string(), remedy);
@@ -215,6 +220,11 @@ pub fn compared_by(checksum: Checksum) -> String {
         return format!("uploads are compared by {checksum}");
     }
     format!("uploads are compared by {checksum}, because the store keeps no {preferred} of whole objects")
+}
+
+/// Names the encryption that was asked for, and that the store had for what was tried.
+pub fn encrypted(store: &Store) -> String {
+    store.encryption().map(|encryption| format!(", and encrypted ({encryption})")).unwrap_or_default()
 }
 
 /// Explains a spool directory that cannot be used.

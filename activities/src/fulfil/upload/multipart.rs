@@ -63,7 +63,7 @@ async fn send_all(
 }
 
 async fn create(store: &Store, key: &ObjectKey, source: &ArchiveFile) -> anyhow::Result<String> {
-    let output = store
+    let call = store
         .client()
         .create_multipart_upload()
         .bucket(store.bucket())
@@ -74,7 +74,12 @@ async fn create(store: &Store, key: &ObjectKey, source: &ArchiveFile) -> anyhow:
         .metadata("sha256", &source.sha256)
         // Declared here, on each part and in `CompletedPart`; otherwise stores disagree about the sum of the whole.
         .checksum_algorithm(source.sum.checksum().algorithm())
-        .checksum_type(ChecksumType::FullObject)
+        .checksum_type(ChecksumType::FullObject);
+    let call = match store.encryption() {
+        Some(encryption) => encryption.of_create(call),
+        None => call,
+    };
+    let output = call
         .send()
         .await
         .map_err(|error| StoreError::new("CreateMultipartUpload", &error))

@@ -69,7 +69,7 @@ impl<'a> Probe<'a> {
             let Some(large) = self.try_often(checksum, Way::Parts).await? else { continue };
             return Ok(FoundChecksum { checksum, small, large });
         }
-        Err(no_checksum())
+        Err(self.none_kept())
     }
 
     /// Stores a small object, with the first checksum that the store keeps for an upload in one put.
@@ -82,7 +82,7 @@ impl<'a> Probe<'a> {
                 return Ok(small);
             }
         }
-        Err(no_checksum())
+        Err(self.none_kept())
     }
 
     /// Deletes every object that was stored.
@@ -162,8 +162,15 @@ impl<'a> Probe<'a> {
         file.write_all_at(PROBE_TEXT, before).context("failed to write to the spool")?;
         Archive::of_file(file, BTreeMap::new(), Utc::now(), checksum, pulse)
     }
-}
 
-fn no_checksum() -> anyhow::Error {
-    Failure::NoChecksum(Checksum::ALL.map(|checksum| checksum.to_string()).join(", ")).into()
+    /// Says that each checksum was refused. A store that refuses the encryption refuses all of them.
+    fn none_kept(&self) -> anyhow::Error {
+        match self.store.encryption() {
+            Some(wanted) => Failure::NotEncrypted(format!(
+                "each upload that asks for {wanted} was refused, or no checksum is kept of it"
+            )),
+            None => Failure::NoChecksum(Checksum::ALL.map(|checksum| checksum.to_string()).join(", ")),
+        }
+        .into()
+    }
 }

@@ -22,7 +22,7 @@ use s3s::{
         CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput,
         HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListMultipartUploadsInput,
         ListMultipartUploadsOutput, ListObjectsV2Input, ListObjectsV2Output, MultipartUpload, PutObjectInput,
-        PutObjectOutput, Timestamp, UploadPartInput, UploadPartOutput,
+        PutObjectOutput, ServerSideEncryption, Timestamp, UploadPartInput, UploadPartOutput,
     },
     s3_error,
 };
@@ -50,6 +50,23 @@ pub enum Unknown {
     Composite,
 }
 
+/// How a store treats the encryption that an upload asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Encrypts {
+    /// It names it with the object, as S3 does.
+    #[default]
+    AsAsked,
+    /// It ignores it without a word.
+    Not,
+    /// It refuses the upload with 501 `NotImplemented`.
+    Refuses,
+    /// It names another algorithm, or another key.
+    With(&'static str, Option<&'static str>),
+}
+
+/// The algorithm and the key of an object.
+type Encrypted = (Option<ServerSideEncryption>, Option<String>);
+
 #[derive(Clone)]
 pub(super) struct Backend {
     files: Arc<FileSystem>,
@@ -58,6 +75,9 @@ pub(super) struct Backend {
     /// The checksum with which each object was uploaded, by its key.
     kept: Arc<Mutex<BTreeMap<String, Kept>>>,
     unknown: Arc<Mutex<BTreeMap<Checksum, Unknown>>>,
+    encrypts: Arc<Mutex<Encrypts>>,
+    /// The encryption of each object, by its key.
+    encrypted: Arc<Mutex<BTreeMap<String, Encrypted>>>,
 }
 
 struct Begun {
@@ -76,7 +96,8 @@ impl Backend {
     pub(super) fn new(folder: &Path) -> anyhow::Result<Self> {
         let files = FileSystem::new(folder).map_err(|error| anyhow!("s3s-fs does not start: {error:?}"))?;
         let (uploads, kept, unknown) = (Arc::default(), Arc::default(), Arc::default());
-        Ok(Self { files: Arc::new(files), uploads, kept, unknown })
+        let (encrypts, encrypted) = (Arc::default(), Arc::default());
+        Ok(Self { files: Arc::new(files), uploads, kept, unknown, encrypts, encrypted })
     }
 
     pub(super) fn unfinished_uploads(&self) -> Vec<String> {
@@ -85,6 +106,25 @@ impl Backend {
 
     pub(super) fn forget(&self, checksum: Checksum, unknown: Unknown) {
         lock(&self.unknown).insert(checksum, unknown);
+    }
+
+    pub(super) fn encrypt(&self, how: Encrypts) {
+        *lock(&self.encrypts) = how;
+    }
+
+    /// Notes with which encryption an object is stored.
+    fn note(&self, key: &str, asked: Encrypted) -> S3Result<()> {
+        let stored = match &*lock(&self.encrypts) {
+            _ if asked.0.is_none() => (None, None),
+            Encrypts::AsAsked => asked,
+            Encrypts::Not => (None, None),
+            Encrypts::Refuses => return Err(s3_error!(NotImplemented)),
+            Encrypts::With(algorithm, key) => {
+                (Some(ServerSideEncryption::from_static(algorithm)), key.map(str::to_owned))
+            }
+        };
+        lock(&self.encrypted).insert(key.to_owned(), stored);
+        Ok(())
     }
 
     /// Returns the checksum that a call asks for, if this store supports it.
@@ -185,6 +225,8 @@ impl S3 for Backend {
     async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
         let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
         let mut known = None;
+        let asked = (request.input.server_side_encryption.take(), request.input.ssekms_key_id.take());
+        self.note(&key, asked)?;
         for checksum in Checksum::ALL {
             let sum = sum_of!(request.input, checksum);
             if sum.is_none() {
@@ -221,6 +263,8 @@ impl S3 for Backend {
         let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
         let mut response = self.files.head_object(request).await?;
         let output = &mut response.output;
+        let encrypted = lock(&self.encrypted).get(&key).cloned();
+        (output.server_side_encryption, output.ssekms_key_id) = encrypted.unwrap_or_default();
         for checksum in Checksum::ALL {
             *sum_of!(output, checksum) = None;
         }
@@ -254,9 +298,11 @@ impl S3 for Backend {
 
     async fn create_multipart_upload(
         &self,
-        request: S3Request<CreateMultipartUploadInput>,
+        mut request: S3Request<CreateMultipartUploadInput>,
     ) -> Answer<CreateMultipartUploadOutput> {
         let key = request.input.key.clone();
+        let asked = (request.input.server_side_encryption.take(), request.input.ssekms_key_id.take());
+        self.note(&key, asked)?;
         let checksum = self.known(named(request.input.checksum_algorithm.as_ref()))?;
         let response = self.files.create_multipart_upload(request).await?;
         if let Some(id) = response.output.upload_id.clone() {

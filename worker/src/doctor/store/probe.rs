@@ -61,7 +61,8 @@ async fn in_parts(store: &Store, probe: &mut Probe<'_>) -> Line {
         Ok(Ok(checksum)) => {
             let works = "put, head, link, upload in parts, lists, abort and delete work";
             let compared = explain::compared_by(checksum);
-            Line::ok(CHECK, format!("`{}`: {works}; {compared}", store.bucket()))
+            let encrypted = explain::encrypted(store);
+            Line::ok(CHECK, format!("`{}`: {works}; {compared}{encrypted}", store.bucket()))
         }
         Ok(Err(line)) => line,
         Err(_) => {
