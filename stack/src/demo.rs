@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 
 use crate::{
     database::EXAMPLE,
-    development::{addresses, installation, start, start_worker},
+    development::{addresses, installation, mail_settings, start, start_worker},
     servers::{portal::Portal, postgres::Role, worker},
     stack::{Lifetime, Stack},
     supervisor::{Process, record},
@@ -39,7 +39,7 @@ pub async fn run(keep: bool) -> anyhow::Result<()> {
     let mut database = stack.servers().postgres.connect(Role::Owner, &installation().database).await?;
     let requests = step("Asking for the data of every user", request_all(&mut database)).await?;
     let portal = step("Starting the portal", Portal::start(&stack, &installation())).await?;
-    let mails = by_day::mail_settings(&stack, &portal);
+    let mails = mail_settings(&stack, &portal.url);
     let worker = start_worker(&stack, &mails);
     let worker = step("Starting the worker and applying the schedules", worker).await?;
     let night = Instant::now();

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use crate::{
     database,
     platform::SeedOptions,
-    servers::{postgres::Role, private, temporal::Temporal, worker},
+    servers::{portal::Portal, postgres::Role, private, temporal::Temporal, worker},
     stack::{Installation, Lifetime, Servers, Stack},
     supervisor::{Process, record},
     terminal::{say, step},
@@ -39,9 +39,29 @@ pub async fn up() -> anyhow::Result<()> {
         return show(&Servers::read(&folder())?);
     }
     let stack = Box::pin(start(&folder(), Lifetime::Lasting, &database::EXAMPLE)).await?;
-    step("Starting the worker and applying the schedules", start_worker(&stack, &BTreeMap::new())).await?;
+    let portal = step("Starting the portal", Portal::start(&stack, &installation())).await?;
+    let settings = mail_settings(&stack, &portal.url);
+    step("Starting the worker and applying the schedules", start_worker(&stack, &settings)).await?;
+    let environment = stack.servers().environment(&installation());
+    step("Letting people ask by day, and turning mails on", allow_by_day(&environment)).await?;
     stack.keep()?;
     show(stack.servers())
+}
+
+/// Returns the settings with which a worker sends mails to the mail server of the stack. They lead to the portal.
+pub fn mail_settings(stack: &Stack, portal_url: &str) -> BTreeMap<String, String> {
+    let settings = [
+        ("EXPORT_SMTP_URL", stack.servers().mail.smtp_url()),
+        ("EXPORT_MAIL_FROM", "The demo <exports@example.com>".to_owned()),
+        ("EXPORT_PAGE_URL", format!("{portal_url}/")),
+    ];
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Lets people ask by day, and again although they asked for the night; and turns mails on.
+pub async fn allow_by_day(environment: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    worker::command(environment, &["policy", "set", "--start", "choose", "--every", "0s"]).await?;
+    worker::command(environment, &["notices", "on", "mail"]).await.map(drop)
 }
 
 /// Starts the servers, and makes the reference platform and the export's objects if they are missing.
@@ -109,8 +129,17 @@ fn show(servers: &Servers) -> anyhow::Result<()> {
         environment.display(),
         tools::worker_program()?.display()
     ));
+    let (url, key) = Portal::read(&folder())?;
+    say(format_args!("  API      {url}/v1/openapi.json"));
+    say(format_args!("  mail     {}/view/latest.html", servers.mail.http_url()));
     say(format_args!("  logs     {}", folder().join("logs").display()));
     say("  stop     make down");
+    say("\nThis signs a user in, and prints the address of their page. It works once, within a minute:");
+    say(format_args!(
+        "  curl --silent --header \"Authorization: Bearer $(cat {})\" --json '{{\"user_id\": \"'$({} -Atc \"select id from users where email_verified_at is not null limit 1\")'\"}}' {url}/v1/sessions",
+        key.display(),
+        servers.postgres.psql(Role::Owner, &installation().database)
+    ));
     Ok(())
 }
 

@@ -1,7 +1,6 @@
 //! One export by day, over HTTP, as a person's browser and the platform's backend would ask for it.
 
 use std::{
-    collections::BTreeMap,
     path::Path,
     time::{Duration, Instant},
 };
@@ -13,8 +12,8 @@ use sqlx::PgConnection;
 
 use super::download::fetch;
 use crate::{
-    development::installation,
-    servers::{portal::Portal, versitygw, worker},
+    development::{allow_by_day, installation},
+    servers::{portal::Portal, versitygw},
     stack::Stack,
     wait,
 };
@@ -35,16 +34,6 @@ pub(super) struct ByDay {
     pub(super) seconds: f64,
 }
 
-/// Returns the settings with which a worker sends mails to the mail server of the stack.
-pub(super) fn mail_settings(stack: &Stack, portal: &Portal) -> BTreeMap<String, String> {
-    let settings = [
-        ("EXPORT_SMTP_URL", stack.servers().mail.smtp_url()),
-        ("EXPORT_MAIL_FROM", "The demo <exports@example.com>".to_owned()),
-        ("EXPORT_PAGE_URL", format!("{}/", portal.url)),
-    ];
-    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
 /// Asks for one export, downloads it, and waits for the mails that tell the person of it.
 pub(super) async fn export(
     stack: &Stack,
@@ -53,8 +42,7 @@ pub(super) async fn export(
     folder: &Path,
 ) -> anyhow::Result<ByDay> {
     let environment = stack.servers().environment(&installation());
-    allow(&environment).await?;
-    worker::command(&environment, &["notices", "on", "mail"]).await?;
+    allow_by_day(&environment).await?;
     let (user, email): (String, String) = sqlx::query_as(
         "select r.user_id, u.email::text from public.data_export_requests r
          join public.users u on u.id::text = r.user_id and u.email_verified_at is not null
@@ -98,11 +86,6 @@ pub(super) async fn page(by_day: &ByDay) -> anyhow::Result<String> {
 async fn sign_in(http: &Client, portal: &Portal, user: &str) -> anyhow::Result<Value> {
     let sign_in = http.post(format!("{}/v1/sessions", portal.url)).bearer_auth(&portal.key);
     answer(sign_in.json(&json!({ "user_id": user })), StatusCode::CREATED).await
-}
-
-/// Lets people ask by day, and again although they asked for the night.
-async fn allow(environment: &BTreeMap<String, String>) -> anyhow::Result<()> {
-    worker::command(environment, &["policy", "set", "--start", "choose", "--every", "0s"]).await.map(drop)
 }
 
 async fn answer(call: RequestBuilder, expected: StatusCode) -> anyhow::Result<Value> {

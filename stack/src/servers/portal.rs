@@ -1,6 +1,9 @@
 //! The portal of an installation: the production binary with the rights that it has in production.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -13,6 +16,8 @@ use crate::{
 };
 
 const START_BOUND: Duration = Duration::from_secs(60);
+/// The file in the data of a stack that names the address of its portal.
+const URL: &str = "portal.url";
 /// The line that the process logs when it answers.
 const SERVING: &str = "Serving the portal at ";
 
@@ -35,6 +40,13 @@ struct Made {
 }
 
 impl Portal {
+    /// Reads the address of the portal of a stack, and the file with its service key.
+    pub fn read(folder: &Path) -> anyhow::Result<(String, PathBuf)> {
+        let data = folder.join("data");
+        let url = std::fs::read_to_string(data.join(URL)).context("failed to read where the portal is")?;
+        Ok((url, data.join("portal.key")))
+    }
+
     /// Starts the portal as part of the stack, with a new service key.
     pub async fn start(stack: &Stack, installation: &Installation) -> anyhow::Result<Self> {
         let made = ["--output", "json", "portal", "key", "demo"];
@@ -50,6 +62,7 @@ impl Portal {
         environment.insert("EXPORT_PORTAL_URL".to_owned(), format!("http://127.0.0.1:{port}"));
         let process = stack.start_worker("portal", &["serve"], environment)?;
         let url = address(&process).await?;
+        private::write(&data.join(URL), url.as_bytes())?;
         Ok(Self { process, url, key, key_path })
     }
 }
