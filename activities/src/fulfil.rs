@@ -233,14 +233,16 @@ async fn deliver(job: Job<'_>, pulse: &Pulse) -> Result<Outcome> {
 /// Signs what is delivered, if this worker has a key for that.
 fn receipt(steps: &ExportSteps, claim: &Claim, delivery: &Delivery) -> anyhow::Result<Option<String>> {
     let Some(key) = &steps.settings.receipts else { return Ok(None) };
+    let now = claim.now();
     let receipt = Receipt {
         iss: receipt::issuer(steps.installation.id()),
         sub: claim.user_id.clone(),
         jti: claim.request_id,
-        iat: claim.now().timestamp(),
+        iat: now.timestamp(),
         requested_at: claim.requested_at,
         requested_as: claim.asked_as.clone(),
         snapshot_at: delivery.snapshot_at,
+        ready_at: now,
         expires_at: delivery.expires_at,
         archive: ReceiptArchive {
             bytes: u64::try_from(delivery.archive_bytes).unwrap_or_default(),

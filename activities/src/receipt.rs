@@ -43,7 +43,7 @@ pub struct Receipt {
     pub sub: UserId,
     /// The request.
     pub jti: Uuid,
-    /// When this was stated, in seconds since 1970. In the receipt that a worker makes, also when the archive was ready.
+    /// When this was stated, in seconds since 1970.
     pub iat: i64,
     /// When it was asked for.
     pub requested_at: DateTime<Utc>,
@@ -51,6 +51,8 @@ pub struct Receipt {
     pub requested_as: String,
     /// When the data was read.
     pub snapshot_at: DateTime<Utc>,
+    /// When the archive was ready.
+    pub ready_at: DateTime<Utc>,
     /// Until when it could be downloaded, unless it was taken back.
     pub expires_at: DateTime<Utc>,
     /// What was delivered.
@@ -261,6 +263,7 @@ mod tests {
             requested_at: at,
             requested_as: "owner".to_owned(),
             snapshot_at: at,
+            ready_at: at,
             expires_at: at,
             archive: ReceiptArchive { bytes: 1234, sha256: "ab".repeat(32) },
             rows: BTreeMap::from([("users".to_owned(), 1)]),

@@ -45,7 +45,7 @@ comment on column public.data_export_register.due_on is 'The last day, in UTC, o
 comment on column public.data_export_register.state is 'open: the month goes on; answered; closed: taken back, or the account is gone';
 comment on column public.data_export_register.status is 'pending, ready or failed, exact at the moment of reading';
 comment on column public.data_export_register.reason is 'Why it failed';
-comment on column public.data_export_register.answered_at is 'When its archive was ready, or that of a later request after a failure of the processor';
+comment on column public.data_export_register.answered_at is 'When its archive was ready; after a failure of the processor, when the archive of a later request was';
 comment on column public.data_export_register.downloaded_at is 'When a link to the archive was first given through the portal, or it was first downloaded there';
 comment on column public.data_export_register.object_deleted_at is 'When its archive was deleted';
 

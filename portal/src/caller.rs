@@ -192,7 +192,8 @@ pub(crate) fn let_in_unknown(portal: &Portal, digest: &[u8; 32]) -> Result<(), P
     })
 }
 
-fn slow_down(seconds: u64) -> Problem {
+/// Refuses a call that is one too many.
+pub(crate) fn slow_down(seconds: u64) -> Problem {
     Problem::new(Code::SlowDown, "This caller calls more often than 20 times a second.").retry_after(seconds)
 }
 

@@ -145,7 +145,7 @@ pub fn compare_with_receipt(report: &Report, receipt: &Receipt) -> anyhow::Resul
     );
     let rows: BTreeMap<_, _> =
         report.entities.iter().map(|entity| (entity.name.clone(), entity.rows)).collect();
-    ensure!(rows == receipt.rows, "its entities or their rows are not those of the receipt");
+    ensure!(rows == receipt.rows, "its entities or their rows differ from what the receipt says");
     Ok(())
 }
 

@@ -271,9 +271,9 @@ mod tests {
         history dump       Write the history of a run to a file, for `history replay` and for a report
         history replay     Check whether this release can continue these histories, without a server
         verify             Verify an archive offline: every digest, every count, JSON against CSV, cell by cell
+        register           Print the register of requests as CSV: until when the law wants an answer to each one, and when that came
         receipt key        Make a key that signs receipts: writes the private key to a new file, and prints the public key as JWK
         receipt show       Print the receipt of a delivered archive, as the worker signed it
-        register           Print the register of requests as CSV: until when the law wants an answer to each one, and when that came
         policy show        Show how often people may ask for an export, and when it is made
         policy set         Change it, as the role of EXPORT_OWNER_URL; what is not named stays
         notices show       Show the channels, and what waits in each

@@ -463,8 +463,8 @@ mod tests {
         assert_eq!(late.days_left, Some(-3));
         assert!(judge_requests(&late)[1].cause.contains("is over"));
         let soon = requests(Some(TimeDelta::days(21)), None);
-        assert_eq!(soon.days_left, Some(7));
-        assert!(judge_requests(&soon)[1].cause.contains("7 days are left"), "{:?}", judge_requests(&soon));
+        assert_eq!(soon.days_left, Some(10));
+        assert!(judge_requests(&soon)[1].cause.contains("10 days are left"), "{:?}", judge_requests(&soon));
         let early = requests(Some(TimeDelta::days(3)), None);
         assert_eq!(early.days_left, Some(28));
         assert_eq!(judge_requests(&early).len(), 1, "{:?}", judge_requests(&early));

@@ -56,13 +56,17 @@ impl Queue {
     /// Returns the days that are left of the month that the law allows for the oldest request without an answer: 0 on the
     /// last day, negative afterwards. Days are days of UTC.
     pub fn days_left(&self) -> Option<i64> {
-        let limit = self.oldest_unanswered?.checked_add_months(Months::new(1))?;
-        Some((limit.date_naive() - self.now.date_naive()).num_days())
+        Some((due_on(self.oldest_unanswered?)? - self.now.date_naive()).num_days())
     }
 
     fn since(&self, moment: Option<DateTime<Utc>>) -> i64 {
         moment.map_or(0, |moment| (self.now - moment).num_seconds().max(0))
     }
+}
+
+/// Returns the last day of the month that the law allows for a request, in UTC. The 31st of February is the last of February.
+pub fn due_on(requested_at: DateTime<Utc>) -> Option<NaiveDate> {
+    requested_at.date_naive().checked_add_months(Months::new(1))
 }
 
 /// Counts the queue. Each count has a separate partial index, so it reads the counted rows and never the whole table.

@@ -40,7 +40,7 @@ pub async fn read(state: &Pool, request_id: Uuid) -> Result<String> {
 /// When nothing was delivered.
 pub async fn with_accesses(state: &Pool, request_id: Uuid) -> Result<Receipt> {
     let row = sqlx::query!(
-        r#"select r.user_id as "user_id: UserId", r.requested_at, r.asked_as, r.snapshot_at, r.expires_at,
+        r#"select r.user_id as "user_id: UserId", r.requested_at, r.asked_as, r.snapshot_at, r.fulfilled_at, r.expires_at,
                r.archive_bytes, r.archive_sha256, r.row_counts, i.id as installation
            from public.data_export_requests r, public.data_export_installation i
            where r.id = $1 and r.fulfilled_at is not null"#,
@@ -50,6 +50,9 @@ pub async fn with_accesses(state: &Pool, request_id: Uuid) -> Result<Receipt> {
     .await
     .with_context(|| format!("failed to read request `{request_id}`"))?;
     let Some(row) = row else { bail!("nothing was delivered for request {request_id}") };
+    if row.user_id == UserId::forgotten() {
+        bail!("request {request_id} has no receipt: its user was forgotten");
+    }
     let accesses = sqlx::query_as!(
         ReceiptAccess,
         "select at, action, actor_as from public.data_export_accesses
@@ -70,6 +73,7 @@ pub async fn with_accesses(state: &Pool, request_id: Uuid) -> Result<Receipt> {
         requested_at: row.requested_at,
         requested_as: row.asked_as,
         snapshot_at: row.snapshot_at.context(WHOLE)?,
+        ready_at: row.fulfilled_at.context(WHOLE)?,
         expires_at: row.expires_at.context(WHOLE)?,
         archive: ReceiptArchive {
             bytes: u64::try_from(row.archive_bytes.context(WHOLE)?).context(WHOLE)?,

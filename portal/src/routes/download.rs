@@ -6,7 +6,10 @@
 mod stream;
 mod ticket;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use axum::{
@@ -30,7 +33,7 @@ use super::{Id, accepts, actor, allowed, empty, refused, seen};
 use crate::{
     Downloads, Portal,
     body::Query,
-    caller::Caller,
+    caller::{Caller, slow_down},
     export::filename,
     problem::{Code, Document, Problem},
     records::{self, Access, Actor, Record},
@@ -158,6 +161,7 @@ pub(super) async fn by_link(
             "The link has ended, or was never one. Open the page and download from there.",
         )
     })?;
+    portal.floodgate.take(&format!("link {}", ticket.id), Instant::now()).map_err(slow_down)?;
     let record = records::read(&portal.settings.database, ticket.id).await?.ok_or_else(Problem::not_found)?;
     let found = archive_of(&portal, record).await?;
     if method == Method::HEAD {

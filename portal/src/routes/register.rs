@@ -36,8 +36,8 @@ pub(super) struct Days {
 
 /// Shows every request with the days that are left of the month that the law allows. For operators and service keys.
 ///
-/// A request is `open` until it is answered by its archive or, after a failure of the processor, by that of a later request
-/// of the same person. `closed`: it was taken back, or the account is gone. `days_left` is negative after the month.
+/// A request is `open` until its archive is ready or, after a failure of the processor, until the archive of a later
+/// request of the same person is. `closed`: it was taken back, or the account is gone. `days_left` is negative after the month.
 #[utoipa::path(
     get,
     path = "/v1/register.csv",

@@ -105,6 +105,11 @@ async fn a_request_without_an_answer_for_twenty_days_needs_a_person_and_is_in_th
     let csv = worker::command(&nights.environment, &["register"]).await.unwrap();
     let line = csv.lines().find(|line| line.starts_with(&request.to_string())).unwrap();
     assert!(line.contains(",open,failed,attempts_exhausted,"), "{csv}");
+    let pending = nights.request(Uuid::new_v4()).await.to_string();
+    let shown = worker::command(&nights.environment, &["request", "show", &pending]).await.unwrap();
+    let due = shown.lines().find(|line| line.starts_with("due ")).unwrap();
+    let left: u32 = due.rsplit_once("; ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    assert!((28..=31).contains(&left), "{due}");
     let none = worker::command(&nights.environment, &["register", "--from", "2999-01-01"]).await.unwrap();
     assert_eq!(none.lines().count(), 1, "the header alone: {none}");
 }

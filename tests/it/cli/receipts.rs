@@ -128,6 +128,8 @@ async fn without_a_key_there_is_no_receipt_and_a_forgotten_user_is_in_none() {
         .unwrap();
     signed.command(&["request", "forget", "--user", &user]).await.unwrap();
     assert!(show(with).await.unwrap_err().contains("its user was forgotten"));
+    let fuller = signed.command(&["receipt", "show", &with.to_string(), "--accesses"]).await;
+    assert!(fuller.unwrap_err().contains("its user was forgotten"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Schemathesis calls the API with what its description allows and forbids, as three callers.
+//! Schemathesis calls the API with what its description allows and forbids, as four callers.
 
 use std::{path::Path, time::Duration};
 
@@ -7,16 +7,22 @@ use futures::future::join_all;
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::support::portal_of::Portal;
+use crate::support::{
+    issuer_of::{Issuer, Key},
+    portal_of::Portal,
+};
 
 /// It keeps under the twenty calls a second that a caller may make.
 const LONGEST: Duration = Duration::from_secs(400);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_calls_find_nothing_that_the_description_does_not_say() {
-    let portal = Portal::new().await;
+    let key = Key::ed("ed");
+    let issuer = Issuer::new(&[&key]).await;
+    let portal = Portal::with(&issuer.settings()).await;
+    let by_token = issuer.token(&key, json!({"sub": "8", "org_id": "a", "roles": ["manager"]}));
     let operator = json!({"user_id": "9", "org_id": "a", "roles": ["admin", "operator"], "members": ["7"]});
-    let callers = [portal.key.clone(), portal.person("7").await, portal.session(&operator).await];
+    let callers = [portal.key.clone(), portal.person("7").await, portal.session(&operator).await, by_token];
     let folder = tempfile::tempdir().unwrap();
     let runs = callers.map(|token| run(&portal, token, folder.path()));
     let ended = wait::within("Schemathesis", LONGEST, join_all(runs)).await.unwrap();

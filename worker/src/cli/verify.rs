@@ -105,6 +105,7 @@ fn write_stated(Stated { receipt, key }: &Stated, out: &mut dyn Write) -> io::Re
     writeln!(out, "receipt   signed by the key {key}")?;
     writeln!(out, "          it states that this very file was delivered by {}", receipt.iss)?;
     writeln!(out, "asked     {} ({})", time(receipt.requested_at), receipt.requested_as)?;
+    writeln!(out, "ready     {}", time(receipt.ready_at))?;
     writeln!(out, "stated    {}", time(at))?;
     writeln!(out, "until     {}", time(receipt.expires_at))?;
     for access in receipt.accesses.iter().flatten() {

@@ -3,8 +3,13 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
+use chrono::{NaiveDate, Utc};
 use clap::Args;
-use export_activities::requests::operate::{self, RequestDetails};
+use export_activities::requests::{
+    census::due_on,
+    operate::{self, RequestDetails},
+    state::Status,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -49,6 +54,14 @@ fn human(answer: &ShownAnswer<'_>, out: &mut dyn Write) -> io::Result<()> {
     line("user", Some(request.user_id.to_string()))?;
     line("status", Some(request.status.to_string()))?;
     line("requested", Some(time(request.requested_at)))?;
+    if request.status == Status::Pending {
+        let days = |due: NaiveDate| (due - Utc::now().date_naive()).num_days();
+        let due = due_on(request.requested_at);
+        line(
+            "due",
+            due.map(|due| format!("{due}, the last day that the law allows; {} days are left", days(due))),
+        )?;
+    }
     line("retry of", request.retry_of.map(|id| id.to_string()))?;
     line("why", request.failure_reason.clone())?;
     line("last error", request.last_error.clone())?;
