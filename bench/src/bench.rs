@@ -21,6 +21,7 @@ use crate::{
     goals, measured, plot,
     rows::Holdings,
     scale::{self, Size},
+    schemas,
     subject::{self, Accounts, Job, SESSION},
     table::Table,
 };
@@ -53,16 +54,23 @@ pub(crate) const PEERS: [(&str, &str); 5] = [
 /// The level at which all peers run.
 const PEER_LEVEL: u32 = 1;
 
-/// Small requests, served without Temporal and in a night.
-const SMALL: usize = 2000;
+/// Rows of the table with an ordinary index, at most: this many times the runs of the heavy account.
+const LARGE_TIMES: u32 = 50;
+const LARGE_ROWS: u32 = 5_000_000;
 
 /// How often the heavy bench requests all of them, to check that memory does not grow with their number.
 const MANY_TIMES: usize = 50;
 
 /// Names of contenders that a goal uses.
 pub(crate) const ACTIVITY: &str = "activity to the store, level 1";
+pub(crate) const QUERIES: &str = "queries alone";
 pub(crate) const HUNDREDS: &str = "those of about 100 rows";
 pub(crate) const MANY: &str = "each of them fifty times";
+
+pub(crate) const FEW_ENTITIES: &str = "11 entities";
+pub(crate) const MANY_ENTITIES: &str = "120 entities";
+pub(crate) const BY_HAND: &str = "the statement that a person would write";
+pub(crate) const BY_KEY: &str = "ours";
 
 /// The enormous account, whose memory is measured, has this many times the runs of the heavy one.
 const ENORMOUS: u8 = 10;
@@ -85,6 +93,9 @@ pub(crate) struct Options {
     /// Number of runs of each contender.
     #[arg(long)]
     repeats: Option<usize>,
+    /// Small accounts, served without Temporal and in a night.
+    #[arg(long, default_value_t = 2000)]
+    small: u32,
 }
 
 /// The servers, accounts and files of the bench.
@@ -110,6 +121,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     say(Box::pin(bench.cells(&mut goals)).await?);
     say(Box::pin(bench.small(&options, &mut goals)).await?);
+    for table in Box::pin(bench.other_schemas(runs, &mut goals)).await? {
+        say(&table);
+    }
     if options.heavy {
         say(Box::pin(bench.enormous(&heavy, &mut goals)).await?);
     }
@@ -121,12 +135,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn prepare(options: &Options, runs: u32) -> anyhow::Result<Bench> {
-    let users = u32::try_from(SMALL + 100)?;
+    let users = options.small + 100;
     let seed = SeedOptions { seed: 1, users, heavy_runs: runs, markers: false };
     let stack = Box::pin(start(&tools::root().join(".stack-bench"), Lifetime::Demo, &seed)).await?;
     let Installation { database, .. } = installation();
     let mut owner = stack.servers().postgres.connect(Role::Superuser, &database).await?;
-    let accounts = step("Making the accounts of the bench", subject::accounts(&mut owner)).await?;
+    let accounts =
+        step("Making the accounts of the bench", subject::accounts(&mut owner, options.small)).await?;
     let folder = stack_target()?.join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
     let mut environment = stack.servers().environment(&installation());
@@ -257,22 +272,20 @@ impl Bench {
     /// Measures small accounts: the activity compared with its queries alone, and a night.
     async fn small(&mut self, options: &Options, goals: &mut goals::Goals) -> anyhow::Result<Table> {
         let Accounts { small, small_rows, hundreds, .. } = &self.accounts;
+        let requests = options.small;
         let (small, rows, hundreds) = (small.clone(), *small_rows, hundreds.clone());
-        ensure!(small.len() == SMALL, "there are only {} small accounts", small.len());
+        ensure!(small.len() == requests as usize, "there are only {} small accounts", small.len());
         let title = format!(
             "{} small accounts of {rows:.0} rows on average, {SLOTS} at a time",
-            grouped(i64::try_from(SMALL)?)
+            grouped(requests.into())
         );
-        let mut table = Table::new(&title, "queries alone");
+        let mut table = Table::new(&title, QUERIES);
         let list = self.folder.join("users");
         let lines: String = small.iter().map(|user| format!("{user}\n")).collect();
         fs::write(&list, lines).context("failed to write the list of accounts")?;
         let (list, slots) = (list.display().to_string(), SLOTS.to_string());
         for _ in 0..self.repeats.min(3) {
-            table.add(
-                "queries alone",
-                self.cost(self.ours(1, &["queries", &list, "--at-once", &slots])).await?,
-            );
+            table.add(QUERIES, self.cost(self.ours(1, &["queries", &list, "--at-once", &slots])).await?);
             self.request(&small).await?;
             table.add(ACTIVITY, self.cost(self.activity(SLOTS)).await?);
         }
@@ -280,26 +293,34 @@ impl Bench {
         table.add(HUNDREDS, self.cost(self.activity(SLOTS)).await?);
         self.request(&hundreds[..24.min(hundreds.len())]).await?;
         let trips = self.cost(self.ours(1, &["trips"])).await?.did.round_trips;
-        self.request(&small).await?;
-        let size = Size {
-            requests: u32::try_from(SMALL)?,
-            workers: 1,
-            slots: u32::try_from(SLOTS)?,
-            recycle_after: None,
-            unknown: false,
-        };
-        let night = Box::pin(scale::night(&self.stack, &size, &mut self.owner)).await?;
-        table.note(&format!(
-            "A night of them through Temporal: {:.1} s, {:.0} a second; CPU ms a request: {}",
-            night.seconds,
-            f64::from(size.requests) / night.seconds,
-            night
-                .cpu
-                .iter()
-                .map(|(what, cpu)| format!("{what} {:.2}", cpu * 1000.0 / f64::from(size.requests)))
-                .collect::<Vec<_>>()
-                .join(", ")
-        ));
+        let size =
+            Size { requests, workers: 1, slots: u32::try_from(SLOTS)?, recycle_after: None, unknown: false };
+        // The cheapest activity there is: for users who do not exist. Most of their requests are held back.
+        let nobody: Vec<Uuid> = std::iter::repeat_with(Uuid::new_v4).take(small.len()).collect();
+        let mut nights = Vec::new();
+        for (what, unknown, users) in
+            [("them", false, &small), ("as many users who do not exist", true, &nobody)]
+        {
+            self.request(users).await?;
+            let size = Size { unknown, ..size.clone() };
+            let night = Box::pin(scale::night(&self.stack, &size, &mut self.owner)).await?;
+            table.note(&format!(
+                "A night of {what} through Temporal: {:.1} s, {:.0} a second; CPU ms a request: {}",
+                night.seconds,
+                f64::from(size.requests) / night.seconds,
+                night
+                    .cpu
+                    .iter()
+                    .map(|(what, cpu)| format!("{what} {:.2}", cpu * 1000.0 / f64::from(size.requests)))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ));
+            nights.push(night);
+        }
+        let done = "update public.data_export_requests
+            set status = 'failed', failure_reason = 'account_deleted', pseudonym_salt = null where status = 'pending'";
+        let done = sqlx::raw_sql(done).execute(&mut self.owner).await;
+        done.context("failed to end the requests of users who do not exist")?;
         // Last, because the sweep of a night would have to list all their archives.
         if options.heavy {
             for _ in 0..MANY_TIMES {
@@ -307,8 +328,44 @@ impl Bench {
             }
             table.add(MANY, self.cost(self.activity(SLOTS)).await?);
         }
-        goals.small(&table, trips, &night, SMALL);
+        goals.small(&table, trips, &nights, requests);
         Ok(table)
+    }
+
+    /// Measures empty accounts with few and many entities, and a large table without an index in the order of the rows.
+    async fn other_schemas(&mut self, runs: u32, goals: &mut goals::Goals) -> anyhow::Result<[Table; 2]> {
+        let rows = LARGE_ROWS.min(runs * LARGE_TIMES);
+        let folder = self.folder.join("schemas");
+        let made = schemas::make(&mut self.owner, rows, &folder);
+        let accounts = step("Making the tables of other schemas", made).await?;
+        let title = format!("{} accounts without rows, {SLOTS} at a time: the engine", accounts.len());
+        let mut entities = Table::new(&title, FEW_ENTITIES);
+        let mut large = Table::new(
+            &format!("Ten keys of a table of {} rows with an index on the key", grouped(rows.into())),
+            BY_HAND,
+        );
+        let postgres = &self.stack.servers().postgres;
+        let mut source = postgres.connect(Role::Read, &installation().database).await?;
+        // With an empty path, PostgreSQL writes types as the catalogue does.
+        sqlx::raw_sql("set search_path = ''")
+            .execute(&mut source)
+            .await
+            .context("failed to set a session")?;
+        let [ours, by_hand] = schemas::scripts(&mut source, &folder).await?;
+        for _ in 0..self.repeats {
+            for (name, catalogue) in [(FEW_ENTITIES, "few"), (MANY_ENTITIES, "many")] {
+                let mut engine = self.engine(1, &accounts, SLOTS, None);
+                engine.env("EXPORT_CATALOGUE_DIR", folder.join(catalogue));
+                entities.add(name, self.cost(engine).await?);
+            }
+            for (name, script) in [(BY_HAND, &by_hand), (BY_KEY, &ours)] {
+                let path = folder.join("large.sql");
+                fs::write(&path, script).context("failed to write a script")?;
+                large.add(name, self.cost(self.psql(&path)?).await?);
+            }
+        }
+        goals.other_schemas(&entities, &large);
+        Ok([entities, large])
     }
 
     /// Measures the memory of one export of an account ten times as heavy, if the disk has enough space.

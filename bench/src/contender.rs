@@ -77,6 +77,10 @@ pub(crate) async fn run(stack: &Stack, mut command: Command) -> anyhow::Result<O
 
 /// Returns the CPU seconds so far of PostgreSQL and of the store.
 fn servers(stack: &Stack) -> anyhow::Result<[f64; 2]> {
-    let [postgres, _, store] = stack.processes() else { bail!("a stack has three servers") };
-    Ok([processes::cpu_seconds(postgres.pid())?, processes::cpu_seconds(store.pid())?])
+    let cpu = |name: &str| {
+        let server = stack.processes().iter().find(|process| process.name() == name);
+        let server = server.with_context(|| format!("the stack has no server `{name}`"))?;
+        processes::cpu_seconds(server.pid())
+    };
+    Ok([cpu("postgres")?, cpu("versitygw")?])
 }

@@ -1,4 +1,4 @@
-//! The goals P1 to P8, and the figures measured for them.
+//! The goals P1 to P10, and the figures measured for them.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::{
-    bench::{ACTIVITY, HUNDREDS, MANY, PEERS},
+    bench::{ACTIVITY, BY_HAND, BY_KEY, FEW_ENTITIES, HUNDREDS, MANY, MANY_ENTITIES, PEERS, QUERIES},
     scale,
     table::Table,
 };
@@ -28,7 +28,7 @@ struct Goal {
     distance: f64,
 }
 
-/// The goals, `P1` to `P8`. A goal with several figures has the worst of them, and each figure also has its own name.
+/// The goals, `P1` to `P10`. A goal with several figures has the worst of them, and each figure also has its own name.
 #[derive(Default)]
 pub(crate) struct Goals(BTreeMap<String, Goal>);
 
@@ -104,16 +104,15 @@ impl Goals {
         }
     }
 
-    /// Reads the cost of the small accounts, without Temporal and in a night.
+    /// Reads the cost of the small accounts, without Temporal, in a night, and in one of users who do not exist.
     pub(crate) fn small(
         &mut self,
         table: &Table,
         round_trips: Option<f64>,
-        night: &scale::Cost,
-        requests: usize,
+        nights: &[scale::Cost],
+        requests: u32,
     ) {
-        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-        let requests = requests as f64;
+        let requests = f64::from(requests);
         let per_request = |seconds: f64| seconds * 1000.0 / requests;
         let activity = table.median(ACTIVITY, |cost| cost.own).map(per_request);
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
@@ -130,17 +129,31 @@ impl Goals {
             round_trips,
             "round trips to databases and store for a small account",
         );
-        let cpu =
-            |name: &str| night.cpu.iter().find(|(known, _)| known == name).map(|(_, cpu)| per_request(*cpu));
-        let orchestration = cpu("temporal")
-            .zip(cpu("workers"))
-            .zip(activity)
-            .map(|((temporal, workers), activity)| temporal + workers - activity);
+        let over_queries = table.ratio(ACTIVITY, QUERIES, |cost| cost.own);
         self.at_most(
-            "P6",
+            "P5 over queries",
+            4.0,
+            over_queries,
+            "CPU of the worker for small accounts over that of their queries alone",
+        );
+        let temporal_and_workers = |night: &scale::Cost| {
+            let named = |name: &str| night.cpu.iter().find(|(known, _)| known == name).map(|(_, cpu)| *cpu);
+            named("temporal").zip(named("workers")).map(|(temporal, workers)| per_request(temporal + workers))
+        };
+        let night = nights.first().and_then(temporal_and_workers);
+        let orchestration = night.zip(activity).map(|(night, activity)| night - activity);
+        self.at_most(
+            "P6 CPU",
             10.0,
             orchestration,
             "CPU milliseconds a request of Temporal's server and of the worker beyond the activity",
+        );
+        let empty = nights.get(1).and_then(temporal_and_workers);
+        self.at_most(
+            "P6 over a night of nothing",
+            1.2,
+            orchestration.zip(empty).map(|(orchestration, empty)| orchestration / empty),
+            "the same over Temporal and the worker in a night of users who do not exist",
         );
         let most = table.last(MANY).or_else(|| table.last(ACTIVITY));
         let grown = most.and_then(|cost| {
@@ -153,6 +166,19 @@ impl Goals {
             1.1,
             grown,
             "memory after the last thousand of many small accounts over that after the first, without Temporal",
+        );
+    }
+
+    /// Reads the tables of many entities and of the large table.
+    pub(crate) fn other_schemas(&mut self, entities: &Table, large: &Table) {
+        let many = entities.ratio(MANY_ENTITIES, FEW_ENTITIES, |cost| cost.wall);
+        self.at_most("P9", 2.0, many, "seconds of empty accounts with 120 entities over those with 11");
+        let sorted = large.ratio(BY_KEY, BY_HAND, |cost| cost.wall);
+        self.at_most(
+            "P10",
+            1.3,
+            sorted,
+            "seconds of our statement without an index in its order over those of one written by hand",
         );
     }
 

@@ -7,6 +7,7 @@ mod measured;
 mod plot;
 mod rows;
 mod scale;
+mod schemas;
 mod subject;
 mod table;
 

@@ -42,7 +42,7 @@ pub(crate) struct Accounts {
 }
 
 /// Adds the accounts that only the bench needs to the seeded ones.
-pub(crate) async fn accounts(owner: &mut PgConnection) -> anyhow::Result<Accounts> {
+pub(crate) async fn accounts(owner: &mut PgConnection, small: u32) -> anyhow::Result<Accounts> {
     // The first two accounts of the reference platform, whose seed is 1.
     let (heavy, empty): (Uuid, Uuid) = sqlx::query_as("select md5('1user1')::uuid, md5('1user2')::uuid")
         .fetch_one(&mut *owner)
@@ -78,7 +78,7 @@ pub(crate) async fn accounts(owner: &mut PgConnection) -> anyhow::Result<Account
     sizes.retain(|(user, rows)| *rows < SMALL_ROWS && ![cells, large_cell, empty].contains(user));
     sizes.sort_unstable_by_key(|(user, rows)| ((rows - 100).abs(), *user));
     let hundred = sizes.first().context("no account has about a hundred rows")?.0;
-    sizes.truncate(2000);
+    sizes.truncate(small as usize);
     let hundreds = sizes.iter().filter(|(_, rows)| (rows - 100).abs() <= NEAR_A_HUNDRED);
     let hundreds = hundreds.map(|(user, _)| *user).collect();
     let small = sizes.iter().map(|(user, _)| *user).collect();

@@ -35,3 +35,23 @@ async fn the_bench_counts_round_trips_and_leaves_the_bucket_where_it_was() {
     let ready: i64 = sqlx::query_scalar(all).fetch_one(&nights.owner).await.unwrap();
     assert_eq!(ready, 5);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_bench_runs_to_its_end_and_compares_each_goal() {
+    let bench = || {
+        let program = tools::worker_program().unwrap().with_file_name("export-bench");
+        Command::new(program)
+            .args(["export", "--runs", "40", "--repeats", "1", "--small", "12"])
+            .output()
+            .unwrap()
+    };
+    let output = tokio::task::spawn_blocking(bench).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    for goal in 1..=10 {
+        assert!(
+            said.lines().any(|line| line.contains(&format!(" P{goal} "))),
+            "P{goal} is missing in {said}"
+        );
+    }
+}
