@@ -145,14 +145,14 @@ impl<R: Row> ArchiveWriter<R> {
             let (contents, share) = (Arc::clone(&contents), share.clone());
             blocking::run("write the JSON files", move || {
                 let compressor = begin_archive(&contents, &share)?;
-                write_files(compressor, &share, &json_text).map(Box::new).map_err(named)
+                write_files(compressor, &json_text).map(Box::new).map_err(named)
             })
         };
         let csv = {
             let (contents, share) = (Arc::clone(&contents), share.clone());
             blocking::run("write the CSV files", move || {
                 let compressor = Compressor { zip: zip(&contents, &share)?, files: Vec::new() };
-                write_files(compressor, &share, &csv_text).map(Box::new).map_err(named)
+                write_files(compressor, &csv_text).map(Box::new).map_err(named)
             })
         };
         Ok(Self {

@@ -121,11 +121,6 @@ pub struct AttemptQuota {
 }
 
 impl AttemptQuota {
-    /// Marks the attempt as failed: its files discard what is still written to them.
-    pub fn give_up(&self) {
-        let _ = self.refused.set(SpoolRefusal::Interrupted);
-    }
-
     /// Makes an empty file.
     pub fn file(&self) -> anyhow::Result<SpoolFile> {
         let file = self.spool.scratch()?;
@@ -410,12 +405,6 @@ mod tests {
             matches!(error.downcast_ref(), Some(Failure::SpoolQuotaExceeded { quota: 100 })),
             "{error:?}"
         );
-
-        let share = spool.share(&Pulse::default());
-        let mut file = share.file().unwrap();
-        share.give_up();
-        file.write_all(&[0; 101]).unwrap();
-        assert!(file.into_parts().is_err());
     }
 
     #[test]

@@ -6,14 +6,13 @@ use std::{
 };
 
 use anyhow::anyhow;
-use scopeguard::ScopeGuard;
 use sha2::{Digest as _, Sha256};
 
 use super::container::{Writing, Zip};
 use crate::{
     archive::manifest,
     failure::Failure,
-    spool::{self, AttemptQuota, SpoolFile},
+    spool::{self, SpoolFile},
 };
 
 /// Text is handed over in pieces of this size. Waking the other thread then costs little, and a piece stays in the
@@ -55,20 +54,11 @@ pub(super) struct Compressor {
 }
 
 /// Writes the files of the entities as they come, each into a separate entry.
-pub(super) fn write_files(
-    mut compressor: Compressor,
-    share: &AttemptQuota,
-    queue: &PieceQueue,
-) -> anyhow::Result<Compressor> {
-    // Dropped before the compressor. Otherwise the deflater would try to finish an abandoned entry.
-    let unless_done = scopeguard::guard(share, AttemptQuota::give_up);
+pub(super) fn write_files(mut compressor: Compressor, queue: &PieceQueue) -> anyhow::Result<Compressor> {
     loop {
         let name = match queue.pieces.recv() {
             Ok(Piece::Begin(name)) => name,
-            Ok(Piece::Finish) => {
-                ScopeGuard::into_inner(unless_done);
-                return Ok(compressor);
-            }
+            Ok(Piece::Finish) => return Ok(compressor),
             Ok(Piece::Text(_) | Piece::End(_)) => return Err(anyhow!("text came outside of a file")),
             Err(_) => return Err(Failure::Interrupted.into()),
         };

@@ -7,7 +7,7 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
-use flate2::{Compression, Crc, write::DeflateEncoder};
+use flate2::{Compress, Compression, Crc, FlushCompress};
 
 /// From this value on, a 32-bit field only says that the number is in the zip64 field.
 const ZIP64_FROM: u64 = 0xFFFF_FFFF;
@@ -35,14 +35,23 @@ const ATTRIBUTES: u32 = 0o100_644 << 16;
 /// Entries are copied and moved in blocks of this size.
 const BLOCK_BYTES: usize = 256 << 10;
 
+/// Compressed bytes are written in pieces of up to this size.
+const DEFLATED_BYTES: usize = 32 << 10;
+
 /// A zip file that is being written.
 pub(super) struct Zip<W> {
     out: W,
+    deflate: Deflate,
     /// Where the next entry begins.
     end: u64,
     entries: Vec<EntryHeader>,
     moment: [u16; 2],
-    level: Compression,
+}
+
+/// The compressor of all entries. Each begins anew in the same memory, which is large compared to a small entry.
+struct Deflate {
+    state: Compress,
+    compressed: Vec<u8>,
 }
 
 /// The values of an entry's headers.
@@ -57,8 +66,9 @@ struct EntryHeader {
 impl<W> Zip<W> {
     /// Starts a zip file at the beginning of `out`. All its entries have the same time.
     pub(super) fn new(out: W, moment: DateTime<Utc>, deflate_level: u32) -> Self {
-        let (moment, level) = (dos_moment(moment), Compression::new(deflate_level));
-        Self { out, end: 0, entries: Vec::new(), moment, level }
+        let state = Compress::new(Compression::new(deflate_level), false);
+        let deflate = Deflate { state, compressed: Vec::with_capacity(DEFLATED_BYTES) };
+        Self { out, deflate, end: 0, entries: Vec::new(), moment: dos_moment(moment) }
     }
 }
 
@@ -67,15 +77,9 @@ impl<W: Read + Write + Seek> Zip<W> {
     pub(super) fn begin(&mut self, name: &str) -> io::Result<Writing<'_, W>> {
         let entry = EntryHeader { name: name.to_owned(), offset: self.end, crc32: 0, size: 0, compressed: 0 };
         self.out.write_all(&vec![0; entry.room()])?;
-        let Self { out, end, entries, moment, level } = self;
-        Ok(Writing {
-            deflate: DeflateEncoder::new(out, *level),
-            crc: Crc::new(),
-            entry,
-            moment: *moment,
-            end,
-            entries,
-        })
+        self.deflate.state.reset();
+        let Self { out, deflate, end, entries, moment } = self;
+        Ok(Writing { out, deflate, crc: Crc::new(), entry, moment: *moment, end, entries })
     }
 
     /// Copies all entries of another file to the end of this one, without compressing them again.
@@ -112,8 +116,9 @@ impl<W: Read + Write + Seek> Zip<W> {
 }
 
 /// An entry that is being written. It compresses the bytes written to it.
-pub(super) struct Writing<'z, W: Write> {
-    deflate: DeflateEncoder<&'z mut W>,
+pub(super) struct Writing<'z, W> {
+    out: &'z mut W,
+    deflate: &'z mut Deflate,
     crc: Crc,
     entry: EntryHeader,
     moment: [u16; 2],
@@ -123,9 +128,13 @@ pub(super) struct Writing<'z, W: Write> {
 
 impl<W: Write> Write for Writing<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.deflate.write(bytes)?;
-        self.crc.update(&bytes[..written]);
-        Ok(written)
+        let mut left = bytes;
+        while !left.is_empty() {
+            let taken = self.deflate.run(left, FlushCompress::None, self.out)?;
+            left = &left[taken..];
+        }
+        self.crc.update(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -136,12 +145,16 @@ impl<W: Write> Write for Writing<'_, W> {
 
 impl<W: Read + Write + Seek> Writing<'_, W> {
     /// Ends the entry and writes its header.
-    pub(super) fn end(mut self) -> io::Result<()> {
-        self.deflate.try_finish()?;
-        self.entry.size += self.deflate.total_in();
-        self.entry.compressed = self.deflate.total_out();
-        self.entry.crc32 = self.crc.sum();
-        let (out, entry) = (self.deflate.finish()?, self.entry);
+    pub(super) fn end(self) -> io::Result<()> {
+        let Self { out, deflate, crc, mut entry, .. } = self;
+        let mut before = None;
+        while before != Some(deflate.state.total_out()) {
+            before = Some(deflate.state.total_out());
+            deflate.run(&[], FlushCompress::Finish, out)?;
+        }
+        entry.size += deflate.state.total_in();
+        entry.compressed = deflate.state.total_out();
+        entry.crc32 = crc.sum();
         let header = entry.local(self.moment)?;
         let data = entry.offset + entry.room() as u64;
         let missing = (header.len() - entry.room()) as u64;
@@ -154,6 +167,17 @@ impl<W: Read + Write + Seek> Writing<'_, W> {
         out.seek(SeekFrom::Start(*self.end))?;
         self.entries.push(entry);
         Ok(())
+    }
+}
+
+impl Deflate {
+    /// Compresses some of the bytes and writes what comes out. Returns how many it took.
+    fn run(&mut self, bytes: &[u8], flush: FlushCompress, out: &mut impl Write) -> io::Result<usize> {
+        let before = self.state.total_in();
+        self.state.compress_vec(bytes, &mut self.compressed, flush).map_err(io::Error::other)?;
+        out.write_all(&self.compressed)?;
+        self.compressed.clear();
+        usize::try_from(self.state.total_in() - before).map_err(io::Error::other)
     }
 }
 
