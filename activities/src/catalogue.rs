@@ -21,7 +21,11 @@ mod statements;
 mod tables;
 mod update;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use anyhow::Context as _;
 use indexmap::IndexSet;
@@ -64,6 +68,15 @@ pub struct Catalogue {
     relations: IndexSet<String>,
     sha256: String,
     check: SqlStr,
+    fingerprint: SqlStr,
+    known: Arc<Mutex<Option<KnownPlan>>>,
+}
+
+/// The plan of the last export, and the fingerprint of the database that it fits.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownPlan {
+    pub(crate) fingerprint: String,
+    pub(crate) plan: Arc<Plan>,
 }
 
 /// One entity of the export: one file in each format.
@@ -226,6 +239,8 @@ impl Catalogue {
         Ok(Self {
             sha256: digest(text, &keys),
             check: check::statement(&relations, &parsed.entities),
+            fingerprint: check::fingerprint(&relations),
+            known: Arc::default(),
             relations,
             entities: parsed.entities,
             files: parsed.files,
@@ -286,13 +301,45 @@ impl Catalogue {
         report::report(self, connection).await
     }
 
-    /// The query whose rows [`Self::plan`] reads: what the database has.
+    /// The query whose rows [`Self::learn_plan`] reads: what the database has.
     pub(crate) fn check_statement(&self) -> SqlStr {
         self.check.clone()
     }
 
+    /// The query, to stand in brackets, whose answer changes when the database no longer fits the [known](Self::known_plan)
+    /// plan. It does not see every change of a type, so an export that fails must [forget](Self::forget_plan) the plan.
+    pub(crate) fn fingerprint_statement(&self) -> SqlStr {
+        self.fingerprint.clone()
+    }
+
+    /// Returns the plan of the last export.
+    pub(crate) fn known_plan(&self) -> Option<KnownPlan> {
+        self.known().clone()
+    }
+
+    /// Makes the plan from the answer to the check, and keeps it with the fingerprint that the same transaction saw.
+    pub(crate) fn learn_plan(
+        &self,
+        fingerprint: String,
+        rows: &[sqlx::postgres::PgRow],
+    ) -> anyhow::Result<Arc<Plan>> {
+        self.forget_plan();
+        let plan = Arc::new(self.plan(rows)?);
+        *self.known() = Some(KnownPlan { fingerprint, plan: Arc::clone(&plan) });
+        Ok(plan)
+    }
+
+    /// Makes the next export compare the catalogue with the database anew.
+    pub(crate) fn forget_plan(&self) {
+        *self.known() = None;
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<KnownPlan>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the plan, made from the answer to the check.
-    pub(crate) fn plan(&self, rows: &[sqlx::postgres::PgRow]) -> anyhow::Result<Plan> {
+    fn plan(&self, rows: &[sqlx::postgres::PgRow]) -> anyhow::Result<Plan> {
         let found = check::read(rows)?;
         let unclassified = check::refuse_drift(check::compare(self, &found))?;
         let entities = self.entities.iter().map(|entity| statements::entity(self, entity, &found));

@@ -188,7 +188,9 @@ async fn deliver(job: Job<'_>, pulse: &Pulse) -> Result<Outcome> {
     installation::require_location(claim.location.as_deref(), &steps.store)?;
     steps.installation.confirm(&steps.store).await?;
     let timer = steps.metrics.begin(Step::Archive);
-    let archive = collect(steps, claim, pulse).await.context(Doing("archive"))?;
+    let archive = collect(steps, claim, pulse).await;
+    // The plan may be at fault: not every change of a type shows before.
+    let archive = archive.inspect_err(|_| steps.catalogue.forget_plan()).context(Doing("archive"))?;
     timer.end();
 
     let key = ObjectKey::new(claim.request_id, claim.token);

@@ -3,6 +3,7 @@
 mod changed;
 mod collect;
 mod kindness;
+mod known_plan;
 mod pooler;
 mod replica;
 mod settings;

@@ -108,6 +108,35 @@ pub(super) fn statement(relations: &IndexSet<String>, entities: &[Entity]) -> Sq
     sql::statement(&parts)
 }
 
+/// Returns a query, to stand in brackets, for a digest of what [`statement`] would read. It changes whenever the answer
+/// does, but for changes of casts and of the types below an own type, and costs a fraction.
+pub(super) fn fingerprint(relations: &IndexSet<String>) -> SqlStr {
+    let mut parts = vec![SqlPart::Sql("with wanted(relation, schema, name) as (values ")];
+    push_wanted(&mut parts, relations.iter().map(String::as_str));
+    parts.push(SqlPart::Sql(
+        ")
+        select pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.string_agg(
+            pg_catalog.concat_ws(' ', w.relation, c.oid, c.relkind, pg_catalog.row_security_active(c.oid), a.columns,
+                i.indexes), ';' order by w.relation), 'UTF8')), 'hex')
+        from wanted w
+        join pg_catalog.pg_namespace n on n.nspname = w.schema
+        join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name
+        left join lateral (
+            select pg_catalog.string_agg(pg_catalog.concat_ws('.', a.attnum, a.xmin, t.xmin), ',' order by a.attnum) as columns
+            from pg_catalog.pg_attribute a
+            left join pg_catalog.pg_type t on t.oid = a.atttypid and a.atttypid >= 16384
+            where a.attrelid = c.oid and a.attnum > 0
+        ) a on true
+        left join lateral (
+            select pg_catalog.string_agg(pg_catalog.concat_ws('.', i.indexrelid, i.xmin), ',' order by i.indexrelid)
+                as indexes
+            from pg_catalog.pg_index i
+            where i.indrelid = c.oid
+        ) i on true",
+    ));
+    sql::statement(&parts)
+}
+
 /// Returns the query for the indexes that give an order. Such an index is complete, and sorts as `order by` does.
 pub(super) fn indexes<'a>(relations: impl Iterator<Item = &'a str>) -> SqlStr {
     let mut parts = vec![SqlPart::Sql("with wanted(relation, schema, name) as (values ")];

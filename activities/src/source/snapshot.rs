@@ -9,6 +9,7 @@ mod preview;
 use std::{
     collections::HashSet,
     future::Future,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -83,7 +84,7 @@ pub struct Snapshot {
     /// The server's version.
     pub server_version: String,
     /// The entities to read, and how.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     session: Session,
     keys: Vec<KeySet>,
     /// Whether each entity has rows; empty if all may have some.
@@ -98,7 +99,8 @@ struct KeySet {
     computed: Vec<Vec<Option<String>>>,
 }
 
-/// Opens the snapshot of an account in two round trips, or three if there are many entities; the account must have a row.
+/// Opens the snapshot of an account in two round trips, or three if there are many entities; one more after the schema
+/// has changed. The account must have a row.
 pub async fn open(
     source: &Pool,
     catalogue: &Catalogue,
@@ -285,39 +287,52 @@ fn read<'s>(
     })
 }
 
-/// Begins the transaction and reads clock, version and system catalogs, all in one message.
+/// Begins the transaction and reads clock, version and system catalogs in one message, or in two after the schema has
+/// changed.
 async fn begin(
     connection: &mut PgConnection,
     catalogue: &Catalogue,
     request: Uuid,
-) -> anyhow::Result<(DateTime<Utc>, String, Plan)> {
+) -> anyhow::Result<(DateTime<Utc>, String, Arc<Plan>)> {
     let name = format!("export-worker {request}");
-    let check = catalogue.check_statement();
+    let known = catalogue.known_plan();
+    let (fingerprint, check) = (catalogue.fingerprint_statement(), catalogue.check_statement());
     let message = statement(&[
         SqlPart::Sql("begin isolation level repeatable read read only; "),
         SqlPart::Trusted(session::in_transaction()),
         SqlPart::Sql("set local application_name = "),
         SqlPart::Literal(&name),
-        SqlPart::Sql("; select now(), pg_catalog.current_setting('server_version'); "),
-        SqlPart::Trusted(check.as_str()),
+        SqlPart::Sql("; select now(), pg_catalog.current_setting('server_version'), ("),
+        SqlPart::Trusted(fingerprint.as_str()),
+        SqlPart::Sql("); "),
+        SqlPart::Trusted(if known.is_none() { check.as_str() } else { "" }),
     ]);
-    let mut answers = sqlx::raw_sql(message).fetch_many(connection);
-    let mut clock = None;
-    let mut rows = Vec::new();
+    let mut answers = sqlx::raw_sql(message).fetch_many(&mut *connection);
+    let mut first = None;
+    let mut found = Vec::new();
     while let Some(answer) = answers.try_next().await.context("failed to begin the read transaction")? {
         match answer {
             Either::Left(_) => {}
-            Either::Right(row) if clock.is_none() => {
-                let now = row.try_get(0).context("failed to read the clock of the source database")?;
-                clock =
-                    Some((now, row.try_get(1).context("failed to read the version of the source database")?));
-            }
-            Either::Right(row) => rows.push(row),
+            Either::Right(row) if first.is_none() => first = Some(row),
+            Either::Right(row) => found.push(row),
         }
     }
     drop(answers);
-    let (now, version) = clock.context("the source database did not say its time")?;
-    Ok((now, version, catalogue.plan(&rows)?))
+    let first = first.context("the source database did not say its time")?;
+    let now = first.try_get(0).context("failed to read the clock of the source database")?;
+    let version = first.try_get(1).context("failed to read the version of the source database")?;
+    // NULL if there is none of the relations.
+    let fingerprint: Option<String> = first.try_get(2).context("failed to read the schema's fingerprint")?;
+    let fingerprint = fingerprint.unwrap_or_default();
+    let plan = match known {
+        Some(known) if known.fingerprint == fingerprint => known.plan,
+        Some(_) => {
+            let found = sqlx::raw_sql(check).fetch_all(connection).await;
+            catalogue.learn_plan(fingerprint, &found.context("failed to read the system catalogs")?)?
+        }
+        None => catalogue.learn_plan(fingerprint, &found)?,
+    };
+    Ok((now, version, plan))
 }
 
 /// Reads the keys of the account: each set once, sorted.
