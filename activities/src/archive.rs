@@ -20,11 +20,14 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 
-pub use self::contents::{Contents, EntityContents, LeftOut, Omitted};
 use self::{
     compressor::{Compressor, write_files, write_whole},
     container::Zip,
     rows::{Tallies, Work, write_rows},
+};
+pub use self::{
+    contents::{Contents, EntityContents, LeftOut, Omitted},
+    texts::{SUMS, sums},
 };
 use crate::{
     archive::manifest::{CsvCells, EXCEL_ROWS, FORMAT, MANIFEST_NAME, Manifest, Treatment},
@@ -301,7 +304,22 @@ fn complete(archive: Attaching) -> anyhow::Result<Archive> {
     if let Some(text) = texts::missing(&sets) {
         files.push(write_whole(&mut zip, texts::MISSING, &text)?);
     }
-    let manifest = describe(&contents, files, &counts, sets);
+    let mut manifest = describe(&contents, files, &counts, sets);
+    let begins = manifest.entities.iter().map(|entity| {
+        let begin = zip.begin_of(&format!("json/{}.json", entity.name), texts::PREVIEW_BYTES);
+        begin.context("failed to read the archive back")
+    });
+    let begins = begins.collect::<anyhow::Result<Vec<_>>>()?;
+    for (name, text) in [
+        ("index.html", texts::page(&contents, &manifest, &begins)?),
+        ("datapackage.json", texts::data_package(&manifest)?),
+        ("import/postgresql.sql", texts::import(&manifest)),
+    ] {
+        let file = write_whole(&mut zip, name, &text)?;
+        manifest.files.push(file);
+    }
+    let sums = write_whole(&mut zip, texts::SUMS, &texts::sums(&manifest.files))?;
+    manifest.files.push(sums);
     let mut text = serde_json::to_vec_pretty(&manifest)?;
     text.push(b'\n');
     write_whole(&mut zip, MANIFEST_NAME, &text)?;
@@ -323,6 +341,7 @@ fn describe(
         let columns = entity.columns.iter().enumerate().map(|(index, column)| manifest::Column {
             name: column.name.clone(),
             pg_type: column.pg_type.clone(),
+            written_type: Some(column.written_type()),
             about: column.about.clone(),
             treatment: match column.treatment {
                 serialise::Treatment::Export | serialise::Treatment::Parts(_) => Treatment::Exported,
@@ -336,12 +355,15 @@ fn describe(
             neutralised: counts.csv[index].neutralised,
             cells_over_32767_characters: counts.csv[index].long_cells,
             cells_with_escaped_halves: column.may_have_halves().then_some(counts.json[index].escaped),
+            cells_outside_years_1_to_9999: column.has_years().then_some(counts.csv[index].outside_years),
         });
         manifest::Entity {
             name: entity.name.clone(),
             relation: entity.relation.clone(),
             about: entity.about.clone(),
             rows,
+            primary_key: entity.primary_key.iter().map(|&index| entity.columns[index].name.clone()).collect(),
+            facts: entity.facts.clone(),
             // The header is a row too.
             exceeds_excel_rows: rows >= EXCEL_ROWS,
             columns: columns.collect(),

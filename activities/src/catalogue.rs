@@ -29,7 +29,7 @@ use std::{
 
 use anyhow::Context as _;
 use indexmap::IndexSet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, SqlStr};
 
@@ -96,8 +96,52 @@ pub struct Entity {
     pub order: Vec<String>,
     /// What it is, in words for the person whose data it is.
     pub about: String,
+    /// What else the person has a right to know about it.
+    pub facts: Facts,
     /// Its columns, exported or not.
     pub columns: Vec<CatalogueColumn>,
+}
+
+/// What a person has a right to know about their data, beside a copy of it (GDPR Art. 15(1)).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// What it is used for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// Where it comes from, if not from the person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Who else gets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipients: Option<String>,
+    /// How long it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<String>,
+    /// Who answers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+impl Facts {
+    /// Their keys in the catalogue and their words for the person, in order.
+    pub const NAMES: [(&str, &str); 5] = [
+        ("purpose", "Used for"),
+        ("source", "Comes from"),
+        ("recipients", "Given to"),
+        ("retention", "Kept"),
+        ("owner", "Responsible"),
+    ];
+
+    /// Returns what is known, in the order of [`NAMES`](Self::NAMES).
+    pub fn texts(&self) -> [Option<&str>; 5] {
+        [&self.purpose, &self.source, &self.recipients, &self.retention, &self.owner].map(Option::as_deref)
+    }
+
+    /// Returns what is known, with its words.
+    pub fn known(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        Self::NAMES.into_iter().zip(self.texts()).filter_map(|((_, words), text)| Some((words, text?)))
+    }
 }
 
 /// A condition on the rows of an entity.
@@ -193,6 +237,8 @@ pub struct EntityPlan {
     pub columns: Vec<Column>,
     /// Indexes in `columns` of the columns that name a row.
     pub order: Vec<usize>,
+    /// Indexes in `columns` of the table's primary key; empty if not all of it is exported.
+    pub primary_key: Vec<usize>,
     /// Index of its keys in the answer to the keys statement.
     pub(crate) keys: usize,
     /// Indexes of the computed columns that follow the keys as parameters.
@@ -269,6 +315,11 @@ impl Catalogue {
     /// Returns the entity that holds the account's own row: without that row there is no account.
     pub fn account(&self) -> &Entity {
         &self.entities[self.account]
+    }
+
+    /// Returns the index of that entity.
+    pub(crate) fn account_index(&self) -> usize {
+        self.account
     }
 
     /// Returns the SHA-256 of the file and its queries, in hexadecimal.

@@ -25,6 +25,7 @@ pub(crate) use self::mark::marked;
 pub use self::{
     half::Halves,
     mark::Marks,
+    time::is_outside_years,
     value::{Cell, Unreadable, decode},
 };
 use crate::{
@@ -98,6 +99,38 @@ impl ValueKind {
         }
     }
 
+    /// Returns the name of the PostgreSQL type that holds the written values again.
+    pub fn name(&self) -> String {
+        let name = match self {
+            Self::Bool => "boolean",
+            Self::Int2 => "smallint",
+            Self::Int4 => "integer",
+            Self::Int8 => "bigint",
+            Self::Float4 => "real",
+            Self::Float8 => "double precision",
+            Self::Numeric => "numeric",
+            Self::Text => "text",
+            Self::Uuid => "uuid",
+            Self::Date => "date",
+            Self::Time => "time without time zone",
+            Self::Timestamp => "timestamp without time zone",
+            Self::Timestamptz => "timestamp with time zone",
+            Self::Interval => "interval",
+            Self::Bytea => "bytea",
+            Self::Inet => "inet",
+            Self::Json => "json",
+            Self::Jsonb => "jsonb",
+            // PostgreSQL has no arrays of arrays. They come from domains, and a JSON array holds them too.
+            Self::Array(element) if matches!(**element, Self::Array(_)) => "json",
+            Self::Array(element) => return format!("{}[]", element.name()),
+        };
+        name.to_owned()
+    }
+
+    fn has_years(&self) -> bool {
+        matches!(self, Self::Date | Self::Timestamp | Self::Timestamptz)
+    }
+
     /// Returns whether both formats hold the JSON token itself.
     pub fn is_json_class(&self) -> bool {
         matches!(self, Self::Json | Self::Jsonb | Self::Array(_))
@@ -138,6 +171,20 @@ impl Column {
     /// A pseudonymised id is a string whatever its column was, and an array of them is an array of strings.
     pub fn is_json_class(&self) -> bool {
         self.kind.is_json_class()
+    }
+
+    /// Returns the name of the PostgreSQL type that holds the written values again. A pseudonym is a text.
+    pub fn written_type(&self) -> String {
+        match (&self.kind, &self.treatment) {
+            (ValueKind::Array(_), Treatment::Pseudonym) => "text[]".to_owned(),
+            (_, Treatment::Pseudonym) => "text".to_owned(),
+            (kind, _) => kind.name(),
+        }
+    }
+
+    /// Returns whether its cells are days or moments, which have a year.
+    pub fn has_years(&self) -> bool {
+        self.kind.has_years() && self.treatment != Treatment::Pseudonym
     }
 
     /// Returns whether its cells may hold half characters.

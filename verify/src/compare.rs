@@ -6,6 +6,7 @@ use export_activities::{
     serialise::{
         Halves, Marks,
         formats::{ESCAPED_SEMICOLON, EXCEL_CELL_CHARACTERS},
+        is_outside_years,
     },
 };
 
@@ -21,7 +22,11 @@ struct Counts {
     neutralised: u64,
     long_cells: u64,
     escaped: u64,
+    outside_years: u64,
 }
+
+/// The longest text of a date or timestamp has fewer bytes.
+const DATE_BYTES: usize = 64;
 
 /// Compares both files to their ends and returns them, to be digested.
 pub(crate) fn compare<'a, 'f>(
@@ -72,6 +77,11 @@ fn recount(entity: &Entity, rows: u64, counts: &[Counts]) -> anyhow::Result<()> 
                 counts.escaped,
                 column.cells_with_escaped_halves.unwrap_or(counts.escaped),
             ),
+            (
+                "cells outside the years 1 to 9999",
+                counts.outside_years,
+                column.cells_outside_years_1_to_9999.unwrap_or(counts.outside_years),
+            ),
             ("neutralised cells", counts.neutralised, column.neutralised),
             ("cells too long for Excel", counts.long_cells, column.cells_over_32767_characters),
         ];
@@ -103,7 +113,13 @@ fn cell(
         (Start::String, CsvCells::Value) => {
             let mut marks = Marks::default();
             let mut marked = false;
+            let mut date = column.cells_outside_years_1_to_9999.map(|_| String::new());
             json.string(|character| {
+                if let Some(date) = &mut date
+                    && date.len() < DATE_BYTES
+                {
+                    date.push(character);
+                }
                 if marks.before(character) {
                     marked = true;
                     field.same(b'\'').context("the CSV cell should be neutralised")?;
@@ -112,6 +128,7 @@ fn cell(
                 character.encode_utf8(&mut utf8).bytes().try_for_each(|byte| field.same(byte))
             })?;
             counts.neutralised += u64::from(marked);
+            counts.outside_years += u64::from(date.is_some_and(|date| is_outside_years(&date)));
         }
         (Start::Other, CsvCells::Value) => json.token(|byte| {
             if matches!(byte, b'{' | b'[') {

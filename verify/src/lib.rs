@@ -19,7 +19,11 @@ use std::{
 use anyhow::{Context as _, anyhow, ensure};
 use chrono::{DateTime, Utc};
 use export_activities::{
-    archive::manifest::{self, FORMAT, MANIFEST_NAME, Manifest},
+    archive::{
+        SUMS,
+        manifest::{self, FORMAT, FORMAT_1, MANIFEST_NAME, Manifest},
+        sums,
+    },
     receipt::{Receipt, ReceiptArchive},
     user_id::UserId,
 };
@@ -178,9 +182,14 @@ fn read_manifest(file: &File, entries: &[Entry]) -> anyhow::Result<Manifest> {
     let manifest: Manifest =
         serde_json::from_slice(&text).with_context(|| format!("`{MANIFEST_NAME}` is not readable"))?;
     ensure!(
-        manifest.format == FORMAT,
-        "it has the format `{}`, this program knows `{FORMAT}`",
+        [FORMAT, FORMAT_1].contains(&manifest.format.as_str()),
+        "it has the format `{}`, this program knows `{FORMAT}` and `{FORMAT_1}`",
         manifest.format
+    );
+    let mut columns = manifest.entities.iter().flat_map(|entity| &entity.columns);
+    ensure!(
+        manifest.format == FORMAT_1 || columns.all(|column| column.written_type.is_some()),
+        "the manifest does not say in which type each column is written"
     );
     Ok(manifest)
 }
@@ -220,6 +229,9 @@ fn check_names(manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
     }
     if manifest.file_sets.iter().any(|set| !set.missing.is_empty() || set.too_many > 0) {
         wanted.push("files/MISSING.txt".to_owned());
+    }
+    if manifest.format == FORMAT {
+        wanted.extend(["index.html", "datapackage.json", "import/postgresql.sql", SUMS].map(str::to_owned));
     }
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
     if let Some(name) = first_not_in(&wanted, &listed) {
@@ -268,7 +280,14 @@ fn check_contents(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow
                 !name.starts_with("json/") && !name.starts_with("csv/"),
                 "the manifest does not say how many rows `{name}` has"
             );
-            EntryContents::open(&mut zip, index, entry, listed.bytes)?.finish(listed)?;
+            let mut contents = EntryContents::open(&mut zip, index, entry, listed.bytes)?;
+            if name == SUMS {
+                ensure!(
+                    contents.take(&sums(&manifest.files[..index]))? && contents.peek()?.is_none(),
+                    "`{SUMS}` differs from the manifest"
+                );
+            }
+            contents.finish(listed)?;
         }
     }
     let place = |name: String| -> anyhow::Result<(usize, &manifest::File)> {

@@ -7,7 +7,7 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
-use flate2::{Compress, Compression, Crc, FlushCompress};
+use flate2::{Compress, Compression, Crc, FlushCompress, read::DeflateDecoder};
 
 /// From this value on, a 32-bit field only says that the number is in the zip64 field.
 const ZIP64_FROM: u64 = 0xFFFF_FFFF;
@@ -101,6 +101,18 @@ impl<W: Read + Write + Seek> Zip<W> {
             self.entries.push(entry);
         }
         Ok(())
+    }
+
+    /// Returns up to `limit` bytes from the beginning of an entry's contents.
+    pub(super) fn begin_of(&mut self, name: &str, limit: usize) -> io::Result<Vec<u8>> {
+        let Some(entry) = self.entries.iter().find(|entry| entry.name == name) else { return Ok(Vec::new()) };
+        let data = entry.offset + entry.local(self.moment)?.len() as u64;
+        let mut begin = Vec::new();
+        self.out.seek(SeekFrom::Start(data))?;
+        let compressed = (&mut self.out).take(entry.compressed);
+        DeflateDecoder::new(compressed).take(limit as u64).read_to_end(&mut begin)?;
+        self.out.seek(SeekFrom::Start(self.end))?;
+        Ok(begin)
     }
 
     /// Writes the central directory and returns the file.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use crate::archive::manifest::{LeftOut, Omitted};
-use crate::{serialise::Column, store::Checksum, user_id::UserId};
+use crate::{catalogue::Facts, serialise::Column, store::Checksum, user_id::UserId};
 
 /// The description of one archive. Two archives of equal contents and equal rows have equal bytes.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct Contents {
     pub checksum: Checksum,
     /// The entities, in catalogue order.
     pub entities: Vec<EntityContents>,
+    /// Index of the entity that holds the account's own row.
+    pub account: usize,
     /// Name and description of each set of files from object storage.
     pub file_sets: Vec<(String, String)>,
     /// Tables that are not exported.
@@ -52,4 +54,8 @@ pub struct EntityContents {
     pub omitted: Vec<Omitted>,
     /// Indexes of the columns that identify a row.
     pub order: Vec<usize>,
+    /// Indexes of the columns of its table's primary key; empty if not all of it is exported.
+    pub primary_key: Vec<usize>,
+    /// What else the person has a right to know about it.
+    pub facts: Facts,
 }

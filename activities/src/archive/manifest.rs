@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    catalogue::Facts,
     serialise::parts::{Parts, Use},
     user_id::UserId,
 };
@@ -14,8 +15,11 @@ use crate::{
 /// The name of the last entry of an archive.
 pub const MANIFEST_NAME: &str = "manifest.json";
 
-/// The format that this program writes and verifies.
-pub const FORMAT: &str = "data-export/1";
+/// The format that this program writes.
+pub const FORMAT: &str = "data-export/2";
+
+/// The format of before. It has no files for other programs, and its manifest says less of columns and entities.
+pub const FORMAT_1: &str = "data-export/1";
 
 /// Excel shows no more rows than this, the header included.
 pub const EXCEL_ROWS: u64 = 1_048_576;
@@ -24,7 +28,7 @@ pub const EXCEL_ROWS: u64 = 1_048_576;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// [`FORMAT`]
+    /// [`FORMAT`], or [`FORMAT_1`] in an older archive.
     pub format: String,
     /// Name and version of the program that wrote the archive.
     pub generator: String,
@@ -133,6 +137,12 @@ pub struct Entity {
     pub about: String,
     /// Its rows.
     pub rows: u64,
+    /// The columns of its primary key, if all of them are exported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub primary_key: Vec<String>,
+    /// What else the person has a right to know about it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub facts: Facts,
     /// Whether Excel shows only a part of them.
     pub exceeds_excel_rows: bool,
     /// The exported columns, in the order of both files.
@@ -150,6 +160,10 @@ pub struct Column {
     /// Its type, as PostgreSQL writes it.
     #[serde(rename = "type")]
     pub pg_type: String,
+    /// The PostgreSQL type that holds the written values again, such as `text` for those of a domain or an enum. Since
+    /// format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_type: Option<String>,
     /// What it holds.
     pub about: String,
     /// What happened to its values.
@@ -166,6 +180,13 @@ pub struct Column {
     /// Cells of both formats in which half characters are escaped, for the columns that may hold any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cells_with_escaped_halves: Option<u64>,
+    /// Cells with a year before 1 or after 9999, which many programs cannot read, for dates and timestamps. Since format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cells_outside_years_1_to_9999: Option<u64>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What happened to the values of a column.

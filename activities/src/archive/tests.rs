@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
+    catalogue::Facts,
     serialise::{
         Column, Treatment as Treat, ValueKind,
         parts::{Parts, Use},
@@ -41,6 +42,8 @@ fn contents() -> Contents {
             why: "It is a secret.".to_owned(),
         }],
         order: vec![0],
+        primary_key: vec![0],
+        facts: Facts { purpose: Some("To show it.".to_owned()), ..Facts::default() },
     };
     Contents {
         request_id: Uuid::from_u128(1),
@@ -54,6 +57,7 @@ fn contents() -> Contents {
         deflate_level: 1,
         checksum: Checksum::Crc64Nvme,
         entities: vec![entity("users"), entity("projects")],
+        account: 0,
         file_sets: Vec::new(),
         left_out: vec![LeftOut {
             relation: "public.invoices".to_owned(),
@@ -105,6 +109,10 @@ async fn entries_stand_in_their_order_and_the_manifest_tells_all_of_them() {
         "json/projects.json",
         "csv/users.csv",
         "csv/projects.csv",
+        "index.html",
+        "datapackage.json",
+        "import/postgresql.sql",
+        "SHA256SUMS",
         "manifest.json",
     ];
     assert_eq!(zip.file_names().map(Result::unwrap).collect::<Vec<_>>(), names);
@@ -122,12 +130,13 @@ async fn entries_stand_in_their_order_and_the_manifest_tells_all_of_them() {
     let readme = text("README.txt");
     assert_eq!(readme.matches('\n').count(), readme.matches("\r\n").count());
     assert!(readme.contains("2023-11-14T22:14:20.123456Z (UTC)") && !readme.contains('{'), "{readme}");
+    assert!(readme.contains("WHAT IT IS USED FOR\r\n\r\n- users. Used for: To show it.\r\n"), "{readme}");
     assert!(readme.contains("- public.invoices: They are elsewhere."), "{readme}");
     assert!(
         text("data-dictionary.csv").contains("users,id,some type,exported,\"something, \"\"quoted\"\"\"\r\n")
     );
     let manifest: Manifest = serde_json::from_str(&text("manifest.json")).unwrap();
-    assert_eq!(manifest.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), names[..7]);
+    assert_eq!(manifest.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), names[..names.len() - 1]);
     let counted = &manifest.entities[0].columns[1];
     assert_eq!((counted.neutralised, counted.cells_over_32767_characters), (1, 1));
     assert_eq!(manifest.entities[0].rows, 2);
@@ -188,7 +197,7 @@ async fn an_unreadable_value_ends_the_archive_and_names_its_row() {
 
 #[tokio::test]
 async fn the_csv_part_takes_of_the_quota_too_until_the_archive_is_complete() {
-    let rows = || (0..500).map(|id| row(id, &noise(2000)));
+    let rows = || (0..4000).map(|id| row(id, &noise(2000)));
     let (_directory, roomy) = spool(64 << 20);
     let archive = write(&roomy, &Pulse::default(), rows()).await.unwrap();
     assert_eq!(roomy.used(), archive.bytes);

@@ -1,12 +1,21 @@
-//! `README.txt` and `data-dictionary.csv`, the files for the person who opens the archive.
+//! The files that explain an archive: to the person who opens it, and to other programs.
+
+mod data_package;
+mod import;
+mod page;
 
 use std::io;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+pub(super) use self::{
+    data_package::data_package,
+    import::import,
+    page::{PREVIEW_BYTES, page},
+};
 use super::{
     contents::Contents,
-    manifest::{FileSet, Missing},
+    manifest::{File, FileSet, Missing},
 };
 use crate::serialise::{
     Column, Treatment,
@@ -36,6 +45,15 @@ const HALVES: &str = "\
   back, remove every second of the backslashes (written \\\\) before such letters; the
   last one of an odd number is the half's own, and is written \\. manifest.json counts
   these cells, as \"cells_with_escaped_halves\".
+";
+
+/// For archives whose catalogue says more than what an entity is.
+const FACTS: &str = "\
+WHAT IT IS USED FOR
+
+{facts}
+
+
 ";
 
 /// The name of the list of files that are missing.
@@ -83,10 +101,16 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
         [] => String::new(),
         columns => PSEUDONYMS.replace("{columns}", &list(columns)),
     };
+    let facts = contents.entities.iter().flat_map(|entity| {
+        entity.facts.known().map(|(words, text)| format!("{}. {words}: {text}", entity.name))
+    });
+    let facts: Vec<String> = facts.collect();
+    let facts = if facts.is_empty() { String::new() } else { FACTS.replace("{facts}", &list(&facts)) };
     let mut columns = contents.entities.iter().flat_map(|entity| &entity.columns);
     let halves = if columns.any(|column| column.may_have_halves()) { HALVES } else { "" };
     let text = README
         .replace("{pseudonyms}\n", &pseudonyms)
+        .replace("{facts}\n", &facts)
         .replace("{halves}\n", halves)
         .replace("{snapshot_at}", &moment(contents.snapshot_at))
         .replace("{requested_at}", &moment(contents.requested_at))
@@ -139,6 +163,14 @@ pub(super) fn missing(sets: &[FileSet]) -> Option<Vec<u8>> {
     }
     let head = "FILES THAT COULD NOT BE INCLUDED\n\nAsk the service for them, and name this list.\n\n";
     (!text.is_empty()).then(|| format!("{head}{text}").replace('\n', "\r\n").into_bytes())
+}
+
+/// The name of the list of digests.
+pub const SUMS: &str = "SHA256SUMS";
+
+/// Returns the list of digests, as `sha256sum --check` reads it.
+pub fn sums(files: &[File]) -> Vec<u8> {
+    files.iter().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect::<String>().into_bytes()
 }
 
 /// Says which parts of a column's values are left out, and why.

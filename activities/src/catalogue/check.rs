@@ -143,7 +143,8 @@ pub(super) fn indexes<'a>(relations: impl Iterator<Item = &'a str>) -> SqlStr {
     push_wanted(&mut parts, relations);
     parts.push(SqlPart::Sql(
         ")
-        select w.relation, pg_catalog.array_agg(a.attname::pg_catalog.text order by k.position)
+        select w.relation, pg_catalog.array_agg(a.attname::pg_catalog.text order by k.position),
+            pg_catalog.bool_or(i.indisprimary)
         from wanted w
         join pg_catalog.pg_namespace n on n.nspname = w.schema
         join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.name
@@ -183,8 +184,13 @@ struct FoundRelation {
     index: usize,
     row_security: bool,
     columns: Vec<FoundColumn>,
-    /// The columns of each index.
-    indexes: Vec<Vec<String>>,
+    indexes: Vec<FoundIndex>,
+}
+
+/// An index that gives an order.
+struct FoundIndex {
+    columns: Vec<String>,
+    is_primary_key: bool,
 }
 
 /// A column that a database has.
@@ -246,9 +252,17 @@ impl FoundSchema {
         let Some(first) = entity.order.iter().find(|column| !is_constant(column)) else { return true };
         let Some(relation) = self.relation(catalogue, &entity.relation) else { return false };
         relation.indexes.iter().any(|index| {
-            let leading = index.iter().take_while(|column| is_constant(column)).count();
-            index.get(leading) == Some(first) && entity.by.iter().all(|by| index[..leading].contains(by))
+            let columns = &index.columns;
+            let leading = columns.iter().take_while(|column| is_constant(column)).count();
+            columns.get(leading) == Some(first) && entity.by.iter().all(|by| columns[..leading].contains(by))
         })
+    }
+
+    /// Returns the columns of the primary key of an entity's table; none if it has no such key.
+    pub(super) fn primary_key(&self, catalogue: &Catalogue, entity: &Entity) -> &[String] {
+        let relation = self.relation(catalogue, &entity.relation);
+        let mut indexes = relation.into_iter().flat_map(|relation| &relation.indexes);
+        indexes.find(|index| index.is_primary_key).map_or(&[], |index| &index.columns)
     }
 }
 
@@ -269,9 +283,11 @@ pub(super) fn read(rows: &[PgRow]) -> anyhow::Result<FoundSchema> {
 
 fn read_row(row: &PgRow, relations: &mut Vec<FoundRelation>) -> anyhow::Result<()> {
     let index = usize::try_from(row.try_get::<i32, _>(0)?)?;
-    if row.len() == 2 {
+    if row.len() == 3 {
         if let Ok(at) = relations.binary_search_by_key(&index, |relation| relation.index) {
-            relations[at].indexes.push(row.try_get(1)?);
+            relations[at]
+                .indexes
+                .push(FoundIndex { columns: row.try_get(1)?, is_primary_key: row.try_get(2)? });
         }
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 
 use super::{
-    CatalogueColumn, Condition, Entity, Is, Keys, LeftOut, UNDECIDED, Use,
+    CatalogueColumn, Condition, Entity, Facts, Is, Keys, LeftOut, UNDECIDED, Use,
     contact::{self, Contact},
     defaults::Defaults,
     document::{Document, Table, Value},
@@ -191,7 +191,10 @@ fn parse_entity(
     if !is_entity_name(name) {
         return Err(table.error("an entity's name becomes a file name and must match ^[a-z][a-z0-9_]{0,62}$"));
     }
-    table.only(&["relation", "keys", "by", "where", "order", "about", "columns"])?;
+    let facts = Facts::NAMES.map(|(name, _)| name);
+    table.only(
+        &[&["relation", "keys", "by", "where", "order", "about", "columns"][..], &facts[..]].concat(),
+    )?;
     let mut columns = Vec::new();
     let mut is_whole = true;
     for (name, value) in table.required("columns")?.table()?.iter() {
@@ -260,8 +263,20 @@ fn parse_entity(
         conditions,
         order: ordered,
         about: about.unwrap_or_else(|| in_words(name)),
+        facts: parse_facts(table)?,
         columns,
     }))
+}
+
+fn parse_facts(table: &Table<'_>) -> anyhow::Result<Facts> {
+    let text = |name: &str| table.optional(name).map(|place| place.text()).transpose();
+    Ok(Facts {
+        purpose: text("purpose")?,
+        source: text("source")?,
+        recipients: text("recipients")?,
+        retention: text("retention")?,
+        owner: text("owner")?,
+    })
 }
 
 /// Keeps what is undecided of an entity beside its columns.

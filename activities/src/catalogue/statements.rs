@@ -355,6 +355,12 @@ pub(super) fn entity(
         statement: statement(&parts),
         cast: statement(&cast),
         order: entity.order.iter().filter_map(position).collect(),
+        primary_key: found
+            .primary_key(catalogue, entity)
+            .iter()
+            .map(position)
+            .collect::<Option<Vec<_>>>()
+            .unwrap_or_default(),
         keys: index,
         computed: selected.computed,
         columns: selected.columns,

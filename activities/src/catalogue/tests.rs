@@ -66,7 +66,7 @@ fn every_mistake_is_named_with_file_line_and_key() {
         (
             "by = \"id\"",
             "bye = \"id\"",
-            "catalogue.toml:6: `entity.users.bye`: unknown key, expected one of relation, keys, by, where, order, about, columns",
+            "catalogue.toml:6: `entity.users.bye`: unknown key, expected one of relation, keys, by, where, order, about, columns, purpose, source, recipients, retention, owner",
         ),
         ("by = \"id\"\n", "", "catalogue.toml:3: `entity.users`: `by` is missing"),
         (

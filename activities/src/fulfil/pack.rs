@@ -66,6 +66,7 @@ fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps) -> Contents
         deflate_level: steps.settings.deflate_level,
         checksum: steps.checksum,
         entities: entities.map(|(entity, plan)| describe_entity(entity, plan)).collect(),
+        account: catalogue.account_index(),
         file_sets: catalogue.files().iter().map(|set| (set.name.clone(), set.about.clone())).collect(),
         left_out: catalogue
             .left_out()
@@ -90,5 +91,7 @@ fn describe_entity(entity: &Entity, plan: &EntityPlan) -> EntityContents {
             })
             .collect(),
         order: plan.order.clone(),
+        primary_key: plan.primary_key.clone(),
+        facts: entity.facts.clone(),
     }
 }

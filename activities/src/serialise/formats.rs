@@ -50,4 +50,6 @@ pub struct Tally {
     pub long_cells: u64,
     /// Cells with an escaped half character.
     pub escaped: u64,
+    /// Dates and timestamps with a year before 1 or after 9999.
+    pub outside_years: u64,
 }

@@ -93,6 +93,12 @@ fn push_finite_interval(microseconds: i64, days: i32, months: i32, out: &mut Str
     }
 }
 
+/// Returns whether the year of a date or timestamp, as it is written here, is one that most programs cannot read: before
+/// 1 or after 9999. A date without end or beginning has no year.
+pub fn is_outside_years(text: &str) -> bool {
+    text.ends_with("BC") || (text.as_bytes().get(4) != Some(&b'-') && !text.ends_with("infinity"))
+}
+
 /// Appends `year-month-day` and returns the suffix for the end of the value.
 fn push_calendar_day(days: i64, out: &mut String) -> &'static str {
     let days = days + EPOCH_DAYS;
@@ -159,6 +165,16 @@ mod tests {
         assert_eq!(date(-2_451_545), "4714-11-24 BC");
         assert_eq!(date(2_145_031_948), "5874897-12-31");
         assert_eq!(date(i32::MAX), "infinity");
+        for (days, outside) in [
+            (0, false),
+            (-730_119, false),
+            (-730_120, true),
+            (2_921_939, false),
+            (2_921_940, true),
+            (i32::MIN, false),
+        ] {
+            assert_eq!(is_outside_years(&date(days)), outside, "{}", date(days));
+        }
     }
 
     #[test]

@@ -296,8 +296,9 @@ async fn many_files_and_a_large_one_are_streamed_and_every_byte_counts_as_moveme
     std::fs::write(&path, download(&given.owner, request).await).unwrap();
     let report = verify(&path, None).unwrap();
     println!("{many} files and one of {large} bytes: {seconds:.1} s, archive {} bytes", report.bytes);
-    // README, dictionary, two entities twice, the list of what is missing, the manifest; and the files.
-    assert_eq!(report.files, 8 + many + 1);
+    // README, dictionary, two entities twice, the list of what is missing, four files for readers and programs, the
+    // manifest; and the files.
+    assert_eq!(report.files, 12 + many + 1);
     let mut zip = zip::ZipArchive::new(File::open(&path).unwrap()).unwrap();
     let mut last = String::new();
     zip.by_name(&format!("files/uploads/{}-f{}", many + 1, many - 1))

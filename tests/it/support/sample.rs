@@ -4,14 +4,19 @@ use std::{fs::File, path::Path};
 
 use chrono::DateTime;
 use export_activities::{
-    archive::{Archive, ArchiveWriter, Contents, EntityContents, LeftOut, Omitted},
-    catalogue::EntityPlan,
+    archive::{Archive, ArchiveWriter, Contents, EntityContents, LeftOut, Omitted, manifest::Manifest},
+    catalogue::{Catalogue, EntityPlan, Facts},
     pulse::Pulse,
     serialise::{Column, Row, Treatment, ValueKind},
     spool::Spool,
     store::Checksum,
 };
 use uuid::Uuid;
+
+use super::{
+    accounts::{open, rows},
+    database::Database,
+};
 
 /// Describes an archive of these entities.
 pub(crate) fn contents(entities: Vec<EntityContents>) -> Contents {
@@ -27,6 +32,7 @@ pub(crate) fn contents(entities: Vec<EntityContents>) -> Contents {
         deflate_level: 1,
         checksum: Checksum::Crc64Nvme,
         entities,
+        account: 0,
         file_sets: Vec::new(),
         left_out: vec![LeftOut {
             relation: "public.invoices".to_owned(),
@@ -44,6 +50,8 @@ pub(crate) fn planned(plan: &EntityPlan) -> EntityContents {
         columns: plan.columns.clone(),
         omitted: Vec::new(),
         order: plan.order.clone(),
+        primary_key: plan.primary_key.clone(),
+        facts: Facts::default(),
     }
 }
 
@@ -67,6 +75,8 @@ pub(crate) fn entity(name: &str, columns: Vec<(&str, ValueKind)>) -> EntityConte
             why: "It is a secret.".to_owned(),
         }],
         order: vec![0],
+        primary_key: Vec::new(),
+        facts: Facts::default(),
     }
 }
 
@@ -84,6 +94,25 @@ pub(crate) async fn write<R: Row>(contents: Contents, rows: Vec<Vec<R>>, path: &
     std::io::Seek::rewind(&mut source).unwrap();
     std::io::copy(&mut source, &mut File::create(path).unwrap()).unwrap();
     archive
+}
+
+/// Writes the archive of an account to `path`, with all its entities.
+pub(crate) async fn export(database: &Database, catalogue: &Catalogue, user: Uuid, path: &Path) {
+    let source = database.source();
+    let mut snapshot = open(&source, catalogue, user).await.unwrap();
+    let mut read = Vec::new();
+    for entity in 0..snapshot.plan.entities.len() {
+        read.push(rows(&mut snapshot, entity).await);
+    }
+    let entities = snapshot.plan.entities.iter().map(planned).collect();
+    snapshot.close().await.unwrap();
+    write(contents(entities), read, path).await;
+}
+
+/// Unpacks an archive into a folder, and returns its manifest.
+pub(crate) fn unpack(path: &Path, folder: &Path) -> Manifest {
+    zip::ZipArchive::new(File::open(path).unwrap()).unwrap().extract(folder).unwrap();
+    serde_json::from_reader(File::open(folder.join("manifest.json")).unwrap()).unwrap()
 }
 
 /// A row without a server: an id and a text.

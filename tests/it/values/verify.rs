@@ -26,7 +26,7 @@ async fn a_sound_archive_is_accepted_and_a_rebuilt_one_too() {
     let bytes = sound(&path).await;
     let report = verify(&path, None).unwrap();
     assert_eq!(report.entities.iter().map(|entity| entity.rows).collect::<Vec<_>>(), [3, 0]);
-    assert_eq!(report.files, 8);
+    assert_eq!(report.files, 12);
     assert_eq!(report.sha256, hex::encode(Sha256::digest(&bytes)));
     verify(&path, Some(&report.sha256.to_uppercase())).unwrap();
     // What the controls below are built with leaves nothing behind that is refused by itself.
@@ -103,6 +103,19 @@ async fn contents_that_do_not_agree_are_refused_even_with_right_digests() {
             "0 cells too long for Excel, the manifest says 1",
         ),
         (Box::new(manifest("/entities/0/exceeds_excel_rows", json!(true))), "whether Excel shows"),
+        (
+            Box::new(manifest("/entities/0/columns/0/written_type", Value::Null)),
+            "in which type each column is written",
+        ),
+        (
+            Box::new(manifest(
+                "/entities/0/columns/1",
+                json!({"name": "text", "type": "date", "written_type": "date", "about": "", "treatment": "exported",
+                    "csv": "value", "neutralised": 1, "cells_over_32767_characters": 0,
+                    "cells_outside_years_1_to_9999": 7}),
+            )),
+            "cells outside the years 1 to 9999, the manifest says 7",
+        ),
         (Box::new(manifest("/entities/0/name", json!("../users"))), "not the name of an entity"),
         (Box::new(manifest("/format", json!("other/1"))), "format `other/1`"),
         (Box::new(manifest("/files/0/name", json!("README.md"))), "`README.txt` is not in the manifest"),
@@ -193,7 +206,7 @@ async fn strange_zip_structures_are_refused() {
     let end = bytes.len() - 22;
     wrong_count[end + 8] += 1;
     wrong_count[end + 10] += 1;
-    refused(&path, &wrong_count, "says that it has 9 entries, but has 8");
+    refused(&path, &wrong_count, "says that it has 13 entries, but has 12");
 }
 
 #[tokio::test]
@@ -360,6 +373,34 @@ async fn no_truncation_and_no_flipped_bit_changes_the_contents_unseen() {
 }
 
 #[test]
+fn an_archive_of_the_first_format_is_still_accepted() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("archives/v1.zip");
+    let report = verify(&path, None).unwrap();
+    assert_eq!((report.files, report.entities.len()), (13, 5));
+    let folder = tempfile::tempdir().unwrap();
+    let path_2 = folder.path().join("export.zip");
+    // It lacks what the second format has.
+    let mut changed = parts(&std::fs::read(&path).unwrap());
+    let manifest = String::from_utf8(changed.last().unwrap().1.clone()).unwrap();
+    changed.last_mut().unwrap().1 = manifest.replace("data-export/1", "data-export/2").into_bytes();
+    refused(&path_2, &join(changed), "in which type each column is written");
+}
+
+#[tokio::test]
+async fn a_list_of_digests_that_differs_from_the_manifest_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let mut changed = parts(&sound(&path).await);
+    let (_, sums) = changed.iter_mut().find(|(name, _)| name == "SHA256SUMS").unwrap();
+    sums[0] = if sums[0] == b'0' { b'1' } else { b'0' };
+    let digest = hex::encode(Sha256::digest(&sums));
+    let mut manifest: Value = serde_json::from_slice(&changed.last().unwrap().1).unwrap();
+    manifest["files"].as_array_mut().unwrap().last_mut().unwrap()["sha256"] = json!(digest);
+    changed.last_mut().unwrap().1 = serde_json::to_vec(&manifest).unwrap();
+    refused(&path, &join(changed), "`SHA256SUMS` differs from the manifest");
+}
+
+#[test]
 fn an_archive_of_somebody_else_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("export.zip");
@@ -431,6 +472,16 @@ pub(crate) fn redigested(mut parts: Parts) -> Parts {
             file["bytes"] = json!(contents.len());
             file["sha256"] = json!(hex::encode(Sha256::digest(contents)));
         }
+    }
+    let files = manifest["files"].as_array_mut().unwrap();
+    let sums = parts.iter_mut().find(|(name, _)| name == "SHA256SUMS");
+    if let (Some((_, sums)), Some((last, others))) = (sums, files.split_last_mut()) {
+        let lines = others.iter().map(|file| {
+            format!("{}  {}\n", file["sha256"].as_str().unwrap(), file["name"].as_str().unwrap())
+        });
+        *sums = lines.collect::<String>().into_bytes();
+        last["bytes"] = json!(sums.len());
+        last["sha256"] = json!(hex::encode(Sha256::digest(&sums)));
     }
     parts[place].1 = serde_json::to_vec(&manifest).unwrap();
     parts

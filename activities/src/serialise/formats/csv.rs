@@ -9,7 +9,7 @@ use std::io::{Result, Write};
 
 use super::{Format, Tally};
 use crate::serialise::{
-    Cell, Column,
+    Cell, Column, is_outside_years,
     json_token::compacted,
     mark::{is_quoted, only_mark, split_at_marks},
     value::{hex_length, write_hex},
@@ -31,6 +31,7 @@ const DOUBLED_BYTES: usize = 512;
 #[derive(Debug)]
 pub struct Csv {
     header: Vec<String>,
+    have_years: Vec<bool>,
     tallies: Vec<Tally>,
 }
 
@@ -38,7 +39,11 @@ impl Csv {
     /// Makes a writer of these columns.
     pub fn new(columns: &[Column]) -> Self {
         let header = columns.iter().map(|column| column.name.clone());
-        Self { header: header.collect(), tallies: vec![Tally::default(); columns.len()] }
+        Self {
+            header: header.collect(),
+            have_years: columns.iter().map(Column::has_years).collect(),
+            tallies: vec![Tally::default(); columns.len()],
+        }
     }
 }
 
@@ -70,6 +75,7 @@ impl Format for Csv {
                     tally.neutralised += 1;
                     out.write_all(b"'")?;
                 }
+                tally.outside_years += u64::from(self.have_years[column] && is_outside_years(text));
                 out.write_all(text.as_bytes())?;
             }
             Cell::Text(text) => {

@@ -1,0 +1,248 @@
+//! `index.html`: the whole archive for a person, in a browser, without a network.
+//!
+//! The template and its script are in `archive/page`. Whatever a user or platform wrote is escaped by the template, and
+//! the page allows no script and no style but its own.
+
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
+
+use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use minijinja::{
+    Environment, UndefinedBehavior,
+    value::{Serde, Value},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::moment;
+use crate::{
+    archive::{
+        contents::Contents,
+        manifest::{Column, Entity, LeftOut, Manifest, Omitted, Treatment},
+    },
+    user_id::UserId,
+};
+
+const TEMPLATE: &str = include_str!("../page/index.html");
+const STYLE: &str = include_str!("../page/page.css");
+const SCRIPT: &str = include_str!("../page/page.js");
+
+/// The page shows this many rows of each entity.
+const PREVIEW_ROWS: usize = 20;
+/// And this many characters of a value.
+const PREVIEW_CHARACTERS: usize = 120;
+/// Text of a JSON file that is read for the preview. A row that is longer than this is not shown.
+pub(in crate::archive) const PREVIEW_BYTES: usize = 128 << 10;
+
+/// A policy that allows the style and the script of the page, and nothing else.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+    format!(
+        "default-src 'none'; style-src {}; script-src {}; img-src 'none'; base-uri 'none'; form-action 'none'",
+        hash(STYLE),
+        hash(SCRIPT)
+    )
+});
+
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment
+});
+
+/// What the template gets. A value that is not known is `None`, never missing.
+#[derive(Serialize)]
+struct Page<'p> {
+    style: &'p str,
+    script: &'p str,
+    csp: &'p str,
+    request_id: Uuid,
+    user_id: &'p UserId,
+    requested_at: String,
+    snapshot_at: String,
+    archive: Option<&'p str>,
+    notice: Option<Cow<'p, str>>,
+    complete: bool,
+    scope: &'p [String],
+    account: Vec<CardField<'p>>,
+    entities: Vec<PageEntity<'p>>,
+    left_out: &'p [LeftOut],
+    files: Vec<PageFiles<'p>>,
+}
+
+#[derive(Serialize)]
+struct CardField<'p> {
+    name: &'p str,
+    about: &'p str,
+    value: Option<String>,
+    cut: bool,
+}
+
+#[derive(Serialize)]
+struct PageEntity<'p> {
+    name: &'p str,
+    about: &'p str,
+    rows: u64,
+    columns: Vec<PageColumn<'p>>,
+    omitted: &'p [Omitted],
+    preview: Vec<Vec<Shown>>,
+    more: bool,
+    facts: Vec<Fact<'p>>,
+}
+
+#[derive(Serialize)]
+struct PageColumn<'p> {
+    name: &'p str,
+    about: &'p str,
+    r#type: &'p str,
+    treatment: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Fact<'p> {
+    label: &'p str,
+    text: &'p str,
+}
+
+#[derive(Serialize)]
+struct PageFiles<'p> {
+    name: &'p str,
+    about: &'p str,
+    files: usize,
+    missing: u64,
+}
+
+impl<'p> PageColumn<'p> {
+    fn of(column: &'p Column) -> Self {
+        let kind = column.written_type.as_deref().unwrap_or_default();
+        Self { name: &column.name, about: &column.about, r#type: kind, treatment: treatment(column) }
+    }
+}
+
+/// A value that is shown.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Shown {
+    text: Option<String>,
+    cut: bool,
+}
+
+/// Returns `index.html`. `begins` has the beginning of each entity's JSON file.
+pub(in crate::archive) fn page(
+    contents: &Contents,
+    manifest: &Manifest,
+    begins: &[Vec<u8>],
+) -> anyhow::Result<Vec<u8>> {
+    let previews = begins.iter().zip(&manifest.entities).map(|(begin, entity)| preview(begin, entity));
+    let mut previews = previews.collect::<anyhow::Result<Vec<_>>>()?;
+    let card = previews.get_mut(contents.account).map(std::mem::take).unwrap_or_default();
+    let columns = manifest.entities.get(contents.account).map_or(&[][..], |account| &account.columns);
+    let account = card.into_iter().next().into_iter().flatten().zip(columns);
+    let account = account.map(|(Shown { text, cut }, column)| CardField {
+        name: &column.name,
+        about: &column.about,
+        value: text,
+        cut,
+    });
+    let entities = manifest.entities.iter().zip(previews).map(|(entity, preview)| PageEntity {
+        name: &entity.name,
+        about: &entity.about,
+        rows: entity.rows,
+        columns: entity.columns.iter().map(PageColumn::of).collect(),
+        omitted: &entity.omitted,
+        more: preview.len() as u64 != entity.rows,
+        preview,
+        facts: entity.facts.known().map(|(label, text)| Fact { label, text }).collect(),
+    });
+    let files = manifest.file_sets.iter().map(|set| PageFiles {
+        name: &set.name,
+        about: &set.about,
+        files: set.files.len(),
+        missing: set.missing.len() as u64 + set.too_many,
+    });
+    let page = Page {
+        style: STYLE,
+        script: SCRIPT,
+        csp: &POLICY,
+        request_id: manifest.request_id,
+        user_id: &manifest.user_id,
+        requested_at: moment(manifest.requested_at),
+        snapshot_at: moment(manifest.snapshot_at),
+        archive: None,
+        notice: contents.notice.as_deref().map(String::from_utf8_lossy),
+        complete: true,
+        scope: &[],
+        account: account.collect(),
+        entities: entities.collect(),
+        left_out: &manifest.left_out,
+        files: files.collect(),
+    };
+    let template = ENVIRONMENT.template_from_named_str("index.html", TEMPLATE);
+    let template = template.context("the template of the archive's page cannot be read")?;
+    let page = template.render(Value::from(Serde(page))).context("failed to write the archive's page")?;
+    Ok(page.into_bytes())
+}
+
+/// Returns the first rows of an entity, from the beginning of its JSON file: a row for each whole line.
+fn preview(begin: &[u8], entity: &Entity) -> anyhow::Result<Vec<Vec<Shown>>> {
+    let mut rows = Vec::new();
+    // The first line opens the array. What follows the last line end may be cut.
+    let lines = begin.split_inclusive(|byte| *byte == b'\n').skip(1).take(PREVIEW_ROWS);
+    for line in lines.filter(|line| line.starts_with(b"{") && line.ends_with(b"\n")) {
+        let row =
+            line.strip_suffix(b"\n").map(|row| row.strip_suffix(b",").unwrap_or(row)).unwrap_or_default();
+        let row: HashMap<String, &RawValue> = serde_json::from_slice(row)
+            .with_context(|| format!("failed to read a row of `{}`", entity.name))?;
+        let cells = entity.columns.iter().map(|column| shown(row.get(&column.name).map(|value| value.get())));
+        rows.push(cells.collect::<anyhow::Result<_>>()?);
+    }
+    Ok(rows)
+}
+
+/// Returns a JSON value as a person reads it.
+fn shown(value: Option<&str>) -> anyhow::Result<Shown> {
+    let text = match value {
+        None | Some("null") => return Ok(Shown { text: None, cut: false }),
+        Some(text) if text.starts_with('"') => serde_json::from_str(text)?,
+        Some(token) => token.to_owned(),
+    };
+    let end = text.char_indices().nth(PREVIEW_CHARACTERS).map(|(at, _)| at);
+    Ok(Shown { text: Some(text[..end.unwrap_or(text.len())].to_owned()), cut: end.is_some() })
+}
+
+/// Says what happened to the values of a column, if anything.
+fn treatment(column: &Column) -> Option<String> {
+    if column.treatment == Treatment::Pseudonym {
+        return Some("Ids of other people are replaced by pseudonyms.".to_owned());
+    }
+    let with = |treatment, words: &str| {
+        let paths = column.paths.iter().filter(|(_, what)| **what == treatment);
+        let paths: Vec<_> = paths.map(|(path, _)| path.as_str()).collect();
+        (!paths.is_empty()).then(|| format!("{words}: {}.", paths.join(", ")))
+    };
+    let said = [with(Treatment::Omitted, "Left out"), with(Treatment::Pseudonym, "Replaced by pseudonyms")];
+    let said: Vec<_> = said.into_iter().flatten().collect();
+    (!said.is_empty()).then(|| said.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_shown_without_quotes_and_cut_between_characters() {
+        fn shown(value: &str) -> Shown {
+            super::shown(Some(value)).unwrap()
+        }
+        let whole = |text: &str| Shown { text: Some(text.to_owned()), cut: false };
+        assert_eq!(shown("null"), Shown { text: None, cut: false });
+        assert_eq!(shown("\"\""), whole(""));
+        assert_eq!(shown("\"null\""), whole("null"));
+        assert_eq!(shown("9007199254740993"), whole("9007199254740993"));
+        assert_eq!(shown("[\"a\",1]"), whole("[\"a\",1]"));
+        let long = "ü".repeat(PREVIEW_CHARACTERS);
+        assert_eq!(shown(&format!("\"{long}\"")), whole(&long));
+        assert_eq!(shown(&format!("\"{long}ü\"")), Shown { text: Some(long), cut: true });
+    }
+}
