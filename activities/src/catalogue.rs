@@ -4,6 +4,7 @@
 //! one export is read. The catalogue names the columns; the keys queries select whose rows. [`collect`](crate::source::snapshot)
 //! reads them.
 
+mod changes;
 mod check;
 mod contact;
 mod defaults;
@@ -12,6 +13,7 @@ mod files;
 mod follow;
 mod grants;
 mod init;
+mod inventory;
 mod kinds;
 mod parse;
 mod polymorphic;
@@ -35,6 +37,7 @@ use sqlx::{PgConnection, SqlStr};
 
 use self::contact::Contact;
 pub use self::{
+    changes::Change,
     check::{Finding, FindingKind},
     files::FileSet,
     follow::{Link, follow_foreign_keys},

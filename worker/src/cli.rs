@@ -286,6 +286,8 @@ mod tests {
         notices drop       Give up dead notices for good, or one by its id
         catalogue check    Compare the catalogue with the database
         catalogue preview  Show what the export of one account would hold, and how the source would read it. Exports nothing
+        catalogue document  Print what is exported and what is not, for a register of processing activities
+        catalogue diff     Compare two catalogues as those who read archives see them; exit with 1 if a change is breaking
         catalogue init     Print a first catalogue, with a decision left open for each column that needs one
         catalogue update   Bring `catalogue.toml` in `EXPORT_CATALOGUE_DIR` up to date after a change of the platform's schema. Keeps every decision; what is new is left open for a person
         serve              Serve the API for the people who ask, until SIGTERM or SIGINT
@@ -347,6 +349,8 @@ mod tests {
             "notices replay webhook --since 2026-11-27T08:00:00Z".to_owned(),
             "catalogue check".to_owned(),
             format!("catalogue preview --user {id} --plan"),
+            "catalogue document --csv".to_owned(),
+            "catalogue diff old new".to_owned(),
             "catalogue init public.users public.projects".to_owned(),
             "catalogue init --follow-foreign-keys public.users --hub public.teams".to_owned(),
             "catalogue init --follow-foreign-keys public.users --link userid=public.users".to_owned(),

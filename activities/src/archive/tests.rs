@@ -136,7 +136,10 @@ async fn entries_stand_in_their_order_and_the_manifest_tells_all_of_them() {
         text("data-dictionary.csv").contains("users,id,some type,exported,\"something, \"\"quoted\"\"\"\r\n")
     );
     let manifest: Manifest = serde_json::from_str(&text("manifest.json")).unwrap();
-    assert_eq!(manifest.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), names[..names.len() - 1]);
+    assert_eq!(
+        manifest.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(),
+        names[..names.len() - 1]
+    );
     let counted = &manifest.entities[0].columns[1];
     assert_eq!((counted.neutralised, counted.cells_over_32767_characters), (1, 1));
     assert_eq!(manifest.entities[0].rows, 2);

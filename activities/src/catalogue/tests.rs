@@ -329,3 +329,79 @@ password = { type = "text", use = "export", computed = true, about = "How." }
     parse(&format!("{SMALL}{apart}")).unwrap();
     parse(&format!("{SMALL}{}", other.replace("password", "how"))).unwrap();
 }
+
+#[test]
+fn a_change_is_breaking_if_a_reader_of_archives_could_miss_something() {
+    let old = parse(SMALL).unwrap();
+    let id = "id = { type = \"uuid\", use = \"export\", about = \"Id.\" }";
+    let name = "name = { type = \"text\", use = \"export\", about = \"Name.\" }";
+    for (right, wrong, expected) in [
+        ("You.", "Me.", "additive: users: is described in other words"),
+        (
+            "about = \"You.\"",
+            "about = \"You.\"\npurpose = \"To show it.\"",
+            "additive: users: is described in other words",
+        ),
+        ("Id.", "The id.", "additive: users.id: is described in other words"),
+        (id, &format!("{id}\n{name}"), "additive: users.name: is new"),
+        ("use = \"omit\", why", "use = \"export\", why", "additive: users.password: is new"),
+        ("type = \"uuid\"", "type = \"text\"", "breaking: users.id: is of type `text`, no longer `uuid`"),
+        (
+            "public.users",
+            "public.people",
+            "breaking: users: is read in another way, so it may have other rows",
+        ),
+        ("why = \"Secret.\"", "why = \"A secret.\"", ""),
+    ] {
+        let text = SMALL.replace(right, wrong);
+        assert_ne!(text, SMALL, "`{right}` is not in the catalogue");
+        let changes = old.changes(&parse(&text).unwrap());
+        assert_eq!(changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), expected);
+        // The way back: what was added is gone.
+        let is_new = expected.ends_with("is new");
+        let back = parse(&text).unwrap().changes(&old);
+        assert_eq!(
+            back.iter().any(|change| change.is_breaking),
+            is_new || expected.starts_with("breaking"),
+            "{back:?}"
+        );
+    }
+    let two = format!(
+        "{SMALL}{}",
+        SMALL[SMALL.find("[entity").unwrap()..].replace("entity.users", "entity.people")
+    );
+    let two = parse(&two).unwrap();
+    assert_eq!(old.changes(&two)[0].to_string(), "additive: people: is new");
+    assert_eq!(two.changes(&old)[0].to_string(), "breaking: people: is gone");
+    let pseudonym = parse(&format!("{SMALL}by = {{ type = \"uuid\", use = \"export\" }}")).unwrap();
+    let exported = parse(&format!("{SMALL}by = {{ type = \"uuid\", use = \"pseudonym\" }}")).unwrap();
+    assert_eq!(pseudonym.changes(&exported)[0].to_string(), "breaking: users.by: is a pseudonym now");
+    assert_eq!(exported.changes(&pseudonym)[0].to_string(), "breaking: users.by: is no pseudonym any more");
+}
+
+#[test]
+fn the_catalogue_in_words_has_each_column_and_each_table_that_is_left_out() {
+    let text = SMALL
+        .replace("\"You.\"", "\"You | me.\"\npurpose = \"To sign\\nyou in.\"")
+        .replace("Secret.", "A | B.");
+    let catalogue = parse(&format!("{text}[left_out]\n\"public.jobs\" = \"Our own.\"")).unwrap();
+    assert_eq!(
+        catalogue.markdown(),
+        "# What an export contains\n\n## users\n\nYou | me. From `public.users`.\n\n- Used for: To sign you in.\n\n\
+         | column | type | treatment | meaning |\n|---|---|---|---|\n| id | uuid | exported | Id. |\n\
+         | password | text | left out | A \\| B. |\n\n## Not exported\n\n| table | why |\n|---|---|\n\
+         | public.jobs | Our own. |\n"
+    );
+    let csv = String::from_utf8(catalogue.csv().unwrap()).unwrap();
+    assert_eq!(
+        csv,
+        "entity,relation,column,type,treatment,meaning,purpose,source,recipients,retention,owner\r\n\
+         users,public.users,id,uuid,exported,Id.,\"To sign\nyou in.\",\"\",\"\",\"\",\"\"\r\n\
+         users,public.users,password,text,left out,A | B.,\"To sign\nyou in.\",\"\",\"\",\"\",\"\"\r\n\
+         \"\",public.jobs,\"\",\"\",not exported,Our own.,\"\",\"\",\"\",\"\",\"\"\r\n"
+    );
+    let builtin = Catalogue::builtin().unwrap();
+    let lines = String::from_utf8(builtin.csv().unwrap()).unwrap().matches("\r\n").count();
+    let columns: usize = builtin.entities().iter().map(|entity| entity.columns.len()).sum();
+    assert_eq!(lines, 1 + columns + builtin.left_out().len());
+}

@@ -84,7 +84,7 @@ const COMMANDS: [(&str, &[Server]); 45] = [
 ];
 
 /// Commands that talk to no server of ours, or serve until they are stopped.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 11] = [
     "run",
     "serve",
     "grants",
@@ -94,6 +94,8 @@ const OTHERS: [&str; 9] = [
     "portal key",
     "portal openapi",
     "receipt key",
+    "catalogue document",
+    "catalogue diff",
 ];
 
 /// Time limit of a command that only queries, and of the doctor, which queries all servers.

@@ -1,6 +1,9 @@
-//! `catalogue check`, `preview`, `init` and `update`.
+//! `catalogue check`, `preview`, `document`, `diff`, `init` and `update`.
 
-use std::{io::Write as _, path::Path};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Subcommand;
@@ -34,6 +37,19 @@ pub(super) enum Command {
         #[arg(long)]
         plan: bool,
     },
+    /// Print what is exported and what is not, for a register of processing activities.
+    Document {
+        /// Print CSV instead of Markdown.
+        #[arg(long)]
+        csv: bool,
+    },
+    /// Compare two catalogues as those who read archives see them; exit with 1 if a change is breaking.
+    Diff {
+        /// The folder of the first one.
+        old: PathBuf,
+        /// The folder of the second one.
+        new: PathBuf,
+    },
     /// Print a first catalogue, with a decision left open for each column that needs one.
     Init {
         /// Relations such as `public.users`.
@@ -63,6 +79,8 @@ impl Command {
         match self {
             Self::Check => check(config, output).await,
             Self::Preview { user, plan } => preview(config, output, user, plan).await,
+            Self::Document { csv } => document(config, csv),
+            Self::Diff { old, new } => diff(&old, &new, output),
             Self::Init { relations, account, hubs, links } => {
                 init(config, &relations, account.as_deref(), &hubs, &links).await
             }
@@ -89,6 +107,27 @@ async fn check(config: &Config, output: Output) -> Result<ExitStatus> {
         if report.is_clean() { writeln!(out, "the catalogue fits the database") } else { Ok(()) }
     })?;
     Ok(if report.is_clean() { ExitStatus::Success } else { ExitStatus::Failure })
+}
+
+/// Prints the catalogue in words.
+fn document(config: &Config, csv: bool) -> Result<ExitStatus> {
+    let catalogue = connect::catalogue(config)?;
+    let text = if csv { catalogue.csv()? } else { catalogue.markdown().into_bytes() };
+    std::io::stdout().write_all(&text).context("failed to print the catalogue")?;
+    Ok(ExitStatus::Success)
+}
+
+/// Prints what changes between two catalogues.
+fn diff(old: &Path, new: &Path, output: Output) -> Result<ExitStatus> {
+    let changes = Catalogue::load(old)?.changes(&Catalogue::load(new)?);
+    let is_breaking = changes.iter().any(|change| change.is_breaking);
+    output.write(&changes, |changes, out| {
+        for change in changes {
+            writeln!(out, "{change}")?;
+        }
+        if changes.is_empty() { writeln!(out, "nothing changes for those who read archives") } else { Ok(()) }
+    })?;
+    Ok(if is_breaking { ExitStatus::Failure } else { ExitStatus::Success })
 }
 
 /// Counts the rows of one account.

@@ -1,0 +1,114 @@
+//! `catalogue diff`: what a new catalogue changes for those who read archives.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Catalogue, CatalogueColumn, Entity, Use};
+
+/// One change between two catalogues.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Where: an entity, or `entity.column`.
+    pub place: String,
+    /// What changed.
+    pub what: String,
+    /// Whether a program that reads archives of the first catalogue may fail on those of the second, or miss data there.
+    pub is_breaking: bool,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_breaking { "breaking" } else { "additive" };
+        write!(f, "{kind}: {}: {}", self.place, self.what)
+    }
+}
+
+impl Catalogue {
+    /// Returns what `new` changes, in the order of the entities.
+    pub fn changes(&self, new: &Self) -> Vec<Change> {
+        let mut changes = Changes(Vec::new());
+        for entity in &self.entities {
+            match new.entities.iter().find(|other| other.name == entity.name) {
+                Some(other) => changes.compare(entity, other),
+                None => changes.add(&entity.name, "is gone", true),
+            }
+        }
+        for entity in &new.entities {
+            if !self.entities.iter().any(|other| other.name == entity.name) {
+                changes.add(&entity.name, "is new", false);
+            }
+        }
+        let folders = |catalogue: &Self| -> Vec<String> {
+            catalogue.files.iter().map(|set| format!("files/{}", set.name)).collect()
+        };
+        let (old, new) = (folders(self), folders(new));
+        for name in old.iter().filter(|name| !new.contains(name)) {
+            changes.add(name, "is gone", true);
+        }
+        for name in new.iter().filter(|name| !old.contains(name)) {
+            changes.add(name, "is new", false);
+        }
+        changes.0
+    }
+}
+
+struct Changes(Vec<Change>);
+
+impl Changes {
+    fn add(&mut self, place: &str, what: impl Into<String>, is_breaking: bool) {
+        self.0.push(Change { place: place.to_owned(), what: what.into(), is_breaking });
+    }
+
+    fn compare(&mut self, old: &Entity, new: &Entity) {
+        let name = &old.name;
+        if (&old.relation, &old.keys, &old.by, &old.conditions)
+            != (&new.relation, &new.keys, &new.by, &new.conditions)
+        {
+            self.add(name, "is read in another way, so it may have other rows", true);
+        }
+        if old.order != new.order {
+            self.add(
+                name,
+                format!("is ordered by {}, no longer by {}", new.order.join(", "), old.order.join(", ")),
+                true,
+            );
+        }
+        for column in exported(old) {
+            let place = format!("{name}.{}", column.name);
+            match exported(new).find(|other| other.name == column.name) {
+                Some(other) => self.compare_columns(&place, column, other),
+                None => self.add(&place, "is no longer exported", true),
+            }
+        }
+        for column in exported(new) {
+            if !exported(old).any(|other| other.name == column.name) {
+                self.add(&format!("{name}.{}", column.name), "is new", false);
+            }
+        }
+        if (&old.about, &old.facts) != (&new.about, &new.facts) {
+            self.add(name, "is described in other words", false);
+        }
+    }
+
+    fn compare_columns(&mut self, place: &str, old: &CatalogueColumn, new: &CatalogueColumn) {
+        if old.pg_type != new.pg_type {
+            self.add(place, format!("is of type `{}`, no longer `{}`", new.pg_type, old.pg_type), true);
+        }
+        if old.use_ != new.use_ {
+            let now =
+                if new.use_ == Use::Pseudonym { "is a pseudonym now" } else { "is no pseudonym any more" };
+            self.add(place, now, true);
+        }
+        if old.parts != new.parts {
+            self.add(place, "has other parts of its values", true);
+        }
+        if old.about != new.about {
+            self.add(place, "is described in other words", false);
+        }
+    }
+}
+
+fn exported(entity: &Entity) -> impl Iterator<Item = &CatalogueColumn> {
+    entity.columns.iter().filter(|column| column.use_ != Use::Omit)
+}
