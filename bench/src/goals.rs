@@ -104,12 +104,12 @@ impl Goals {
         }
     }
 
-    /// Reads the cost of the small accounts, without Temporal, in a night, and in one of users who do not exist.
+    /// Reads the cost of the small accounts, without Temporal and in a night.
     pub(crate) fn small(
         &mut self,
         table: &Table,
         round_trips: Option<f64>,
-        nights: &[scale::Cost],
+        night: &scale::Cost,
         requests: u32,
     ) {
         let requests = f64::from(requests);
@@ -140,20 +140,13 @@ impl Goals {
             let named = |name: &str| night.cpu.iter().find(|(known, _)| known == name).map(|(_, cpu)| *cpu);
             named("temporal").zip(named("workers")).map(|(temporal, workers)| per_request(temporal + workers))
         };
-        let night = nights.first().and_then(temporal_and_workers);
-        let orchestration = night.zip(activity).map(|(night, activity)| night - activity);
+        let orchestration =
+            temporal_and_workers(night).zip(activity).map(|(night, activity)| night - activity);
         self.at_most(
-            "P6 CPU",
+            "P6",
             10.0,
             orchestration,
             "CPU milliseconds a request of Temporal's server and of the worker beyond the activity",
-        );
-        let empty = nights.get(1).and_then(temporal_and_workers);
-        self.at_most(
-            "P6 over a night of nothing",
-            1.2,
-            orchestration.zip(empty).map(|(orchestration, empty)| orchestration / empty),
-            "the same over Temporal and the worker in a night of users who do not exist",
         );
         let most = table.last(MANY).or_else(|| table.last(ACTIVITY));
         let grown = most.and_then(|cost| {

@@ -373,10 +373,12 @@ async fn no_truncation_and_no_flipped_bit_changes_the_contents_unseen() {
 }
 
 #[test]
-fn an_archive_of_the_first_format_is_still_accepted() {
+fn archives_of_both_formats_are_accepted() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("archives/v1.zip");
     let report = verify(&path, None).unwrap();
     assert_eq!((report.files, report.entities.len()), (13, 5));
+    let second = verify(&path.with_file_name("v2.zip"), None).unwrap();
+    assert_eq!((second.files, second.entities.len()), (17, 5));
     let folder = tempfile::tempdir().unwrap();
     let path_2 = folder.path().join("export.zip");
     // It lacks what the second format has.

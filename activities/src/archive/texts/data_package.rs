@@ -25,7 +25,7 @@ pub(in crate::archive) fn data_package(manifest: &Manifest) -> serde_json::Resul
         "created": manifest.snapshot_at,
         "resources": resources.collect::<Vec<_>>(),
     });
-    let mut text = serde_json::to_vec_pretty(&package)?;
+    let mut text = serde_json::to_vec(&package)?;
     text.push(b'\n');
     Ok(text)
 }

@@ -3,15 +3,22 @@
 //! The template and its script are in `archive/page`. Whatever a user or platform wrote is escaped by the template, and
 //! the page allows no script and no style but its own.
 
-use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+    sync::LazyLock,
+};
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use minijinja::{
-    Environment, UndefinedBehavior,
+    Environment, HtmlEscape, UndefinedBehavior,
     value::{Serde, Value},
 };
-use serde::Serialize;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -30,7 +37,9 @@ const STYLE: &str = include_str!("../page/page.css");
 const SCRIPT: &str = include_str!("../page/page.js");
 
 /// The page shows this many rows of each entity.
-const PREVIEW_ROWS: usize = 20;
+const PREVIEW_ROWS: usize = 10;
+/// A table with more columns than this is printed with the name of its column at each value.
+const NARROW_COLUMNS: usize = 6;
 /// And this many characters of a value.
 const PREVIEW_CHARACTERS: usize = 120;
 /// Text of a JSON file that is read for the preview. A row that is longer than this is not shown.
@@ -49,8 +58,16 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    // A mistake in it would make `get_template` fail.
+    let _ = environment.add_template("index.html", TEMPLATE);
     environment
 });
+
+/// What stands for a value in a table. The template has the same words for the account.
+const NO_VALUE: &str =
+    "<span class=\"null\"><span aria-hidden=\"true\">–</span><span class=\"unseen\">no value</span></span>";
+const EMPTY_TEXT: &str = "<span class=\"null\"><span aria-hidden=\"true\">“”</span><span class=\"unseen\">empty text</span></span>";
+const CUT: &str = "<span class=\"cut\">… (cut here)</span>";
 
 /// What the template gets. A value that is not known is `None`, never missing.
 #[derive(Serialize)]
@@ -87,7 +104,9 @@ struct PageEntity<'p> {
     rows: u64,
     columns: Vec<PageColumn<'p>>,
     omitted: &'p [Omitted],
-    preview: Vec<Vec<Shown>>,
+    /// The first rows as HTML, and their number.
+    preview: String,
+    shown: usize,
     more: bool,
     facts: Vec<Fact<'p>>,
 }
@@ -122,7 +141,7 @@ impl<'p> PageColumn<'p> {
 }
 
 /// A value that is shown.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq)]
 struct Shown {
     text: Option<String>,
     cut: bool,
@@ -152,7 +171,8 @@ pub(in crate::archive) fn page(
         columns: entity.columns.iter().map(PageColumn::of).collect(),
         omitted: &entity.omitted,
         more: preview.len() as u64 != entity.rows,
-        preview,
+        shown: preview.len(),
+        preview: table_rows(&preview, &entity.columns),
         facts: entity.facts.known().map(|(label, text)| Fact { label, text }).collect(),
     });
     let files = manifest.file_sets.iter().map(|set| PageFiles {
@@ -178,7 +198,7 @@ pub(in crate::archive) fn page(
         left_out: &manifest.left_out,
         files: files.collect(),
     };
-    let template = ENVIRONMENT.template_from_named_str("index.html", TEMPLATE);
+    let template = ENVIRONMENT.get_template("index.html");
     let template = template.context("the template of the archive's page cannot be read")?;
     let page = template.render(Value::from(Serde(page))).context("failed to write the archive's page")?;
     Ok(page.into_bytes())
@@ -192,20 +212,69 @@ fn preview(begin: &[u8], entity: &Entity) -> anyhow::Result<Vec<Vec<Shown>>> {
     for line in lines.filter(|line| line.starts_with(b"{") && line.ends_with(b"\n")) {
         let row =
             line.strip_suffix(b"\n").map(|row| row.strip_suffix(b",").unwrap_or(row)).unwrap_or_default();
-        let row: HashMap<String, &RawValue> = serde_json::from_slice(row)
+        let Values(values) = serde_json::from_slice(row)
             .with_context(|| format!("failed to read a row of `{}`", entity.name))?;
-        let cells = entity.columns.iter().map(|column| shown(row.get(&column.name).map(|value| value.get())));
-        rows.push(cells.collect::<anyhow::Result<_>>()?);
+        rows.push(values.into_iter().map(|value| shown(value.get())).collect::<anyhow::Result<_>>()?);
     }
     Ok(rows)
 }
 
+/// The values of one row, in the order of its columns, each as its JSON.
+struct Values<'j>(Vec<&'j RawValue>);
+
+impl<'j> Deserialize<'j> for Values<'j> {
+    fn deserialize<D: Deserializer<'j>>(row: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'j> Visitor<'j> for InOrder {
+            type Value = Values<'j>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a row")
+            }
+
+            fn visit_map<M: MapAccess<'j>>(self, mut row: M) -> Result<Self::Value, M::Error> {
+                let mut values = Vec::new();
+                while let Some((IgnoredAny, value)) = row.next_entry()? {
+                    values.push(value);
+                }
+                Ok(Values(values))
+            }
+        }
+        row.deserialize_map(InOrder)
+    }
+}
+
+/// Writes rows as HTML. The template would take ten times as long for them as for the rest of the page.
+fn table_rows(rows: &[Vec<Shown>], columns: &[Column]) -> String {
+    let mut html = String::new();
+    for row in rows {
+        html.push_str("<tr>");
+        for (Shown { text, cut }, column) in row.iter().zip(columns) {
+            html.push_str("<td dir=\"auto\"");
+            // Writing to a string cannot fail.
+            if columns.len() > NARROW_COLUMNS {
+                let _ = write!(html, " data-name=\"{}\"", HtmlEscape(&column.name));
+            }
+            html.push('>');
+            match text.as_deref() {
+                None => html.push_str(NO_VALUE),
+                Some("") => html.push_str(EMPTY_TEXT),
+                Some(text) => drop(write!(html, "{}", HtmlEscape(text))),
+            }
+            html.push_str(if *cut { CUT } else { "" });
+            html.push_str("</td>");
+        }
+        html.push_str("</tr>\n");
+    }
+    html
+}
+
 /// Returns a JSON value as a person reads it.
-fn shown(value: Option<&str>) -> anyhow::Result<Shown> {
-    let text = match value {
-        None | Some("null") => return Ok(Shown { text: None, cut: false }),
-        Some(text) if text.starts_with('"') => serde_json::from_str(text)?,
-        Some(token) => token.to_owned(),
+fn shown(value: &str) -> anyhow::Result<Shown> {
+    let text: Cow<'_, str> = match value {
+        "null" => return Ok(Shown { text: None, cut: false }),
+        text if text.starts_with('"') => serde_json::from_str::<String>(text)?.into(),
+        token => token.into(),
     };
     let end = text.char_indices().nth(PREVIEW_CHARACTERS).map(|(at, _)| at);
     Ok(Shown { text: Some(text[..end.unwrap_or(text.len())].to_owned()), cut: end.is_some() })
@@ -231,9 +300,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whatever_a_value_holds_it_becomes_no_markup() {
+        let column = |name: &str| {
+            let column = serde_json::json!({"name": name, "type": "text", "about": "", "treatment": "exported",
+                "csv": "value", "neutralised": 0, "cells_over_32767_characters": 0});
+            serde_json::from_value::<Column>(column).unwrap()
+        };
+        let value = |text: &str, cut| Shown { text: Some(text.to_owned()), cut };
+        let hostile = value("</td><script>&'\"", true);
+        let columns: Vec<_> = (0..7).map(|_| column("\"><b>")).collect();
+        let cell = "<td dir=\"auto\" data-name=\"&quot;&gt;&lt;b&gt;\">&lt;&#x2f;td&gt;&lt;script&gt;&amp;&#x27;&quot;";
+        assert_eq!(table_rows(&[vec![hostile]], &columns), format!("<tr>{cell}{CUT}</td></tr>\n"));
+        let none = Shown { text: None, cut: false };
+        assert_eq!(
+            table_rows(&[vec![none], vec![value("", false)]], &columns[..1]),
+            format!(
+                "<tr><td dir=\"auto\">{NO_VALUE}</td></tr>\n<tr><td dir=\"auto\">{EMPTY_TEXT}</td></tr>\n"
+            )
+        );
+    }
+
+    #[test]
     fn a_value_is_shown_without_quotes_and_cut_between_characters() {
         fn shown(value: &str) -> Shown {
-            super::shown(Some(value)).unwrap()
+            super::shown(value).unwrap()
         }
         let whole = |text: &str| Shown { text: Some(text.to_owned()), cut: false };
         assert_eq!(shown("null"), Shown { text: None, cut: false });
