@@ -39,11 +39,32 @@ pub(super) async fn print(
     say(format_args!("  bytes    {} in {requests} archives", grouped(bytes)));
     say(format_args!("  seconds  {seconds:.1} for the night, {by_day:.1} by day from the click to the file"));
     say(format_args!("  archive  {} (verified)", shown(&archive.path)));
+    say("           unpack it, and open index.html in a browser");
+    say(format_args!("  files    {}", names(archive)?.join(", ")));
     say(format_args!("\nThe first lines of {SHOWN_FILE}:"));
     for line in first_lines(archive)? {
         say(format_args!("  {line}"));
     }
     Ok(())
+}
+
+/// Returns the names of the files, those of one folder and kind as one.
+fn names(archive: &Archive) -> anyhow::Result<Vec<String>> {
+    let file =
+        File::open(&archive.path).with_context(|| format!("failed to open `{}`", archive.path.display()))?;
+    let zip = zip::ZipArchive::new(file).context("failed to read the archive")?;
+    let mut names: Vec<String> = Vec::new();
+    for name in zip.file_names() {
+        let name = name.context("a file of the archive has no readable name")?;
+        let name = match name.split_once('/') {
+            Some((folder @ ("json" | "csv"), _)) => format!("{folder}/*.{folder}"),
+            _ => name.into_owned(),
+        };
+        if names.last() != Some(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 fn first_lines(archive: &Archive) -> anyhow::Result<Vec<String>> {
