@@ -306,7 +306,12 @@ fn complete(archive: Attaching) -> anyhow::Result<Archive> {
     }
     let mut manifest = describe(&contents, files, &counts, sets);
     let begins = manifest.entities.iter().map(|entity| {
-        let begin = zip.begin_of(&format!("json/{}.json", entity.name), texts::PREVIEW_BYTES);
+        if entity.rows == 0 {
+            return Ok(Vec::new());
+        }
+        // The first line opens the array.
+        let (name, lines) = (format!("json/{}.json", entity.name), 1 + texts::PREVIEW_ROWS);
+        let begin = zip.first_lines(&name, lines, texts::PREVIEW_BYTES);
         begin.context("failed to read the archive back")
     });
     let begins = begins.collect::<anyhow::Result<Vec<_>>>()?;

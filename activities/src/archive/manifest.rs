@@ -18,7 +18,7 @@ pub const MANIFEST_NAME: &str = "manifest.json";
 /// The format that this program writes.
 pub const FORMAT: &str = "data-export/2";
 
-/// The format of before. It has no files for other programs, and its manifest says less of columns and entities.
+/// The first format. It has no files for other programs, and its manifest says less of columns and entities.
 pub const FORMAT_1: &str = "data-export/1";
 
 /// Excel shows no more rows than this, the header included.

@@ -199,6 +199,21 @@ async fn an_unreadable_value_ends_the_archive_and_names_its_row() {
 }
 
 #[tokio::test]
+async fn the_page_shows_the_account_however_long_its_row_is() {
+    let (_directory, spool) = spool(64 << 20);
+    let long = "ü".repeat(300_000);
+    let archive =
+        write(&spool, &Pulse::default(), [row(7, &long), row(8, "later")].into_iter()).await.unwrap();
+    let mut zip = zip::ZipArchive::new(archive.file).unwrap();
+    let mut page = String::new();
+    zip.by_name("index.html").unwrap().read_to_string(&mut page).unwrap();
+    assert!(page.contains("Your account") && page.contains(">7</td>"), "{page}");
+    assert!(page.contains(&format!("{}<span class=\"cut\">", "ü".repeat(120))), "{page}");
+    // One row was read for the page, and the second was not.
+    assert!(!page.contains("later"));
+}
+
+#[tokio::test]
 async fn the_csv_part_takes_of_the_quota_too_until_the_archive_is_complete() {
     let rows = || (0..4000).map(|id| row(id, &noise(2000)));
     let (_directory, roomy) = spool(64 << 20);

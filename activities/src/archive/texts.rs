@@ -11,7 +11,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 pub(super) use self::{
     data_package::data_package,
     import::import,
-    page::{PREVIEW_BYTES, page},
+    page::{PREVIEW_BYTES, PREVIEW_ROWS, page},
 };
 use super::{
     contents::Contents,

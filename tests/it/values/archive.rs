@@ -1,14 +1,19 @@
 //! Archives open in every reader that a user may have, and the same rows give the same bytes.
 
+use std::path::Path;
+
 use export_activities::serialise::ValueKind;
 use export_verify::verify;
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgRow};
 
-use crate::support::{
-    hostile::{TYPES_SQL, types},
-    read_session::connect,
-    readers::{opens_everywhere, readers},
-    sample::{contents, entity, row, write},
+use crate::{
+    support::{
+        hostile::{TYPES_SQL, types},
+        read_session::connect,
+        readers::{opens_everywhere, readers},
+        sample::{contents, entity, row, write},
+    },
+    values::verify::{join, parts, refused},
 };
 
 #[tokio::test]
@@ -69,6 +74,22 @@ async fn the_readers_refuse_a_damaged_archive() {
         let name = reader.get_program().to_owned();
         assert!(!reader.output().unwrap().status.success(), "{name:?}");
     }
+}
+
+#[test]
+fn archives_of_both_formats_are_accepted() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("archives/v1.zip");
+    let report = verify(&path, None).unwrap();
+    assert_eq!((report.files, report.entities.len()), (13, 5));
+    let second = verify(&path.with_file_name("v2.zip"), None).unwrap();
+    assert_eq!((second.files, second.entities.len()), (17, 5));
+    let folder = tempfile::tempdir().unwrap();
+    let path_2 = folder.path().join("export.zip");
+    // It lacks what the second format has.
+    let mut changed = parts(&std::fs::read(&path).unwrap());
+    let manifest = String::from_utf8(changed.last().unwrap().1.clone()).unwrap();
+    changed.last_mut().unwrap().1 = manifest.replace("data-export/1", "data-export/2").into_bytes();
+    refused(&path_2, &join(changed), "in which type each column is written");
 }
 
 /// Makes a table with a column of each type and a row for each of its edges.

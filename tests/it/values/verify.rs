@@ -372,22 +372,6 @@ async fn no_truncation_and_no_flipped_bit_changes_the_contents_unseen() {
     }
 }
 
-#[test]
-fn archives_of_both_formats_are_accepted() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("archives/v1.zip");
-    let report = verify(&path, None).unwrap();
-    assert_eq!((report.files, report.entities.len()), (13, 5));
-    let second = verify(&path.with_file_name("v2.zip"), None).unwrap();
-    assert_eq!((second.files, second.entities.len()), (17, 5));
-    let folder = tempfile::tempdir().unwrap();
-    let path_2 = folder.path().join("export.zip");
-    // It lacks what the second format has.
-    let mut changed = parts(&std::fs::read(&path).unwrap());
-    let manifest = String::from_utf8(changed.last().unwrap().1.clone()).unwrap();
-    changed.last_mut().unwrap().1 = manifest.replace("data-export/1", "data-export/2").into_bytes();
-    refused(&path_2, &join(changed), "in which type each column is written");
-}
-
 #[tokio::test]
 async fn a_list_of_digests_that_differs_from_the_manifest_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -248,9 +248,7 @@
   /** Returns what the manifest says of the columns of the chosen data set. */
   function known() {
     const name = $('set').value.slice(5, -5);
-    // A data set that goes on in a further zip has a number at the end of its name.
-    const is = (entity) => [name, name.replace(/\.\d+$/, '')].includes(entity.name);
-    return (manifest.entities ?? []).find(is)?.columns ?? [];
+    return manifest.entities.find((entity) => entity.name === name)?.columns ?? [];
   }
   const columns = () => $('column').replaceChildren(new Option('(any)', ''), ...known().map(({ name }, index) => new Option(name, String(index))));
 

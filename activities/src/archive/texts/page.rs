@@ -36,14 +36,14 @@ const TEMPLATE: &str = include_str!("../page/index.html");
 const STYLE: &str = include_str!("../page/page.css");
 const SCRIPT: &str = include_str!("../page/page.js");
 
-/// The page shows this many rows of each entity.
-const PREVIEW_ROWS: usize = 10;
-/// A table with more columns than this is printed with the name of its column at each value.
-const NARROW_COLUMNS: usize = 6;
-/// And this many characters of a value.
-const PREVIEW_CHARACTERS: usize = 120;
-/// Text of a JSON file that is read for the preview. A row that is longer than this is not shown.
+/// The page shows up to this many rows of each entity.
+pub(in crate::archive) const PREVIEW_ROWS: usize = 10;
+/// No further row is read for the page after so much text of a JSON file. The first row is always read, however long.
 pub(in crate::archive) const PREVIEW_BYTES: usize = 128 << 10;
+/// The page shows up to this many characters of a value.
+const PREVIEW_CHARACTERS: usize = 120;
+/// A table with more columns than this is printed with the name of the column at each value.
+const NARROW_COLUMNS: usize = 6;
 
 /// A policy that allows the style and the script of the page, and nothing else.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -63,7 +63,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-/// What stands for a value in a table. The template has the same words for the account.
+/// The HTML of a cell without a value, of an empty text, and of the end of a cut value. The template has the same for the
+/// account.
 const NO_VALUE: &str =
     "<span class=\"null\"><span aria-hidden=\"true\">–</span><span class=\"unseen\">no value</span></span>";
 const EMPTY_TEXT: &str = "<span class=\"null\"><span aria-hidden=\"true\">“”</span><span class=\"unseen\">empty text</span></span>";
@@ -79,10 +80,7 @@ struct Page<'p> {
     user_id: &'p UserId,
     requested_at: String,
     snapshot_at: String,
-    archive: Option<&'p str>,
     notice: Option<Cow<'p, str>>,
-    complete: bool,
-    scope: &'p [String],
     account: Vec<CardField<'p>>,
     entities: Vec<PageEntity<'p>>,
     left_out: &'p [LeftOut],
@@ -147,11 +145,11 @@ struct Shown {
     cut: bool,
 }
 
-/// Returns `index.html`. `begins` has the beginning of each entity's JSON file.
+/// Returns `index.html`. `begins` has the first lines of each entity's JSON file.
 pub(in crate::archive) fn page(
     contents: &Contents,
     manifest: &Manifest,
-    begins: &[Vec<u8>],
+    begins: &[Vec<Vec<u8>>],
 ) -> anyhow::Result<Vec<u8>> {
     let previews = begins.iter().zip(&manifest.entities).map(|(begin, entity)| preview(begin, entity));
     let mut previews = previews.collect::<anyhow::Result<Vec<_>>>()?;
@@ -189,10 +187,7 @@ pub(in crate::archive) fn page(
         user_id: &manifest.user_id,
         requested_at: moment(manifest.requested_at),
         snapshot_at: moment(manifest.snapshot_at),
-        archive: None,
         notice: contents.notice.as_deref().map(String::from_utf8_lossy),
-        complete: true,
-        scope: &[],
         account: account.collect(),
         entities: entities.collect(),
         left_out: &manifest.left_out,
@@ -204,19 +199,15 @@ pub(in crate::archive) fn page(
     Ok(page.into_bytes())
 }
 
-/// Returns the first rows of an entity, from the beginning of its JSON file: a row for each whole line.
-fn preview(begin: &[u8], entity: &Entity) -> anyhow::Result<Vec<Vec<Shown>>> {
-    let mut rows = Vec::new();
-    // The first line opens the array. What follows the last line end may be cut.
-    let lines = begin.split_inclusive(|byte| *byte == b'\n').skip(1).take(PREVIEW_ROWS);
-    for line in lines.filter(|line| line.starts_with(b"{") && line.ends_with(b"\n")) {
-        let row =
-            line.strip_suffix(b"\n").map(|row| row.strip_suffix(b",").unwrap_or(row)).unwrap_or_default();
-        let Values(values) = serde_json::from_slice(row)
-            .with_context(|| format!("failed to read a row of `{}`", entity.name))?;
-        rows.push(values.into_iter().map(|value| shown(value.get())).collect::<anyhow::Result<_>>()?);
-    }
-    Ok(rows)
+/// Returns the rows in the first lines of an entity's JSON file. Other lines open and close the array.
+fn preview(lines: &[Vec<u8>], entity: &Entity) -> anyhow::Result<Vec<Vec<Shown>>> {
+    let rows = lines.iter().filter(|line| line.starts_with(b"{")).map(|line| {
+        let row = line.trim_ascii_end();
+        let Values(values) = serde_json::from_slice(row.strip_suffix(b",").unwrap_or(row))?;
+        values.into_iter().map(|value| shown(value.get())).collect::<serde_json::Result<_>>()
+    });
+    let rows: serde_json::Result<_> = rows.collect();
+    rows.with_context(|| format!("failed to read a row of `{}`", entity.name))
 }
 
 /// The values of one row, in the order of its columns, each as its JSON.
@@ -270,7 +261,7 @@ fn table_rows(rows: &[Vec<Shown>], columns: &[Column]) -> String {
 }
 
 /// Returns a JSON value as a person reads it.
-fn shown(value: &str) -> anyhow::Result<Shown> {
+fn shown(value: &str) -> serde_json::Result<Shown> {
     let text: Cow<'_, str> = match value {
         "null" => return Ok(Shown { text: None, cut: false }),
         text if text.starts_with('"') => serde_json::from_str::<String>(text)?.into(),
@@ -280,7 +271,7 @@ fn shown(value: &str) -> anyhow::Result<Shown> {
     Ok(Shown { text: Some(text[..end.unwrap_or(text.len())].to_owned()), cut: end.is_some() })
 }
 
-/// Says what happened to the values of a column, if anything.
+/// Returns in words what happened to the values of a column; none if they are exported as they are.
 fn treatment(column: &Column) -> Option<String> {
     if column.treatment == Treatment::Pseudonym {
         return Some("Ids of other people are replaced by pseudonyms.".to_owned());
@@ -317,6 +308,24 @@ mod tests {
             format!(
                 "<tr><td dir=\"auto\">{NO_VALUE}</td></tr>\n<tr><td dir=\"auto\">{EMPTY_TEXT}</td></tr>\n"
             )
+        );
+    }
+
+    #[test]
+    fn a_row_is_read_however_deep_its_values_are_nested() {
+        let (depth, entity) = (
+            200_000,
+            r#"{"name": "a", "relation": "public.a", "about": "", "rows": 1,
+            "exceeds_excel_rows": false, "columns": [], "omitted": []}"#,
+        );
+        let deep = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let row = format!("{{\"id\":1,\"deep\":{deep},\"text\":\"a,}}\\n\"}},\n").into_bytes();
+        let entity = serde_json::from_str::<Entity>(entity).unwrap();
+        let rows = preview(&[b"[\n".to_vec(), row, b"]\n".to_vec()], &entity).unwrap();
+        let shown = |text: &str, cut| Shown { text: Some(text.to_owned()), cut };
+        assert_eq!(
+            rows,
+            [[shown("1", false), shown(&"[".repeat(PREVIEW_CHARACTERS), true), shown("a,}\n", false)]]
         );
     }
 
