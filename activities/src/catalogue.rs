@@ -20,6 +20,7 @@ mod polymorphic;
 mod report;
 pub(crate) mod sql;
 mod statements;
+mod system_catalogs;
 mod tables;
 mod update;
 
@@ -287,8 +288,8 @@ impl Catalogue {
         let relations = relations(&parsed.entities, &keys);
         Ok(Self {
             sha256: digest(text, &keys),
-            check: check::statement(&relations, &parsed.entities),
-            fingerprint: check::fingerprint(&relations),
+            check: system_catalogs::statement(&relations, &parsed.entities),
+            fingerprint: system_catalogs::fingerprint(&relations),
             known: Arc::default(),
             relations,
             entities: parsed.entities,

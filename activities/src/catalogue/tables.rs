@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use sqlx::{PgConnection, Row as _};
 
-use super::{check, sql::halves};
+use super::{sql::halves, system_catalogs};
 
 /// Our own tables in schema `public`. A platform may have others whose names begin in the same way.
 const OURS: [&str; 11] = [
@@ -118,8 +118,9 @@ pub(super) async fn read(connection: &mut PgConnection, relations: &[String]) ->
             continue;
         }
         let (comment, foreign_keys) = read_links(connection, relation).await?;
-        let indexes =
-            sqlx::raw_sql(check::indexes([relation.as_str()].into_iter())).fetch_all(&mut *connection).await;
+        let indexes = sqlx::raw_sql(system_catalogs::indexes([relation.as_str()].into_iter()))
+            .fetch_all(&mut *connection)
+            .await;
         let indexes = indexes.with_context(|| format!("failed to read the indexes of `{relation}`"))?;
         let indexes = indexes.iter().map(|row| row.try_get(1)).collect::<sqlx::Result<_>>()?;
         tables.push(Table { relation: relation.clone(), comment, columns, indexes, foreign_keys });
