@@ -331,13 +331,7 @@ impl Bench {
             &format!("Ten keys of a table of {} rows with an index on the key", grouped(rows.into())),
             BY_HAND,
         );
-        let postgres = &self.stack.servers().postgres;
-        let mut source = postgres.connect(Role::Read, &installation().database).await?;
-        // With an empty path, PostgreSQL writes types as the catalogue does.
-        sqlx::raw_sql("set search_path = ''")
-            .execute(&mut source)
-            .await
-            .context("failed to set a session")?;
+        let mut source = self.source().await?;
         let [ours, by_hand] = schemas::scripts(&mut source, &folder).await?;
         for _ in 0..self.repeats {
             for (name, catalogue) in [(FEW_ENTITIES, "few"), (MANY_ENTITIES, "many")] {
@@ -381,7 +375,8 @@ impl Bench {
         Ok(table)
     }
 
-    async fn job(&self, user: Uuid) -> anyhow::Result<Job> {
+    /// Connects as the engine reads.
+    async fn source(&self) -> anyhow::Result<PgConnection> {
         let postgres = &self.stack.servers().postgres;
         let mut source = postgres.connect(Role::Read, &installation().database).await?;
         // With an empty path, PostgreSQL writes types as the catalogue does.
@@ -389,6 +384,11 @@ impl Bench {
             .execute(&mut source)
             .await
             .context("failed to set a session")?;
+        Ok(source)
+    }
+
+    async fn job(&self, user: Uuid) -> anyhow::Result<Job> {
+        let mut source = self.source().await?;
         Job::of(&mut source, &Catalogue::builtin()?, user).await
     }
 

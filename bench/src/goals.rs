@@ -136,12 +136,12 @@ impl Goals {
             over_queries,
             "CPU of the worker for small accounts over that of their queries alone",
         );
-        let temporal_and_workers = |night: &scale::Cost| {
-            let named = |name: &str| night.cpu.iter().find(|(known, _)| known == name).map(|(_, cpu)| *cpu);
-            named("temporal").zip(named("workers")).map(|(temporal, workers)| per_request(temporal + workers))
-        };
-        let orchestration =
-            temporal_and_workers(night).zip(activity).map(|(night, activity)| night - activity);
+        let cpu =
+            |name: &str| night.cpu.iter().find(|(known, _)| known == name).map(|(_, cpu)| per_request(*cpu));
+        let orchestration = cpu("temporal")
+            .zip(cpu("workers"))
+            .zip(activity)
+            .map(|((temporal, workers), activity)| temporal + workers - activity);
         self.at_most(
             "P6",
             10.0,
