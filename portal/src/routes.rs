@@ -1,5 +1,6 @@
 //! The routes of the API, one file each. A route without a description cannot be mounted.
 
+mod absent;
 mod ask;
 mod download;
 mod events;
@@ -33,6 +34,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
+use self::absent::Absent;
 use crate::{
     Portal,
     caller::{Caller, sessions::COOKIE},
@@ -74,7 +76,7 @@ impl Modify for Security {
 }
 
 fn described() -> OpenApiRouter<Arc<Portal>> {
-    OpenApiRouter::with_openapi(Api::openapi())
+    let mut router = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(ask::ask, list::list))
         .routes(routes!(show::show))
         .routes(routes!(withdraw::withdraw))
@@ -85,7 +87,9 @@ fn described() -> OpenApiRouter<Arc<Portal>> {
         .routes(routes!(sessions::make, sessions::end_all))
         .routes(routes!(sessions::end))
         .routes(routes!(policy::policy))
-        .routes(routes!(register::register))
+        .routes(routes!(register::register));
+    Absent.modify(router.get_openapi_mut());
+    router
 }
 
 /// Returns the description of the API.

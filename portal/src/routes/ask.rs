@@ -71,7 +71,7 @@ impl Start {
     path = "/v1/exports",
     tag = "exports",
     params(("Idempotency-Key" = Option<String>, Header, description = "Any text of at most 255 characters, new for each export that is wanted.")),
-    request_body(content = Ask, description = "May be left out by a person who asks for themselves."),
+    request_body(content = Option<Ask>, description = "May be left out by a person who asks for themselves."),
     responses(
         (status = 202, description = "Asked for", body = Export, headers(("Location" = String), ("RateLimit" = String), ("RateLimit-Policy" = String))),
         (status = 200, description = "One is pending already", body = Export, headers(("Location" = String))),
@@ -143,7 +143,7 @@ pub(super) struct Retry {
         ("id" = uuid::Uuid, Path, description = "The failed export"),
         ("Idempotency-Key" = Option<String>, Header, description = "As for `POST /v1/exports`."),
     ),
-    request_body(content = Retry, description = "May be left out."),
+    request_body(content = Option<Retry>, description = "May be left out."),
     responses(
         (status = 202, description = "Asked for again", body = Export, headers(("Location" = String), ("RateLimit" = String), ("RateLimit-Policy" = String))),
         (status = 200, description = "One is pending already", body = Export, headers(("Location" = String))),
