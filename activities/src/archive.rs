@@ -30,7 +30,7 @@ pub use self::{
     texts::{SUMS, sums},
 };
 use crate::{
-    archive::manifest::{CsvCells, EXCEL_ROWS, FORMAT, MANIFEST_NAME, Manifest, Treatment},
+    archive::manifest::{CsvCells, EXCEL_ROWS, FORMAT, MANIFEST_NAME, Manifest, PartOfData, Treatment},
     blocking,
     failure::Failure,
     pulse::Pulse,
@@ -340,6 +340,8 @@ fn describe(
     counts: &[Tallies],
     file_sets: Vec<manifest::FileSet>,
 ) -> Manifest {
+    let has_bounds =
+        contents.scope.as_ref().is_some_and(|scope| scope.since.is_some() || scope.until.is_some());
     let entities = contents.entities.iter().zip(counts).map(|(entity, counts)| {
         let name = format!("csv/{}.csv", entity.name);
         let rows = files.iter().find(|file| file.name == name).and_then(|file| file.rows).unwrap_or_default();
@@ -368,6 +370,8 @@ fn describe(
             about: entity.about.clone(),
             rows,
             primary_key: entity.primary_key.iter().map(|&index| entity.columns[index].name.clone()).collect(),
+            references: entity.options.references.iter().cloned().collect(),
+            time: entity.options.time.clone().filter(|_| has_bounds),
             facts: entity.facts.clone(),
             // The header is a row too.
             exceeds_excel_rows: rows >= EXCEL_ROWS,
@@ -384,6 +388,7 @@ fn describe(
         snapshot_at: contents.snapshot_at,
         database_version: contents.database_version.clone(),
         catalogue_sha256: contents.catalogue_sha256.clone(),
+        scope: contents.scope.clone().map(|scope| PartOfData { complete: false, scope }),
         entities: entities.collect(),
         left_out: contents.left_out.clone(),
         file_sets,

@@ -15,6 +15,7 @@ mod grants;
 mod init;
 mod inventory;
 mod kinds;
+mod options;
 mod parse;
 mod polymorphic;
 mod report;
@@ -44,11 +45,15 @@ pub use self::{
     follow::{Link, follow_foreign_keys},
     grants::{portal_grants, state_grants},
     init::init,
+    options::Options,
     report::CatalogueReport,
     update::{Update, update},
 };
 pub use crate::serialise::parts::Use;
-use crate::serialise::{Column, parts::Parts};
+use crate::{
+    scope::Offer,
+    serialise::{Column, parts::Parts},
+};
 
 /// The name of the file in `EXPORT_CATALOGUE_DIR`.
 pub const FILE: &str = "catalogue.toml";
@@ -68,6 +73,7 @@ pub struct Catalogue {
     left_out: Vec<LeftOut>,
     contact: Option<Contact>,
     account: usize,
+    offer: Offer,
     /// Every relation that is read, once each: the entities first.
     relations: IndexSet<String>,
     sha256: String,
@@ -102,6 +108,8 @@ pub struct Entity {
     pub about: String,
     /// What else the person has a right to know about it.
     pub facts: Facts,
+    /// What a request may ask for of it.
+    pub options: Options,
     /// Its columns, exported or not.
     pub columns: Vec<CatalogueColumn>,
 }
@@ -235,6 +243,13 @@ pub struct EntityPlan {
     pub relation: String,
     /// The generated statement; its parameters are the columns of the keys and the computed columns, as arrays of texts.
     pub statement: SqlStr,
+    /// The same with the conditions of a scope, whose values are further parameters; `None` if no request can leave rows
+    /// out.
+    pub(crate) scoped: Option<SqlStr>,
+    /// Whether the first two of these are the moments between which its time must be.
+    pub(crate) has_time: bool,
+    /// The columns whose values are the others.
+    pub(crate) filter: Vec<String>,
     /// Casts the same parameters and reads nothing.
     pub(crate) cast: SqlStr,
     /// The columns it returns.
@@ -292,6 +307,7 @@ impl Catalogue {
             fingerprint: system_catalogs::fingerprint(&relations),
             known: Arc::default(),
             relations,
+            offer: options::offer(&parsed.entities, parsed.account),
             entities: parsed.entities,
             files: parsed.files,
             keys,
@@ -319,6 +335,11 @@ impl Catalogue {
     /// Returns the entity that holds the account's own row: without that row there is no account.
     pub fn account(&self) -> &Entity {
         &self.entities[self.account]
+    }
+
+    /// Returns what a request may ask for.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
     }
 
     /// Returns the index of that entity.
@@ -398,9 +419,11 @@ impl Catalogue {
         let found = check::read(rows)?;
         let unclassified = check::refuse_drift(check::compare(self, &found))?;
         let entities = self.entities.iter().map(|entity| statements::entity(self, entity, &found));
+        let entities = entities.collect::<anyhow::Result<Vec<_>>>()?;
+        options::refuse_unfit_references(self, &entities)?;
         let files = self.files.iter().map(|files| statements::entity(self, &files.listing, &found));
         Ok(Plan {
-            entities: entities.collect::<anyhow::Result<_>>()?,
+            entities,
             files: files.collect::<anyhow::Result<_>>()?,
             unclassified,
             keys: statements::keys(self, &found)?,
@@ -478,4 +501,4 @@ fn digest(text: &str, keys: &[Keys]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -55,6 +55,9 @@ pub enum Failure {
         /// The SQLSTATE.
         sqlstate: String,
     },
+    /// The request asks for a part of the data that the catalogue does not have.
+    #[error("the request asks for what the catalogue does not have: {}", .0.join("; "))]
+    ScopeRefused(Vec<String>),
     /// The database no longer has the columns of the catalogue.
     #[error("the catalogue no longer fits the database: {}; run `export-worker catalogue check`", .0.join("; "))]
     CatalogueDrift(Vec<String>),
@@ -120,6 +123,7 @@ impl Failure {
             Self::UnreadableValue { .. } | Self::UndeliverableValue { .. } => {
                 Class::Permanent(FailureReason::UnreadableValue)
             }
+            Self::ScopeRefused(_) => Class::Permanent(FailureReason::ScopeRefused),
             Self::Interrupted => Class::Interrupted,
             Self::SpoolQuotaExceeded { .. } | Self::Panic(_) => Class::Request,
             Self::CatalogueDrift(_)
@@ -147,6 +151,7 @@ impl Failure {
         match self {
             Self::AccountDeleted { .. } => "account_deleted",
             Self::UnreadableValue { .. } | Self::UndeliverableValue { .. } => "unreadable_value",
+            Self::ScopeRefused(_) => "scope_refused",
             Self::CatalogueDrift(_) => "catalogue_drift",
             Self::RowSecurity(_) => "row_security",
             Self::UnknownRequests(_) => "invalid_input",

@@ -151,7 +151,7 @@ fn come_back(steps: &ExportSteps, attempt: &Attempt) -> Result<Outcome, Unfinish
 /// How the claim of a request ended.
 enum Begun {
     /// The attempt holds the request.
-    Claimed(Claim),
+    Claimed(Box<Claim>),
     /// The attempt is over.
     Ended(Outcome),
 }
@@ -243,6 +243,7 @@ fn receipt(steps: &ExportSteps, claim: &Claim, delivery: &Delivery) -> anyhow::R
         iat: now.timestamp(),
         requested_at: claim.requested_at,
         requested_as: claim.asked_as.clone(),
+        scope: Some(claim.scope.clone()).filter(|scope| !scope.is_whole()),
         snapshot_at: delivery.snapshot_at,
         ready_at: now,
         expires_at: delivery.expires_at,

@@ -6,7 +6,7 @@
 //! - [`fulfil`]: one request, from `pending` to `ready`.
 //! - [`requests`]: every statement on the queue and its log.
 //! - [`source`]: the platform's database, read only.
-//! - [`catalogue`]: which tables, columns and rows are exported.
+//! - [`catalogue`]: which tables, columns and rows are exported; [`scope`]: which of them a request asks for.
 //! - [`serialise`]: values as JSON and CSV.
 //! - [`archive`]: the zip archive and its manifest.
 //! - [`store`]: the bucket: objects, keys, checksums, and whose bucket it is.
@@ -31,6 +31,7 @@ pub mod failure;
 pub mod local;
 pub mod metrics;
 pub mod pulse;
+pub mod scope;
 pub mod search_attributes;
 pub mod spool;
 pub mod user_id;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::user_id::UserId;
+use crate::{scope::Scope, user_id::UserId};
 
 /// The media type of a receipt, as its header has it. A signed text of another type is no receipt.
 const TYPE: &str = "data-export-receipt+jwt";
@@ -49,6 +49,9 @@ pub struct Receipt {
     pub requested_at: DateTime<Utc>,
     /// In which role it was asked for.
     pub requested_as: String,
+    /// Which part of the data was asked for; missing if it is the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// When the data was read.
     pub snapshot_at: DateTime<Utc>,
     /// When the archive was ready.
@@ -262,6 +265,7 @@ mod tests {
             iat: 1_795_741_200,
             requested_at: at,
             requested_as: "owner".to_owned(),
+            scope: None,
             snapshot_at: at,
             ready_at: at,
             expires_at: at,

@@ -217,7 +217,7 @@ async fn queries(file: &Path, at_once: usize) -> anyhow::Result<Did> {
             let mut snapshot = snapshot::open(&steps.source, &steps.catalogue, &account, &pulse).await?;
             let mut count = 0;
             for entity in 0..snapshot.plan.entities.len() {
-                let mut rows = snapshot.rows(entity, &pulse)?;
+                let mut rows = snapshot.rows(entity, None, &pulse)?;
                 while rows.next().await?.is_some() {}
                 count += rows.count();
             }
@@ -300,6 +300,7 @@ fn claim(user: Uuid) -> Claim {
         token: Uuid::nil(),
         user_id: user.into(),
         requested_at: chrono::DateTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600),
+        scope: export_activities::scope::Scope::default(),
         asked_as: "platform".to_owned(),
         pseudonym_salt: b"bench".to_vec(),
         attempts: 0,

@@ -3,11 +3,13 @@
 use chrono::{DateTime, Days, NaiveTime, Utc};
 use export_activities::{
     requests::{policy::NIGHT_HOUR, reference, state::Status},
+    scope::{Filters, Scope},
     user_id::UserId,
 };
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -126,6 +128,9 @@ pub(crate) struct Export {
     #[schema(value_type = StartWord)]
     start: String,
     requested_at: DateTime<Utc>,
+    /// Which part of the data is asked for; null if it is the whole.
+    #[schema(value_type = Option<ScopeWord>)]
+    scope: Option<Scope>,
     /// In which role it was asked for; `platform` is a row that the platform inserted by itself.
     #[schema(value_type = AskedAsWord)]
     requested_as: String,
@@ -158,6 +163,25 @@ pub(crate) struct Export {
 #[expect(dead_code, reason = "only its description is used")]
 pub(crate) struct UserIdWord(String);
 
+/// A part of the data.
+#[derive(ToSchema)]
+#[schema(as = Scope)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct ScopeWord {
+    /// These entities, with those that they refer to and with the account.
+    #[schema(required = false, min_items = 1, max_items = 500, pattern = "^[a-z][a-z0-9_]{0,62}$")]
+    entities: Vec<String>,
+    /// No row before this moment, of entities with `has_time`.
+    #[schema(required = false)]
+    since: DateTime<Utc>,
+    /// No row at or after this moment, of the same entities.
+    #[schema(required = false)]
+    until: DateTime<Utc>,
+    /// Only rows with one of these values, by entity and column.
+    #[schema(required = false)]
+    filters: Filters,
+}
+
 /// The states of an export.
 #[derive(ToSchema)]
 #[schema(as = Status, rename_all = "snake_case")]
@@ -178,6 +202,7 @@ pub(crate) enum ReasonWord {
     Revoked,
     Withdrawn,
     UnreadableValue,
+    ScopeRefused,
     AttemptsExhausted,
 }
 
@@ -233,6 +258,7 @@ impl Export {
             status: record.status,
             reason: record.reason,
             start: record.start,
+            scope: record.scope.map(|Json(scope)| scope),
             requested_at: record.requested_at,
             requested_as: record.asked_as,
             expected_at,

@@ -21,17 +21,15 @@ use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use axum::{http::HeaderValue, serve::ListenerExt as _};
-use export_activities::{database::pool::Pool, store::Store};
+use export_activities::{database::pool::Pool, scope::Offer, store::Store};
 use futures::future::OptionFuture;
 use rustix::net::sockopt::set_tcp_user_timeout;
-use serde::Serialize;
 use tokio::{
     net::TcpListener,
     sync::{OnceCell, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 use url::Url;
-use utoipa::ToSchema;
 
 use self::{
     caller::{
@@ -62,8 +60,8 @@ pub struct Settings {
     pub admin_downloads: rights::AdminDownloads,
     /// How archives come to people.
     pub downloads: Downloads,
-    /// What an archive holds, for the person who asks.
-    pub entities: Vec<Entity>,
+    /// What an archive holds, and what can be asked for. The worker reads the same catalogue.
+    pub offer: Offer,
 }
 
 /// How archives come to people.
@@ -80,15 +78,6 @@ const CALLER_TAKES_NOTHING: u32 = 120_000;
 
 /// Archives that a replica streams at a time. Each one takes about 2 MB of memory.
 const MOST_DOWNLOADS: usize = 64;
-
-/// A part of each archive: one file in each format.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Entity {
-    /// The name of its files.
-    pub name: String,
-    /// What it is, in the words of the catalogue.
-    pub about: String,
-}
 
 /// The state that all calls share.
 pub(crate) struct Portal {

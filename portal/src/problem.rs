@@ -157,6 +157,13 @@ impl Problem {
         Self { mistakes: vec![mistake], ..Self::new(Code::Invalid, detail) }
     }
 
+    /// Refuses a body because of several fields.
+    pub(crate) fn mistakes(mistakes: Vec<Mistake>) -> Self {
+        let detail = mistakes.iter().map(|mistake| format!("{}: {}", mistake.pointer, mistake.detail));
+        let detail = detail.collect::<Vec<_>>().join("; ");
+        Self { mistakes, ..Self::new(Code::Invalid, detail) }
+    }
+
     /// The same for what does not exist and for what the caller may not see.
     pub(crate) fn not_found() -> Self {
         Self::new(Code::NotFound, "There is nothing here, or you may not see it.")

@@ -1,9 +1,9 @@
 //! Every statement of the portal on requests: the view `data_export_portal`, and the two functions that change something.
 
 use chrono::{DateTime, Utc};
-use export_activities::{database::pool::Pool, requests::state::Status, user_id::UserId};
+use export_activities::{database::pool::Pool, requests::state::Status, scope::Scope, user_id::UserId};
 use serde_json::Value;
-use sqlx::postgres::types::PgInterval;
+use sqlx::{postgres::types::PgInterval, types::Json};
 use uuid::Uuid;
 
 use crate::{cursor::Cursor, problem::Problem, rights::Role};
@@ -38,6 +38,7 @@ pub(crate) struct Record {
     pub(crate) progress_at: Option<DateTime<Utc>>,
     pub(crate) waits_for_night: bool,
     pub(crate) has_receipt: bool,
+    pub(crate) scope: Option<Json<Scope>>,
 }
 
 /// The columns of a [`Record`], once for all statements.
@@ -49,7 +50,7 @@ macro_rules! records {
                    requested_at as "requested_at!", asked_as as "asked_as!", fulfilled_at, snapshot_at, expires_at,
                    object_deleted_at, object_key, object_location, archive_bytes, archive_sha256, row_counts, retry_of,
                    is_running as "is_running!", attempt, phase, done, total, entities, progress_at,
-                   waits_for_night as "waits_for_night!", receipt is not null as "has_receipt!"
+                   waits_for_night as "waits_for_night!", receipt is not null as "has_receipt!", scope as "scope: Json<Scope>"
                from public.data_export_portal "# + $rest
             $(, $argument)*
         )
@@ -83,7 +84,7 @@ pub(crate) async fn reporting(database: &Pool) -> sqlx::Result<Vec<Uuid>> {
 
 /// Whose exports a list has. Each one has an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
+pub(crate) enum Whose {
     /// Those of a person, in the name of one organisation or of any.
     User(UserId, Option<String>),
     /// Those that were asked for in the name of an organisation.
@@ -104,15 +105,15 @@ pub(crate) struct Filters {
 /// Lists exports, the newest first, from the one after `cursor`.
 pub(crate) async fn list(
     database: &Pool,
-    scope: &Scope,
+    whose: &Whose,
     filters: &Filters,
     cursor: Option<Cursor>,
     limit: i64,
 ) -> Result<Vec<Record>, Problem> {
     let Filters { status, reason, after, before } = filters;
     let (at, id) = cursor.map(|cursor| (cursor.requested_at, cursor.id)).unzip();
-    let listed = match scope {
-        Scope::User(user, org) => {
+    let listed = match whose {
+        Whose::User(user, org) => {
             records!(
                 "where user_id = $1 and ($2::text is null or org_id = $2)
                      and ($3::timestamptz is null or (requested_at, id) < ($3, $4::uuid))
@@ -132,7 +133,7 @@ pub(crate) async fn list(
             .fetch_all(database)
             .await?
         }
-        Scope::Org(org) => {
+        Whose::Org(org) => {
             records!(
                 "where org_id = $1
                      and ($2::timestamptz is null or (requested_at, id) < ($2, $3::uuid))
@@ -151,7 +152,7 @@ pub(crate) async fn list(
             .fetch_all(database)
             .await?
         }
-        Scope::All => {
+        Whose::All => {
             records!(
                 "where ($1::timestamptz is null or (requested_at, id) < ($1, $2::uuid))
                      and ($3::text is null or status = $3) and ($4::text is null or reason = $4)
@@ -189,6 +190,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) start: Option<&'a str>,
     pub(crate) key: Option<&'a str>,
     pub(crate) retry_of: Option<Uuid>,
+    /// Which part of the data; of a retry, the part that failed.
+    pub(crate) scope: Scope,
 }
 
 /// How the database answered.
@@ -219,9 +222,10 @@ pub(crate) enum Outcome {
 
 /// Asks for an export, within the limits of the policy.
 pub(crate) async fn ask(database: &Pool, asked: &Asked<'_>, actor: Actor<'_>) -> Result<Answer, Problem> {
+    let filters = Some(&asked.scope.filters).filter(|filters| !filters.is_empty());
     let row = sqlx::query!(
         r#"select outcome as "outcome!: Outcome", request_id, extract(epoch from retry_after)::float8 as seconds
-           from public.data_export_ask($1, $2, $3, $4, $5, $6, $7, $8)"#,
+           from public.data_export_ask($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
         asked.user.as_str(),
         asked.org,
         asked.start,
@@ -230,6 +234,10 @@ pub(crate) async fn ask(database: &Pool, asked: &Asked<'_>, actor: Actor<'_>) ->
         actor.role.as_str(),
         actor.name,
         actor.why,
+        asked.scope.entities.as_deref(),
+        asked.scope.since,
+        asked.scope.until,
+        filters.map(Json) as _,
     )
     .fetch_one(database)
     .await?;

@@ -6,6 +6,7 @@ mod events;
 mod issuer;
 mod list;
 mod page;
+mod part;
 mod problems;
 mod process;
 mod receipt;

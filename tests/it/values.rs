@@ -11,6 +11,7 @@ mod isolation;
 mod junk;
 mod page;
 mod privacy;
+mod scope;
 pub(crate) mod types;
 mod undeliverable;
 mod verify;

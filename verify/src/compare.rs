@@ -14,6 +14,7 @@ use crate::{
     csv::CsvRows,
     entry::EntryContents,
     json::{JsonRows, Start},
+    scope::{Keys, Taken, Wanted},
 };
 
 /// Counts of one column.
@@ -31,6 +32,8 @@ const DATE_BYTES: usize = 64;
 /// Compares both files to their ends and returns them, to be digested.
 pub(crate) fn compare<'a, 'f>(
     entity: &Entity,
+    wanted: &[Wanted<'_>],
+    keys: &Keys,
     json: EntryContents<'a, 'f>,
     csv: EntryContents<'a, 'f>,
 ) -> anyhow::Result<[EntryContents<'a, 'f>; 2]> {
@@ -51,9 +54,15 @@ pub(crate) fn compare<'a, 'f>(
             break;
         }
         rows += 1;
-        for (index, column) in entity.columns.iter().enumerate() {
+        for (index, (column, wanted)) in entity.columns.iter().zip(wanted).enumerate() {
             let is_last = index + 1 == entity.columns.len();
-            cell(&mut json, &mut csv, index, column, is_last, &mut counts[index])
+            let mut taken = wanted.take(keys);
+            cell(&mut json, &mut csv, index, column, is_last, &mut counts[index], taken.as_mut())
+                .and_then(|has_value| match &taken {
+                    Some(taken) if has_value => wanted.check(taken, keys),
+                    Some(_) => wanted.check_null(),
+                    None => Ok(()),
+                })
                 .with_context(|| format!("`{}`, row {rows}, column `{}`", entity.name, column.name))?;
         }
         json.end_row().with_context(|| format!("`{json_name}`, row {rows}"))?;
@@ -103,7 +112,8 @@ fn cell(
     column: &Column,
     is_last: bool,
     counts: &mut Counts,
-) -> anyhow::Result<()> {
+    mut taken: Option<&mut Taken>,
+) -> anyhow::Result<bool> {
     let start = json.begin_cell(index)?;
     let has_value = csv.begin_field()?;
     ensure!(has_value == (start != Start::Null), "one of JSON and CSV has no value");
@@ -125,7 +135,11 @@ fn cell(
                     field.same(b'\'').context("the CSV cell should be neutralised")?;
                 }
                 let mut utf8 = [0; 4];
-                character.encode_utf8(&mut utf8).bytes().try_for_each(|byte| field.same(byte))
+                let utf8 = character.encode_utf8(&mut utf8);
+                if let Some(taken) = &mut taken {
+                    taken.push(utf8.as_bytes());
+                }
+                utf8.bytes().try_for_each(|byte| field.same(byte))
             })?;
             counts.neutralised += u64::from(marked);
             counts.outside_years += u64::from(date.is_some_and(|date| is_outside_years(&date)));
@@ -133,6 +147,9 @@ fn cell(
         (Start::Other, CsvCells::Value) => json.token(|byte| {
             if matches!(byte, b'{' | b'[') {
                 bail!("a value that is said to be plain is nested");
+            }
+            if let Some(taken) = &mut taken {
+                taken.push(&[byte]);
             }
             field.same(byte)
         })?,
@@ -155,7 +172,7 @@ fn cell(
     }
     counts.long_cells += u64::from(characters > EXCEL_CELL_CHARACTERS);
     ensure!(csv.end_field(is_last)?, "the CSV row has more or fewer fields than the manifest");
-    Ok(())
+    Ok(has_value)
 }
 
 /// A CSV field that is compared byte by byte.

@@ -7,6 +7,7 @@ mod compare;
 mod csv;
 mod entry;
 mod json;
+mod scope;
 mod structure;
 
 use std::{
@@ -25,13 +26,19 @@ use export_activities::{
         sums,
     },
     receipt::{Receipt, ReceiptArchive},
+    scope::Scope,
     user_id::UserId,
 };
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use self::{compare::compare, entry::EntryContents, structure::Entry};
+use self::{
+    compare::compare,
+    entry::EntryContents,
+    scope::{Keys, Wanted},
+    structure::Entry,
+};
 
 /// Maximum size of a manifest, the only file that is held in memory.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
@@ -51,6 +58,9 @@ pub struct Report {
     pub user_id: UserId,
     /// Time of the snapshot that holds all rows.
     pub snapshot_at: DateTime<Utc>,
+    /// Which part of the data it is; missing if it is the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// The archive's size.
     pub bytes: u64,
     /// The archive's digest, in hex.
@@ -106,12 +116,14 @@ fn verify_file(path: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Rep
     let entries = structure::entries(&file)?;
     let manifest = read_manifest(&file, &entries)?;
     check_names(&manifest, &entries)?;
+    scope::check_manifest(&manifest)?;
     check_contents(&file, &manifest, &entries)?;
     let entities = manifest.entities.into_iter();
     Ok(Report {
         request_id: manifest.request_id,
         user_id: manifest.user_id,
         snapshot_at: manifest.snapshot_at,
+        scope: manifest.scope.map(|part| part.scope),
         bytes,
         sha256,
         files: entries.len(),
@@ -293,6 +305,7 @@ fn check_contents(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow
     let place = |name: String| -> anyhow::Result<(usize, &manifest::File)> {
         places.get(name.as_str()).copied().with_context(|| format!("`{name}` is missing"))
     };
+    let keys = read_keys(file, manifest, entries)?;
     for entity in &manifest.entities {
         let files =
             [place(format!("json/{}.json", entity.name))?, place(format!("csv/{}.csv", entity.name))?];
@@ -306,11 +319,25 @@ fn check_contents(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow
         let [(json_index, json_told), (csv_index, csv_told)] = files;
         let json = EntryContents::open(&mut zip, json_index, &entries[json_index], json_told.bytes)?;
         let csv = EntryContents::open(&mut other_zip, csv_index, &entries[csv_index], csv_told.bytes)?;
-        let [json, csv] = compare(entity, json, csv)?;
+        let [json, csv] = compare(entity, &Wanted::columns(manifest, entity), &keys, json, csv)?;
         json.finish(json_told)?;
         csv.finish(csv_told)?;
     }
     Ok(())
+}
+
+/// Reads the keys to which others refer. Their files are read once more, to their ends, with everything else.
+fn read_keys(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<Keys> {
+    let mut keys = Keys::default();
+    for entity in manifest.entities.iter().filter(|entity| scope::is_referred_to(manifest, entity)) {
+        let name = format!("json/{}.json", entity.name);
+        let index = entries.iter().position(|entry| entry.name == name);
+        let index = index.with_context(|| format!("`{name}` is missing"))?;
+        let mut zip = entry::open(file)?;
+        let contents = EntryContents::open(&mut zip, index, &entries[index], entries[index].size)?;
+        keys.read(entity, contents).with_context(|| format!("`{name}`"))?;
+    }
+    Ok(keys)
 }
 
 #[cfg(test)]

@@ -211,13 +211,16 @@ pub enum FailureReason {
     Withdrawn,
     /// A value in the user's rows cannot be read.
     UnreadableValue,
+    /// It asks for a part of the data that the catalogue does not have.
+    ScopeRefused,
     /// All its attempts are used up: they failed in our own code or killed their worker.
     AttemptsExhausted,
 }
 
 impl FailureReason {
     /// The reasons for which an attempt fails its request, and which a person may accept for a whole night.
-    pub const OF_ATTEMPTS: [Self; 3] = [Self::AccountDeleted, Self::UnreadableValue, Self::AttemptsExhausted];
+    pub const OF_ATTEMPTS: [Self; 4] =
+        [Self::AccountDeleted, Self::UnreadableValue, Self::ScopeRefused, Self::AttemptsExhausted];
 
     /// Returns the text that the database stores.
     pub fn as_str(self) -> &'static str {
@@ -227,6 +230,7 @@ impl FailureReason {
             Self::Revoked => "revoked",
             Self::Withdrawn => "withdrawn",
             Self::UnreadableValue => "unreadable_value",
+            Self::ScopeRefused => "scope_refused",
             Self::AttemptsExhausted => "attempts_exhausted",
         }
     }

@@ -4,7 +4,13 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use crate::archive::manifest::{LeftOut, Omitted};
-use crate::{catalogue::Facts, serialise::Column, store::Checksum, user_id::UserId};
+use crate::{
+    catalogue::{Facts, Options},
+    scope::Scope,
+    serialise::Column,
+    store::Checksum,
+    user_id::UserId,
+};
 
 /// The description of one archive. Two archives of equal contents and equal rows have equal bytes.
 #[derive(Clone)]
@@ -33,6 +39,8 @@ pub struct Contents {
     pub entities: Vec<EntityContents>,
     /// Index of the entity that holds the account's own row.
     pub account: usize,
+    /// Which part of the data it is; `None` if it is the whole.
+    pub scope: Option<Scope>,
     /// Name and description of each set of files from object storage.
     pub file_sets: Vec<(String, String)>,
     /// Tables that are not exported.
@@ -58,4 +66,6 @@ pub struct EntityContents {
     pub primary_key: Vec<usize>,
     /// What else the person has a right to know about it.
     pub facts: Facts,
+    /// What a request may ask for of it.
+    pub options: Options,
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     catalogue::Facts,
+    scope::Scope,
     serialise::parts::{Parts, Use},
     user_id::UserId,
 };
@@ -44,6 +45,9 @@ pub struct Manifest {
     pub database_version: String,
     /// Digest of the catalogue that decided what is exported.
     pub catalogue_sha256: String,
+    /// Which part of the data it is; missing if it is the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<PartOfData>,
     /// All other entries, in their order in the archive.
     pub files: Vec<File>,
     /// What the json and csv entries hold.
@@ -53,6 +57,16 @@ pub struct Manifest {
     pub file_sets: Vec<FileSet>,
     /// Tables of the platform that are not exported.
     pub left_out: Vec<LeftOut>,
+}
+
+/// Which part of a person's data an archive holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartOfData {
+    /// Always false: it is not the whole.
+    pub complete: bool,
+    /// What was asked for.
+    #[serde(flatten)]
+    pub scope: Scope,
 }
 
 /// One entry.
@@ -140,6 +154,12 @@ pub struct Entity {
     /// The columns of its primary key, if all of them are exported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub primary_key: Vec<String>,
+    /// The columns that refer to a row of another entity, each with that entity, by its primary key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub references: BTreeMap<String, String>,
+    /// The column that says when a row is from, if only rows of a time span were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
     /// What else the person has a right to know about it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub facts: Facts,
@@ -149,6 +169,28 @@ pub struct Entity {
     pub columns: Vec<Column>,
     /// The columns that are not exported.
     pub omitted: Vec<Omitted>,
+}
+
+impl Entity {
+    /// Returns the columns that refer to a row of one of `entities`, with that entity and its key, of the same type.
+    pub fn foreign_keys<'e>(
+        &'e self,
+        entities: &'e [Self],
+    ) -> impl Iterator<Item = (&'e str, &'e str, &'e str)> {
+        self.references.iter().filter_map(|(column, target)| {
+            let target = entities.iter().find(|entity| entity.name == *target)?;
+            let [key] = target.primary_key.as_slice() else { return None };
+            let written = |entity: &Self, name: &str| {
+                entity
+                    .columns
+                    .iter()
+                    .find(|column| column.name == name)
+                    .and_then(|column| column.written_type.clone())
+            };
+            (written(self, column)? == written(target, key)?).then_some(())?;
+            Some((column.as_str(), target.name.as_str(), key.as_str()))
+        })
+    }
 }
 
 /// One exported column.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    catalogue::Facts,
+    catalogue::{Facts, Options},
     serialise::{
         Column, Treatment as Treat, ValueKind,
         parts::{Parts, Use},
@@ -44,6 +44,7 @@ fn contents() -> Contents {
         order: vec![0],
         primary_key: vec![0],
         facts: Facts { purpose: Some("To show it.".to_owned()), ..Facts::default() },
+        options: Options::default(),
     };
     Contents {
         request_id: Uuid::from_u128(1),
@@ -58,6 +59,7 @@ fn contents() -> Contents {
         checksum: Checksum::Crc64Nvme,
         entities: vec![entity("users"), entity("projects")],
         account: 0,
+        scope: None,
         file_sets: Vec::new(),
         left_out: vec![LeftOut {
             relation: "public.invoices".to_owned(),

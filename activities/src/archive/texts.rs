@@ -17,10 +17,13 @@ use super::{
     contents::Contents,
     manifest::{File, FileSet, Missing},
 };
-use crate::serialise::{
-    Column, Treatment,
-    formats::write_text_record,
-    parts::{Parts, Use},
+use crate::{
+    scope::Scope,
+    serialise::{
+        Column, Treatment,
+        formats::write_text_record,
+        parts::{Parts, Use},
+    },
 };
 
 const README: &str = include_str!("readme.txt");
@@ -54,6 +57,13 @@ WHAT IT IS USED FOR
 {facts}
 
 
+";
+
+/// For archives that are not the whole.
+const PART: &str = "
+Only this was asked for:
+
+{part}
 ";
 
 /// The name of the list of files that are missing.
@@ -108,7 +118,15 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     let facts = if facts.is_empty() { String::new() } else { FACTS.replace("{facts}", &list(&facts)) };
     let mut columns = contents.entities.iter().flat_map(|entity| &entity.columns);
     let halves = if columns.any(|column| column.may_have_halves()) { HALVES } else { "" };
+    let (title, what) = match contents.scope {
+        Some(_) => ("THIS IS A PART OF YOUR DATA", "a copy of a part"),
+        None => ("YOUR DATA EXPORT", "a copy"),
+    };
+    let part = contents.scope.as_ref().map(|scope| PART.replace("{part}", &list(&asked(scope, contents))));
     let text = README
+        .replace("{title}", title)
+        .replace("{what}", what)
+        .replace("{part}", &part.unwrap_or_default())
         .replace("{pseudonyms}\n", &pseudonyms)
         .replace("{facts}\n", &facts)
         .replace("{halves}\n", halves)
@@ -118,6 +136,29 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
         .replace("{files}", &list(&files))
         .replace("{left_out}", &list(&left_out));
     text.replace('\n', "\r\n").into_bytes()
+}
+
+/// Says in words which part of the data was asked for.
+fn asked(scope: &Scope, contents: &Contents) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(entities) = &scope.entities {
+        said.push(format!("These data sets: {}.", entities.join(", ")));
+    }
+    let bounds = [("at or after", scope.since), ("before", scope.until)];
+    let bounds = bounds.into_iter().filter_map(|(word, at)| Some(format!("{word} {}", moment(at?))));
+    let bounds = bounds.collect::<Vec<_>>().join(" and ");
+    let timed =
+        contents.entities.iter().filter_map(|entity| Some((&entity.name, entity.options.time.as_ref()?)));
+    for (entity, time) in timed.filter(|_| !bounds.is_empty()) {
+        said.push(format!("Of {entity}, only rows whose {time} is {bounds} (UTC)."));
+    }
+    for (entity, columns) in &scope.filters {
+        for (column, values) in columns {
+            let values: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
+            said.push(format!("Of {entity}, only rows whose {column} is {}.", values.join(" or ")));
+        }
+    }
+    said
 }
 
 /// Returns `data-dictionary.csv`: one line for each column, also for those that are left out.

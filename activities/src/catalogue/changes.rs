@@ -74,6 +74,25 @@ impl Changes {
                 true,
             );
         }
+        let (was, is) = (&old.options, &new.options);
+        if let Some(time) = was.time.as_ref().filter(|time| is.time.as_ref() != Some(time)) {
+            self.add(
+                name,
+                format!("no longer has `{time}` as its time, so a time span is another or refused"),
+                true,
+            );
+        } else if was.time != is.time {
+            self.add(name, "has a time, so a time span leaves rows of it out", false);
+        }
+        for column in was.filter.iter().filter(|column| !is.filter.contains(column)) {
+            self.add(name, format!("can no longer be filtered by `{column}`"), true);
+        }
+        for column in is.filter.iter().filter(|column| !was.filter.contains(column)) {
+            self.add(name, format!("can be filtered by `{column}`"), false);
+        }
+        if was.references != is.references {
+            self.add(name, "refers to other entities, or in another way", true);
+        }
         for column in exported(old) {
             let place = format!("{name}.{}", column.name);
             match exported(new).find(|other| other.name == column.name) {

@@ -42,7 +42,7 @@ static BASE_TYPES: [BaseType; 23] = [
     BaseType::new(701, "double precision", "pg_catalog.float8", || ValueKind::Float8),
     BaseType::new(869, "inet", "pg_catalog.inet", || ValueKind::Inet),
     // A cast to text would cut its trailing blanks.
-    BaseType::new(1042, "character", "pg_catalog.bpchar", || ValueKind::Text),
+    BaseType::new(PADDED_OID, "character", "pg_catalog.bpchar", || ValueKind::Text),
     BaseType::new(1043, "character varying", "pg_catalog.varchar", || ValueKind::Text),
     BaseType::new(1082, "date", "pg_catalog.date", || ValueKind::Date),
     BaseType::new(1083, "time without time zone", "pg_catalog.time", || ValueKind::Time),
@@ -55,6 +55,7 @@ static BASE_TYPES: [BaseType; 23] = [
 ];
 
 const CHAR_OID: i64 = 18;
+const PADDED_OID: i64 = 1042;
 
 /// A column's type as the system catalogs describe it.
 #[derive(Clone, Debug)]
@@ -67,6 +68,13 @@ pub(super) struct FoundType {
     pub(super) form: Form,
     /// The number of arrays around the base type (an array of a domain over an array has two).
     pub(super) arrays: i32,
+}
+
+impl FoundType {
+    /// Returns whether a cast to text would cut the values' trailing blanks.
+    pub(super) fn is_padded(&self) -> bool {
+        self.base == PADDED_OID
+    }
 }
 
 /// The form that `to_json` writes a type in.
@@ -150,7 +158,8 @@ pub(super) fn is_known_not_to_be_json(name: &str) -> bool {
     is_known_to_be(name, |kind| !is_json(kind))
 }
 
-fn is_known_to_be(name: &str, what: fn(&ValueKind) -> bool) -> bool {
+/// Returns whether a type's name alone says this of the kind of its values, or of its elements.
+pub(super) fn is_known_to_be(name: &str, what: fn(&ValueKind) -> bool) -> bool {
     let element = name.trim_end_matches("[]");
     let bare = element.split_once('(').map_or(element, |(before, _)| before);
     BASE_TYPES.iter().any(|base| base.name == bare && what(&base.kind()))

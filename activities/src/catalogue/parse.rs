@@ -10,7 +10,7 @@ use super::{
     defaults::Defaults,
     document::{Document, Table, Value},
     files::{self, FileSet},
-    kinds, polymorphic,
+    kinds, options, polymorphic,
 };
 use crate::serialise::parts::Parts;
 
@@ -65,6 +65,7 @@ pub(super) fn parse(
     }
     let (mut entities, mut files, mut contact) = (Vec::new(), Vec::new(), None);
     let mut account = None;
+    let mut tables = Vec::new();
     for (name, value) in root.required("entity")?.table()?.iter() {
         let parsed =
             value.table().and_then(|table| parse_entity(name, &table, &keys, &defaults, &mut mistakes));
@@ -82,9 +83,15 @@ pub(super) fn parse(
             }
             account = Some(entities.len());
         }
+        tables.extend(value.table());
         entities.push(entity);
     }
     // An entity with mistakes is missing here, so they come first.
+    if mistakes.0.is_empty() {
+        for (index, table) in tables.iter().enumerate() {
+            mistakes.keep(options::refuse(table, index, &entities, account));
+        }
+    }
     if let (true, Some(value)) = (mistakes.0.is_empty(), root.optional("files")) {
         for (name, value) in value.table()?.iter() {
             files.extend(mistakes.keep(files::parse(name, &value, &entities)));
@@ -193,7 +200,8 @@ fn parse_entity(
     }
     let facts = Facts::NAMES.map(|(name, _)| name);
     table.only(
-        &[&["relation", "keys", "by", "where", "order", "about", "columns"][..], &facts[..]].concat(),
+        &[&["relation", "keys", "by", "where", "order", "about", "columns"][..], &options::KEYS, &facts]
+            .concat(),
     )?;
     let mut columns = Vec::new();
     let mut is_whole = true;
@@ -264,6 +272,7 @@ fn parse_entity(
         order: ordered,
         about: about.unwrap_or_else(|| in_words(name)),
         facts: parse_facts(table)?,
+        options: options::parse(table, &columns)?,
         columns,
     }))
 }

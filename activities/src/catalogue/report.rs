@@ -3,7 +3,10 @@
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection as _, Encode, PgConnection, Postgres, Row as _, SqlSafeStr as _, Type};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Encode, Executor as _, PgConnection, Postgres, Row as _, SqlSafeStr as _,
+    Type,
+};
 
 use super::{
     Catalogue, Entity, Finding, FindingKind, Plan, check,
@@ -121,6 +124,12 @@ async fn try_statements(
                 }
             }
             Err(error) => findings.push(refused(FindingKind::Unreadable, &entity.relation, &error)),
+        }
+        // Its conditions come after the key, so it reads no more.
+        if let Some(scoped) = &planned.scoped
+            && let Err(error) = connection.prepare(scoped.clone()).await
+        {
+            findings.push(refused(FindingKind::Unreadable, &entity.relation, &error));
         }
     }
     if let (Some(contact), Some(statement)) =

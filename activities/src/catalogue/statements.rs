@@ -12,7 +12,7 @@ use super::{
     Catalogue, CatalogueColumn, Entity, EntityPlan, Is, Keys, Use,
     check::{FoundColumn, FoundSchema},
     contact::Contact,
-    kinds,
+    kinds, options,
     sql::{SqlPart, statement},
 };
 use crate::{
@@ -327,22 +327,29 @@ pub(super) fn entity(
     push_keys(&mut parameters, catalogue, entity, found, 1)?;
     parameters.extend(&selected.arrays);
 
-    let mut parts = vec![SqlPart::Sql("select ")];
-    parts.extend(&selected.outer);
-    parts.push(SqlPart::Sql(" from unnest("));
-    parts.extend(&parameters);
-    parts.push(SqlPart::Sql(") k("));
-    push_key_names(&mut parts, entity);
-    parts.extend(&selected.names);
-    parts.push(SqlPart::Sql(") cross join lateral (select "));
-    parts.extend(&selected.inner);
-    parts.push(SqlPart::Sql(" from "));
-    push_rows(&mut parts, catalogue, entity, found, &exported)?;
-    parts.push(SqlPart::Sql(" order by "));
-    for (index, name) in entity.order.iter().enumerate() {
-        parts.extend([SqlPart::Sql(if index == 0 { "t." } else { ", t." }), SqlPart::Name(name)]);
-    }
-    parts.push(SqlPart::Sql(") t"));
+    let compared = options::compared(entity, entity.by.len() + selected.computed.len() + 1, |name| {
+        found.column(catalogue, entity, name)
+    })?;
+    let rows = |scope: &[SqlPart<'_>]| -> anyhow::Result<SqlStr> {
+        let mut parts = vec![SqlPart::Sql("select ")];
+        parts.extend(&selected.outer);
+        parts.push(SqlPart::Sql(" from unnest("));
+        parts.extend(&parameters);
+        parts.push(SqlPart::Sql(") k("));
+        push_key_names(&mut parts, entity);
+        parts.extend(&selected.names);
+        parts.push(SqlPart::Sql(") cross join lateral (select "));
+        parts.extend(&selected.inner);
+        parts.push(SqlPart::Sql(" from "));
+        push_rows(&mut parts, catalogue, entity, found, &exported, scope)?;
+        parts.push(SqlPart::Sql(" order by "));
+        for (index, name) in entity.order.iter().enumerate() {
+            parts.extend([SqlPart::Sql(if index == 0 { "t." } else { ", t." }), SqlPart::Name(name)]);
+        }
+        parts.push(SqlPart::Sql(") t"));
+        Ok(statement(&parts))
+    };
+    let scoped = (!compared.is_empty()).then(|| rows(&options::conditions(&compared))).transpose()?;
 
     // The casts of the parameters alone. They tell a fault of the keys from a fault of a row.
     let mut cast = vec![SqlPart::Sql("select ")];
@@ -352,7 +359,10 @@ pub(super) fn entity(
     Ok(EntityPlan {
         name: entity.name.clone(),
         relation: entity.relation.clone(),
-        statement: statement(&parts),
+        statement: rows(&[])?,
+        scoped,
+        has_time: entity.options.time.is_some(),
+        filter: entity.options.filter.clone(),
         cast: statement(&cast),
         order: entity.order.iter().filter_map(position).collect(),
         primary_key: found
@@ -447,18 +457,21 @@ fn described(entity: &Entity, column: &CatalogueColumn, kind: ValueKind) -> anyh
 /// The rows of one key, as `t`.
 ///
 /// Where no index gives them in order, they are selected first and then sorted. Otherwise the planner, whose sort is
-/// off, would walk another index in that order, once for each key: the whole table.
+/// off, would walk another index in that order, once for each key: the whole table. `scope` is added to the conditions.
 fn push_rows<'a>(
     parts: &mut Vec<SqlPart<'a>>,
     catalogue: &Catalogue,
     entity: &'a Entity,
     found: &'a FoundSchema,
     exported: &[&'a CatalogueColumn],
+    scope: &[SqlPart<'a>],
 ) -> anyhow::Result<()> {
     let key = |number: usize, _: &'a str| vec![SqlPart::Sql("k.k"), SqlPart::Number(number)];
     if found.is_ordered_by_an_index(catalogue, entity) {
         parts.extend([SqlPart::Relation(&entity.relation), SqlPart::Sql(" t where ")]);
-        return push_matching(parts, catalogue, entity, found, key);
+        push_matching(parts, catalogue, entity, found, key)?;
+        parts.extend(scope);
+        return Ok(());
     }
     let mut needed: Vec<&str> =
         exported.iter().filter(|column| !column.computed).map(|column| column.name.as_str()).collect();
@@ -471,6 +484,7 @@ fn push_rows<'a>(
     }
     parts.extend([SqlPart::Sql(" from "), SqlPart::Relation(&entity.relation), SqlPart::Sql(" t where ")]);
     push_matching(parts, catalogue, entity, found, key)?;
+    parts.extend(scope);
     // A fence for the planner.
     parts.push(SqlPart::Sql(" offset 0) t"));
     Ok(())

@@ -1,6 +1,6 @@
 use super::*;
 
-fn parse(text: &str) -> anyhow::Result<Catalogue> {
+pub(crate) fn parse(text: &str) -> anyhow::Result<Catalogue> {
     Catalogue::new("catalogue.toml", text, &mut |name| match name {
         "keys.sql" => Ok("select 1 as key; \n".to_owned()),
         _ => anyhow::bail!("no such file"),
@@ -66,7 +66,7 @@ fn every_mistake_is_named_with_file_line_and_key() {
         (
             "by = \"id\"",
             "bye = \"id\"",
-            "catalogue.toml:6: `entity.users.bye`: unknown key, expected one of relation, keys, by, where, order, about, columns, purpose, source, recipients, retention, owner",
+            "catalogue.toml:6: `entity.users.bye`: unknown key, expected one of relation, keys, by, where, order, about, columns, time, filter, references, purpose, source, recipients, retention, owner",
         ),
         ("by = \"id\"\n", "", "catalogue.toml:3: `entity.users`: `by` is missing"),
         (

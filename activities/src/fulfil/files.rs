@@ -15,9 +15,10 @@ use crate::{
         attached::{Attached, Bytes, Missing},
     },
     blocking,
-    catalogue::FileSet,
+    catalogue::{Catalogue, FileSet},
     context::ExportSteps,
     pulse::Pulse,
+    scope::Scope,
     serialise::{Row as _, decode},
     source::snapshot::Snapshot,
     spool::{AttemptQuota, named},
@@ -35,7 +36,7 @@ const PIECES: usize = 4;
 
 /// A row that names a file.
 pub(super) struct Listed {
-    /// Index of its set.
+    /// Index of its set in the listing.
     set: usize,
     /// The value of the column that holds the key.
     value: String,
@@ -49,17 +50,25 @@ pub(super) struct Listed {
 #[derive(Default)]
 pub(super) struct Listing {
     files: Vec<Listed>,
-    /// Files beyond the most, by set.
-    more: Vec<u64>,
+    /// The sets, by their index in the catalogue, and the files of each beyond the most.
+    sets: Vec<(usize, u64)>,
 }
 
-/// Lists the files that the rows of the account name.
-pub(super) async fn list(snapshot: &mut Snapshot, sets: &[FileSet], pulse: &Pulse) -> Result<Listing> {
-    let mut listing = Listing { files: Vec::new(), more: vec![0; sets.len()] };
-    for (index, set) in sets.iter().enumerate() {
+/// Lists the files that the rows of the account name, of the given sets.
+pub(super) async fn list(
+    snapshot: &mut Snapshot,
+    catalogue: &Catalogue,
+    sets: &[usize],
+    scope: Option<&Scope>,
+    pulse: &Pulse,
+) -> Result<Listing> {
+    let mut listing = Listing::default();
+    for (position, index) in sets.iter().copied().enumerate() {
+        let set = catalogue.files().get(index).context("there is no such set of files")?;
+        let mut more = 0;
         let columns =
             snapshot.plan.files.get(index).context("there is no such set of files")?.columns.clone();
-        let mut rows = snapshot.files(index, pulse)?;
+        let mut rows = snapshot.files(index, scope, pulse)?;
         while let Some(row) = rows.next().await? {
             let text = |column: usize| -> Result<Option<String>> {
                 let Some(bytes) = row.value(column)? else { return Ok(None) };
@@ -70,18 +79,20 @@ pub(super) async fn list(snapshot: &mut Snapshot, sets: &[FileSet], pulse: &Puls
             };
             let Some(value) = text(FileSet::KEY)?.filter(|value| !value.is_empty()) else { continue };
             if listing.files.len() == MOST_FILES {
-                listing.more[index] += 1;
+                more += 1;
                 continue;
             }
             let named = set.row().map(text).collect::<Result<Vec<_>>>()?;
             listing.files.push(Listed {
-                set: index,
+                set: position,
                 value,
                 name: set.file_name.map(text).transpose()?.flatten(),
                 content_type: set.content_type.map(text).transpose()?.flatten(),
                 row: named.into_iter().flatten().collect::<Vec<_>>().join(", "),
             });
         }
+        drop(rows);
+        listing.sets.push((index, more));
     }
     Ok(listing)
 }
@@ -97,14 +108,16 @@ pub(super) async fn attach(
     pulse: &Pulse,
 ) -> Result<Attaching> {
     let sets = steps.catalogue.files();
-    for (set, more) in sets.iter().zip(&listing.more) {
+    for (index, more) in &listing.sets {
+        let set = &sets[*index];
         archive.begin_set(&set.name, &set.listing.name, &set.about, *more);
     }
     for listed in listing.files.chunks(AT_ONCE) {
         pulse.check()?;
-        let fetched = listed.iter().map(|listed| async move {
-            let store = steps.files.get(listed.set).context("a set of files has no store")?;
-            let fetched = fetch(listed, &sets[listed.set], store, pulse).await?;
+        let fetched = listed.iter().map(async |listed| {
+            let (index, _) = listing.sets[listed.set];
+            let store = steps.files.get(index).context("a set of files has no store")?;
+            let fetched = fetch(listed, &sets[index], store, pulse).await?;
             anyhow::Ok((listed, store, fetched))
         });
         for (listed, store, fetched) in try_join_all(fetched).await? {

@@ -4,31 +4,38 @@ use anyhow::Result;
 
 use crate::{
     archive::{Archive, ArchiveWriter, Contents, EntityContents, LeftOut, Omitted},
-    catalogue::{Catalogue, Entity, EntityPlan, Use},
+    catalogue::{Catalogue, Entity, EntityPlan, FileSet, Use},
     context::ExportSteps,
     fulfil::files,
     pulse::Pulse,
     requests::claim::Claim,
+    scope::Part,
     source::snapshot::Snapshot,
 };
 
-/// Reads the account into a finished archive in the spool. The read transaction has ended when it returns.
+/// Reads the account, or the part of it that is asked for, into a finished archive in the spool. The read transaction has
+/// ended when it returns.
+///
+/// # Errors
+/// [`Failure::ScopeRefused`](crate::failure::Failure::ScopeRefused) when the catalogue has no such part.
 pub async fn write_archive(
     mut snapshot: Snapshot,
     claim: &Claim,
     steps: &ExportSteps,
     pulse: &Pulse,
 ) -> Result<Archive> {
-    let contents = describe(&snapshot, claim, steps);
+    let part = claim.scope.part_of_claim(steps.catalogue.offer())?;
+    let scope = part.scope.as_ref();
+    let contents = describe(&snapshot, claim, steps, &part);
     let mut writer = ArchiveWriter::create(contents, &steps.spool, pulse)?;
     pulse.begin_reading();
-    for entity in 0..snapshot.plan.entities.len() {
-        let mut rows = snapshot.rows(entity, pulse)?;
+    for (index, entity) in part.entities.iter().copied().enumerate() {
+        let mut rows = snapshot.rows(entity, scope, pulse)?;
         let failed = loop {
             match rows.next().await {
                 Ok(Some(row)) => {
                     pulse.row_read();
-                    writer.row(entity, row).await?;
+                    writer.row(index, row).await?;
                 }
                 Ok(None) => break None,
                 Err(error) => break Some(error),
@@ -40,20 +47,29 @@ pub async fn write_archive(
         }
         pulse.entity_read();
     }
-    let sets = steps.catalogue.files();
+    let sets: Vec<usize> = file_sets(&steps.catalogue, &part).map(|(index, _)| index).collect();
     if sets.is_empty() {
         snapshot.close().await?;
         return writer.finish().await;
     }
-    let listing = files::list(&mut snapshot, sets, pulse).await?;
+    let listing = files::list(&mut snapshot, &steps.catalogue, &sets, scope, pulse).await?;
     // The files may take long, and the source is done.
     snapshot.close().await?;
     files::attach(listing, writer.join().await?, steps, pulse).await?.finish().await
 }
 
-fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps) -> Contents {
+/// Returns the sets of files that are in a part: those whose entity is.
+fn file_sets<'c>(catalogue: &'c Catalogue, part: &Part) -> impl Iterator<Item = (usize, &'c FileSet)> {
+    let is_in = |set: &FileSet| {
+        part.entities.iter().any(|entity| catalogue.entities()[*entity].name == set.listing.name)
+    };
+    catalogue.files().iter().enumerate().filter(move |(_, set)| is_in(set))
+}
+
+fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps, part: &Part) -> Contents {
     let catalogue: &Catalogue = &steps.catalogue;
-    let entities = catalogue.entities().iter().zip(&snapshot.plan.entities);
+    let entities =
+        part.entities.iter().map(|entity| (&catalogue.entities()[*entity], &snapshot.plan.entities[*entity]));
     Contents {
         request_id: claim.request_id,
         user_id: claim.user_id.clone(),
@@ -66,8 +82,13 @@ fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps) -> Contents
         deflate_level: steps.settings.deflate_level,
         checksum: steps.checksum,
         entities: entities.map(|(entity, plan)| describe_entity(entity, plan)).collect(),
-        account: catalogue.account_index(),
-        file_sets: catalogue.files().iter().map(|set| (set.name.clone(), set.about.clone())).collect(),
+        account: part
+            .entities
+            .iter()
+            .position(|entity| *entity == catalogue.account_index())
+            .unwrap_or_default(),
+        scope: part.scope.clone(),
+        file_sets: file_sets(catalogue, part).map(|(_, set)| (set.name.clone(), set.about.clone())).collect(),
         left_out: catalogue
             .left_out()
             .iter()
@@ -93,5 +114,6 @@ fn describe_entity(entity: &Entity, plan: &EntityPlan) -> EntityContents {
         order: plan.order.clone(),
         primary_key: plan.primary_key.clone(),
         facts: entity.facts.clone(),
+        options: entity.options.clone(),
     }
 }

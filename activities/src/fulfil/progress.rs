@@ -25,7 +25,9 @@ const REPORT_WITHIN: Duration = Duration::from_secs(2);
 /// Writes a report at each tick, until the request is no longer this attempt's.
 pub(super) async fn report(job: Job<'_>, pulse: &Pulse) -> Failure {
     let Job { steps, claim, .. } = job;
-    let names: Vec<&str> = steps.catalogue.entities().iter().map(|entity| entity.name.as_str()).collect();
+    let known = steps.catalogue.entities();
+    let part = claim.scope.part(steps.catalogue.offer()).map(|part| part.entities).unwrap_or_default();
+    let names: Vec<&str> = part.iter().map(|entity| known[*entity].name.as_str()).collect();
     let mut ticks = every(TICK);
     for _ in 1..FIRST_TICK {
         ticks.tick().await;
@@ -33,7 +35,8 @@ pub(super) async fn report(job: Job<'_>, pulse: &Pulse) -> Failure {
     let (mut expected, mut last) = (None, None::<Report>);
     loop {
         ticks.tick().await;
-        if expected.is_none() {
+        // How many rows a part has is not known.
+        if expected.is_none() && claim.scope.is_whole() {
             let read = timeout(REPORT_WITHIN, progress::expected_rows(&steps.state, &claim.user_id)).await;
             expected = read.ok().and_then(Result::ok);
         }

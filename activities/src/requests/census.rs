@@ -80,12 +80,15 @@ pub async fn queue(state: &mut PgConnection) -> Result<Queue> {
                  from public.data_export_requests where status = 'pending') p,
                 (select min(o.requested_at) as oldest_failed
                  from public.data_export_requests o
-                 where o.status = 'failed' and o.failure_reason in ('unreadable_value', 'attempts_exhausted')
+                 where o.status = 'failed' and o.failure_reason in ('unreadable_value', 'scope_refused', 'attempts_exhausted')
                      and o.requested_at > now() - interval '2 months'
                      and o.user_id <> '00000000-0000-0000-0000-000000000000'
                      and not exists (select from public.data_export_requests l
                                      where l.user_id = o.user_id and l.requested_at > o.requested_at
-                                         and l.fulfilled_at is not null)) f,
+                                         and l.fulfilled_at is not null
+                                         and (row(l.entities, l.since, l.until, l.filters) is null
+                                              or row(l.entities, l.since, l.until, l.filters)
+                                                  is not distinct from row(o.entities, o.since, o.until, o.filters)))) f,
                 (select count(*) as ready,
                      min(expires_at) filter (where expires_at <= clock_timestamp()) as overdue_since
                  from public.data_export_requests where status = 'ready') r,

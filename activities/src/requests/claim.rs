@@ -9,10 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::postgres::types::PgInterval;
+use sqlx::{postgres::types::PgInterval, types::Json};
 use uuid::Uuid;
 
-use crate::{database::pool::Pool, user_id::UserId};
+use crate::{
+    database::pool::Pool,
+    scope::{Filters, Scope},
+    user_id::UserId,
+};
 
 /// Names one attempt of one activity of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub struct Claim {
     pub user_id: UserId,
     /// When the user asked.
     pub requested_at: DateTime<Utc>,
+    /// Which part of the data is asked for.
+    pub scope: Scope,
     /// In which role it was asked for.
     pub asked_as: String,
     /// Key of the archive's pseudonyms.
@@ -71,7 +77,7 @@ impl Claim {
 /// The result of asking for a claim.
 pub enum Claimed {
     /// This attempt holds the request.
-    Granted(Claim),
+    Granted(Box<Claim>),
     /// It is no longer `pending`, or there is no such request.
     NotPending,
     /// Another attempt holds it for this long at most.
@@ -99,7 +105,7 @@ pub async fn claim(
            where id = $1 and status = 'pending'
                and (claim_token is null or lease_until <= clock_timestamp()
                     or (claim_owner = $3 and claim_try < $4))
-           returning user_id as "user_id: UserId", requested_at, asked_as, pseudonym_salt as "pseudonym_salt!", attempts, lost,
+           returning user_id as "user_id: UserId", requested_at, entities, since, until, filters as "filters: Json<Filters>", asked_as, pseudonym_salt as "pseudonym_salt!", attempts, lost,
                (select i.location from public.data_export_installation i) as location,
                clock_timestamp() as "now!""#,
         request_id,
@@ -113,18 +119,19 @@ pub async fn claim(
     .await
     .with_context(|| format!("failed to claim request `{request_id}`"))?;
     if let Some(row) = granted {
-        return Ok(Claimed::Granted(Claim {
+        return Ok(Claimed::Granted(Box::new(Claim {
             request_id,
             token,
             user_id: row.user_id,
             requested_at: row.requested_at,
+            scope: Scope::of_columns(row.entities, row.since, row.until, row.filters),
             asked_as: row.asked_as,
             pseudonym_salt: row.pseudonym_salt,
             attempts: u32::try_from(row.attempts).unwrap_or(0),
             lost: u32::try_from(row.lost).unwrap_or(0),
             location: row.location,
             granted: (row.now, Instant::now()),
-        }));
+        })));
     }
     let rest = sqlx::query_scalar!(
         r#"select extract(epoch from coalesce(lease_until, clock_timestamp()) - clock_timestamp())::float8 as "rest!"

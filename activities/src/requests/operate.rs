@@ -11,10 +11,15 @@ use chrono::{DateTime, NaiveDate, Utc};
 use export_workflows::contract::FailureReason;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, types::Json};
 use uuid::Uuid;
 
-use crate::{database::pool::Pool, requests::state::Status, user_id::UserId};
+use crate::{
+    database::pool::Pool,
+    requests::state::Status,
+    scope::{Filters, Scope},
+    user_id::UserId,
+};
 
 /// Why an operator revokes an export; recorded on the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,9 @@ pub struct RequestDetails {
     pub status: Status,
     /// When the user asked.
     pub requested_at: DateTime<Utc>,
+    /// Which part of the data is asked for; missing if it is the whole.
+    #[serde(skip_serializing_if = "Scope::is_whole")]
+    pub scope: Scope,
     /// Whether there is a link that works.
     pub has_link: bool,
     /// The link, which is all that a download needs. It is never shown or serialised.
@@ -176,11 +184,17 @@ pub enum Retried {
     Unknown,
 }
 
-/// Makes a pending request, as the platform does.
-pub async fn create(state: &Pool, user_id: &UserId) -> Result<Uuid> {
+/// Makes a pending request, as the platform does. The caller has checked that the scope fits the catalogue.
+pub async fn create(state: &Pool, user_id: &UserId, scope: &Scope) -> Result<Uuid> {
+    let filters = Some(&scope.filters).filter(|filters| !filters.is_empty());
     sqlx::query_scalar!(
-        "insert into public.data_export_requests (user_id) values ($1) returning id",
-        user_id.as_str()
+        "insert into public.data_export_requests (user_id, entities, since, until, filters)
+         values ($1, $2, $3, $4, $5) returning id",
+        user_id.as_str(),
+        scope.entities.as_deref(),
+        scope.since,
+        scope.until,
+        filters.map(Json) as _,
     )
     .fetch_one(state)
     .await
@@ -213,7 +227,7 @@ pub async fn show(state: &Pool, request_id: Uuid) -> Result<Option<RequestDetail
         r#"select r.id, r.user_id as "user_id: UserId", e.status as "status!: Status", r.requested_at, e.download_url, r.expires_at,
                r.fulfilled_at, r.snapshot_at, r.object_key, r.object_deleted_at, r.archive_bytes, r.archive_sha256,
                r.row_counts, e.failure_reason, r.attempts, r.claims, r.lost, r.last_error, r.claim_owner,
-               r.lease_until, r.retry_of
+               r.lease_until, r.retry_of, r.entities, r.since, r.until, r.filters as "filters: Json<Filters>"
            from public.data_export_requests r
            join public.data_export_requests_effective e on e.id = r.id
            where r.id = $1"#,
@@ -236,6 +250,7 @@ pub async fn show(state: &Pool, request_id: Uuid) -> Result<Option<RequestDetail
         user_id: row.user_id,
         status: row.status,
         requested_at: row.requested_at,
+        scope: Scope::of_columns(row.entities, row.since, row.until, row.filters),
         has_link: row.download_url.is_some(),
         link: row.download_url.map(|url| Link(url.into())),
         expires_at: row.expires_at,
@@ -341,8 +356,10 @@ pub async fn retry(state: &Pool, request_id: Uuid) -> Result<Retried> {
         return Ok(Retried::Waiting(id));
     }
     let id = sqlx::query_scalar!(
-        "insert into public.data_export_requests (user_id, retry_of) values ($1, $2) returning id",
-        row.user_id.as_str(),
+        // What failed is asked for again.
+        "insert into public.data_export_requests (user_id, retry_of, entities, since, until, filters)
+         select r.user_id, r.id, r.entities, r.since, r.until, r.filters from public.data_export_requests r where r.id = $1
+         returning id",
         request_id,
     )
     .fetch_one(&mut *tx)
@@ -388,8 +405,8 @@ pub async fn stored_requests(state: &Pool, user_id: &UserId) -> Result<Vec<Uuid>
 
 /// Replaces the user's id by the nil UUID in every request that has ended and whose archive is deleted.
 ///
-/// A trigger refuses it for other requests. Clears `last_error` too, because it may name a row of the user, and the
-/// reason that was given for asking for them. Ends the user's sessions, and no longer names the user as the one who asked
+/// A trigger refuses it for other requests. Clears `last_error` and the filters too, because they may say something of the
+/// user, and the reason that was given for asking for them. Ends the user's sessions, and no longer names the user as the one who asked
 /// for others.
 pub async fn forget(state: &Pool, user_id: &UserId) -> Result<Forgotten> {
     const CONTEXT: &str = "failed to forget a user";
@@ -420,7 +437,7 @@ pub async fn forget(state: &Pool, user_id: &UserId) -> Result<Forgotten> {
     .context(CONTEXT)?;
     let forgotten = sqlx::query!(
         "update public.data_export_requests
-         set user_id = $2, last_error = null, ask_key = null, ask_print = null, receipt = null,
+         set user_id = $2, last_error = null, ask_key = null, ask_print = null, receipt = null, filters = null,
              asked_why = case when asked_why is not null then 'forgotten' end
          where user_id = $1 and status = 'failed' and (object_key is null or object_deleted_at is not null)",
         user_id.as_str(),

@@ -62,12 +62,12 @@ pub async fn write(state: &Pool, request_id: Uuid, token: Uuid, report: &Report)
     Ok(written.rows_affected() > 0)
 }
 
-/// Returns how many rows the last export of the user had; `None` without one.
+/// Returns how many rows the last whole export of the user had; `None` without one.
 pub async fn expected_rows(state: &Pool, user_id: &UserId) -> Result<Option<u64>> {
     let rows = sqlx::query_scalar!(
         "select (select sum(value::bigint)::bigint from pg_catalog.jsonb_each_text(r.row_counts))
          from public.data_export_requests r
-         where r.user_id = $1 and r.row_counts is not null
+         where r.user_id = $1 and r.row_counts is not null and row(r.entities, r.since, r.until, r.filters) is null
          order by r.requested_at desc, r.id desc limit 1",
         user_id.as_str(),
     )

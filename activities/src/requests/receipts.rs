@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 use chrono::Utc;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{
     database::pool::Pool,
     receipt::{Receipt, ReceiptAccess, ReceiptArchive, issuer},
+    scope::{Filters, Scope},
     user_id::UserId,
 };
 
@@ -41,7 +43,8 @@ pub async fn read(state: &Pool, request_id: Uuid) -> Result<String> {
 pub async fn with_accesses(state: &Pool, request_id: Uuid) -> Result<Receipt> {
     let row = sqlx::query!(
         r#"select r.user_id as "user_id: UserId", r.requested_at, r.asked_as, r.snapshot_at, r.fulfilled_at, r.expires_at,
-               r.archive_bytes, r.archive_sha256, r.row_counts, i.id as installation
+               r.archive_bytes, r.archive_sha256, r.row_counts, i.id as installation,
+               r.entities, r.since, r.until, r.filters as "filters: Json<Filters>"
            from public.data_export_requests r, public.data_export_installation i
            where r.id = $1 and r.fulfilled_at is not null"#,
         request_id
@@ -72,6 +75,8 @@ pub async fn with_accesses(state: &Pool, request_id: Uuid) -> Result<Receipt> {
         iat: Utc::now().timestamp(),
         requested_at: row.requested_at,
         requested_as: row.asked_as,
+        scope: Some(Scope::of_columns(row.entities, row.since, row.until, row.filters))
+            .filter(|scope| !scope.is_whole()),
         snapshot_at: row.snapshot_at.context(WHOLE)?,
         ready_at: row.fulfilled_at.context(WHOLE)?,
         expires_at: row.expires_at.context(WHOLE)?,

@@ -38,6 +38,7 @@ use crate::{
         sqlstate::{self, Asked, Blame},
     },
     pulse::Pulse,
+    scope::Scope,
     user_id::UserId,
 };
 
@@ -144,19 +145,29 @@ pub async fn existing_accounts(
 }
 
 impl Snapshot {
-    /// Starts to read the rows of an entity, given by its index in the plan.
-    pub fn rows<'s>(&'s mut self, entity: usize, pulse: &'s Pulse) -> anyhow::Result<Rows<'s>> {
+    /// Starts to read the rows of an entity, given by its index in the plan: all, or those of a scope.
+    pub fn rows<'s>(
+        &'s mut self,
+        entity: usize,
+        scope: Option<&Scope>,
+        pulse: &'s Pulse,
+    ) -> anyhow::Result<Rows<'s>> {
         let plan = self.plan.entities.get(entity).context("there is no such entity")?;
         let is_empty = self.filled.get(entity) == Some(&false);
         let Self { session, keys, reading, .. } = self;
-        read(session, plan, is_empty, keys, reading, pulse)
+        read(session, plan, scope, is_empty, keys, reading, pulse)
     }
 
-    /// Starts to list the files of a set, given by its index in the plan.
-    pub fn files<'s>(&'s mut self, set: usize, pulse: &'s Pulse) -> anyhow::Result<Rows<'s>> {
+    /// Starts to list the files of a set, given by its index in the plan: all, or those of a scope.
+    pub fn files<'s>(
+        &'s mut self,
+        set: usize,
+        scope: Option<&Scope>,
+        pulse: &'s Pulse,
+    ) -> anyhow::Result<Rows<'s>> {
         let plan = self.plan.files.get(set).context("there is no such set of files")?;
         let Self { session, keys, reading, .. } = self;
-        read(session, plan, false, keys, reading, pulse)
+        read(session, plan, scope, false, keys, reading, pulse)
     }
 
     /// Finds the cause of an error in the rows of an entity: a value of the account, as it seems, or the keys, whose
@@ -255,6 +266,7 @@ impl Rows<'_> {
 fn read<'s>(
     session: &'s mut Session,
     plan: &'s EntityPlan,
+    scope: Option<&Scope>,
     is_empty: bool,
     keys: &'s [KeySet],
     reading: &'s mut bool,
@@ -267,12 +279,22 @@ fn read<'s>(
     let stream = if is_empty || set.columns.first().is_none_or(Vec::is_empty) {
         futures::stream::empty().boxed()
     } else {
-        let mut query = sqlx::query(plan.statement.clone());
+        let cut = scope.zip(plan.scoped.as_ref());
+        let mut query = sqlx::query(cut.map_or(&plan.statement, |(_, scoped)| scoped).clone());
         for column in &set.columns {
             query = query.bind(column);
         }
         for computed in &plan.computed {
             query = query.bind(set.computed.get(*computed).context("a computed column was not read")?);
+        }
+        if let Some((scope, _)) = cut {
+            if plan.has_time {
+                query = query.bind(scope.since).bind(scope.until);
+            }
+            let filters = scope.filters.get(&plan.name);
+            for column in &plan.filter {
+                query = query.bind(filters.and_then(|filters| filters.get(column)).cloned());
+            }
         }
         query.fetch(&mut **session)
     };

@@ -7,8 +7,11 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use chrono::Utc;
-use export_activities::user_id::UserId;
+use chrono::{DateTime, Utc};
+use export_activities::{
+    scope::{Filters, Scope, Unfit},
+    user_id::UserId,
+};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -18,7 +21,7 @@ use crate::{
     body::Json,
     caller::{Caller, Subject, is_id},
     export::{Export, StartWord, UserIdWord, next_night},
-    problem::{Code, Document, Problem},
+    problem::{Code, Document, Mistake, Problem},
     records::{self, Actor, Answer, Asked, Outcome},
     rights::{self, org_of_ask},
 };
@@ -44,6 +47,16 @@ pub(super) struct Ask {
     /// Why, when it is for another person.
     #[schema(max_length = 500, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     why: Option<String>,
+    /// Only these entities, as `/v1/policy` names them, with those that they refer to and with the account.
+    #[schema(min_items = 1, max_items = 500)]
+    entities: Option<Vec<String>>,
+    /// No row before this moment, of entities with `has_time`.
+    since: Option<DateTime<Utc>>,
+    /// No row at or after this moment, of the same entities.
+    until: Option<DateTime<Utc>>,
+    /// Only rows with one of these values, by entity and column.
+    #[schema(value_type = Option<Filters>)]
+    filters: Option<Filters>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -116,7 +129,20 @@ pub(super) async fn ask(
     };
     let actor = actor(&caller, allowed, ask.why.as_deref(), "/why")?;
     let start = ask.start.map(Start::as_str);
-    let asked = Asked { user, org, start, key: key(&headers)?, retry_of: None };
+    let scope = Scope {
+        entities: ask.entities,
+        since: ask.since,
+        until: ask.until,
+        filters: ask.filters.unwrap_or_default(),
+    };
+    let part = scope.part(&portal.settings.offer).map_err(|unfit| {
+        let mistakes =
+            unfit.into_iter().map(|Unfit { pointer, sentence }| Mistake { pointer, detail: sentence });
+        Problem::mistakes(mistakes.collect())
+    })?;
+    // Everything, in whatever words, is the whole.
+    let scope = part.scope.unwrap_or_default();
+    let asked = Asked { user, org, start, key: key(&headers)?, retry_of: None, scope };
     made(&portal, &caller, &asked, actor).await
 }
 
@@ -181,6 +207,7 @@ pub(super) async fn retry(
         start: retry.start.map(Start::as_str),
         key: key(&headers)?,
         retry_of: Some(failed.id),
+        scope: Scope::default(),
     };
     made(&portal, &caller, &asked, actor).await
 }

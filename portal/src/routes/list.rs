@@ -19,7 +19,7 @@ use crate::{
     cursor::Cursor,
     export::{Export, ReasonWord, UserIdWord},
     problem::{Code, Document, Problem},
-    records::{self, Filters, Scope},
+    records::{self, Filters, Whose},
 };
 
 const LARGEST_PAGE: u32 = 100;
@@ -66,6 +66,7 @@ enum Reason {
     Revoked,
     Withdrawn,
     UnreadableValue,
+    ScopeRefused,
     AttemptsExhausted,
 }
 
@@ -112,10 +113,10 @@ pub(super) async fn list(
         after: which.requested_after,
         before: which.requested_before,
     };
-    let scope = scope(&caller, which.user_id, which.org_id);
+    let whose = whose(&caller, which.user_id, which.org_id);
     let key = portal.cursor_key().await?;
     // What the cursor is signed for: everything that decides which exports are in the list.
-    let list = format!("{:?} {scope:?} {filters:?}", caller.name());
+    let list = format!("{:?} {whose:?} {filters:?}", caller.name());
     let cursor = match &which.cursor {
         Some(text) => Some(Cursor::read(text, key, &list).ok_or_else(|| {
             Problem::new(
@@ -125,9 +126,9 @@ pub(super) async fn list(
         })?),
         None => None,
     };
-    let Some(scope) = scope else { return Ok(page(Vec::new(), None, &uri)) };
+    let Some(whose) = whose else { return Ok(page(Vec::new(), None, &uri)) };
     let mut records =
-        records::list(&portal.settings.database, &scope, &filters, cursor, i64::from(limit) + 1).await?;
+        records::list(&portal.settings.database, &whose, &filters, cursor, i64::from(limit) + 1).await?;
     let more = records.len() > limit as usize;
     records.truncate(limit as usize);
     let last = records.last().filter(|_| more);
@@ -139,22 +140,22 @@ pub(super) async fn list(
 }
 
 /// Returns whose exports the list has; `None` when the caller asks for some that they may not see.
-fn scope(caller: &Caller, user: Option<UserId>, org: Option<String>) -> Option<Scope> {
+fn whose(caller: &Caller, user: Option<UserId>, org: Option<String>) -> Option<Whose> {
     let sees_all = caller.roles.operator || matches!(caller.subject, Subject::Service(_));
     let sees_org = caller.roles.manager || caller.roles.admin;
     let own_org = caller.org.clone().filter(|_| sees_org);
     match (user, org) {
-        (None, None) if sees_all => Some(Scope::All),
+        (None, None) if sees_all => Some(Whose::All),
         (None, None) => match own_org {
-            Some(org) => Some(Scope::Org(org)),
-            None => own(caller).map(|own| Scope::User(own, None)),
+            Some(org) => Some(Whose::Org(org)),
+            None => own(caller).map(|own| Whose::User(own, None)),
         },
-        (None, Some(org)) if sees_all || own_org.as_ref() == Some(&org) => Some(Scope::Org(org)),
+        (None, Some(org)) if sees_all || own_org.as_ref() == Some(&org) => Some(Whose::Org(org)),
         // In the name of an organisation whose others they may not see.
-        (None, Some(org)) => own(caller).map(|own| Scope::User(own, Some(org))),
-        (Some(user), org) if sees_all || caller.is(&user) => Some(Scope::User(user, org)),
-        (Some(user), None) => own_org.map(|org| Scope::User(user, Some(org))),
-        (Some(user), Some(org)) => own_org.filter(|own| *own == org).map(|org| Scope::User(user, Some(org))),
+        (None, Some(org)) => own(caller).map(|own| Whose::User(own, Some(org))),
+        (Some(user), org) if sees_all || caller.is(&user) => Some(Whose::User(user, org)),
+        (Some(user), None) => own_org.map(|org| Whose::User(user, Some(org))),
+        (Some(user), Some(org)) => own_org.filter(|own| *own == org).map(|org| Whose::User(user, Some(org))),
     }
 }
 

@@ -9,12 +9,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, Utc};
-use export_activities::{fulfil::presign::LINK_LIFE, user_id::UserId};
+use export_activities::{fulfil::presign::LINK_LIFE, scope::OfferedEntity, user_id::UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    Entity, Portal,
+    Portal,
     caller::{Caller, Subject, tokens::Tokens},
     export::{UserIdWord, next_night},
     problem::{Document, Problem},
@@ -40,13 +40,37 @@ pub(super) struct Policy {
     kept_seconds: u64,
     /// The formats of the files in an archive.
     formats: [&'static str; 2],
-    /// What an archive holds.
+    /// What an archive holds, and which part of it can be asked for.
     entities: Vec<Entity>,
     /// The person who is signed in; null for a service key.
     #[schema(value_type = Option<UserIdWord>)]
     user_id: Option<UserId>,
     /// A member of the staff acts as the person, and may only look.
     acting: bool,
+}
+
+/// A part of each archive: one file in each format.
+#[derive(Serialize, ToSchema)]
+struct Entity {
+    /// The name of its files.
+    name: String,
+    /// What it is, in the words of the catalogue.
+    about: String,
+    /// It is in every export: the account.
+    always: bool,
+    /// `since` and `until` leave rows of it out.
+    has_time: bool,
+    /// The columns whose values can be asked for.
+    filters: Vec<String>,
+    /// The entities that come along when this one is asked for.
+    refers_to: Vec<String>,
+}
+
+impl From<&OfferedEntity> for Entity {
+    fn from(offered: &OfferedEntity) -> Self {
+        let OfferedEntity { name, about, always, has_time, filters, refers_to } = offered.clone();
+        Self { name, about, always, has_time, filters, refers_to }
+    }
 }
 
 /// Shows what a person may expect: when exports are made, how often one may ask, how long archives are kept.
@@ -79,7 +103,7 @@ pub(super) async fn policy(
         ask_every_seconds: u64::try_from(seconds).unwrap_or_default(),
         kept_seconds: LINK_LIFE.as_secs(),
         formats: ["json", "csv"],
-        entities: portal.settings.entities.clone(),
+        entities: portal.settings.offer.entities.iter().map(Entity::from).collect(),
         acting: caller.acting.is_some(),
         user_id: match caller.subject {
             Subject::Person(id) => Some(id),

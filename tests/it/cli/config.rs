@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use export_activities::{
     database::pool::Pool,
     requests::{operate, state::Status},
+    scope::Scope,
 };
 use export_stack::{
     servers::{postgres::Role, worker},
@@ -421,7 +422,7 @@ async fn an_erased_account_is_forgotten_and_asked_for_once_more_there_is_nothing
     let (installation, environment) = installation().await;
     let state_pool = state_pool(&installation).await;
     let user = Uuid::new_v4();
-    operate::create(&state_pool, &user.into()).await.unwrap();
+    operate::create(&state_pool, &user.into(), &Scope::default()).await.unwrap();
     let forget = ["request", "forget", "--user", &user.to_string(), "--output", "json"].map(str::to_owned);
     let forget: Vec<_> = forget.iter().map(String::as_str).collect();
     let answer = async || {

@@ -87,7 +87,7 @@ async fn a_query_that_computes_is_gone_soon_after_its_attempt_was_stopped() {
     let pulse = Pulse::default();
     let source = database.source();
     let mut snapshot = open(&source, &catalogue, &pulse).await;
-    let mut rows = snapshot.rows(1, &pulse).unwrap();
+    let mut rows = snapshot.rows(1, None, &pulse).unwrap();
     let stop = async {
         until_running(&database.owner, 1).await;
         pulse.cancel();
@@ -105,7 +105,7 @@ async fn a_query_that_gives_rows_is_gone_soon_after_its_attempt_was_stopped() {
     let pulse = Pulse::default();
     let source = database.source();
     let mut snapshot = open(&source, &catalogue, &pulse).await;
-    let mut rows = snapshot.rows(1, &pulse).unwrap();
+    let mut rows = snapshot.rows(1, None, &pulse).unwrap();
     rows.next().await.unwrap().unwrap();
     drop(rows);
     drop(snapshot);

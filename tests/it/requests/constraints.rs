@@ -169,7 +169,21 @@ async fn export_state_may_change_every_column_but_those_that_never_change() {
     .fetch_all(&database().await)
     .await
     .unwrap();
-    assert_eq!(refused, ["asked_as", "id", "org_id", "requested_at", "retry_of", "start", "updated_at"]);
+    assert_eq!(
+        refused,
+        [
+            "asked_as",
+            "entities",
+            "id",
+            "org_id",
+            "requested_at",
+            "retry_of",
+            "since",
+            "start",
+            "until",
+            "updated_at"
+        ]
+    );
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn an_account_that_would_fill_the_disk_of_the_source_with_a_sort_is_stoppe
     let account = snapshot::Account { request_id: Uuid::nil(), user_id: UserId::from_str("1").unwrap() };
     let pulse = Pulse::default();
     let mut snapshot = snapshot::open(&source, &catalogue, &account, &pulse).await.unwrap();
-    let mut rows = snapshot.rows(1, &pulse).unwrap();
+    let mut rows = snapshot.rows(1, None, &pulse).unwrap();
     let error = rows.next().await.unwrap_err();
     let verdict = failure::judge(&error);
     assert_eq!((verdict.class, verdict.code.as_str()), (Class::System, "database/53400"));

@@ -211,11 +211,11 @@ async fn a_finished_read_gives_its_connection_back_and_an_unfinished_one_is_cut(
         .await
         .unwrap();
     let pulse = Pulse::default();
-    let mut half = snapshot.rows(3, &pulse).unwrap();
+    let mut half = snapshot.rows(3, None, &pulse).unwrap();
     assert!(half.next().await.unwrap().is_some());
     drop(half);
     assert!(
-        snapshot.rows(4, &pulse).is_err(),
+        snapshot.rows(4, None, &pulse).is_err(),
         "rows left behind must not be taken for those of the next entity"
     );
     assert!(snapshot.close().await.is_err());
@@ -249,7 +249,7 @@ async fn a_cancelled_read_stops_as_interrupted() {
     let source = database.source();
     let pulse = Pulse::default();
     let mut snapshot = snapshot::open(&source, &catalogue, &account(seeded.heavy), &pulse).await.unwrap();
-    let mut rows = snapshot.rows(3, &pulse).unwrap();
+    let mut rows = snapshot.rows(3, None, &pulse).unwrap();
     rows.next().await.unwrap();
     assert!(pulse.moved() > 0);
     pulse.cancel();
@@ -313,7 +313,7 @@ async fn a_query_that_runs_long_before_its_first_row_counts_as_moving_and_can_be
         }
         canceller.cancel();
     });
-    let mut rows = snapshot.rows(1, &pulse).unwrap();
+    let mut rows = snapshot.rows(1, None, &pulse).unwrap();
     let error = tokio::time::timeout(Duration::from_secs(30), rows.next()).await.unwrap().unwrap_err();
     assert_eq!(failure::judge(&error).class, Class::Interrupted);
     moved.await.unwrap();

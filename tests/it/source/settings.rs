@@ -53,7 +53,7 @@ async fn archive(source: &Pool, catalogue: &Catalogue) -> anyhow::Result<Vec<u8>
     let mut snapshot = open(source, catalogue, USER).await?;
     let entity = planned(&snapshot.plan.entities[0]);
     let mut read = Vec::new();
-    let mut rows = snapshot.rows(0, &pulse)?;
+    let mut rows = snapshot.rows(0, None, &pulse)?;
     while let Some(row) = rows.next().await? {
         read.push(row);
     }

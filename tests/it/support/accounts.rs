@@ -31,7 +31,7 @@ pub(crate) async fn open(source: &Pool, catalogue: &Catalogue, user: Uuid) -> an
 
 pub(crate) async fn rows(snapshot: &mut Snapshot, entity: usize) -> Vec<PgRow> {
     let pulse = Pulse::default();
-    let mut rows = snapshot.rows(entity, &pulse).unwrap();
+    let mut rows = snapshot.rows(entity, None, &pulse).unwrap();
     let mut all = Vec::new();
     while let Some(row) = rows.next().await.unwrap() {
         all.push(row);

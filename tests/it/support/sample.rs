@@ -5,7 +5,7 @@ use std::{fs::File, path::Path};
 use chrono::DateTime;
 use export_activities::{
     archive::{Archive, ArchiveWriter, Contents, EntityContents, LeftOut, Omitted, manifest::Manifest},
-    catalogue::{Catalogue, EntityPlan, Facts},
+    catalogue::{Catalogue, EntityPlan, Facts, Options},
     pulse::Pulse,
     serialise::{Column, Row, Treatment, ValueKind},
     spool::Spool,
@@ -33,6 +33,7 @@ pub(crate) fn contents(entities: Vec<EntityContents>) -> Contents {
         checksum: Checksum::Crc64Nvme,
         entities,
         account: 0,
+        scope: None,
         file_sets: Vec::new(),
         left_out: vec![LeftOut {
             relation: "public.invoices".to_owned(),
@@ -52,6 +53,7 @@ pub(crate) fn planned(plan: &EntityPlan) -> EntityContents {
         order: plan.order.clone(),
         primary_key: plan.primary_key.clone(),
         facts: Facts::default(),
+        options: Options::default(),
     }
 }
 
@@ -77,6 +79,7 @@ pub(crate) fn entity(name: &str, columns: Vec<(&str, ValueKind)>) -> EntityConte
         order: vec![0],
         primary_key: Vec::new(),
         facts: Facts::default(),
+        options: Options::default(),
     }
 }
 

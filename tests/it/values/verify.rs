@@ -14,7 +14,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 use crate::support::sample::{contents, entity, row, write};
 
 /// The entries of an archive, to be changed and put together again.
-type Parts = Vec<(String, Vec<u8>)>;
+pub(super) type Parts = Vec<(String, Vec<u8>)>;
 
 /// Breaks one promise.
 type Change = Box<dyn Fn(&mut Parts)>;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use axum::http::HeaderValue;
-use export_portal::{Entity, Settings};
+use export_portal::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ pub(super) async fn run(config: &Config) -> Result<ExitStatus> {
         origins: origins.context("EXPORT_PORTAL_ORIGINS holds what no browser sends")?,
         admin_downloads: portal.admin_downloads,
         downloads: portal.downloads,
-        entities: entities(config)?,
+        offer: connect::catalogue(config)?.offer().clone(),
     };
     let stop = CancellationToken::new();
     let (at, serving) = export_portal::listen(address, settings, stop.clone()).await?;
@@ -49,13 +49,6 @@ pub(super) async fn run(config: &Config) -> Result<ExitStatus> {
         tracing::warn!("Some calls were still in flight and were cut off");
     }
     Ok(ExitStatus::Success)
-}
-
-/// Names what an archive holds. The worker reads the same catalogue.
-fn entities(config: &Config) -> Result<Vec<Entity>> {
-    let catalogue = connect::catalogue(config)?;
-    let entities = catalogue.entities().iter();
-    Ok(entities.map(|one| Entity { name: one.name.clone(), about: one.about.clone() }).collect())
 }
 
 /// Lets this process have as many connections as the system allows: each stream is one, and the usual limit is 1024.

@@ -62,6 +62,9 @@ pub(super) async fn run(arguments: Arguments, config: &Config, output: Output) -
         writeln!(out, "request   {}", report.request_id)?;
         writeln!(out, "user      {}", report.user_id)?;
         writeln!(out, "snapshot  {}", report.snapshot_at.format("%Y-%m-%d %H:%M:%S UTC"))?;
+        if let Some(scope) = &report.scope {
+            writeln!(out, "part      {scope}")?;
+        }
         writeln!(out, "bytes     {} in {} files", report.bytes, report.files)?;
         writeln!(out, "sha256    {}", report.sha256)?;
         for entity in &report.entities {

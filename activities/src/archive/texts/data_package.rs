@@ -15,7 +15,7 @@ pub(in crate::archive) fn data_package(manifest: &Manifest) -> serde_json::Resul
     let resources = manifest.entities.iter().filter_map(|entity| {
         let name = format!("csv/{}.csv", entity.name);
         let file = manifest.files.iter().find(|file| file.name == name)?;
-        Some(resource(entity, file))
+        Some(resource(entity, file, &manifest.entities))
     });
     let package = json!({
         "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
@@ -30,7 +30,7 @@ pub(in crate::archive) fn data_package(manifest: &Manifest) -> serde_json::Resul
     Ok(text)
 }
 
-fn resource(entity: &Entity, file: &File) -> Value {
+fn resource(entity: &Entity, file: &File, entities: &[Entity]) -> Value {
     let mut schema = json!({
         "$schema": "https://datapackage.org/profiles/2.0/tableschema.json",
         "fields": entity.columns.iter().map(field).collect::<Vec<_>>(),
@@ -38,6 +38,15 @@ fn resource(entity: &Entity, file: &File) -> Value {
     });
     if !entity.primary_key.is_empty() {
         schema["primaryKey"] = json!(entity.primary_key);
+    }
+    let keys = entity.foreign_keys(entities).map(|(column, target, key)| {
+        // The standard writes a reference to the resource itself as an empty name.
+        let resource = if target == entity.name { "" } else { target };
+        json!({ "fields": [column], "reference": { "resource": resource, "fields": [key] } })
+    });
+    let keys: Vec<_> = keys.collect();
+    if !keys.is_empty() {
+        schema["foreignKeys"] = keys.into();
     }
     json!({
         "name": entity.name,

@@ -11,7 +11,8 @@ const HEAD: &str = r"-- Loads this export into a PostgreSQL database (14 or late
 --
 --     psql --set ON_ERROR_STOP=1 --file import/postgresql.sql postgresql://USER@HOST/DATABASE
 --
--- Columns whose types only the service has, such as its enums, become columns of text.
+-- Columns whose types only the service has, such as its enums, become columns of text. Foreign keys are made last and
+-- not checked.
 
 \encoding UTF8
 set standard_conforming_strings = on;
@@ -25,6 +26,18 @@ pub(in crate::archive) fn import(manifest: &Manifest) -> Vec<u8> {
     let mut sql = HEAD.to_owned();
     for entity in &manifest.entities {
         push_table(entity, &mut sql);
+    }
+    for entity in &manifest.entities {
+        for (column, target, key) in entity.foreign_keys(&manifest.entities) {
+            let _ = writeln!(
+                sql,
+                "\nalter table data_export.{} add foreign key ({}) references data_export.{} ({}) not valid;",
+                quoted(&entity.name),
+                quoted(column),
+                quoted(target),
+                quoted(key)
+            );
+        }
     }
     sql.push_str("\ncommit;\n");
     sql.into_bytes()

@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::moment;
+use super::{asked, moment};
 use crate::{
     archive::{
         contents::Contents,
@@ -80,6 +80,8 @@ struct Page<'p> {
     user_id: &'p UserId,
     requested_at: String,
     snapshot_at: String,
+    /// What was asked for, if this is not the whole.
+    part: Vec<String>,
     notice: Option<Cow<'p, str>>,
     account: Vec<CardField<'p>>,
     entities: Vec<PageEntity<'p>>,
@@ -187,6 +189,7 @@ pub(in crate::archive) fn page(
         user_id: &manifest.user_id,
         requested_at: moment(manifest.requested_at),
         snapshot_at: moment(manifest.snapshot_at),
+        part: contents.scope.as_ref().map(|scope| asked(scope, contents)).unwrap_or_default(),
         notice: contents.notice.as_deref().map(String::from_utf8_lossy),
         account: account.collect(),
         entities: entities.collect(),

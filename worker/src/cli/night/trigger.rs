@@ -43,6 +43,7 @@ impl Arguments {
 pub(super) enum Accept {
     AccountDeleted,
     UnreadableValue,
+    ScopeRefused,
     AttemptsExhausted,
 }
 
@@ -51,6 +52,7 @@ impl From<Accept> for FailureReason {
         match accept {
             Accept::AccountDeleted => Self::AccountDeleted,
             Accept::UnreadableValue => Self::UnreadableValue,
+            Accept::ScopeRefused => Self::ScopeRefused,
             Accept::AttemptsExhausted => Self::AttemptsExhausted,
         }
     }
