@@ -20,6 +20,26 @@ const TABLE = {
   start: ['Start', 'Beginn', 'Début', 'Inicio'],
   night: ['At night, from {0}', 'Nachts, ab {0}', 'La nuit, à partir de {0}', 'Por la noche, desde {0}'],
   soon: ['As soon as possible', 'So bald wie möglich', 'Dès que possible', 'Lo antes posible'],
+  part: ['Only a part of my data', 'Nur ein Teil meiner Daten', 'Seulement une partie de mes données', 'Solo una parte de mis datos'],
+  which: ['Data sets', 'Datensätze', 'Jeux de données', 'Conjuntos de datos'],
+  days: ['Days', 'Tage', 'Jours', 'Días'],
+  from: ['From', 'Von', 'Du', 'Desde'],
+  to: ['To', 'Bis', 'Au', 'Hasta'],
+  before: ['Before', 'Vor', 'Avant', 'Antes de'],
+  timed: ['Only of: {0}', 'Nur von: {0}', 'Seulement de : {0}', 'Solo de: {0}'],
+  values: [
+    'Only these values, with commas between them',
+    'Nur diese Werte, mit Kommas dazwischen',
+    'Seulement ces valeurs, séparées par des virgules',
+    'Solo estos valores, separados por comas',
+  ],
+  order: [
+    'The last day is before the first one.',
+    'Der letzte Tag liegt vor dem ersten.',
+    'Le dernier jour précède le premier.',
+    'El último día es anterior al primero.',
+  ],
+  part_of: ['Part', 'Teil', 'Partie', 'Parte'],
   ask: ['Ask for a copy', 'Kopie anfordern', 'Demander une copie', 'Solicitar una copia'],
   waiting: ['Your copy is waiting', 'Ihre Kopie wartet', 'Votre copie est en attente', 'Su copia está en espera'],
   running: [
@@ -101,6 +121,12 @@ const TABLE = {
     'Ein Teil Ihrer Daten war nicht lesbar. Versuchen Sie es später, oder nennen Sie dem Support die Referenz.',
     'Une partie de vos données n’a pas pu être lue. Réessayez plus tard, ou donnez la référence à l’assistance.',
     'Una parte de sus datos no pudo leerse. Inténtelo más tarde o indique la referencia al soporte.',
+  ],
+  scope_refused: [
+    'The service does not have the part that was asked for any more. Ask for another one.',
+    'Den gewünschten Teil gibt es bei diesem Dienst nicht mehr. Fordern Sie einen anderen an.',
+    'Le service n’a plus la partie demandée. Demandez-en une autre.',
+    'El servicio ya no tiene la parte solicitada. Solicite otra.',
   ],
   account_deleted: [
     'The account no longer exists.',
@@ -243,8 +269,12 @@ summary::before{content:"+";font:1.25em/1 ui-monospace,monospace}
 .over{background:var(--tint)}
 [type=file]{max-inline-size:100%}
 ::file-selector-button{font:inherit;color:inherit;background:none;border:1px solid;border-radius:.6rem;min-block-size:2.75rem;padding:.5rem 1.1rem;margin-inline-end:.75rem}
-[type=radio]{inline-size:1.25rem;block-size:1.25rem;accent-color:currentColor}
-fieldset{border:0}
+[type=radio],[type=checkbox]{flex:none;inline-size:1.25rem;block-size:1.25rem;accent-color:currentColor}
+:is([type=date],[type=text]){font:inherit;color:inherit;background:none;border:1px solid;border-radius:.6rem;min-block-size:2.75rem;padding:.25rem .75rem;min-inline-size:0;max-inline-size:100%}
+.field{display:grid;justify-items:start;padding-block:.25rem}
+fieldset{border:0;min-inline-size:0}
+fieldset+fieldset{margin-block-start:.85rem}
+legend{font-weight:600}
 progress{inline-size:100%;block-size:1rem;accent-color:var(--data-export-accent,currentColor)}
 .sr{position:absolute;inline-size:1px;block-size:1px;overflow:hidden;clip-path:inset(50%)}
 @media(max-width:26rem){dl{grid-template-columns:1fr;gap:0}dd{margin-block-end:.5rem}button{inline-size:100%}}
@@ -420,6 +450,7 @@ class Card {
       [t.until, archive && write.time(x.expires_at)],
       [t.as_of, archive && x.snapshot_at && write.time(x.snapshot_at)],
       [t.asked, write.time(x.requested_at)],
+      [t.part_of, x.scope && this.#host.describe(x.scope)],
       [t.reference, x.reference],
     ].filter(([, value]) => value).flat();
     facts.forEach((text, at) => set(this.facts.children[at] ?? this.facts.appendChild(el(at % 2 ? 'dd' : 'dt')), text));
@@ -441,7 +472,7 @@ class Card {
     if (!back) show(this.sure, false);
     show(this.download, may.includes('download'));
     show(this.receipt, may.includes('receipt'));
-    show(this.retry, may.includes('retry') && state === 'failed' && x.reason !== 'account_deleted');
+    show(this.retry, may.includes('retry') && state === 'failed' && !['account_deleted', 'scope_refused'].includes(x.reason));
     show(this.acts, [...this.acts.children].some((button) => !button.hidden));
   }
 
@@ -484,6 +515,8 @@ class DataExport extends HTMLElement {
   #next;
   #paged;
   #keys = {};
+  /** The fields for a part of the data, once they are made. */
+  #part;
   #stop;
   #rise;
   #woken;
@@ -599,7 +632,8 @@ class DataExport extends HTMLElement {
       when: el('p'),
       soon: choice('at_once', true),
       later: choice('night'),
-      ask: this.button(t.ask, () => this.ask('/v1/exports'), 'main'),
+      parts: el('details', {}, el('summary', t.part)),
+      ask: this.button(t.ask, () => this.ask('/v1/exports', this.#scope()), 'main'),
       list: el('ol'),
       more: this.button(t.more, () => this.#more()),
       out: this.button(t.out, () => this.#signOut()),
@@ -607,7 +641,8 @@ class DataExport extends HTMLElement {
     u.ended = box(el('p', t.ended), acts(u.renew));
     u.notMe = box(u.theirs, u.theirText, u.theirActs);
     u.choose = el('fieldset', {}, el('legend', t.start), u.soon, u.later);
-    u.form = box(u.get, u.entities, u.when, u.choose, acts(u.ask));
+    u.form = box(u.get, u.entities, u.when, u.choose, u.parts, acts(u.ask));
+    this.#part = undefined;
     u.history = box(this.heading(3, t.history), u.list, u.more);
     this.#cards.clear();
     this.#root.replaceChildren(el('div', { dir: t.dir ?? '', lang: tag }, u.title, u.acting, u.lost, u.error, u.ended, u.notMe, u.top, u.form, u.history, u.out, live));
@@ -787,9 +822,13 @@ class DataExport extends HTMLElement {
     button.ariaDisabled = null;
   }
 
-  async ask(path) {
+  async ask(path, scope = {}) {
+    if (scope.since >= scope.until) {
+      this.#tell('error', this.t.order);
+      return false;
+    }
     const start = this.#ui.choose.querySelector(':checked').value;
-    const body = JSON.stringify(this.#policy.start === 'choose' ? { start } : {});
+    const body = JSON.stringify({ ...scope, ...(this.#policy.start === 'choose' && { start }) });
     // Kept until there is an answer: a click after a lost answer asks for the same export.
     const wish = path + body;
     this.#keys[wish] ??= crypto.getRandomValues(new Uint32Array(4)).join('-');
@@ -797,11 +836,92 @@ class DataExport extends HTMLElement {
     try {
       this.#take(await this.#json(path, { method: 'POST', headers, body }));
       delete this.#keys[wish];
+      this.#ui.parts.open = false;
     } catch (error) {
       if (error.status) delete this.#keys[wish];
       throw error;
     }
     return true;
+  }
+
+  /** Makes the fields for a part of the data. What an entity refers to is chosen with it. */
+  #makePart(entities) {
+    const { t, write } = this;
+    const off = new Set();
+    const field = (label, props, ...more) => {
+      const input = el('input', props);
+      return { input, node: el('label', { className: 'field' }, label, ...more, input) };
+    };
+    const boxes = entities.map((entity) => {
+      const input = el('input', { type: 'checkbox', checked: true, disabled: entity.always });
+      input.onchange = () => {
+        if (input.checked) off.delete(entity.name);
+        else off.add(entity.name);
+        settle();
+      };
+      const about = el('small', { className: 'quiet', textContent: entity.about });
+      return { entity, input, node: el('label', {}, input, el('span', {}, plain(entity.name), ' ', about)) };
+    });
+    const from = field(t.from, { type: 'date', max: '9999-12-30' });
+    const to = field(t.to, { type: 'date', max: '9999-12-30' });
+    const timed = el('p', { className: 'quiet' });
+    const filters = entities.flatMap((entity) => entity.filters.map((column) => {
+      const hint = el('small', { className: 'quiet', textContent: t.values });
+      return { entity, column, ...field(`${plain(entity.name)}: ${plain(column)}`, { type: 'text' }, hint) };
+    }));
+    const days = el('fieldset', {}, el('legend', t.days), timed, from.node, to.node);
+    const settle = () => {
+      const on = new Set(entities.filter(({ name, always }) => always || !off.has(name)));
+      // A set that grows while it is walked is walked to its end.
+      for (const { refers_to: others } of on) for (const other of entities) if (others.includes(other.name)) on.add(other);
+      for (const { entity, input } of boxes) {
+        input.checked = on.has(entity);
+        input.disabled = entity.always || (input.checked && off.has(entity.name));
+      }
+      const withTime = [...on].filter((entity) => entity.has_time);
+      show(days, withTime.length);
+      set(timed, fill(t.timed, write.list(withTime.map(({ name }) => plain(name)))));
+      for (const filter of filters) show(filter.node, on.has(filter.entity));
+    };
+    settle();
+    const nodes = filters.map(({ node }) => node);
+    this.#ui.parts.append(el('fieldset', {}, el('legend', t.which), ...boxes.map(({ node }) => node)), days, ...nodes);
+    return { boxes, days, from: from.input, to: to.input, filters };
+  }
+
+  /** Returns the part that is asked for; without an open choice, the whole. */
+  #scope() {
+    if (!this.#ui.parts.open) return {};
+    const { boxes, days, from, to, filters } = this.#part;
+    const names = boxes.filter(({ input }) => input.checked).map(({ entity }) => entity.name);
+    // Days begin and end where the person is.
+    const midnight = (day, after) => {
+      const at = new Date(`${day}T00:00`);
+      at.setDate(at.getDate() + after);
+      return at.toISOString();
+    };
+    const scope = {};
+    if (names.length < boxes.length) scope.entities = names;
+    if (!days.hidden && from.value) scope.since = midnight(from.value, 0);
+    if (!days.hidden && to.value) scope.until = midnight(to.value, 1);
+    for (const { entity, column, input, node } of filters) {
+      const values = input.value.split(',').map((value) => value.trim()).filter(Boolean);
+      if (!node.hidden && values.length) ((scope.filters ??= {})[entity.name] ??= {})[column] = values;
+    }
+    return scope;
+  }
+
+  /** Says in words which part of the data an export is. */
+  describe({ entities, since, until, filters = {} }) {
+    const { t, write } = this;
+    const columns = Object.entries(filters).flatMap(([entity, of]) =>
+      Object.entries(of).map(([column, values]) => `${plain(entity)}, ${plain(column)}: ${write.list(values)}`));
+    return [
+      entities && write.list(entities.map(plain)),
+      since && `${t.from}: ${write.time(since)}`,
+      until && `${t.before}: ${write.time(until)}`,
+      ...columns,
+    ].filter(Boolean).join('; ');
   }
 
   async withdraw({ id }) {
@@ -899,8 +1019,9 @@ class DataExport extends HTMLElement {
     show(u.renew, this.#bearer);
     show(u.acting, policy?.acting);
     show(u.notMe, policy && theirs);
-    // Of one that failed, the card itself asks again.
-    show(u.form, policy && pending.length < policy.pending_per_user && !(all[0] && stateOf(all[0]) === 'failed'));
+    // Of one that failed, the card itself asks again, unless it asked for what is not there.
+    const again = all[0] && stateOf(all[0]) === 'failed' && all[0].reason !== 'scope_refused';
+    show(u.form, policy && pending.length < policy.pending_per_user && !again);
     show(u.history, all.length > 1);
     show(u.more, this.#next);
     show(u.out, policy && this.#isPage);
@@ -935,6 +1056,8 @@ class DataExport extends HTMLElement {
     show(u.choose, start === 'choose');
     set(u.soon.lastChild, t.soon);
     set(u.later.lastChild, night);
+    show(u.parts, entities.length > 1);
+    this.#part ??= this.#makePart(entities);
     u.ask.disabled = acting;
     // Beside one that can be downloaded, a new one is the lesser wish.
     u.ask.classList.toggle('main', !hasOne);

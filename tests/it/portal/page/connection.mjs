@@ -5,11 +5,11 @@ import { assert, head, ids, open, order, PORTAL, progress, script, sql, until } 
 await script(async (browser) => {
   const user = await order('person');
   const { page, context, streams, complaints } = await open(browser, user);
-  await page.getByText('Your account.').waitFor();
+  await page.getByText('Your account.').first().waitFor();
   assert.equal(streams.all, 0, 'nothing is pending, so there is no stream');
   const other = await context.newPage();
   await other.goto(PORTAL);
-  await other.getByText('Your account.').waitFor();
+  await other.getByText('Your account.').first().waitFor();
 
   // The browser draws a tab in the background once a second.
   await page.bringToFront();

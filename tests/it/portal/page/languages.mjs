@@ -5,7 +5,7 @@ import { assert, head, ids, open, order, PORTAL, progress, readable, script, sho
 await script(async (browser) => {
   const user = await order('person');
   const { page, context, complaints } = await open(browser, user);
-  await page.getByText('Your account.').waitFor();
+  await page.getByText('Your account.').first().waitFor();
   const missing = await page.evaluate(async () => {
     const { texts } = await import('/data-export.js');
     const names = Object.keys(texts.en);

@@ -7,7 +7,7 @@ import { assert, head, ids, open, order, script, shot, sql, tabTo, until } from 
 await script(async (browser) => {
   const user = await order('person');
   const { page, origins, complaints } = await open(browser, user);
-  await page.getByText('Your account.').waitFor();
+  await page.getByText('Your account.').first().waitFor();
   const press = async (name, key = 'Enter') => {
     await tabTo(page, name);
     await page.keyboard.press(key);

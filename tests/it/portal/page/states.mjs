@@ -37,7 +37,7 @@ await script(async (browser) => {
   const user = await order('person');
   const { page, ...visit } = await open(browser, user);
   complaints.push(visit.complaints, outside.complaints);
-  await page.getByText('Your account.').waitFor();
+  await page.getByText('Your account.').first().waitFor();
   await look(page, 'nothing');
   await page.getByRole('button', { name: 'Ask for a copy' }).click();
   await head(page, 'Your copy is waiting');
