@@ -388,6 +388,7 @@ fn describe(
         snapshot_at: contents.snapshot_at,
         database_version: contents.database_version.clone(),
         catalogue_sha256: contents.catalogue_sha256.clone(),
+        catalogue_version: contents.catalogue_version,
         scope: contents.scope.clone().map(|scope| PartOfData { complete: false, scope }),
         entities: entities.collect(),
         left_out: contents.left_out.clone(),

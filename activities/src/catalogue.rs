@@ -72,6 +72,7 @@ pub struct Catalogue {
     keys: Vec<Keys>,
     left_out: Vec<LeftOut>,
     contact: Option<Contact>,
+    version: Option<u64>,
     account: usize,
     offer: Offer,
     /// Every relation that is read, once each: the entities first.
@@ -116,6 +117,7 @@ pub struct Entity {
 
 /// What a person has a right to know about their data, beside a copy of it (GDPR Art. 15(1)).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// What it is used for.
@@ -313,6 +315,7 @@ impl Catalogue {
             keys,
             left_out: parsed.left_out,
             contact: parsed.contact,
+            version: parsed.version,
             account: parsed.account,
         })
     }
@@ -350,6 +353,11 @@ impl Catalogue {
     /// Returns the SHA-256 of the file and its queries, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// Returns the version that the file gives itself.
+    pub fn version(&self) -> Option<u64> {
+        self.version
     }
 
     /// Returns the columns that the keys queries read, by relation, in addition to those of the entities.

@@ -23,9 +23,10 @@ const LONGEST_FILTERS: usize = 8192;
 
 /// The options of a request. The default is the whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Scope {
-    /// These entities, with those that they refer to and with the account; `None` is all.
+    /// These entities, with those that they refer to and with the account; without it, all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entities: Option<Vec<String>>,
     /// No row before this moment, of the entities that have a `time`.

@@ -27,6 +27,8 @@ pub struct Contents {
     pub database_version: String,
     /// Digest of the catalogue, in hex.
     pub catalogue_sha256: String,
+    /// The version that the catalogue gives itself.
+    pub catalogue_version: Option<u64>,
     /// The key of the pseudonyms; it never reaches the archive.
     pub pseudonym_salt: Vec<u8>,
     /// The controller's own text, for `NOTICE.txt`.

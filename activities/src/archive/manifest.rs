@@ -27,6 +27,7 @@ pub const EXCEL_ROWS: u64 = 1_048_576;
 
 /// The manifest of one archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// [`FORMAT`], or [`FORMAT_1`] in an older archive.
@@ -36,6 +37,7 @@ pub struct Manifest {
     /// The request that was fulfilled.
     pub request_id: Uuid,
     /// Whose data it is.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub user_id: UserId,
     /// When it was asked for.
     pub requested_at: DateTime<Utc>,
@@ -45,6 +47,9 @@ pub struct Manifest {
     pub database_version: String,
     /// Digest of the catalogue that decided what is exported.
     pub catalogue_sha256: String,
+    /// Its version, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue_version: Option<u64>,
     /// Which part of the data it is; missing if it is the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<PartOfData>,
@@ -61,6 +66,7 @@ pub struct Manifest {
 
 /// Which part of a person's data an archive holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PartOfData {
     /// Always false: it is not the whole.
     pub complete: bool,
@@ -71,6 +77,7 @@ pub struct PartOfData {
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// Its name in the archive.
@@ -86,6 +93,7 @@ pub struct File {
 
 /// Files from object storage whose keys are in an entity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileSet {
     /// Its name, which its folder below `files/` has too.
@@ -104,6 +112,7 @@ pub struct FileSet {
 
 /// One file of a set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AttachedFile {
     /// The name of its entry.
@@ -117,6 +126,7 @@ pub struct AttachedFile {
 
 /// One file that is not in the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MissingFile {
     /// The values that name its row.
@@ -129,6 +139,7 @@ pub struct MissingFile {
 
 /// Why a file is not in the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
     /// The store does not have it.
@@ -141,6 +152,7 @@ pub enum Missing {
 
 /// One entity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Entity {
     /// Its name, which its files have too.
@@ -195,6 +207,7 @@ impl Entity {
 
 /// One exported column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Column {
     /// Its name.
@@ -233,6 +246,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// What happened to the values of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Treatment {
     /// Nothing.
@@ -256,6 +270,7 @@ pub(super) fn paths(parts: &Parts) -> BTreeMap<String, Treatment> {
 
 /// What the CSV cells of a column hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum CsvCells {
     /// Texts, numbers or booleans.
@@ -266,6 +281,7 @@ pub enum CsvCells {
 
 /// A column that is not exported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Omitted {
     /// Its name.
@@ -279,10 +295,32 @@ pub struct Omitted {
 
 /// A table that is not exported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LeftOut {
     /// The table.
     pub relation: String,
     /// The reason.
     pub why: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn the_schema_of_the_manifest_is_the_one_in_the_documents() {
+        let mut schema = serde_json::to_value(schemars::schema_for!(Manifest)).unwrap();
+        schema["title"] = format!("manifest.json of {FORMAT} and {FORMAT_1}").into();
+        let schema = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let (documented, now) =
+            (root.join("docs/manifest.schema.json"), root.join("target/manifest.schema.json"));
+        fs::create_dir_all(root.join("target")).unwrap();
+        fs::write(&now, &schema).unwrap();
+        let is_equal = fs::read_to_string(&documented).is_ok_and(|text| text == schema);
+        assert!(is_equal, "copy `{}` over `{}`", now.display(), documented.display());
+    }
 }

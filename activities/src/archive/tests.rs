@@ -53,6 +53,7 @@ fn contents() -> Contents {
         snapshot_at: DateTime::from_timestamp(1_700_000_060, 123_456_000).unwrap(),
         database_version: "15.0".to_owned(),
         catalogue_sha256: "00".to_owned(),
+        catalogue_version: None,
         pseudonym_salt: b"salt".to_vec(),
         notice: Some(b"Notice.\r\n".to_vec()),
         deflate_level: 1,

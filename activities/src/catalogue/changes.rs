@@ -28,6 +28,7 @@ impl Catalogue {
     /// Returns what `new` changes, in the order of the entities.
     pub fn changes(&self, new: &Self) -> Vec<Change> {
         let mut changes = Changes(Vec::new());
+        let version_of_new = new.version;
         for entity in &self.entities {
             match new.entities.iter().find(|other| other.name == entity.name) {
                 Some(other) => changes.compare(entity, other),
@@ -48,6 +49,13 @@ impl Catalogue {
         }
         for name in new.iter().filter(|name| !old.contains(name)) {
             changes.add(name, "is new", false);
+        }
+        // A reader who sees the version of before takes the archive for one of before.
+        let is_breaking = changes.0.iter().any(|change| change.is_breaking);
+        if let Some(version) = self.version.filter(|_| is_breaking)
+            && version_of_new <= Some(version)
+        {
+            changes.add("version", format!("is not above {version} although a change is breaking"), true);
         }
         changes.0
     }

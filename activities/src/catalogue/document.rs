@@ -174,7 +174,8 @@ impl<'a> Value<'a> {
                 .as_str()
                 .replace('_', "")
                 .parse()
-                .map_err(|_| self.error("is not a number of bytes: write a whole number above 0")),
+                .map_err(|_| self.error("is not a whole number that is this large")),
+            DeValue::Integer(_) => Err(self.error("write the number in decimal digits")),
             _ => Err(self.unexpected("a whole number")),
         }
     }

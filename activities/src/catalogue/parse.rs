@@ -27,6 +27,8 @@ pub(super) struct Parsed {
     pub(super) files: Vec<FileSet>,
     pub(super) left_out: Vec<LeftOut>,
     pub(super) contact: Option<Contact>,
+    /// The version that the file gives itself.
+    pub(super) version: Option<u64>,
     /// Index of the entity that holds the account's own row.
     pub(super) account: usize,
 }
@@ -41,8 +43,9 @@ pub(super) fn parse(
     let entries = document.parse()?;
     let root = document.root(&entries);
     let mut mistakes = Mistakes::default();
-    mistakes.keep(root.only(&["keys", "defaults", "left_out", "entity", "files", "contact"]));
+    mistakes.keep(root.only(&["version", "keys", "defaults", "left_out", "entity", "files", "contact"]));
 
+    let version = root.optional("version").and_then(|place| mistakes.keep(place.whole()));
     let mut keys = Vec::new();
     for (name, value) in root.required("keys")?.table()?.iter() {
         match parse_keys(name, &value, query_file) {
@@ -106,7 +109,7 @@ pub(super) fn parse(
             "no entity has `keys = \"account\"`: without one it is unknown whether an account still exists",
         )
     })?;
-    Ok(Parsed { keys, entities, files, left_out, contact, account })
+    Ok(Parsed { keys, entities, files, left_out, contact, version, account })
 }
 
 /// What is wrong with a file.

@@ -53,6 +53,25 @@ fn a_column_that_nobody_has_described_is_described_by_its_name() {
 }
 
 #[test]
+fn a_breaking_change_wants_a_higher_version() {
+    let versioned = |version: &str, catalogue: &str| parse(&format!("{version}\n{catalogue}")).unwrap();
+    let gone =
+        SMALL.replace("id = { type = \"uuid\"", "uid = { type = \"uuid\"").replace("\"id\"", "\"uid\"");
+    let asks = |old: &str, new: &str, changed: &str| {
+        let changes = versioned(old, SMALL).changes(&versioned(new, changed));
+        changes.iter().any(|change| change.place == "version" && change.is_breaking)
+    };
+    assert!(asks("version = 3", "version = 3", &gone) && asks("version = 3", "", &gone));
+    assert!(!asks("version = 3", "version = 4", &gone), "it was raised");
+    assert!(!asks("version = 3", "version = 3", &SMALL.replace("You.", "Me.")), "nothing breaks");
+    assert!(!asks("", "", &gone), "without a version there is none to raise");
+    assert_eq!(
+        complaint(&format!("version = 0x10\n{SMALL}")),
+        "catalogue.toml:1: `version`: write the number in decimal digits"
+    );
+}
+
+#[test]
 fn any_change_of_the_file_or_a_query_changes_the_digest() {
     let plain = parse(SMALL).unwrap();
     assert_ne!(plain.sha256(), parse(&SMALL.replace("You.", "Me.")).unwrap().sha256());

@@ -77,6 +77,7 @@ fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps, part: &Part
         snapshot_at: snapshot.snapshot_at,
         database_version: snapshot.server_version.clone(),
         catalogue_sha256: catalogue.sha256().to_owned(),
+        catalogue_version: catalogue.version(),
         pseudonym_salt: claim.pseudonym_salt.clone(),
         notice: steps.settings.notice.clone(),
         deflate_level: steps.settings.deflate_level,

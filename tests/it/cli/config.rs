@@ -418,6 +418,40 @@ async fn the_owner_gives_the_rights_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_part_is_asked_for_from_the_command_line_and_what_is_not_there_is_named() {
+    let (_installation, environment) = installation().await;
+    let create = ["request", "create", "--user", "7"];
+    let part = [
+        &create[..],
+        &["--entity", "releases", "--since", "2026-01-01", "--until", "2026-02-01T12:00:00+02:00"],
+        &["--filter", "releases.channel=stable", "--filter", "releases.channel=a=b"],
+    ];
+    let id = worker::command(&environment, &part.concat()).await.unwrap();
+    let shown = worker::command(&environment, &["request", "show", id.trim()]).await.unwrap();
+    let part = "users, projects, releases; since 2026-01-01T00:00:00Z; until 2026-02-01T10:00:00Z; \
+                releases.channel = stable or a=b";
+    assert!(shown.lines().any(|line| line == format!("part          {part}")), "{shown}");
+    for (arguments, expected) in [
+        (
+            ["--entity", "tickets"],
+            "the catalogue has no such part: there is no entity `tickets`: there are users, projects, features, pipeline_runs, releases",
+        ),
+        (
+            ["--filter", "projects.name=x"],
+            "the catalogue has no such part: `projects` has no filter `name`: it has none",
+        ),
+        (
+            ["--filter", "channel=stable"],
+            "is not of the form ENTITY.COLUMN=VALUE, such as releases.channel=stable",
+        ),
+        (["--since", "yesterday"], "is no time such as 2026-01-31 or 2026-01-31T12:00:00Z"),
+    ] {
+        let error = refused(&environment, &[&create[..], &arguments].concat()).await;
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_erased_account_is_forgotten_and_asked_for_once_more_there_is_nothing_left() {
     let (installation, environment) = installation().await;
     let state_pool = state_pool(&installation).await;

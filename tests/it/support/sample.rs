@@ -27,6 +27,7 @@ pub(crate) fn contents(entities: Vec<EntityContents>) -> Contents {
         snapshot_at: DateTime::from_timestamp(1_700_000_060, 0).unwrap(),
         database_version: "15.0".to_owned(),
         catalogue_sha256: "0".repeat(64),
+        catalogue_version: None,
         pseudonym_salt: b"salt".to_vec(),
         notice: Some(b"Notice.\r\n".to_vec()),
         deflate_level: 1,

@@ -33,6 +33,7 @@ use super::verify::{Parts, join, parts, redigested};
 use crate::support::{
     database::run,
     installation_of::{self as given, Given, attempt, download, request, serve},
+    readers::readers,
 };
 
 /// Breaks one promise.
@@ -509,6 +510,11 @@ async fn rows_that_were_not_asked_for_and_rows_that_are_missing_are_found_by_ver
         let error = refused(change).expect(expected);
         assert!(error.contains(expected), "{error}");
     }
+    // Other programs read a part, too, and find its references whole.
+    std::fs::write(&path, &bytes).unwrap();
+    let (mut strict, _) = readers(&path).into_iter().find(|(_, expected)| *expected == " rows\n").unwrap();
+    let said = strict.output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     // What the person reads first.
     let text = |name: &str| {
         let (_, text) = parts(&bytes).into_iter().find(|(entry, _)| entry == name).unwrap();
