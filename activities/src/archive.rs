@@ -309,14 +309,12 @@ fn complete(archive: Attaching) -> anyhow::Result<Archive> {
         if entity.rows == 0 {
             return Ok(Vec::new());
         }
-        // The first line opens the array.
-        let (name, lines) = (format!("json/{}.json", entity.name), 1 + texts::PREVIEW_ROWS);
-        let begin = zip.first_lines(&name, lines, texts::PREVIEW_BYTES);
+        let begin = zip.read_back(&format!("json/{}.json", entity.name), texts::first_rows);
         begin.context("failed to read the archive back")
     });
     let begins = begins.collect::<anyhow::Result<Vec<_>>>()?;
     for (name, text) in [
-        ("index.html", texts::page(&contents, &manifest, &begins)?),
+        ("index.html", texts::page(&contents, &manifest, begins)?),
         ("datapackage.json", texts::data_package(&manifest)?),
         ("import/postgresql.sql", texts::import(&manifest)),
     ] {
@@ -389,7 +387,7 @@ fn describe(
         database_version: contents.database_version.clone(),
         catalogue_sha256: contents.catalogue_sha256.clone(),
         catalogue_version: contents.catalogue_version,
-        scope: contents.scope.clone().map(|scope| PartOfData { complete: false, scope }),
+        scope: contents.scope.clone().map(PartOfData::from),
         entities: entities.collect(),
         left_out: contents.left_out.clone(),
         file_sets,

@@ -4,7 +4,7 @@
 //! Only an entry of 4 GiB or more needs a zip64 field there; its data is then moved by the twenty bytes of that field.
 //! The file has no unnecessary field, no data descriptor and no comment.
 
-use std::io::{self, BufRead as _, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use flate2::{Compress, Compression, Crc, FlushCompress, read::DeflateDecoder};
@@ -103,23 +103,21 @@ impl<W: Read + Write + Seek> Zip<W> {
         Ok(())
     }
 
-    /// Returns the first lines of an entry's contents: whole ones, until there are that many or that many bytes.
-    pub(super) fn first_lines(&mut self, name: &str, most: usize, bytes: usize) -> io::Result<Vec<Vec<u8>>> {
-        let Some(entry) = self.entries.iter().find(|entry| entry.name == name) else { return Ok(Vec::new()) };
+    /// Reads the contents of an entry back, as far as `read` wants to. The default if there is no such entry.
+    pub(super) fn read_back<T: Default>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut dyn BufRead) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let Some(entry) = self.entries.iter().find(|entry| entry.name == name) else {
+            return Ok(T::default());
+        };
         let data = entry.offset + entry.local(self.moment)?.len() as u64;
         self.out.seek(SeekFrom::Start(data))?;
         let mut contents = BufReader::new(DeflateDecoder::new((&mut self.out).take(entry.compressed)));
-        let (mut lines, mut read) = (Vec::new(), 0);
-        while lines.len() < most && read < bytes {
-            let mut line = Vec::new();
-            match contents.read_until(b'\n', &mut line)? {
-                0 => break,
-                length => read += length,
-            }
-            lines.push(line);
-        }
+        let read = read(&mut contents)?;
         self.out.seek(SeekFrom::Start(self.end))?;
-        Ok(lines)
+        Ok(read)
     }
 
     /// Writes the central directory and returns the file.

@@ -3,16 +3,13 @@
 mod data_package;
 mod import;
 mod page;
+mod preview;
 
 use std::io;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-pub(super) use self::{
-    data_package::data_package,
-    import::import,
-    page::{PREVIEW_BYTES, PREVIEW_ROWS, page},
-};
+pub(super) use self::{data_package::data_package, import::import, page::page, preview::rows as first_rows};
 use super::{
     contents::Contents,
     manifest::{File, FileSet, Missing},

@@ -3,11 +3,7 @@
 //! The template and its script are in `archive/page`. Whatever a user or platform wrote is escaped by the template, and
 //! the page allows no script and no style but its own.
 
-use std::{
-    borrow::Cow,
-    fmt::{self, Write as _},
-    sync::LazyLock,
-};
+use std::{borrow::Cow, fmt::Write as _, sync::LazyLock};
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -15,19 +11,15 @@ use minijinja::{
     Environment, HtmlEscape, UndefinedBehavior,
     value::{Serde, Value},
 };
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{asked, moment};
+use super::{asked, moment, preview::Shown};
 use crate::{
     archive::{
         contents::Contents,
-        manifest::{Column, Entity, LeftOut, Manifest, Omitted, Treatment},
+        manifest::{Column, LeftOut, Manifest, Omitted, Treatment},
     },
     user_id::UserId,
 };
@@ -36,12 +28,6 @@ const TEMPLATE: &str = include_str!("../page/index.html");
 const STYLE: &str = include_str!("../page/page.css");
 const SCRIPT: &str = include_str!("../page/page.js");
 
-/// The page shows up to this many rows of each entity.
-pub(in crate::archive) const PREVIEW_ROWS: usize = 10;
-/// No further row is read for the page after so much text of a JSON file. The first row is always read, however long.
-pub(in crate::archive) const PREVIEW_BYTES: usize = 128 << 10;
-/// The page shows up to this many characters of a value.
-const PREVIEW_CHARACTERS: usize = 120;
 /// A table with more columns than this is printed with the name of the column at each value.
 const NARROW_COLUMNS: usize = 6;
 
@@ -140,21 +126,12 @@ impl<'p> PageColumn<'p> {
     }
 }
 
-/// A value that is shown.
-#[derive(Debug, PartialEq, Eq)]
-struct Shown {
-    text: Option<String>,
-    cut: bool,
-}
-
-/// Returns `index.html`. `begins` has the first lines of each entity's JSON file.
+/// Returns `index.html`. `previews` has the first rows of each entity.
 pub(in crate::archive) fn page(
     contents: &Contents,
     manifest: &Manifest,
-    begins: &[Vec<Vec<u8>>],
+    mut previews: Vec<Vec<Vec<Shown>>>,
 ) -> anyhow::Result<Vec<u8>> {
-    let previews = begins.iter().zip(&manifest.entities).map(|(begin, entity)| preview(begin, entity));
-    let mut previews = previews.collect::<anyhow::Result<Vec<_>>>()?;
     let card = previews.get_mut(contents.account).map(std::mem::take).unwrap_or_default();
     let columns = manifest.entities.get(contents.account).map_or(&[][..], |account| &account.columns);
     let account = card.into_iter().next().into_iter().flatten().zip(columns);
@@ -202,42 +179,6 @@ pub(in crate::archive) fn page(
     Ok(page.into_bytes())
 }
 
-/// Returns the rows in the first lines of an entity's JSON file. Other lines open and close the array.
-fn preview(lines: &[Vec<u8>], entity: &Entity) -> anyhow::Result<Vec<Vec<Shown>>> {
-    let rows = lines.iter().filter(|line| line.starts_with(b"{")).map(|line| {
-        let row = line.trim_ascii_end();
-        let Values(values) = serde_json::from_slice(row.strip_suffix(b",").unwrap_or(row))?;
-        values.into_iter().map(|value| shown(value.get())).collect::<serde_json::Result<_>>()
-    });
-    let rows: serde_json::Result<_> = rows.collect();
-    rows.with_context(|| format!("failed to read a row of `{}`", entity.name))
-}
-
-/// The values of one row, in the order of its columns, each as its JSON.
-struct Values<'j>(Vec<&'j RawValue>);
-
-impl<'j> Deserialize<'j> for Values<'j> {
-    fn deserialize<D: Deserializer<'j>>(row: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'j> Visitor<'j> for InOrder {
-            type Value = Values<'j>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a row")
-            }
-
-            fn visit_map<M: MapAccess<'j>>(self, mut row: M) -> Result<Self::Value, M::Error> {
-                let mut values = Vec::new();
-                while let Some((IgnoredAny, value)) = row.next_entry()? {
-                    values.push(value);
-                }
-                Ok(Values(values))
-            }
-        }
-        row.deserialize_map(InOrder)
-    }
-}
-
 /// Writes rows as HTML. The template would take ten times as long for them as for the rest of the page.
 fn table_rows(rows: &[Vec<Shown>], columns: &[Column]) -> String {
     let mut html = String::new();
@@ -261,17 +202,6 @@ fn table_rows(rows: &[Vec<Shown>], columns: &[Column]) -> String {
         html.push_str("</tr>\n");
     }
     html
-}
-
-/// Returns a JSON value as a person reads it.
-fn shown(value: &str) -> serde_json::Result<Shown> {
-    let text: Cow<'_, str> = match value {
-        "null" => return Ok(Shown { text: None, cut: false }),
-        text if text.starts_with('"') => serde_json::from_str::<String>(text)?.into(),
-        token => token.into(),
-    };
-    let end = text.char_indices().nth(PREVIEW_CHARACTERS).map(|(at, _)| at);
-    Ok(Shown { text: Some(text[..end.unwrap_or(text.len())].to_owned()), cut: end.is_some() })
 }
 
 /// Returns in words what happened to the values of a column; none if they are exported as they are.
@@ -312,39 +242,5 @@ mod tests {
                 "<tr><td dir=\"auto\">{NO_VALUE}</td></tr>\n<tr><td dir=\"auto\">{EMPTY_TEXT}</td></tr>\n"
             )
         );
-    }
-
-    #[test]
-    fn a_row_is_read_however_deep_its_values_are_nested() {
-        let (depth, entity) = (
-            200_000,
-            r#"{"name": "a", "relation": "public.a", "about": "", "rows": 1,
-            "exceeds_excel_rows": false, "columns": [], "omitted": []}"#,
-        );
-        let deep = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
-        let row = format!("{{\"id\":1,\"deep\":{deep},\"text\":\"a,}}\\n\"}},\n").into_bytes();
-        let entity = serde_json::from_str::<Entity>(entity).unwrap();
-        let rows = preview(&[b"[\n".to_vec(), row, b"]\n".to_vec()], &entity).unwrap();
-        let shown = |text: &str, cut| Shown { text: Some(text.to_owned()), cut };
-        assert_eq!(
-            rows,
-            [[shown("1", false), shown(&"[".repeat(PREVIEW_CHARACTERS), true), shown("a,}\n", false)]]
-        );
-    }
-
-    #[test]
-    fn a_value_is_shown_without_quotes_and_cut_between_characters() {
-        fn shown(value: &str) -> Shown {
-            super::shown(value).unwrap()
-        }
-        let whole = |text: &str| Shown { text: Some(text.to_owned()), cut: false };
-        assert_eq!(shown("null"), Shown { text: None, cut: false });
-        assert_eq!(shown("\"\""), whole(""));
-        assert_eq!(shown("\"null\""), whole("null"));
-        assert_eq!(shown("9007199254740993"), whole("9007199254740993"));
-        assert_eq!(shown("[\"a\",1]"), whole("[\"a\",1]"));
-        let long = "ü".repeat(PREVIEW_CHARACTERS);
-        assert_eq!(shown(&format!("\"{long}\"")), whole(&long));
-        assert_eq!(shown(&format!("\"{long}ü\"")), Shown { text: Some(long), cut: true });
     }
 }
