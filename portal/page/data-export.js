@@ -39,6 +39,18 @@ const TABLE = {
     'Le dernier jour précède le premier.',
     'El último día es anterior al primero.',
   ],
+  day: [
+    'A day is not whole. Complete it, or take it out.',
+    'Ein Tag ist unvollständig. Ergänzen oder entfernen Sie ihn.',
+    'Un jour est incomplet. Complétez-le ou effacez-le.',
+    'Un día está incompleto. Complételo o bórrelo.',
+  ],
+  needed: [
+    '{0}: comes along with {1}.',
+    '{0}: gehört zu {1}.',
+    '{0} : fait partie de {1}.',
+    '{0}: forma parte de {1}.',
+  ],
   part_of: ['Part', 'Teil', 'Partie', 'Parte'],
   ask: ['Ask for a copy', 'Kopie anfordern', 'Demander une copie', 'Solicitar una copia'],
   waiting: ['Your copy is waiting', 'Ihre Kopie wartet', 'Votre copie est en attente', 'Su copia está en espera'],
@@ -632,7 +644,7 @@ class DataExport extends HTMLElement {
       when: el('p'),
       soon: choice('at_once', true),
       later: choice('night'),
-      parts: el('details', {}, el('summary', t.part)),
+      parts: el('details', { ontoggle: () => this.#turnPart() }, el('summary', t.part)),
       ask: this.button(t.ask, () => this.ask('/v1/exports', this.#scope()), 'main'),
       list: el('ol'),
       more: this.button(t.more, () => this.#more()),
@@ -642,7 +654,6 @@ class DataExport extends HTMLElement {
     u.notMe = box(u.theirs, u.theirText, u.theirActs);
     u.choose = el('fieldset', {}, el('legend', t.start), u.soon, u.later);
     u.form = box(u.get, u.entities, u.when, u.choose, u.parts, acts(u.ask));
-    this.#part = undefined;
     u.history = box(this.heading(3, t.history), u.list, u.more);
     this.#cards.clear();
     this.#root.replaceChildren(el('div', { dir: t.dir ?? '', lang: tag }, u.title, u.acting, u.lost, u.error, u.ended, u.notMe, u.top, u.form, u.history, u.out, live));
@@ -796,6 +807,8 @@ class DataExport extends HTMLElement {
     this.#cards.clear();
     this.#ui.list.replaceChildren();
     this.#policy = this.#next = this.#paged = this.#stage = undefined;
+    this.#ui.parts.open = false;
+    this.#turnPart();
     this.say('');
   }
 
@@ -823,6 +836,10 @@ class DataExport extends HTMLElement {
   }
 
   async ask(path, scope = {}) {
+    if (path === '/v1/exports' && [this.#part?.from, this.#part?.to].some((input) => input && !input.checkValidity())) {
+      this.#tell('error', this.t.day);
+      return false;
+    }
     if (scope.since >= scope.until) {
       this.#tell('error', this.t.order);
       return false;
@@ -844,10 +861,20 @@ class DataExport extends HTMLElement {
     return true;
   }
 
+  /** Makes the fields for a part when they are opened, and forgets what was chosen when they are closed: that is the whole. */
+  #turnPart() {
+    const { parts } = this.#ui;
+    if (parts.open && !this.#part && this.#policy) this.#part = this.#makePart(this.#policy.entities);
+    if (parts.open) return;
+    parts.replaceChildren(parts.firstChild);
+    this.#part = undefined;
+  }
+
   /** Makes the fields for a part of the data. What an entity refers to is chosen with it. */
   #makePart(entities) {
     const { t, write } = this;
     const off = new Set();
+    const needed = el('p', { className: 'quiet', hidden: true });
     const field = (label, props, ...more) => {
       const input = el('input', props);
       return { input, node: el('label', { className: 'field' }, label, ...more, input) };
@@ -858,6 +885,12 @@ class DataExport extends HTMLElement {
         if (input.checked) off.delete(entity.name);
         else off.add(entity.name);
         settle();
+        // What the others need cannot be left out.
+        if (input.checked) off.delete(entity.name);
+        const by = input.checked ? boxes.filter((box) => box.input.checked && box.entity.refers_to.includes(entity.name)) : [];
+        set(needed, by.length ? fill(t.needed, plain(entity.name), write.list(by.map((box) => plain(box.entity.name)))) : '');
+        show(needed, by.length);
+        if (by.length) this.say(needed.textContent);
       };
       const about = el('small', { className: 'quiet', textContent: entity.about });
       return { entity, input, node: el('label', {}, input, el('span', {}, plain(entity.name), ' ', about)) };
@@ -876,7 +909,6 @@ class DataExport extends HTMLElement {
       for (const { refers_to: others } of on) for (const other of entities) if (others.includes(other.name)) on.add(other);
       for (const { entity, input } of boxes) {
         input.checked = on.has(entity);
-        input.disabled = entity.always || (input.checked && off.has(entity.name));
       }
       const withTime = [...on].filter((entity) => entity.has_time);
       show(days, withTime.length);
@@ -885,13 +917,13 @@ class DataExport extends HTMLElement {
     };
     settle();
     const nodes = filters.map(({ node }) => node);
-    this.#ui.parts.append(el('fieldset', {}, el('legend', t.which), ...boxes.map(({ node }) => node)), days, ...nodes);
+    this.#ui.parts.append(el('fieldset', {}, el('legend', t.which), ...boxes.map(({ node }) => node), needed), days, ...nodes);
     return { boxes, days, from: from.input, to: to.input, filters };
   }
 
   /** Returns the part that is asked for; without an open choice, the whole. */
   #scope() {
-    if (!this.#ui.parts.open) return {};
+    if (!this.#part) return {};
     const { boxes, days, from, to, filters } = this.#part;
     const names = boxes.filter(({ input }) => input.checked).map(({ entity }) => entity.name);
     // Days begin and end where the person is.
@@ -1057,7 +1089,6 @@ class DataExport extends HTMLElement {
     set(u.soon.lastChild, t.soon);
     set(u.later.lastChild, night);
     show(u.parts, entities.length > 1);
-    this.#part ??= this.#makePart(entities);
     u.ask.disabled = acting;
     // Beside one that can be downloaded, a new one is the lesser wish.
     u.ask.classList.toggle('main', !hasOne);

@@ -1,6 +1,6 @@
 // A part of the data: chosen with its references, asked for, shown, made and asked for again.
 
-import { assert, edit, head, ids, open, order, readable, script, shot, sql } from './support.mjs';
+import { assert, edit, head, ids, open, order, readable, script, shot, sql, until } from './support.mjs';
 
 const scope = async (id) => {
   const [row] = await sql(`select jsonb_build_object('entities', entities, 'since', since, 'until', until, 'filters', filters)::text from public.data_export_requests where id = '${id}'`);
@@ -29,15 +29,30 @@ await script(async (browser) => {
   await box('features').uncheck();
   await box('pipeline runs').uncheck();
   await box('projects').click();
-  assert.ok((await box('projects').isChecked()) && (await box('projects').isDisabled()));
+  await page.getByText('projects: comes along with releases.').first().waitFor();
+  assert.ok(await box('projects').isChecked());
+  assert.match(await page.getByRole('status').textContent(), /comes along with releases/);
   assert.equal(await page.getByText('Only of: releases').count(), 1);
   assert.equal(await page.getByLabel(/^pipeline runs: status/).isVisible(), false);
   await box('releases').uncheck();
-  assert.ok(!(await box('projects').isChecked()) && !(await box('projects').isDisabled()));
+  await box('projects').uncheck();
   assert.equal(await page.getByLabel('From', { exact: true }).isVisible(), false, 'nothing has a time');
   await box('releases').check();
 
-  // A day that ends before it begins is not asked for.
+  // Closed and opened again, nothing is left of what was chosen, and closed it is the whole.
+  await page.getByText('Only a part of my data').click();
+  await until('the fields to go', async () => (await page.getByRole('checkbox').count()) === 0);
+  await page.getByText('Only a part of my data').click();
+  for (const name of names) assert.ok(await box(name).isChecked(), name);
+  await box('features').uncheck();
+  await box('pipeline runs').uncheck();
+
+  // A day that is not whole, and one that ends before it begins is not asked for.
+  await page.getByLabel('From', { exact: true }).focus();
+  await page.keyboard.type('03');
+  await page.getByRole('button', { name: 'Ask for a copy' }).click();
+  await page.getByText('A day is not whole.').waitFor();
+  assert.deepEqual(await ids(user), []);
   await page.getByLabel('From', { exact: true }).fill('2026-03-02');
   await page.getByLabel('To', { exact: true }).fill('2026-03-01');
   await page.getByRole('button', { name: 'Ask for a copy' }).click();
