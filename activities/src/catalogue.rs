@@ -9,6 +9,7 @@ mod check;
 mod contact;
 mod defaults;
 mod document;
+mod facts;
 mod files;
 mod follow;
 mod grants;
@@ -33,7 +34,7 @@ use std::{
 
 use anyhow::Context as _;
 use indexmap::IndexSet;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, SqlStr};
 
@@ -41,6 +42,7 @@ use self::contact::Contact;
 pub use self::{
     changes::Change,
     check::{Finding, FindingKind},
+    facts::Facts,
     files::FileSet,
     follow::{Link, follow_foreign_keys},
     grants::{portal_grants, state_grants},
@@ -115,49 +117,6 @@ pub struct Entity {
     pub columns: Vec<CatalogueColumn>,
 }
 
-/// What a person has a right to know about their data, beside a copy of it (GDPR Art. 15(1)).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Facts {
-    /// What it is used for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub purpose: Option<String>,
-    /// Where it comes from, if not from the person.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    /// Who else gets it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recipients: Option<String>,
-    /// How long it is kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retention: Option<String>,
-    /// Who answers for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
-}
-
-impl Facts {
-    /// Their keys in the catalogue and their words for the person, in order.
-    pub const NAMES: [(&str, &str); 5] = [
-        ("purpose", "Used for"),
-        ("source", "Comes from"),
-        ("recipients", "Given to"),
-        ("retention", "Kept"),
-        ("owner", "Responsible"),
-    ];
-
-    /// Returns what is known, in the order of [`NAMES`](Self::NAMES).
-    pub fn texts(&self) -> [Option<&str>; 5] {
-        [&self.purpose, &self.source, &self.recipients, &self.retention, &self.owner].map(Option::as_deref)
-    }
-
-    /// Returns what is known, with its words.
-    pub fn known(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        Self::NAMES.into_iter().zip(self.texts()).filter_map(|((_, words), text)| Some((words, text?)))
-    }
-}
-
 /// A condition on the rows of an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
@@ -176,6 +135,8 @@ pub enum Is {
     NotNull,
     /// One of these constants, as texts.
     OneOf(Vec<String>),
+    /// None of these constants; NULL is none of them.
+    NoneOf(Vec<String>),
 }
 
 /// One decided column.

@@ -99,7 +99,8 @@ impl Changes {
             self.add(name, format!("can be filtered by `{column}`"), false);
         }
         if was.references != is.references {
-            self.add(name, "refers to other entities, or in another way", true);
+            let keeps = was.references.iter().all(|reference| is.references.contains(reference));
+            self.add(name, "refers to other entities, or in another way", !keeps);
         }
         for column in exported(old) {
             let place = format!("{name}.{}", column.name);

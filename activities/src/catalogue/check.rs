@@ -80,7 +80,7 @@ impl FoundSchema {
                 || conditions.any(|condition| match &condition.is {
                     Is::OneOf(constants) => constants.len() == 1,
                     Is::Null => true,
-                    Is::NotNull => false,
+                    Is::NotNull | Is::NoneOf(_) => false,
                 })
         };
         let Some(first) = entity.order.iter().find(|column| !is_constant(column)) else { return true };

@@ -170,11 +170,11 @@ impl<'a> Value<'a> {
     /// Returns a whole number that is not negative.
     pub(super) fn whole(&self) -> anyhow::Result<u64> {
         match self.value {
-            DeValue::Integer(number) if number.radix() == 10 => number
-                .as_str()
-                .replace('_', "")
-                .parse()
-                .map_err(|_| self.error("is not a whole number that is this large")),
+            DeValue::Integer(number) if number.radix() == 10 => {
+                number.as_str().replace('_', "").parse().map_err(|_| {
+                    self.error("must be a whole number from 0 on, and not above 18446744073709551615")
+                })
+            }
             DeValue::Integer(_) => Err(self.error("write the number in decimal digits")),
             _ => Err(self.unexpected("a whole number")),
         }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use sqlx::PgConnection;
 
 use super::{
-    FILE, UNDECIDED,
+    FILE, UNDECIDED, Use,
     defaults::Defaults,
     parse::is_entity_name,
     sql::halves,
@@ -111,7 +111,12 @@ pub(super) fn write_entity(
         writeln!(text, "where    = {{ {} }}", open.collect::<Vec<_>>().join(", "))?;
     }
     let by = owned.map(|owned| owned.by.as_slice()).unwrap_or_default();
-    let order = order(table, by);
+    // A secret and a pseudonym order nothing that a reader could see.
+    let is_unfit = |name: &String| {
+        let is_omitted = defaults.of(name).is_some_and(|decision| decision.use_ == Use::Omit);
+        is_omitted || owned.is_some_and(|owned| owned.others.contains(name))
+    };
+    let order = order(table, by, is_unfit);
     let ordered = order.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
     writeln!(text, "order    = [{ordered}]")?;
     if let Some(comment) = &table.comment {
@@ -149,9 +154,13 @@ fn decide(column: &str, by: &[String], owned: Option<&Owned>, defaults: &Default
     format!(", use = \"{use_}\"")
 }
 
-/// Returns the order of an index that begins with `by`, completed by the primary key; else the primary key.
-fn order(table: &Table, by: &[String]) -> Vec<String> {
+/// Returns the order of an index that begins with `by`, completed by the primary key; else the primary key. A column that
+/// is unfit orders nothing, and a key that has one is left to a person.
+fn order(table: &Table, by: &[String], is_unfit: impl Fn(&String) -> bool) -> Vec<String> {
     let key = table.primary_key();
+    if key.iter().any(&is_unfit) {
+        return vec![UNDECIDED.to_owned()];
+    }
     let begins_with_by = |index: &&Vec<String>| {
         !by.is_empty() && index.len() > by.len() && by.iter().all(|name| index[..by.len()].contains(name))
     };
@@ -159,6 +168,7 @@ fn order(table: &Table, by: &[String]) -> Vec<String> {
         Some(index) if !key.is_empty() => index[by.len()..].to_vec(),
         _ => Vec::new(),
     };
+    order.retain(|name| !is_unfit(name));
     order.extend(key.into_iter().filter(|name| !order.contains(name)).collect::<Vec<_>>());
     if order.is_empty() { vec![UNDECIDED.to_owned()] } else { order }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     failure::Failure,
     scope::{Offer, OfferedEntity},
-    serialise::ValueKind,
+    serialise::{Column, Treatment, ValueKind},
 };
 
 /// The keys of an entity that are read here.
@@ -257,19 +257,45 @@ pub(super) fn conditions<'a>(compared: &'a [Compared<'a>]) -> Vec<SqlPart<'a>> {
     parts
 }
 
-/// Refuses a reference to an entity that has no single key to which it could lead.
+/// Refuses a reference that an archive could not prove: to an entity without one key that is exported as it is, or between
+/// types whose equal values are written in different ways, such as `citext` and `numeric`.
 pub(super) fn refuse_unfit_references(catalogue: &Catalogue, plans: &[EntityPlan]) -> anyhow::Result<()> {
     let mut unfit = Vec::new();
-    for entity in &catalogue.entities {
-        for (column, target) in &entity.options.references {
-            let has_key = plans.iter().any(|plan| plan.name == *target && plan.primary_key.len() == 1);
-            if !has_key {
+    for (entity, plan) in catalogue.entities.iter().zip(plans) {
+        for (name, target) in &entity.options.references {
+            let key =
+                plans.iter().find(|plan| plan.name == *target).and_then(|plan| match plan.primary_key[..] {
+                    [key] => plan.columns.get(key),
+                    _ => None,
+                });
+            let column = plan.columns.iter().find(|column| column.name == *name);
+            let Some(key) = key.filter(|key| matches!(key.treatment, Treatment::Export)) else {
                 unfit.push(format!(
-                    "`{column}` of entity `{}` refers to `{target}`, whose table has no primary key of one exported column",
+                    "`{name}` of entity `{}` refers to `{target}`, whose table has no primary key of one column that is \
+                     exported as it is",
+                    entity.name
+                ));
+                continue;
+            };
+            let written = column.and_then(written_alike);
+            if written.is_none() || written != written_alike(key) {
+                unfit.push(format!(
+                    "`{name}` of entity `{}` refers to `{target}`: only whole numbers, uuids and texts can be compared",
                     entity.name
                 ));
             }
         }
     }
     if unfit.is_empty() { Ok(()) } else { Err(Failure::CatalogueDrift(unfit).into()) }
+}
+
+/// Names the group of types in which equal values are written alike; `None` if they may not be.
+fn written_alike(column: &Column) -> Option<&'static str> {
+    let is_plain = column.pg_type == "text" || column.pg_type.starts_with("character varying");
+    match column.kind {
+        ValueKind::Int2 | ValueKind::Int4 | ValueKind::Int8 => Some("whole number"),
+        ValueKind::Uuid => Some("uuid"),
+        ValueKind::Text if is_plain => Some("text"),
+        _ => None,
+    }
 }

@@ -304,7 +304,7 @@ fn keep_undecided(table: &Table<'_>, mistakes: &mut Mistakes) {
     }
 }
 
-/// Parses `where`: constants, lists of constants, or `{ null = true }`.
+/// Parses `where`: constants, lists of constants, `{ not = ... }` or `{ null = true }`.
 fn parse_conditions(table: &Table<'_>, columns: &[CatalogueColumn]) -> anyhow::Result<Vec<Condition>> {
     let mut conditions = Vec::new();
     for (column, value) in table.iter() {
@@ -312,8 +312,18 @@ fn parse_conditions(table: &Table<'_>, columns: &[CatalogueColumn]) -> anyhow::R
             return Err(value.error("is not one of the entity's columns"));
         }
         let is = if let Ok(table) = value.table() {
-            table.only(&["null"])?;
-            if table.required("null")?.flag()? { Is::Null } else { Is::NotNull }
+            table.only(&["null", "not"])?;
+            match (table.optional("null"), table.optional("not")) {
+                (Some(null), None) => {
+                    if null.flag()? {
+                        Is::Null
+                    } else {
+                        Is::NotNull
+                    }
+                }
+                (None, Some(constants)) => Is::NoneOf(constants.constants()?),
+                _ => return Err(value.error("has one of `null` and `not`")),
+            }
         } else {
             Is::OneOf(value.constants()?)
         };
@@ -322,8 +332,8 @@ fn parse_conditions(table: &Table<'_>, columns: &[CatalogueColumn]) -> anyhow::R
     Ok(conditions)
 }
 
-/// Refuses `by = "x_id"` beside a column `x_type` of which nothing is said: the ids of another type belong to other
-/// people.
+/// Refuses `by = "x_id"` beside a column `x_type` of which is not said what it is: the ids of another type belong to other
+/// people. What it is not says nothing of the types that are added later.
 fn refuse_polymorphic(
     name: &str,
     by: &[String],
@@ -332,7 +342,10 @@ fn refuse_polymorphic(
     place: &Value<'_>,
 ) -> anyhow::Result<()> {
     for kind in polymorphic::kinds_of(name).into_iter().filter(|kind| is_stored(columns, kind)) {
-        if by.contains(&kind) || conditions.iter().any(|condition| condition.column == kind) {
+        let is_said = conditions
+            .iter()
+            .any(|condition| condition.column == kind && matches!(condition.is, Is::OneOf(_) | Is::Null));
+        if by.contains(&kind) || is_said {
             continue;
         }
         return Err(place.error(format_args!(

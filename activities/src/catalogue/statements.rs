@@ -259,7 +259,7 @@ fn push_matching<'a>(
                 SqlPart::Name(&condition.column),
                 SqlPart::Sql(" is not null"),
             ]),
-            Is::OneOf(constants) => {
+            Is::OneOf(constants) | Is::NoneOf(constants) => {
                 parts.push(SqlPart::Sql("("));
                 for (index, constant) in constants.iter().enumerate() {
                     parts.push(SqlPart::Sql(if index == 0 { "" } else { " or " }));
@@ -270,7 +270,8 @@ fn push_matching<'a>(
                         SqlPart::Trusted(column.cast()),
                     ]);
                 }
-                parts.push(SqlPart::Sql(")"));
+                let is_any = matches!(condition.is, Is::OneOf(_));
+                parts.push(SqlPart::Sql(if is_any { ")" } else { ") is not true" }));
             }
         }
     }

@@ -169,7 +169,12 @@ fn every_mistake_is_named_with_file_line_and_key() {
         (
             "by = \"id\"",
             "by = \"id\"\nwhere = { id = { nil = true } }",
-            "catalogue.toml:7: `entity.users.where.id.nil`: unknown key, expected one of null",
+            "catalogue.toml:7: `entity.users.where.id.nil`: unknown key, expected one of null, not",
+        ),
+        (
+            "by = \"id\"",
+            "by = \"id\"\nwhere = { id = { null = true, not = \"7\" } }",
+            "catalogue.toml:7: `entity.users.where.id`: has one of `null` and `not`",
         ),
         (
             "use = \"export\", ",
@@ -302,8 +307,13 @@ select 1
 ) q where q."organization" is not null and q."member" is not null group by q."organization", q."member", q."role"::pg_catalog.text) g) k where $1::pg_catalog.text is null or true
 "#);
     assert_eq!(catalogue.entities[1].conditions.len(), 4);
-    let complaint = complaint(&text.replace("author_type = \"User\", ", ""));
-    insta::assert_snapshot!(complaint, @r#"catalogue.toml:19: `entity.posts.by`: `author_id` holds ids of several tables, and `author_type` says of which: add `where = { author_type = "..." }`, or the rows of others are exported"#);
+    let said = complaint(&text.replace("author_type = \"User\", ", ""));
+    // What the type is not says nothing of the types that come later.
+    for nothing in ["{ not = \"Bot\" }", "{ null = false }"] {
+        let text = text.replace("author_type = \"User\"", &format!("author_type = {nothing}"));
+        assert_eq!(complaint(&text), said, "{nothing}");
+    }
+    insta::assert_snapshot!(said, @r#"catalogue.toml:19: `entity.posts.by`: `author_id` holds ids of several tables, and `author_type` says of which: add `where = { author_type = "..." }`, or the rows of others are exported"#);
 }
 
 #[test]

@@ -179,6 +179,28 @@ order    = ["id"]
 }
 
 #[tokio::test]
+async fn a_secret_and_another_persons_id_order_nothing() {
+    let (database, _) = reference().await;
+    run(
+        &database.owner,
+        "create table public.links (access_token text primary key, owner_id uuid not null references public.users);
+         create table public.visits (
+            id bigint primary key, owner_id uuid not null references public.users, session_token text, at timestamptz);
+         create index on public.visits (owner_id, session_token, at)",
+    )
+    .await;
+    let source = database.source();
+    let mut connection = source.acquire().await.unwrap();
+    let text = catalogue::follow_foreign_keys(&mut connection, "public.users", &[], &[]).await.unwrap();
+    let order = |entity: &str| {
+        let (_, section) = text.split_once(&format!("[entity.{entity}]\n")).unwrap();
+        section.lines().find_map(|line| line.strip_prefix("order    = ")).unwrap().to_owned()
+    };
+    assert_eq!(order("links"), r#"["UNDECIDED"]"#);
+    assert_eq!(order("visits"), r#"["at", "id"]"#);
+}
+
+#[tokio::test]
 async fn a_first_catalogue_is_refused_until_each_decision_is_made() {
     let (database, _) = reference().await;
     run(&database.owner, "comment on column users.bio is 'Says \"who\" you are: c:\\temp, é'").await;

@@ -32,7 +32,7 @@ const PLATFORM: &str = "
     -- The type decides whose id it is: user 7 and bot 7 are two.
     create table shop.messages (
         id bigint primary key, sender_type text not null, sender_id bigint not null, body text not null,
-        system boolean not null, deleted_at timestamptz, payload jsonb);
+        system boolean, deleted_at timestamptz, label text, payload jsonb);
     -- Its payload names the one who was answered.
     -- A number of a customer means something only within its organization.
     create table shop.orders (
@@ -49,7 +49,7 @@ const PLATFORM: &str = "
     from generate_series(1, 100) n;
     insert into shop.messages
     select n, (array['User', 'Bot', 'user'])[1 + n % 3], 1 + n / 3 % 100, 'by ' || n % 3 || ' of ' || 1 + n / 3 % 100,
-        n % 7 = 0, case when n % 11 = 0 then now() end,
+        nullif(n % 7, 1) = 0, case when n % 11 = 0 then now() end, (array['spam', 'note', 'test', null])[1 + n % 4],
         jsonb_build_object('draft', n % 2 = 0, 'to', jsonb_build_array(
             jsonb_build_object('name', 'stranger ' || n % 90, 'mail', n || '@stranger', 'seen', n % 5)))
     from generate_series(1, 30000) n;
@@ -101,7 +101,7 @@ invited_by = { type = "bigint", use = "pseudonym", about = "Who invited you." }
 relation = "shop.messages"
 keys = "account"
 by = "sender_id"
-where = { sender_type = ["User", "user"], system = false, deleted_at = { null = true } }
+where = { sender_type = ["User", "user"], system = { not = true }, deleted_at = { null = true }, label = { not = ["spam", "test"] } }
 order = ["id"]
 about = "Your messages."
 [entity.messages.columns]
@@ -109,7 +109,8 @@ id = { type = "bigint", use = "export", about = "Id." }
 sender_type = { type = "text", use = "export", about = "Kind of sender." }
 sender_id = { type = "bigint", use = "export", about = "Sender." }
 body = { type = "text", use = "export", about = "Text." }
-system = { type = "boolean", use = "omit", why = "Always false." }
+system = { type = "boolean", use = "omit", why = "Never true." }
+label = { type = "text", use = "export", about = "Label." }
 deleted_at = { type = "timestamp with time zone", use = "omit", why = "Always empty." }
 payload = { type = "jsonb", use = "export", paths = { "to.name" = "omit", "to.mail" = "omit" }, why = "Whom you answered." }
 
@@ -154,7 +155,8 @@ const TRUTH: [(&str, &str); 5] = [
     (
         "messages",
         "select to_jsonb(t) - 'system' - 'deleted_at' #- '{payload,to,0,name}' #- '{payload,to,0,mail}' from shop.messages t
-         where sender_id = $1 and sender_type in ('User', 'user') and not system and deleted_at is null",
+         where sender_id = $1 and sender_type in ('User', 'user') and system is distinct from true and deleted_at is null
+             and (label is null or label not in ('spam', 'test'))",
     ),
     (
         "orders",
