@@ -243,7 +243,7 @@ fn receipt(steps: &ExportSteps, claim: &Claim, delivery: &Delivery) -> anyhow::R
         iat: now.timestamp(),
         requested_at: claim.requested_at,
         requested_as: claim.asked_as.clone(),
-        scope: Some(claim.scope.clone()).filter(|scope| !scope.is_whole()),
+        scope: claim.scope.part_of_claim(steps.catalogue.offer())?.scope,
         snapshot_at: delivery.snapshot_at,
         ready_at: now,
         expires_at: delivery.expires_at,

@@ -4,9 +4,13 @@
 //! The options are columns of the request. What they mean is decided here, against what the catalogue offers: for
 //! `request create`, for the portal, and for a claimed request.
 
-use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    ops::RangeInclusive,
+};
 
-use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, SubsecRound as _, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 
@@ -18,8 +22,10 @@ pub type Filters = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
 /// The years of a moment that every program can read.
 const YEARS: RangeInclusive<i32> = 1..=9999;
-/// The longest filters, as JSON. The database has the same bound.
+/// The longest filters, as JSON without blanks. The database's bound is twice that, because it writes blanks.
 const LONGEST_FILTERS: usize = 8192;
+/// A request names no more entities. The database has the same bound.
+const MOST_ENTITIES: usize = 500;
 
 /// The options of a request. The default is the whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +120,10 @@ impl Scope {
             unfit.push(problem("/entities".to_owned(), "names no entity: leave it out to get all"));
         }
         let names = self.entities.as_deref().unwrap_or_default();
+        if names.len() > MOST_ENTITIES {
+            let sentence = format!("names more than {MOST_ENTITIES} entities: leave it out to get all");
+            return Err(vec![problem("/entities".to_owned(), sentence)]);
+        }
         for (index, name) in names.iter().enumerate() {
             match position(known, name) {
                 Some(_) if names[..index].contains(name) => {
@@ -132,7 +142,8 @@ impl Scope {
                 ));
             }
         }
-        if self.since.zip(self.until).is_some_and(|(since, until)| since >= until) {
+        let (since, until) = (self.since.map(microseconds), self.until.map(microseconds));
+        if since.zip(until).is_some_and(|(since, until)| since >= until) {
             unfit
                 .push(problem("/until".to_owned(), "`until` is not after `since`: no row would be exported"));
         }
@@ -168,7 +179,7 @@ impl Scope {
         let entities: Vec<usize> = (0..known.len()).filter(|entity| is_wanted[*entity]).collect();
         let names = (entities.len() < known.len())
             .then(|| entities.iter().map(|entity| known[*entity].name.clone()).collect());
-        let scope = Self { entities: names, ..self.clone() };
+        let scope = Self { entities: names, since, until, filters: self.filters.clone() };
         Ok(Part { entities, scope: Some(scope).filter(|scope| !scope.is_whole()) })
     }
 
@@ -187,7 +198,7 @@ impl Scope {
     }
 }
 
-/// Writes the options in one line.
+/// Writes the options in one line, without the control characters that a value may hold.
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entities = self.entities.as_ref().map(|entities| entities.join(", "));
@@ -204,7 +215,14 @@ impl fmt::Display for Scope {
         .flatten()
         .chain(filters)
         .collect();
-        f.write_str(&said.join("; "))
+        for character in said.join("; ").chars() {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                f.write_char(character)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -251,6 +269,11 @@ fn unfit_columns(entity: &OfferedEntity, columns: &BTreeMap<String, Vec<String>>
         }
     }
     unfit
+}
+
+/// Cuts a moment to what the database stores.
+fn microseconds(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.trunc_subsecs(6)
 }
 
 fn no_entity(pointer: String, name: &str, known: &[OfferedEntity]) -> Unfit {
@@ -337,6 +360,19 @@ user_id = { type = "uuid", use = "export" }
         // All of them, if in other words: the whole.
         assert_eq!(part(r#"{"entities": ["notes"]}"#).unwrap(), part("{}").unwrap());
         assert_eq!(part(r#"{"filters": {"notes": {"kind": ["a"]}}}"#).unwrap().entities, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_value_writes_nothing_to_a_terminal_and_a_moment_is_one_of_the_database() {
+        let hostile = r#"{"filters": {"notes": {"kind": ["a\u001b]52;c;x\u0007ü"]}}}"#;
+        let scope: Scope = serde_json::from_str(hostile).unwrap();
+        assert_eq!(scope.to_string(), "notes.kind = a\\u{1b}]52;c;x\\u{7}ü");
+        let fine = |nanoseconds: &str| format!("2026-01-01T00:00:00.{nanoseconds}Z");
+        let scope = format!(r#"{{"since": "{}", "until": "{}"}}"#, fine("0000001"), fine("0000009"));
+        assert!(part(&scope).unwrap_err().contains("is not after"), "one moment in the database");
+        let names = vec!["notes"; MOST_ENTITIES + 1];
+        let told = part(&serde_json::json!({ "entities": names }).to_string()).unwrap_err();
+        assert_eq!(told, "/entities: names more than 500 entities: leave it out to get all");
     }
 
     #[test]

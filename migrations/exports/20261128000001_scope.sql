@@ -2,7 +2,7 @@
 -- which the database does not know: it checks only their form. A request that does not fit the catalogue fails as
 -- `scope_refused` and names what is not there.
 --
--- Whoever may insert these columns may ask for a part: the right to insert `user_id` alone is what it was.
+-- A role that may insert only `user_id` can ask only for the whole, as before.
 
 -- Texts by column by entity: {"pipeline_runs": {"status": ["failed"]}}.
 create function public.data_export_filters_fit(filters jsonb) returns boolean
@@ -48,7 +48,7 @@ alter table public.data_export_requests
         constraint data_export_requests_until check (until >= '0001-01-01Z' and until < '10000-01-01Z'),
     add column filters jsonb
         constraint data_export_requests_filters
-            check (public.data_export_filters_fit(filters) and octet_length(filters::text) <= 8192),
+            check (public.data_export_filters_fit(filters) and octet_length(filters::text) <= 16384),
     add constraint data_export_requests_since_until check (since < until);
 
 comment on column public.data_export_requests.entities is 'The entities that are asked for; null: all. Those that they refer to, and the account, come along';

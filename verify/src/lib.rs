@@ -123,7 +123,7 @@ fn verify_file(path: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Rep
         request_id: manifest.request_id,
         user_id: manifest.user_id,
         snapshot_at: manifest.snapshot_at,
-        scope: manifest.scope.map(|part| part.scope),
+        scope: manifest.scope.map(|part| part.scope()),
         bytes,
         sha256,
         files: entries.len(),

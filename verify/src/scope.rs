@@ -8,8 +8,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use export_activities::{
-    archive::manifest::{Entity, FORMAT_1, Manifest},
-    scope::Scope,
+    archive::manifest::{Entity, FORMAT_1, Manifest, PartOfData},
     serialise::is_outside_years,
 };
 
@@ -35,7 +34,7 @@ pub(crate) struct Keys {
 #[derive(Default)]
 pub(crate) struct Wanted<'m> {
     /// The scope whose time span must hold.
-    bounds: Option<&'m Scope>,
+    bounds: Option<&'m PartOfData>,
     values: Option<&'m [String]>,
     /// The entity to whose rows the column refers.
     refers_to: Option<&'m str>,
@@ -59,7 +58,7 @@ impl Taken {
 impl<'m> Wanted<'m> {
     /// Returns what must hold of each column of an entity.
     pub(crate) fn columns(manifest: &'m Manifest, entity: &'m Entity) -> Vec<Self> {
-        let scope = manifest.scope.as_ref().map(|part| &part.scope);
+        let scope = manifest.scope.as_ref();
         let filters = scope.and_then(|scope| scope.filters.get(&entity.name));
         let wanted = entity.columns.iter().map(|column| Self {
             bounds: scope.filter(|_| entity.time.as_ref() == Some(&column.name)),
@@ -85,7 +84,7 @@ impl<'m> Wanted<'m> {
 
     /// Checks a cell.
     pub(crate) fn check(&self, cell: &Taken, keys: &Keys) -> anyhow::Result<()> {
-        if let Some(Scope { since, until, .. }) = self.bounds {
+        if let Some(PartOfData { since, until, .. }) = self.bounds {
             let text = std::str::from_utf8(&cell.text).context("the time is not readable")?;
             let at = moment(text)?;
             ensure!(
@@ -178,7 +177,11 @@ pub(crate) fn check_manifest(manifest: &Manifest) -> anyhow::Result<()> {
     let scope = manifest.scope.as_ref();
     ensure!(scope.is_none() || manifest.format != FORMAT_1, "`{FORMAT_1}` has no parts of data");
     ensure!(scope.is_none_or(|part| !part.complete), "the manifest says that a part of the data is complete");
-    let scope = scope.map(|part| part.scope.clone()).unwrap_or_default();
+    let is_part = scope.is_some();
+    let scope = scope.map(PartOfData::scope).unwrap_or_default();
+    ensure!(is_part != scope.is_whole(), "the manifest says that it is a part, and not of what");
+    let is_possible = scope.since.zip(scope.until).is_none_or(|(since, until)| since < until);
+    ensure!(is_possible, "the time span of the part ends before it begins");
     let names: Vec<&str> = manifest.entities.iter().map(|entity| entity.name.as_str()).collect();
     if let Some(entities) = &scope.entities {
         ensure!(*entities == names, "its entities are not those that the manifest says were asked for");
@@ -202,6 +205,14 @@ pub(crate) fn check_manifest(manifest: &Manifest) -> anyhow::Result<()> {
         let entity =
             find(name).with_context(|| format!("`{name}` has a filter and is not in the archive"))?;
         columns.keys().try_for_each(|column| column_of(entity, column))?;
+    }
+    for set in &manifest.file_sets {
+        ensure!(
+            find(&set.entity).is_some(),
+            "the files `{}` belong to `{}`, which is not in the archive",
+            set.name,
+            set.entity
+        );
     }
     for entity in &manifest.entities {
         for (column, target) in &entity.references {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     catalogue::Facts,
-    scope::Scope,
+    scope::{Filters, Scope},
     serialise::parts::{Parts, Use},
     user_id::UserId,
 };
@@ -67,12 +67,37 @@ pub struct Manifest {
 /// Which part of a person's data an archive holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct PartOfData {
     /// Always false: it is not the whole.
     pub complete: bool,
-    /// What was asked for.
-    #[serde(flatten)]
-    pub scope: Scope,
+    /// Only these entities were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entities: Option<Vec<String>>,
+    /// No row before this moment, of the entities that have a `time`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+    /// No row at or after this moment, of the same entities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// Only rows with one of these values, by entity and column.
+    #[serde(default, skip_serializing_if = "Filters::is_empty")]
+    pub filters: Filters,
+}
+
+impl From<Scope> for PartOfData {
+    fn from(scope: Scope) -> Self {
+        let Scope { entities, since, until, filters } = scope;
+        Self { complete: false, entities, since, until, filters }
+    }
+}
+
+impl PartOfData {
+    /// Returns what was asked for.
+    pub fn scope(&self) -> Scope {
+        let Self { entities, since, until, filters, .. } = self.clone();
+        Scope { entities, since, until, filters }
+    }
 }
 
 /// One entry.

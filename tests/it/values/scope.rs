@@ -471,7 +471,7 @@ async fn rows_that_were_not_asked_for_and_rows_that_are_missing_are_found_by_ver
         }
         *text = serde_json::to_vec(&manifest).unwrap();
     };
-    let cases: [(Change<'_>, &str); 9] = [
+    let cases: [(Change<'_>, &str); 12] = [
         (
             &|parts| manifest(parts, "/scope/since", json!("2026-03-01T00:00:00Z")),
             "the row is from before the time that was asked for",
@@ -491,6 +491,20 @@ async fn rows_that_were_not_asked_for_and_rows_that_are_missing_are_found_by_ver
         (
             &|parts| manifest(parts, "/scope/entities", json!(["cards", "people"])),
             "its entities are not those that the manifest says were asked for",
+        ),
+        (
+            &|parts| manifest(parts, "/scope", json!({"complete": false})),
+            "the manifest says that it is a part, and not of what",
+        ),
+        (
+            &|parts| {
+                manifest(parts, "/scope", json!({"complete": false, "entities": ["cards"], "exclude": []}))
+            },
+            "`manifest.json` is not readable",
+        ),
+        (
+            &|parts| manifest(parts, "/scope/until", json!("2026-01-01T00:00:00Z")),
+            "the time span of the part ends before it begins",
         ),
         (
             &|parts| manifest(parts, "/scope", Value::Null),
@@ -572,7 +586,7 @@ async fn options_have_a_form_and_never_change() {
         ("filters", r#"'{"a": {"b": [7]}}'"#),
         ("filters", r#"'{"a": {"b": [null]}}'"#),
         ("filters", r#"'{"../a": {"b": ["c"]}}'"#),
-        ("filters", r#"jsonb_build_object('a', jsonb_build_object('b', array[repeat('c', 9000)]))"#),
+        ("filters", r#"jsonb_build_object('a', jsonb_build_object('b', array[repeat('c', 17000)]))"#),
     ] {
         let error = insert(columns, values).await.unwrap_err().to_string();
         assert!(error.contains("violates check constraint"), "{columns} {values}: {error}");
