@@ -645,7 +645,7 @@ class DataExport extends HTMLElement {
       soon: choice('at_once', true),
       later: choice('night'),
       parts: el('details', { ontoggle: () => this.#turnPart() }, el('summary', t.part)),
-      ask: this.button(t.ask, () => this.ask('/v1/exports', this.#scope()), 'main'),
+      ask: this.button(t.ask, () => this.#askByForm(), 'main'),
       list: el('ol'),
       more: this.button(t.more, () => this.#more()),
       out: this.button(t.out, () => this.#signOut()),
@@ -835,15 +835,18 @@ class DataExport extends HTMLElement {
     button.ariaDisabled = null;
   }
 
+  /** Asks for what is chosen in the form, unless a day in it is no day. */
+  async #askByForm() {
+    const { from, to } = this.#part ?? {};
+    const isWhole = [from, to].every((day) => day?.checkValidity() ?? true);
+    const scope = this.#scope();
+    const mistake = !isWhole ? this.t.day : scope.since >= scope.until ? this.t.order : '';
+    if (!mistake) return this.ask('/v1/exports', scope);
+    this.#tell('error', mistake);
+    return false;
+  }
+
   async ask(path, scope = {}) {
-    if (path === '/v1/exports' && [this.#part?.from, this.#part?.to].some((input) => input && !input.checkValidity())) {
-      this.#tell('error', this.t.day);
-      return false;
-    }
-    if (scope.since >= scope.until) {
-      this.#tell('error', this.t.order);
-      return false;
-    }
     const start = this.#ui.choose.querySelector(':checked').value;
     const body = JSON.stringify({ ...scope, ...(this.#policy.start === 'choose' && { start }) });
     // Kept until there is an answer: a click after a lost answer asks for the same export.
@@ -861,7 +864,7 @@ class DataExport extends HTMLElement {
     return true;
   }
 
-  /** Makes the fields for a part when they are opened, and forgets what was chosen when they are closed: that is the whole. */
+  /** Makes the fields for a part when they are opened. When they are closed, the whole is asked for, and no choice is kept. */
   #turnPart() {
     const { parts } = this.#ui;
     if (parts.open && !this.#part && this.#policy) this.#part = this.#makePart(this.#policy.entities);
@@ -907,9 +910,7 @@ class DataExport extends HTMLElement {
       const on = new Set(entities.filter(({ name, always }) => always || !off.has(name)));
       // A set that grows while it is walked is walked to its end.
       for (const { refers_to: others } of on) for (const other of entities) if (others.includes(other.name)) on.add(other);
-      for (const { entity, input } of boxes) {
-        input.checked = on.has(entity);
-      }
+      for (const { entity, input } of boxes) input.checked = on.has(entity);
       const withTime = [...on].filter((entity) => entity.has_time);
       show(days, withTime.length);
       set(timed, fill(t.timed, write.list(withTime.map(({ name }) => plain(name)))));
@@ -921,7 +922,7 @@ class DataExport extends HTMLElement {
     return { boxes, days, from: from.input, to: to.input, filters };
   }
 
-  /** Returns the part that is asked for; without an open choice, the whole. */
+  /** Returns the part that is chosen; while the fields are closed, the whole. */
   #scope() {
     if (!this.#part) return {};
     const { boxes, days, from, to, filters } = this.#part;
@@ -943,7 +944,7 @@ class DataExport extends HTMLElement {
     return scope;
   }
 
-  /** Says in words which part of the data an export is. */
+  /** Returns a text with the part that an export is. */
   describe({ entities, since, until, filters = {} }) {
     const { t, write } = this;
     const columns = Object.entries(filters).flatMap(([entity, of]) =>
