@@ -29,7 +29,6 @@ const MOST_ENTITIES: usize = 500;
 
 /// The options of a request. The default is the whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Scope {
     /// These entities, with those that they refer to and with the account; without it, all.
@@ -295,11 +294,11 @@ fn escaped(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::catalogue::tests::parse;
 
-    const CATALOGUE: &str = r#"
+    pub(crate) const CATALOGUE: &str = r#"
 [keys.account]
 query = "select $1::uuid as key"
 [entity.users]
@@ -371,23 +370,23 @@ user_id = { type = "uuid", use = "export" }
         let scope = format!(r#"{{"since": "{}", "until": "{}"}}"#, fine("0000001"), fine("0000009"));
         assert!(part(&scope).unwrap_err().contains("is not after"), "one moment in the database");
         let names = vec!["notes"; MOST_ENTITIES + 1];
-        let told = part(&serde_json::json!({ "entities": names }).to_string()).unwrap_err();
-        assert_eq!(told, "/entities: names more than 500 entities: leave it out to get all");
+        let refusal = part(&serde_json::json!({ "entities": names }).to_string()).unwrap_err();
+        assert_eq!(refusal, "/entities: names more than 500 entities: leave it out to get all");
     }
 
     #[test]
-    fn everything_that_does_not_fit_is_told_at_once_and_by_its_place() {
-        let told = |json: &str| part(json).unwrap_err();
+    fn everything_that_does_not_fit_is_named_at_once_and_by_its_place() {
+        let refusal = |json: &str| part(json).unwrap_err();
         insta::assert_snapshot!([
-            told(r#"{"entities": []}"#),
-            told(r#"{"entities": ["areas", "tickets", "areas"], "since": "2026-01-01T00:00:00Z"}"#),
-            told(r#"{"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}"#),
-            told(r#"{"since": "+12026-01-01T00:00:00Z"}"#),
-            told(r#"{"filters": {"a/b": {}, "areas": {"id": ["7"]}, "notes": {"kind": [], "id~": ["x"]}}}"#),
-            told(r#"{"filters": {"notes": {"kind": ["a", "b\u0000"]}}}"#),
-            told(r#"{"filters": {"notes": {}}}"#),
-            told(r#"{"entities": ["areas"], "filters": {"notes": {"kind": ["a"]}}}"#),
-            told(&format!(r#"{{"filters": {{"notes": {{"kind": ["{}"]}}}}}}"#, "x".repeat(LONGEST_FILTERS))),
+            refusal(r#"{"entities": []}"#),
+            refusal(r#"{"entities": ["areas", "tickets", "areas"], "since": "2026-01-01T00:00:00Z"}"#),
+            refusal(r#"{"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:00:00Z"}"#),
+            refusal(r#"{"since": "+12026-01-01T00:00:00Z"}"#),
+            refusal(r#"{"filters": {"a/b": {}, "areas": {"id": ["7"]}, "notes": {"kind": [], "id~": ["x"]}}}"#),
+            refusal(r#"{"filters": {"notes": {"kind": ["a", "b\u0000"]}}}"#),
+            refusal(r#"{"filters": {"notes": {}}}"#),
+            refusal(r#"{"entities": ["areas"], "filters": {"notes": {"kind": ["a"]}}}"#),
+            refusal(&format!(r#"{{"filters": {{"notes": {{"kind": ["{}"]}}}}}}"#, "x".repeat(LONGEST_FILTERS))),
         ].join("\n"), @r"
         /entities: names no entity: leave it out to get all
         /entities/1: there is no entity `tickets`: there are users, notes, folders, areas

@@ -5,4 +5,5 @@ mod constraints;
 mod held_back;
 mod operate;
 mod pending;
+mod scope;
 mod users;

@@ -18,4 +18,5 @@ pub(crate) mod readers;
 pub(crate) mod receiver;
 pub(crate) mod sample;
 pub(crate) mod servers;
+pub(crate) mod studio;
 pub(crate) mod watched;

@@ -12,6 +12,7 @@ mod junk;
 mod page;
 mod privacy;
 mod scope;
+mod scope_proof;
 pub(crate) mod types;
 mod undeliverable;
 mod verify;

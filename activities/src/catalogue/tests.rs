@@ -395,6 +395,29 @@ fn a_change_is_breaking_if_a_reader_of_archives_could_miss_something() {
             "{back:?}"
         );
     }
+    // What a request may ask for.
+    let plain = crate::scope::tests::CATALOGUE;
+    for (right, wrong, expected) in [
+        (
+            "time = \"made_at\"\n",
+            "",
+            "breaking: notes: no longer has `made_at` as its time, so a time span is another or refused",
+        ),
+        ("filter = [\"kind\"]\n", "", "breaking: notes: can no longer be filtered by `kind`"),
+        (
+            "references = { folder_id = \"folders\" }\n",
+            "",
+            "breaking: notes: refers to other entities, or in another way",
+        ),
+    ] {
+        let text = plain.replacen(right, wrong, 1);
+        assert_ne!(text, plain, "`{right}` is not in the catalogue");
+        let (old, new) = (parse(plain).unwrap(), parse(&text).unwrap());
+        let changes = old.changes(&new);
+        assert_eq!(changes.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+        let back = new.changes(&old);
+        assert!(back.len() == 1 && !back[0].is_breaking, "{back:?}");
+    }
     let two = format!(
         "{SMALL}{}",
         SMALL[SMALL.find("[entity").unwrap()..].replace("entity.users", "entity.people")

@@ -15,6 +15,7 @@ use crate::{
     failure::{Failure, judge},
     pulse::{Pulse, Reached},
     requests::progress::{self, Phase, Report},
+    scope::{Offer, Scope},
 };
 
 /// The first report comes with the second tick: most accounts are done by then.
@@ -25,9 +26,7 @@ const REPORT_WITHIN: Duration = Duration::from_secs(2);
 /// Writes a report at each tick, until the request is no longer this attempt's.
 pub(super) async fn report(job: Job<'_>, pulse: &Pulse) -> Failure {
     let Job { steps, claim, .. } = job;
-    let known = steps.catalogue.entities();
-    let part = claim.scope.part(steps.catalogue.offer()).map(|part| part.entities).unwrap_or_default();
-    let names: Vec<&str> = part.iter().map(|entity| known[*entity].name.as_str()).collect();
+    let names = names(&claim.scope, steps.catalogue.offer());
     let mut ticks = every(TICK);
     for _ in 1..FIRST_TICK {
         ticks.tick().await;
@@ -59,6 +58,13 @@ pub(super) async fn report(job: Job<'_>, pulse: &Pulse) -> Failure {
     }
 }
 
+/// Returns the entities that are read, in their order.
+fn names<'o>(scope: &Scope, offer: &'o Offer) -> Vec<&'o str> {
+    // A scope that does not fit ends the export before anything is read.
+    let part = scope.part(offer).map(|part| part.entities).unwrap_or_default();
+    part.iter().map(|entity| offer.entities[*entity].name.as_str()).collect()
+}
+
 fn report_of(reached: &Reached, names: &[&str], expected: Option<u64>) -> Report {
     let by_entity = |rows: &[u64]| -> BTreeMap<String, u64> {
         names.iter().zip(rows).map(|(name, rows)| ((*name).to_owned(), *rows)).collect()
@@ -79,6 +85,16 @@ fn report_of(reached: &Reached, names: &[&str], expected: Option<u64>) -> Report
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::Catalogue;
+
+    #[test]
+    fn a_part_reports_the_entities_that_it_has() {
+        let catalogue = Catalogue::builtin().unwrap();
+        let all = names(&Scope::default(), catalogue.offer());
+        assert_eq!(all, ["users", "projects", "features", "pipeline_runs", "releases"]);
+        let releases = Scope { entities: Some(vec!["releases".to_owned()]), ..Scope::default() };
+        assert_eq!(names(&releases, catalogue.offer()), ["users", "projects", "releases"]);
+    }
 
     #[test]
     fn a_report_has_rows_while_it_reads_and_bytes_while_it_uploads() {

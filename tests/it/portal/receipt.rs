@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use export_activities::{receipt::SigningKey, requests::receipts};
 use serde_json::{Value, json};
 
 use crate::support::{
-    installation_of::installation,
+    installation_of::{self, installation},
     portal_of::{Portal, code, read},
 };
 
@@ -43,6 +44,25 @@ async fn those_who_may_see_an_export_get_its_receipt_also_after_its_end() {
     portal.edit(id, "expires_at = now() - interval '1 second'").await;
     assert!(may().await.contains(&json!("receipt")));
     assert_eq!(portal.get(&path, &token).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_says_of_which_part_it_is() {
+    let portal = signing().await;
+    let token = portal.person(installation_of::user(&portal.given.owner).await).await;
+    let asked = portal.post("/v1/exports", &token, &json!({"entities": ["releases"]})).send().await.unwrap();
+    let (_, body) = read(asked).await;
+    let id = body["id"].as_str().unwrap().parse().unwrap();
+    portal.fulfil(id).await;
+    let signed = receipts::read(&portal.given.steps.state, id).await.unwrap();
+    let stated = BASE64_URL_SAFE_NO_PAD.decode(signed.split('.').nth(1).unwrap()).unwrap();
+    let stated: Value = serde_json::from_slice(&stated).unwrap();
+    assert_eq!(stated["scope"], json!({"entities": ["users", "projects", "releases"]}));
+    let fuller = receipts::with_accesses(&portal.given.steps.state, id).await.unwrap();
+    assert_eq!(serde_json::to_value(fuller.scope).unwrap(), stated["scope"]);
+    let (_, whole) = portal.ready().await;
+    let whole = receipts::with_accesses(&portal.given.steps.state, whole).await.unwrap();
+    assert_eq!(whole.scope, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{Days, NaiveDate, Utc};
+use export_activities::{
+    requests::{census, operate},
+    scope::Scope,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -50,9 +54,11 @@ async fn each_request_is_open_until_it_is_answered_or_closed() {
     let taken_back = insert(&portal, "9", None, day(10)).await;
     let followed = insert(&portal, &user, None, day(6)).await;
     let fresh = insert(&portal, "10", None, today).await;
+    let refused = insert(&portal, "11", None, day(3)).await;
     fail(&portal, ours, "unreadable_value").await;
     fail(&portal, taken_back, "withdrawn").await;
     fail(&portal, followed, "attempts_exhausted").await;
+    fail(&portal, refused, "scope_refused").await;
     let operator = portal.session(&json!({"user_id": "1", "roles": ["operator"]})).await;
     let state = async |id: Uuid| {
         let lines = register(&portal, "", &operator).await;
@@ -96,14 +102,47 @@ async fn each_request_is_open_until_it_is_answered_or_closed() {
     assert_eq!((answered.as_str(), line["days_taken"].as_str()), ("answered", "0"));
     assert!(!line["downloaded_at"].is_empty() && line["deleted_at"].is_empty(), "{line:?}");
     assert_eq!(state(fresh).await.0, "open");
+    assert_eq!(state(refused).await.0, "open");
 
     let ids = async |query: &str| -> Vec<String> {
         register(&portal, query, &portal.key).await.into_iter().map(|line| line["request"].clone()).collect()
     };
-    assert_eq!(ids("").await.len(), 6);
+    assert_eq!(ids("").await.len(), 7);
     let (from, to) = (day(12), day(10));
     assert_eq!(ids(&format!("?from={from}&to={to}")).await, [ours, taken_back].map(|id| id.to_string()));
     assert_eq!(ids("?to=2026-01-30").await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_answers_no_request_for_the_whole_but_one_for_the_same_part() {
+    let portal = Portal::new().await;
+    let state = &portal.given.steps.state;
+    let user = given::user_with_project(&portal.given.owner).await;
+    let part = |name: &str| Scope { entities: Some(vec![name.to_owned()]), ..Scope::default() };
+    let request = async |scope: &Scope| operate::create(state, &user.into(), scope).await.unwrap();
+    let mut failed = Vec::new();
+    for scope in [&Scope::default(), &part("releases"), &part("features")] {
+        let id = request(scope).await;
+        fail(&portal, id, "attempts_exhausted").await;
+        failed.push(id.to_string());
+    }
+    let states = async || -> Vec<String> {
+        let lines = register(&portal, "", &portal.key).await;
+        let state = |id: &String| lines.iter().find(|line| line["request"] == *id).unwrap()["state"].clone();
+        failed.iter().map(state).collect()
+    };
+    let unanswered = async || {
+        let mut state = portal.given.steps.state.acquire().await.unwrap();
+        census::queue(&mut state).await.unwrap().oldest_unanswered.is_some()
+    };
+    assert_eq!((states().await, unanswered().await), (vec!["open".to_owned(); 3], true));
+    portal.fulfil(request(&part("releases")).await).await;
+    assert_eq!(
+        (states().await, unanswered().await),
+        (["open", "answered", "open"].map(str::to_owned).to_vec(), true)
+    );
+    portal.fulfil(request(&Scope::default()).await).await;
+    assert_eq!((states().await, unanswered().await), (vec!["answered".to_owned(); 3], false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

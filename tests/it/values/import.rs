@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Runs the import in a folder with PostgreSQL's own client.
-async fn import(database: &Database, folder: &Path) -> Output {
+pub(super) async fn import(database: &Database, folder: &Path) -> Output {
     let url = url::Url::parse(&database.read_url).unwrap();
     let postgres = &stack().await.unwrap().servers().postgres;
     let mut psql = Command::new(tools::postgresql().unwrap().join("psql"));
