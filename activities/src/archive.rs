@@ -305,16 +305,16 @@ fn complete(archive: Attaching) -> anyhow::Result<Archive> {
         files.push(write_whole(&mut zip, texts::MISSING, &text)?);
     }
     let mut manifest = describe(&contents, files, &counts, sets);
-    let begins = manifest.entities.iter().map(|entity| {
+    let previews = manifest.entities.iter().map(|entity| {
         if entity.rows == 0 {
             return Ok(Vec::new());
         }
-        let begin = zip.read_back(&format!("json/{}.json", entity.name), texts::first_rows);
-        begin.context("failed to read the archive back")
+        let preview = zip.read_back(&format!("json/{}.json", entity.name), texts::first_rows);
+        preview.context("failed to read the archive back")
     });
-    let begins = begins.collect::<anyhow::Result<Vec<_>>>()?;
+    let previews = previews.collect::<anyhow::Result<Vec<_>>>()?;
     for (name, text) in [
-        ("index.html", texts::page(&contents, &manifest, begins)?),
+        ("index.html", texts::page(&contents, &manifest, previews)?),
         ("datapackage.json", texts::data_package(&manifest)?),
         ("import/postgresql.sql", texts::import(&manifest)),
     ] {

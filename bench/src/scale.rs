@@ -94,7 +94,7 @@ pub(crate) async fn night(stack: &Stack, size: &Size, database: &mut PgConnectio
     let (early, ended) = Box::pin(watch(stack, &workers, &night, database, began)).await?;
     let seconds = began.elapsed().as_secs_f64();
     let after = cpu(stack, &workers)?;
-    // The brake holds so many failures, and such a night ends as failed.
+    // The brake holds back this many failures, so the night ends as failed.
     ensure!(ended || size.unknown, "the night did not end well; {}", night.last_words());
     let cpu = before.into_iter().zip(after).map(|((what, before), (_, after))| (what, after - before));
     let late =

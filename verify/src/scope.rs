@@ -31,7 +31,6 @@ pub(crate) struct Keys {
 }
 
 /// What must hold of the cells of one column.
-#[derive(Default)]
 pub(crate) struct Wanted<'m> {
     /// The scope whose time span must hold.
     bounds: Option<&'m PartOfData>,
@@ -62,7 +61,6 @@ impl<'m> Wanted<'m> {
         let filters = scope.and_then(|scope| scope.filters.get(&entity.name));
         let wanted = entity.columns.iter().map(|column| Self {
             bounds: scope.filter(|_| entity.time.as_ref() == Some(&column.name)),
-
             values: filters.and_then(|filters| filters.get(&column.name)).map(Vec::as_slice),
             refers_to: entity.references.get(&column.name).map(String::as_str),
         });

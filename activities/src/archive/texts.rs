@@ -135,7 +135,7 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     text.replace('\n', "\r\n").into_bytes()
 }
 
-/// Says in words which part of the data was asked for.
+/// Describes the part that was asked for, a sentence for each restriction.
 fn asked(scope: &Scope, contents: &Contents) -> Vec<String> {
     let mut said = Vec::new();
     if let Some(entities) = &scope.entities {

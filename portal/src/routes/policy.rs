@@ -49,7 +49,7 @@ pub(super) struct Policy {
     acting: bool,
 }
 
-/// A part of each archive: one file in each format.
+/// An entity of the catalogue, which an archive has as one file in each format.
 #[derive(Serialize, ToSchema)]
 struct Entity {
     /// The name of its files.

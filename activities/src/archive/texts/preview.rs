@@ -1,4 +1,4 @@
-//! The first rows of a JSON file, as the page shows them. However long a value is, no more of it is held than is shown.
+//! The first rows of a JSON file, as the page shows them. Only the part of a value that is shown is held in memory.
 
 use std::io::{self, BufRead};
 
@@ -6,7 +6,8 @@ use memchr::memchr2;
 
 /// The page shows up to this many rows of each entity.
 const ROWS: usize = 10;
-/// No further row is read for the page after so many bytes of a JSON file. The first row is always read, however long.
+/// After this many bytes of a JSON file, no further row is read for the page. The first row is always read, even if it is
+/// longer.
 const BYTES: usize = 128 << 10;
 /// The page shows up to this many characters of a value.
 pub(super) const CHARACTERS: usize = 120;
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_end_where_the_bound_is_and_the_first_is_read_however_long_and_deep() {
+    fn no_row_is_read_after_the_bound_but_the_first_is_at_any_length_and_depth() {
         assert!(read("[]\n").is_empty() && read("[\n]\n").is_empty());
         let rows_of = |row: &str, count: usize| read(&format!("[\n{}\n]\n", vec![row; count].join(",\n")));
         assert_eq!(rows_of("{\"a\":1}", 3), vec![vec![whole("1")]; 3]);
