@@ -1,8 +1,9 @@
-//! Builds the archive of one request from its rows. Each row is read once and written to both formats.
+//! Builds the archive of one request from its rows. Each row is read once and written to all formats.
 //!
-//! A first thread turns rows into the text of both formats. JSON goes straight into the archive, CSV into a second
-//! archive beside it. Each is compressed on a separate thread while the database is read. At the end the CSV entries
-//! are copied in as they are, and the manifest closes the archive. The result is one anonymous file, not yet uploaded
+//! A first thread turns rows into the text of all formats. JSON goes straight into the archive, CSV into a second
+//! archive beside it, and a workbook, if one is asked for, into a third file. Each is compressed on a separate thread
+//! while the database is read. At the end the CSV entries and the workbook are copied in as they are, and the manifest
+//! closes the archive. The result is one anonymous file, not yet uploaded
 //! anywhere.
 
 pub mod attached;
@@ -12,8 +13,9 @@ mod contents;
 pub mod manifest;
 mod rows;
 mod texts;
+pub mod workbook;
 
-use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt as _, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, fs::File, io::Seek as _, os::unix::fs::FileExt as _, pin::Pin, sync::Arc};
 
 use anyhow::{Context as _, anyhow, ensure};
 use chrono::{DateTime, Utc};
@@ -21,9 +23,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 
 use self::{
-    compressor::{Compressor, write_files, write_whole},
+    compressor::{Compressor, store_from, write_files, write_sheets, write_whole},
     container::Zip,
-    rows::{Tallies, Work, write_rows},
+    rows::{Work, Written, write_rows},
 };
 pub use self::{
     contents::{Contents, EntityContents, LeftOut, Omitted},
@@ -34,7 +36,10 @@ use crate::{
     blocking,
     failure::Failure,
     pulse::Pulse,
-    serialise::{self, Row, formats::PerFormat},
+    serialise::{
+        self, Row,
+        formats::{FormatName, PerFormat},
+    },
     spool::{AttemptQuota, QuotaGuard, Spool, SpoolFile, named},
     store::{self, Checksum, Sum},
 };
@@ -118,9 +123,11 @@ type Thread<T> = Pin<Box<dyn Future<Output = anyhow::Result<T>> + Send>>;
 /// Dropping it ends its threads at their next batch and leaves nothing behind.
 pub struct ArchiveWriter<R> {
     contents: Arc<Contents>,
-    rows: Thread<Vec<Tallies>>,
+    rows: Thread<Written>,
     json: Thread<Box<Compressor>>,
     csv: Thread<Box<Compressor>>,
+    /// The workbook; ends at once if there is none.
+    xlsx: Thread<Option<Box<Zip<SpoolFile>>>>,
     queue: mpsc::Sender<Work<R>>,
     room: Arc<Semaphore>,
     /// Rows that were not yet handed over, of one entity or of several small ones.
@@ -138,10 +145,12 @@ impl<R: Row> ArchiveWriter<R> {
         let (queue, work) = mpsc::channel(QUEUE_MESSAGES);
         let (to_json, json_text) = compressor::queue();
         let (to_csv, csv_text) = compressor::queue();
+        let (to_xlsx, xlsx_text) = contents.formats.has(FormatName::Xlsx).then(compressor::queue).unzip();
         let rows = {
             let contents = Arc::clone(&contents);
             blocking::run("write the rows", move || {
-                write_rows(&contents, work, PerFormat { json: to_json, csv: to_csv }).map_err(named)
+                let files = PerFormat { json: to_json, csv: to_csv, xlsx: to_xlsx };
+                write_rows(&contents, work, files).map_err(named)
             })
         };
         let json = {
@@ -158,11 +167,22 @@ impl<R: Row> ArchiveWriter<R> {
                 write_files(compressor, &csv_text).map(Box::new).map_err(named)
             })
         };
+        let xlsx: Thread<_> = match xlsx_text {
+            None => Box::pin(std::future::ready(Ok(None))),
+            Some(sheets) => {
+                let (contents, share) = (Arc::clone(&contents), share.clone());
+                Box::pin(blocking::run("write the workbook", move || {
+                    let zip = workbook::begin(zip(&contents, &share)?).map_err(named)?;
+                    write_sheets(zip, &sheets).map(|zip| Some(Box::new(zip))).map_err(named)
+                }))
+            }
+        };
         Ok(Self {
             contents,
             rows: Box::pin(rows),
             json: Box::pin(json),
             csv: Box::pin(csv),
+            xlsx,
             queue,
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
             batch: Vec::new(),
@@ -196,15 +216,16 @@ impl<R: Row> ArchiveWriter<R> {
     pub async fn join(mut self) -> anyhow::Result<Attaching> {
         self.hand_over().await?;
         self.send(Work::Finish).await?;
-        let ended = futures::future::join3(&mut self.rows, &mut self.json, &mut self.csv).await;
-        let (counts, json, csv) = match ended {
-            (Ok(counts), Ok(json), Ok(csv)) => (counts, json, csv),
-            (rows, json, csv) => return Err(reason([rows.err(), json.err(), csv.err()])),
+        let ended =
+            futures::future::join4(&mut self.rows, &mut self.json, &mut self.csv, &mut self.xlsx).await;
+        let (written, json, csv, workbook) = match ended {
+            (Ok(written), Ok(json), Ok(csv), Ok(workbook)) => (written, json, csv, workbook),
+            (rows, json, csv, xlsx) => return Err(reason([rows.err(), json.err(), csv.err(), xlsx.err()])),
         };
         let Self { contents, quota, pulse, .. } = self;
         blocking::run("complete the archive", move || {
-            let (zip, files) = join(&contents, &counts, *json, *csv).map_err(named)?;
-            Ok(Attaching { contents, counts, zip, files, sets: Vec::new(), quota, pulse })
+            let (zip, files) = join(&contents, &written, *json, *csv).map_err(named)?;
+            Ok(Attaching { contents, written, workbook, zip, files, sets: Vec::new(), quota, pulse })
         })
         .await
     }
@@ -231,13 +252,14 @@ impl<R: Row> ArchiveWriter<R> {
         if self.queue.send(work).await.is_ok() {
             return Ok(());
         }
-        let ended = futures::future::join3(&mut self.rows, &mut self.json, &mut self.csv).await;
-        Err(reason([ended.0.err(), ended.1.err(), ended.2.err()]))
+        let ended =
+            futures::future::join4(&mut self.rows, &mut self.json, &mut self.csv, &mut self.xlsx).await;
+        Err(reason([ended.0.err(), ended.1.err(), ended.2.err(), ended.3.err()]))
     }
 }
 
 /// Finds the error that ended an archive. A thread whose neighbour has ended is interrupted, which is never the reason.
-fn reason(errors: [Option<anyhow::Error>; 3]) -> anyhow::Error {
+fn reason(errors: [Option<anyhow::Error>; 4]) -> anyhow::Error {
     let is_interrupted = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(Failure::Interrupted));
     let (interrupted, reasons): (Vec<_>, Vec<_>) = errors.into_iter().flatten().partition(is_interrupted);
     let first = reasons.into_iter().chain(interrupted).next();
@@ -264,7 +286,8 @@ fn begin_archive(contents: &Contents, share: &AttemptQuota) -> anyhow::Result<Co
 /// An archive of all rows. It takes files, and has no manifest yet.
 pub struct Attaching {
     contents: Arc<Contents>,
-    counts: Vec<Tallies>,
+    written: Written,
+    workbook: Option<Box<Zip<SpoolFile>>>,
     zip: Zip<SpoolFile>,
     files: Vec<manifest::File>,
     sets: Vec<manifest::FileSet>,
@@ -287,11 +310,11 @@ impl Attaching {
 /// Copies the CSV entries in as they are.
 fn join(
     contents: &Contents,
-    counts: &[Tallies],
+    written: &Written,
     json: Compressor,
     csv: Compressor,
 ) -> anyhow::Result<(Zip<SpoolFile>, Vec<manifest::File>)> {
-    ensure!(counts.len() == contents.entities.len(), "not every entity was written");
+    ensure!(written.tallies.len() == contents.entities.len(), "not every entity was written");
     let Compressor { mut zip, mut files } = json;
     let mut csv_zip = csv.zip;
     zip.append(&mut csv_zip)?;
@@ -300,11 +323,16 @@ fn join(
 }
 
 fn complete(archive: Attaching) -> anyhow::Result<Archive> {
-    let Attaching { contents, counts, mut zip, mut files, sets, pulse, .. } = archive;
+    let Attaching { contents, written, workbook, mut zip, mut files, sets, pulse, .. } = archive;
     if let Some(text) = texts::missing(&sets) {
         files.push(write_whole(&mut zip, texts::MISSING, &text)?);
     }
-    let mut manifest = describe(&contents, files, &counts, sets);
+    let mut manifest = describe(&contents, files, &written, sets);
+    if let Some(book) = workbook {
+        let mut book = workbook::finish(*book, &manifest)?;
+        book.rewind().context("failed to read the workbook back")?;
+        manifest.files.push(store_from(&mut zip, workbook::NAME, book)?);
+    }
     let previews = manifest.entities.iter().map(|entity| {
         if entity.rows == 0 {
             return Ok(Vec::new());
@@ -335,12 +363,12 @@ fn complete(archive: Attaching) -> anyhow::Result<Archive> {
 fn describe(
     contents: &Contents,
     files: Vec<manifest::File>,
-    counts: &[Tallies],
+    written: &Written,
     file_sets: Vec<manifest::FileSet>,
 ) -> Manifest {
     let has_bounds =
         contents.scope.as_ref().is_some_and(|scope| scope.since.is_some() || scope.until.is_some());
-    let entities = contents.entities.iter().zip(counts).map(|(entity, counts)| {
+    let entities = contents.entities.iter().zip(&written.tallies).map(|(entity, counts)| {
         let name = format!("csv/{}.csv", entity.name);
         let rows = files.iter().find(|file| file.name == name).and_then(|file| file.rows).unwrap_or_default();
         let columns = entity.columns.iter().enumerate().map(|(index, column)| manifest::Column {
@@ -361,6 +389,12 @@ fn describe(
             cells_over_32767_characters: counts.csv[index].long_cells,
             cells_with_escaped_halves: column.may_have_halves().then_some(counts.json[index].escaped),
             cells_outside_years_1_to_9999: column.has_years().then_some(counts.csv[index].outside_years),
+            texts_cut_in_xlsx: counts.xlsx.as_ref().map(|xlsx| xlsx[index].cut_texts),
+            times_cut_to_milliseconds_in_xlsx: counts
+                .xlsx
+                .as_ref()
+                .filter(|_| column.has_years())
+                .map(|xlsx| xlsx[index].cut_times),
         });
         manifest::Entity {
             name: entity.name.clone(),
@@ -390,6 +424,10 @@ fn describe(
         scope: contents.scope.clone().map(PartOfData::from),
         entities: entities.collect(),
         left_out: contents.left_out.clone(),
+        workbook: contents
+            .formats
+            .has(FormatName::Xlsx)
+            .then(|| workbook::describe(contents, &written.sheets)),
         file_sets,
         files,
     }

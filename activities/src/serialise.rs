@@ -1,7 +1,7 @@
-//! Turns rows as PostgreSQL sends them, in its binary format, into JSON and CSV.
+//! Turns rows as PostgreSQL sends them, in its binary format, into JSON, CSV and, if it is asked for, XLSX.
 //!
 //! A value equals the result of `to_json(value)` in a read session (time zone UTC, ISO dates, shortest floats). It is
-//! decoded here, once, so that the server does no text work. Both formats are written from the same [`Cell`], so that
+//! decoded here, once, so that the server does no text work. All formats are written from the same [`Cell`], so that
 //! `verify` can compare them cell by cell. Nothing here knows of archives or queries.
 
 mod array;
@@ -20,7 +20,7 @@ use std::{io::Write, sync::Arc};
 
 use sqlx::{Row as _, ValueRef as _, postgres::PgRow, postgres::PgValueFormat};
 
-use self::formats::{Csv, Format as _, Json, PerFormat, Tally};
+use self::formats::{Csv, Format as _, Json, PerFormat, Tally, Xlsx};
 pub(crate) use self::mark::marked;
 pub use self::{
     half::Halves,
@@ -224,7 +224,7 @@ impl Row for Vec<Option<Vec<u8>>> {
     }
 }
 
-/// Writes the rows of one statement in both formats. Decodes each value once, and reuses its buffers for all values.
+/// Writes the rows of one statement in all formats. Decodes each value once, and reuses its buffers for all values.
 pub struct Serialiser {
     relation: String,
     columns: Vec<Column>,
@@ -233,6 +233,7 @@ pub struct Serialiser {
     rows: u64,
     json: Json,
     csv: Csv,
+    xlsx: Option<Xlsx>,
     scratch: String,
     /// The text of a value that is not exported as it is.
     treated: String,
@@ -253,16 +254,44 @@ impl Serialiser {
             rows: 0,
             json: Json::new(&columns),
             csv: Csv::new(&columns),
+            xlsx: None,
             columns,
             scratch: String::new(),
             treated: String::new(),
         }
     }
 
+    /// Makes it write a sheet, too.
+    pub fn with_sheet(self) -> Self {
+        Self { xlsx: Some(Xlsx::new(&self.columns)), ..self }
+    }
+
     /// Writes what comes before the first row.
     pub fn begin(&mut self, files: &mut PerFormat<impl Write>) -> anyhow::Result<()> {
         self.json.begin(&mut files.json)?;
-        Ok(self.csv.begin(&mut files.csv)?)
+        self.csv.begin(&mut files.csv)?;
+        self.begin_sheet(files)
+    }
+
+    /// Writes what comes before the first row of a further sheet.
+    pub fn begin_sheet(&mut self, files: &mut PerFormat<impl Write>) -> anyhow::Result<()> {
+        match (&mut self.xlsx, &mut files.xlsx) {
+            (Some(xlsx), Some(file)) => Ok(xlsx.begin(file)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether the next row needs a further sheet.
+    pub fn is_sheet_full(&self) -> bool {
+        self.xlsx.as_ref().is_some_and(Xlsx::is_full)
+    }
+
+    /// Writes what comes after the last row of a sheet.
+    pub fn end_sheet(&mut self, files: &mut PerFormat<impl Write>) -> anyhow::Result<()> {
+        match (&mut self.xlsx, &mut files.xlsx) {
+            (Some(xlsx), Some(file)) => Ok(xlsx.end(file)?),
+            _ => Ok(()),
+        }
     }
 
     /// Writes one row.
@@ -272,6 +301,10 @@ impl Serialiser {
         self.rows += 1;
         self.json.begin_row(&mut files.json)?;
         self.csv.begin_row(&mut files.csv)?;
+        let mut sheet = self.xlsx.as_mut().zip(files.xlsx.as_mut());
+        if let Some((xlsx, file)) = &mut sheet {
+            xlsx.begin_row(*file)?;
+        }
         for (index, column) in self.columns.iter().enumerate() {
             let scratch = &mut self.scratch;
             scratch.clear();
@@ -288,19 +321,29 @@ impl Serialiser {
             let Ok(cell) = cell else { return Err(self.unreadable(row, index).into()) };
             self.json.cell(index, cell, &mut files.json)?;
             self.csv.cell(index, cell, &mut files.csv)?;
+            if let Some((xlsx, file)) = &mut sheet {
+                xlsx.cell(index, cell, *file)?;
+            }
             for buffer in [&mut self.scratch, &mut self.treated] {
                 if buffer.capacity() > SCRATCH_KEPT_BYTES {
                     *buffer = String::new();
                 }
             }
         }
+        if let Some((xlsx, file)) = &mut sheet {
+            xlsx.end_row(*file)?;
+        }
         self.json.end_row(&mut files.json)?;
         Ok(self.csv.end_row(&mut files.csv)?)
     }
 
     /// Writes what comes after the last row, and returns what each format counted, by column.
-    pub fn end(self, files: &mut PerFormat<impl Write>) -> anyhow::Result<PerFormat<Vec<Tally>>> {
-        Ok(PerFormat { json: self.json.end(&mut files.json)?, csv: self.csv.end(&mut files.csv)? })
+    pub fn end(mut self, files: &mut PerFormat<impl Write>) -> anyhow::Result<PerFormat<Vec<Tally>>> {
+        self.json.end(&mut files.json)?;
+        self.csv.end(&mut files.csv)?;
+        self.end_sheet(files)?;
+        let (json, csv) = (self.json.tallies(), self.csv.tallies());
+        Ok(PerFormat { json, csv, xlsx: self.xlsx.map(Xlsx::tallies) })
     }
 
     /// Names the current row, by its key as far as the key may be reported, else by its number.
@@ -433,7 +476,7 @@ mod tests {
         let row: Vec<_> = values.into_iter().map(|(_, bytes)| Some(bytes)).collect();
         let pseudonyms = Pseudonyms::new(b"salt", &UserId::forgotten()).unwrap();
         let mut serialiser = Serialiser::new("public.things", columns, vec![0], pseudonyms);
-        let mut files = PerFormat { json: std::io::sink(), csv: std::io::sink() };
+        let mut files = PerFormat { json: std::io::sink(), csv: std::io::sink(), xlsx: None };
         serialiser.row(&row, &mut files).unwrap();
         let allocations = |work: &mut dyn FnMut()| allocation_counter::measure(work).count_total;
         assert_eq!(allocations(&mut || serialiser.row(&row, &mut files).unwrap()), 0);

@@ -301,6 +301,7 @@ fn claim(user: Uuid) -> Claim {
         user_id: user.into(),
         requested_at: chrono::DateTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600),
         scope: export_activities::scope::Scope::default(),
+        formats: Vec::new(),
         asked_as: "platform".to_owned(),
         pseudonym_salt: b"bench".to_vec(),
         attempts: 0,

@@ -20,6 +20,13 @@ const TABLE = {
   start: ['Start', 'Beginn', 'Début', 'Inicio'],
   night: ['At night, from {0}', 'Nachts, ab {0}', 'La nuit, à partir de {0}', 'Por la noche, desde {0}'],
   soon: ['As soon as possible', 'So bald wie möglich', 'Dès que possible', 'Lo antes posible'],
+  sheet: [
+    'Also as one workbook for Excel and other spreadsheets',
+    'Auch als eine Arbeitsmappe für Excel und andere Tabellenprogramme',
+    'Aussi en un classeur pour Excel et d’autres tableurs',
+    'También como un libro para Excel y otras hojas de cálculo',
+  ],
+  formats: ['Formats', 'Formate', 'Formats', 'Formatos'],
   part: ['Only a part of my data', 'Nur ein Teil meiner Daten', 'Seulement une partie de mes données', 'Solo una parte de mis datos'],
   which: ['Data sets', 'Datensätze', 'Jeux de données', 'Conjuntos de datos'],
   days: ['Days', 'Tage', 'Jours', 'Días'],
@@ -462,6 +469,7 @@ class Card {
       [t.until, archive && write.time(x.expires_at)],
       [t.as_of, archive && x.snapshot_at && write.time(x.snapshot_at)],
       [t.asked, write.time(x.requested_at)],
+      [t.formats, x.formats.length > 2 && this.#host.list(x.formats)],
       [t.part_of, x.scope && this.#host.describe(x.scope)],
       [t.reference, x.reference],
     ].filter(([, value]) => value).flat();
@@ -644,6 +652,7 @@ class DataExport extends HTMLElement {
       when: el('p'),
       soon: choice('at_once', true),
       later: choice('night'),
+      sheet: el('input', { type: 'checkbox' }),
       parts: el('details', { ontoggle: () => this.#turnPart() }, el('summary', t.part)),
       ask: this.button(t.ask, () => this.#askByForm(), 'main'),
       list: el('ol'),
@@ -653,7 +662,8 @@ class DataExport extends HTMLElement {
     u.ended = box(el('p', t.ended), acts(u.renew));
     u.notMe = box(u.theirs, u.theirText, u.theirActs);
     u.choose = el('fieldset', {}, el('legend', t.start), u.soon, u.later);
-    u.form = box(u.get, u.entities, u.when, u.choose, u.parts, acts(u.ask));
+    u.sheets = el('label', {}, u.sheet, el('span', t.sheet));
+    u.form = box(u.get, u.entities, u.when, u.choose, u.sheets, u.parts, acts(u.ask));
     u.history = box(this.heading(3, t.history), u.list, u.more);
     this.#cards.clear();
     this.#root.replaceChildren(el('div', { dir: t.dir ?? '', lang: tag }, u.title, u.acting, u.lost, u.error, u.ended, u.notMe, u.top, u.form, u.history, u.out, live));
@@ -807,7 +817,7 @@ class DataExport extends HTMLElement {
     this.#cards.clear();
     this.#ui.list.replaceChildren();
     this.#policy = this.#next = this.#paged = this.#stage = undefined;
-    this.#ui.parts.open = false;
+    this.#clear();
     this.#turnPart();
     this.say('');
   }
@@ -839,7 +849,7 @@ class DataExport extends HTMLElement {
   async #askByForm() {
     const { from, to } = this.#part ?? {};
     const isWhole = [from, to].every((day) => day?.checkValidity() ?? true);
-    const scope = this.#scope();
+    const scope = { ...this.#scope(), ...(this.#ui.sheet.checked && { formats: ['xlsx'] }) };
     const mistake = !isWhole ? this.t.day : scope.since >= scope.until ? this.t.order : '';
     if (!mistake) return this.ask('/v1/exports', scope);
     this.#tell('error', mistake);
@@ -856,12 +866,23 @@ class DataExport extends HTMLElement {
     try {
       this.#take(await this.#json(path, { method: 'POST', headers, body }));
       delete this.#keys[wish];
-      this.#ui.parts.open = false;
+      this.#clear();
     } catch (error) {
       if (error.status) delete this.#keys[wish];
       throw error;
     }
     return true;
+  }
+
+  /** Takes back what was chosen in the form. */
+  #clear() {
+    this.#ui.parts.open = false;
+    this.#ui.sheet.checked = false;
+  }
+
+  /** Returns a text with the names of formats. */
+  list(formats) {
+    return this.write.list(formats.map((name) => name.toUpperCase()));
   }
 
   /** Makes the fields for a part when they are opened. When they are closed, the whole is asked for, and no choice is kept. */
@@ -1083,7 +1104,8 @@ class DataExport extends HTMLElement {
     const night = fill(t.night, write.time(next));
     show(u.get, isFirst);
     show(u.entities, isFirst);
-    set(u.get, fill(t.get, write.list(formats.map((name) => name.toUpperCase()))));
+    set(u.get, fill(t.get, this.list(formats.filter((name) => name !== 'xlsx'))));
+    show(u.sheets, formats.includes('xlsx'));
     if (!u.entities.firstChild) u.entities.append(...entities.map(({ about }) => el('li', about)));
     set(u.when, `${start === 'choose' ? '' : `${t.start}: ${start === 'night' ? night : t.soon}. `}${fill(t.kept, write.days(kept))}`);
     show(u.choose, start === 'choose');

@@ -4,6 +4,7 @@ use chrono::{DateTime, Days, NaiveTime, Utc};
 use export_activities::{
     requests::{policy::NIGHT_HOUR, reference, state::Status},
     scope::{Filters, Scope},
+    serialise::formats::Formats,
     user_id::UserId,
 };
 use serde::Serialize;
@@ -131,6 +132,9 @@ pub(crate) struct Export {
     /// Which part of the data is asked for; null if it is the whole.
     #[schema(value_type = Option<ScopeWord>)]
     scope: Option<Scope>,
+    /// The formats of the archive.
+    #[schema(value_type = Vec<FormatWord>)]
+    formats: Vec<String>,
     /// In which role it was asked for; `platform` is a row that the platform inserted by itself.
     #[schema(value_type = AskedAsWord)]
     requested_as: String,
@@ -206,6 +210,16 @@ pub(crate) enum ReasonWord {
     AttemptsExhausted,
 }
 
+/// A format of an archive.
+#[derive(ToSchema)]
+#[schema(as = Format, rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) enum FormatWord {
+    Json,
+    Csv,
+    Xlsx,
+}
+
 /// When an export is made.
 #[derive(ToSchema)]
 #[schema(as = Start, rename_all = "snake_case")]
@@ -259,6 +273,7 @@ impl Export {
             reason: record.reason,
             start: record.start,
             scope: record.scope.map(|Json(scope)| scope),
+            formats: formats(&record.formats),
             requested_at: record.requested_at,
             requested_as: record.asked_as,
             expected_at,
@@ -294,6 +309,11 @@ impl Export {
         let digest = Sha256::digest(serde_json::to_vec(&shown).unwrap_or_default());
         format!("\"{}\"", hex::encode(&digest[..12]))
     }
+}
+
+/// Returns the formats of an archive. One that only a later version knows is shown as it is.
+fn formats(asked: &[String]) -> Vec<String> {
+    Formats::of_column(asked).map_or_else(|_| asked.to_vec(), |formats| formats.names())
 }
 
 /// Returns the name under which a browser saves an archive.

@@ -1,7 +1,9 @@
 //! Every statement of the portal on requests: the view `data_export_portal`, and the two functions that change something.
 
 use chrono::{DateTime, Utc};
-use export_activities::{database::pool::Pool, requests::state::Status, scope::Scope, user_id::UserId};
+use export_activities::{
+    database::pool::Pool, requests::state::Status, scope::Scope, serialise::formats::Formats, user_id::UserId,
+};
 use serde_json::Value;
 use sqlx::{postgres::types::PgInterval, types::Json};
 use uuid::Uuid;
@@ -39,6 +41,7 @@ pub(crate) struct Record {
     pub(crate) waits_for_night: bool,
     pub(crate) has_receipt: bool,
     pub(crate) scope: Option<Json<Scope>>,
+    pub(crate) formats: Vec<String>,
 }
 
 /// The columns of a [`Record`], once for all statements.
@@ -50,7 +53,8 @@ macro_rules! records {
                    requested_at as "requested_at!", asked_as as "asked_as!", fulfilled_at, snapshot_at, expires_at,
                    object_deleted_at, object_key, object_location, archive_bytes, archive_sha256, row_counts, retry_of,
                    is_running as "is_running!", attempt, phase, done, total, entities, progress_at,
-                   waits_for_night as "waits_for_night!", receipt is not null as "has_receipt!", scope as "scope: Json<Scope>"
+                   waits_for_night as "waits_for_night!", receipt is not null as "has_receipt!", scope as "scope: Json<Scope>",
+                   formats as "formats!"
                from public.data_export_portal "# + $rest
             $(, $argument)*
         )
@@ -192,6 +196,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) retry_of: Option<Uuid>,
     /// Which part of the data; of a retry, the part that failed.
     pub(crate) scope: Scope,
+    /// The formats; `None` for the usual ones, or of a retry those of the request that failed.
+    pub(crate) formats: Option<Formats>,
 }
 
 /// How the database answered.
@@ -225,7 +231,7 @@ pub(crate) async fn ask(database: &Pool, asked: &Asked<'_>, actor: Actor<'_>) ->
     let filters = Some(&asked.scope.filters).filter(|filters| !filters.is_empty());
     let row = sqlx::query!(
         r#"select outcome as "outcome!: Outcome", request_id, extract(epoch from retry_after)::float8 as seconds
-           from public.data_export_ask($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
+           from public.data_export_ask($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"#,
         asked.user.as_str(),
         asked.org,
         asked.start,
@@ -238,6 +244,7 @@ pub(crate) async fn ask(database: &Pool, asked: &Asked<'_>, actor: Actor<'_>) ->
         asked.scope.since,
         asked.scope.until,
         filters.map(Json) as _,
+        asked.formats.as_ref().map(Formats::names) as _,
     )
     .fetch_one(database)
     .await?;

@@ -17,3 +17,4 @@ pub(crate) mod types;
 mod undeliverable;
 mod verify;
 mod verify_bounds;
+mod workbook;

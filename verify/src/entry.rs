@@ -17,17 +17,49 @@ use crate::structure::Entry;
 /// Large enough that the call for a block costs little compared to its inflation.
 const BLOCK_BYTES: usize = 64 << 10;
 
+/// A part of a file that is an archive by itself: the whole file, or the data of a stored entry.
+#[derive(Clone, Copy)]
+pub(crate) struct Section<'f> {
+    file: &'f File,
+    start: u64,
+    pub(crate) length: u64,
+}
+
+impl<'f> Section<'f> {
+    /// Returns the whole file.
+    pub(crate) fn whole(file: &'f File) -> anyhow::Result<Self> {
+        let length = file.metadata().context("failed to read the archive")?.len();
+        Ok(Self { file, start: 0, length })
+    }
+
+    /// Returns the data of an entry, which is stored as it is.
+    pub(crate) fn of_stored(&self, entry: &Entry) -> anyhow::Result<Self> {
+        ensure!(entry.is_stored, "`{}` is compressed, as in no export", entry.name);
+        Ok(Self { start: self.start + entry.data_start, length: entry.compressed, ..*self })
+    }
+
+    /// Reads bytes of it.
+    pub(crate) fn read(&self, at: u64, length: u64) -> anyhow::Result<Vec<u8>> {
+        let mut block = vec![0; usize::try_from(length)?];
+        let is_inside = at.checked_add(length).is_some_and(|end| end <= self.length);
+        ensure!(is_inside, "the archive ends before byte {at} and {length} more");
+        self.file.read_exact_at(&mut block, self.start + at).context("failed to read the archive")?;
+        Ok(block)
+    }
+}
+
 /// A reader with a separate position, so that two entries of one file can be read side by side.
 #[derive(Clone)]
 pub(crate) struct At<'f> {
-    file: &'f File,
+    section: Section<'f>,
     position: u64,
-    length: u64,
 }
 
 impl Read for At<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.position)?;
+        let left = self.section.length.saturating_sub(self.position);
+        let room = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.section.file.read_at(&mut buffer[..room], self.section.start + self.position)?;
         self.position += read as u64;
         Ok(read)
     }
@@ -37,7 +69,7 @@ impl Seek for At<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let place = match to {
             SeekFrom::Start(place) => Some(place),
-            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
+            SeekFrom::End(offset) => self.section.length.checked_add_signed(offset),
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
         };
         self.position = place.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -46,9 +78,8 @@ impl Seek for At<'_> {
 }
 
 /// Opens the archive for inflating; its structure has been checked before.
-pub(crate) fn open(file: &File) -> anyhow::Result<ZipArchive<At<'_>>> {
-    let length = file.metadata()?.len();
-    ZipArchive::new(At { file, position: 0, length }).context("failed to open the archive")
+pub(crate) fn open(section: Section<'_>) -> anyhow::Result<ZipArchive<At<'_>>> {
+    ZipArchive::new(At { section, position: 0 }).context("failed to open the archive")
 }
 
 /// Stored data of one entry. Inflated here and not by the library, which does not report where in the data the deflate

@@ -1,4 +1,5 @@
-//! Proves offline that an archive is whole: its structure, every digest and count, and JSON = CSV cell by cell.
+//! Proves offline that an archive is whole: its structure, every digest and count, and JSON = CSV cell by cell. If it
+//! has a workbook, also that the workbook is the one of these rows, byte by byte.
 //!
 //! The verifier never extracts anything and never holds a file, a row or a cell in memory, whatever the archive claims
 //! to contain. Without `--sha256`, it proves that the archive is consistent, not who wrote it.
@@ -9,6 +10,7 @@ mod entry;
 mod json;
 mod scope;
 mod structure;
+mod workbook;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -35,7 +37,7 @@ use uuid::Uuid;
 
 use self::{
     compare::compare,
-    entry::EntryContents,
+    entry::{EntryContents, Section},
     scope::{Keys, Wanted},
     structure::Entry,
 };
@@ -113,11 +115,15 @@ fn verify_file(path: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Rep
         );
         ensure!(expected.eq_ignore_ascii_case(&sha256), "its SHA-256 is {sha256}, not the expected one");
     }
-    let entries = structure::entries(&file)?;
-    let manifest = read_manifest(&file, &entries)?;
+    let archive = Section::whole(&file)?;
+    let entries = structure::entries(&archive)?;
+    let manifest = read_manifest(archive, &entries)?;
     check_names(&manifest, &entries)?;
     scope::check_manifest(&manifest)?;
-    check_contents(&file, &manifest, &entries)?;
+    check_contents(archive, &manifest, &entries)?;
+    if manifest.workbook.is_some() {
+        workbook::check(archive, &manifest, &entries)?;
+    }
     let entities = manifest.entities.into_iter();
     Ok(Report {
         request_id: manifest.request_id,
@@ -179,7 +185,7 @@ fn digest(file: &File) -> anyhow::Result<(u64, String)> {
     }
 }
 
-fn read_manifest(file: &File, entries: &[Entry]) -> anyhow::Result<Manifest> {
+fn read_manifest(file: Section<'_>, entries: &[Entry]) -> anyhow::Result<Manifest> {
     let is_last = entries.last().is_some_and(|entry| entry.name == MANIFEST_NAME);
     ensure!(is_last, "its last entry is not `{MANIFEST_NAME}`");
     let index = entries.len() - 1;
@@ -242,6 +248,10 @@ fn check_names(manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
     if manifest.file_sets.iter().any(|set| !set.missing.is_empty() || set.too_many > 0) {
         wanted.push("files/MISSING.txt".to_owned());
     }
+    if let Some(workbook) = &manifest.workbook {
+        ensure!(workbook.name == workbook::NAME, "`{}` is not the name of a workbook", workbook.name);
+        wanted.push(workbook.name.clone());
+    }
     if manifest.format == FORMAT {
         wanted.extend(["index.html", "datapackage.json", "import/postgresql.sql", SUMS].map(str::to_owned));
     }
@@ -275,7 +285,7 @@ fn is_file_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
-fn check_contents(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
+fn check_contents(file: Section<'_>, manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
     let (mut zip, mut other_zip) = (entry::open(file)?, entry::open(file)?);
     let mut places = HashMap::new();
     for (index, (listed, entry)) in manifest.files.iter().zip(entries).enumerate() {
@@ -327,7 +337,7 @@ fn check_contents(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow
 }
 
 /// Reads the keys to which others refer. Their files are read once more, to their ends, with everything else.
-fn read_keys(file: &File, manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<Keys> {
+fn read_keys(file: Section<'_>, manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<Keys> {
     let mut keys = Keys::default();
     for entity in manifest.entities.iter().filter(|entity| scope::is_referred_to(manifest, entity)) {
         let name = format!("json/{}.json", entity.name);

@@ -3,9 +3,11 @@
 //! Readers interpret an irregular archive differently. Here, the end record, the central directory and the local
 //! headers must agree, and entries must follow each other without overlap and without a gap.
 
-use std::{collections::HashSet, fs::File, os::unix::fs::FileExt as _};
+use std::collections::HashSet;
 
 use anyhow::{Context as _, bail, ensure};
+
+use crate::entry::Section;
 
 const LOCAL_SIGNATURE: u32 = 0x0403_4b50;
 const CENTRAL_SIGNATURE: u32 = 0x0201_4b50;
@@ -42,19 +44,20 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     pub(crate) data_start: u64,
     pub(crate) compressed: u64,
+    /// Its data is not compressed.
+    pub(crate) is_stored: bool,
 }
 
 /// Returns the entries in the order of the central directory, which must equal the order in the file.
-pub(crate) fn entries(file: &File) -> anyhow::Result<Vec<Entry>> {
-    let length = file.metadata().context("failed to read the archive")?.len();
-    let end = read_end(file, length)?;
+pub(crate) fn entries(file: &Section<'_>) -> anyhow::Result<Vec<Entry>> {
+    let end = read_end(file)?;
     ensure!(
         end.central_bytes <= MAX_CENTRAL_BYTES,
         "the central directory has {} bytes, more than {MAX_CENTRAL_BYTES}",
         end.central_bytes
     );
     let central =
-        read(file, end.central_start, end.central_bytes).context("the central directory is cut off")?;
+        file.read(end.central_start, end.central_bytes).context("the central directory is cut off")?;
     let mut rest = Bytes(&central);
     let mut entries = Vec::new();
     let mut names = HashSet::new();
@@ -74,6 +77,7 @@ pub(crate) fn entries(file: &File) -> anyhow::Result<Vec<Entry>> {
             size: header.size,
             data_start,
             compressed: header.compressed,
+            is_stored: header.method == STORED,
         });
     }
     ensure!(next == end.central_start, "bytes before the central directory belong to no entry");
@@ -93,10 +97,10 @@ struct End {
 }
 
 /// Reads the end record. Nothing may follow it, not even a comment.
-fn read_end(file: &File, length: u64) -> anyhow::Result<End> {
+fn read_end(file: &Section<'_>) -> anyhow::Result<End> {
     let not_a_zip = "it does not end as a zip archive does: it is cut off, or no zip archive";
-    let start = length.checked_sub(END_BYTES).context(not_a_zip)?;
-    let block = read(file, start, END_BYTES)?;
+    let start = file.length.checked_sub(END_BYTES).context(not_a_zip)?;
+    let block = file.read(start, END_BYTES)?;
     let mut bytes = Bytes(&block);
     ensure!(bytes.u32()? == END_SIGNATURE, not_a_zip);
     let disks = [bytes.u16()?, bytes.u16()?];
@@ -124,11 +128,11 @@ fn read_end(file: &File, length: u64) -> anyhow::Result<End> {
     Ok(end)
 }
 
-fn read_end_64(file: &File, end_start: u64) -> anyhow::Result<(End, u64)> {
+fn read_end_64(file: &Section<'_>, end_start: u64) -> anyhow::Result<(End, u64)> {
     let start = end_start
         .checked_sub(LOCATOR_64_BYTES + END_64_BYTES)
         .context("the end of the large archive is cut off")?;
-    let block = read(file, start, END_64_BYTES + LOCATOR_64_BYTES)?;
+    let block = file.read(start, END_64_BYTES + LOCATOR_64_BYTES)?;
     let mut bytes = Bytes(&block);
     ensure!(bytes.u32()? == END_64_SIGNATURE, "the end of the large archive is not where it should be");
     ensure!(bytes.u64()? == END_64_BYTES - 12, "the end of the large archive has a strange size");
@@ -191,10 +195,10 @@ fn refuse_strange(header: &Header) -> anyhow::Result<()> {
 }
 
 /// Compares the local header with the central one. Returns the offset of the data.
-fn check_local(file: &File, header: &Header) -> anyhow::Result<u64> {
+fn check_local(file: &Section<'_>, header: &Header) -> anyhow::Result<u64> {
     let name = &header.name;
     let cut_off = || format!("the entry `{name}` is cut off");
-    let block = read(file, header.offset, LOCAL_BYTES).with_context(cut_off)?;
+    let block = file.read(header.offset, LOCAL_BYTES).with_context(cut_off)?;
     let mut bytes = Bytes(&block);
     ensure!(bytes.u32()? == LOCAL_SIGNATURE, "the entry `{name}` has no local header");
     let _version = bytes.u16()?;
@@ -202,7 +206,7 @@ fn check_local(file: &File, header: &Header) -> anyhow::Result<u64> {
     let (compressed, size) = (bytes.u32()?, bytes.u32()?);
     let (name_bytes, extra_bytes) = (bytes.u16()?, bytes.u16()?);
     let variable = u64::from(name_bytes) + u64::from(extra_bytes);
-    let block = read(file, header.offset + LOCAL_BYTES, variable).with_context(cut_off)?;
+    let block = file.read(header.offset + LOCAL_BYTES, variable).with_context(cut_off)?;
     let mut bytes = Bytes(&block);
     let local_name = bytes.take(name_bytes.into())?;
     let [size, compressed] = resolve(bytes.0, [size, compressed], name)?;
@@ -242,12 +246,6 @@ fn resolve<const N: usize>(extra: &[u8], fields: [u32; N], name: &str) -> anyhow
     let is_tight = large.0.is_empty() && (extra.is_empty() || marked.contains(&true));
     ensure!(is_tight && needed == marked, "the entry `{name}` has a zip64 field that it does not need");
     Ok(numbers)
-}
-
-fn read(file: &File, at: u64, length: u64) -> anyhow::Result<Vec<u8>> {
-    let mut block = vec![0; usize::try_from(length)?];
-    file.read_exact_at(&mut block, at).context("failed to read the archive")?;
-    Ok(block)
 }
 
 struct Bytes<'b>(&'b [u8]);

@@ -1,4 +1,5 @@
-//! Hashes, compresses and writes the text of one format into its spool file, on a separate blocking thread.
+//! Hashes, compresses and writes the text of one format into its spool file, on a separate blocking thread. Sheets of a
+//! workbook are not hashed: the digest is of the whole workbook.
 
 use std::{
     io::{self, Read, Seek, Write},
@@ -38,7 +39,7 @@ pub(super) enum Piece {
 pub(super) fn queue() -> (ToCompressor, PieceQueue) {
     let (queue, pieces) = mpsc::sync_channel(PIECES);
     let (spent, again) = mpsc::channel();
-    (ToCompressor { piece: Vec::new(), queue, again }, PieceQueue { pieces, spent })
+    (ToCompressor { piece: Vec::new(), sent: 0, queue, again }, PieceQueue { pieces, spent })
 }
 
 /// The compressor's end of its queue. It receives pieces and returns their memory for reuse.
@@ -55,35 +56,59 @@ pub(super) struct Compressor {
 
 /// Writes the files of the entities as they come, each into a separate entry.
 pub(super) fn write_files(mut compressor: Compressor, queue: &PieceQueue) -> anyhow::Result<Compressor> {
-    loop {
-        let name = match queue.pieces.recv() {
-            Ok(Piece::Begin(name)) => name,
-            Ok(Piece::Finish) => return Ok(compressor),
-            Ok(Piece::Text(_) | Piece::End(_)) => return Err(anyhow!("text came outside of a file")),
-            Err(_) => return Err(Failure::Interrupted.into()),
-        };
+    while let Some(name) = queue.next_file()? {
         let mut out = Digested::new(compressor.zip.begin(&name)?);
-        let rows = loop {
-            match queue.pieces.recv() {
+        let rows = queue.copy_text(&mut out)?;
+        let file = out.end(name, Some(rows))?;
+        compressor.files.push(file);
+    }
+    Ok(compressor)
+}
+
+/// Writes the sheets of a workbook as they come, each into a separate entry.
+pub(super) fn write_sheets(mut zip: Zip<SpoolFile>, queue: &PieceQueue) -> anyhow::Result<Zip<SpoolFile>> {
+    while let Some(name) = queue.next_file()? {
+        let mut out = zip.begin(&name)?;
+        queue.copy_text(&mut out)?;
+        out.end()?;
+    }
+    Ok(zip)
+}
+
+impl PieceQueue {
+    /// Returns the name of the next file, or `None` after the last one.
+    fn next_file(&self) -> anyhow::Result<Option<String>> {
+        match self.pieces.recv() {
+            Ok(Piece::Begin(name)) => Ok(Some(name)),
+            Ok(Piece::Finish) => Ok(None),
+            Ok(Piece::Text(_) | Piece::End(_)) => Err(anyhow!("text came outside of a file")),
+            Err(_) => Err(Failure::Interrupted.into()),
+        }
+    }
+
+    /// Writes the text of a file as it comes. Returns its rows.
+    fn copy_text(&self, out: &mut impl Write) -> anyhow::Result<u64> {
+        loop {
+            match self.pieces.recv() {
                 Ok(Piece::Text(mut text)) => {
                     out.write_all(&text)?;
                     text.clear();
                     // The receiver is gone after the last row.
-                    let _ = queue.spent.send(text);
+                    let _ = self.spent.send(text);
                 }
-                Ok(Piece::End(rows)) => break rows,
+                Ok(Piece::End(rows)) => return Ok(rows),
                 Ok(Piece::Begin(_) | Piece::Finish) => return Err(anyhow!("a file was left open")),
                 Err(_) => return Err(Failure::Interrupted.into()),
             }
-        };
-        let file = out.end(name, Some(rows))?;
-        compressor.files.push(file);
+        }
     }
 }
 
 /// Collects text and hands it to a compressor. Waits while the queue is full.
 pub(super) struct ToCompressor {
     piece: Vec<u8>,
+    /// The bytes of the file that were handed over.
+    sent: u64,
     queue: SyncSender<Piece>,
     again: Receiver<Vec<u8>>,
 }
@@ -92,7 +117,13 @@ impl ToCompressor {
     /// Sends a piece after the text that was written so far.
     pub(super) fn send(&mut self, piece: Piece) -> io::Result<()> {
         self.flush()?;
+        self.sent = 0;
         self.queue.send(piece).map_err(|_| spool::interrupted())
+    }
+
+    /// Returns about how many bytes the file has so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
     }
 }
 
@@ -126,6 +157,7 @@ impl Write for ToCompressor {
         if self.piece.is_empty() {
             return Ok(());
         }
+        self.sent += self.piece.len() as u64;
         let text = Piece::Text(std::mem::take(&mut self.piece));
         self.queue.send(text).map_err(|_| spool::interrupted())
     }
@@ -146,9 +178,26 @@ pub(super) fn write_whole<W: Read + Write + Seek>(
 pub(super) fn write_from<W: Read + Write + Seek>(
     zip: &mut Zip<W>,
     name: &str,
+    from: impl Read,
+) -> anyhow::Result<manifest::File> {
+    copy(zip.begin(name)?, name, from)
+}
+
+/// Like [`write_from`], of bytes that are compressed already.
+pub(super) fn store_from<W: Read + Write + Seek>(
+    zip: &mut Zip<W>,
+    name: &str,
+    from: impl Read,
+) -> anyhow::Result<manifest::File> {
+    copy(zip.begin_stored(name)?, name, from)
+}
+
+fn copy<W: Read + Write + Seek>(
+    entry: Writing<'_, W>,
+    name: &str,
     mut from: impl Read,
 ) -> anyhow::Result<manifest::File> {
-    let mut out = Digested::new(zip.begin(name)?);
+    let mut out = Digested::new(entry);
     io::copy(&mut from, &mut out)?;
     Ok(out.end(name.to_owned(), None)?)
 }

@@ -28,6 +28,7 @@ const END_64_BYTES: u64 = 44;
 const VERSION: u16 = 20;
 const VERSION_64: u16 = 45;
 const MADE_ON_UNIX: u16 = 3 << 8;
+const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 /// A regular file that its owner may change and everyone may read.
 const ATTRIBUTES: u32 = 0o100_644 << 16;
@@ -57,6 +58,7 @@ struct Deflate {
 /// The values of an entry's headers.
 struct EntryHeader {
     name: String,
+    method: u16,
     offset: u64,
     crc32: u32,
     size: u64,
@@ -75,7 +77,17 @@ impl<W> Zip<W> {
 impl<W: Read + Write + Seek> Zip<W> {
     /// Starts an entry. The caller must [end](Writing::end) it.
     pub(super) fn begin(&mut self, name: &str) -> io::Result<Writing<'_, W>> {
-        let entry = EntryHeader { name: name.to_owned(), offset: self.end, crc32: 0, size: 0, compressed: 0 };
+        self.begin_with(name, DEFLATED)
+    }
+
+    /// Starts an entry whose bytes are compressed already, and are stored as they are.
+    pub(super) fn begin_stored(&mut self, name: &str) -> io::Result<Writing<'_, W>> {
+        self.begin_with(name, STORED)
+    }
+
+    fn begin_with(&mut self, name: &str, method: u16) -> io::Result<Writing<'_, W>> {
+        let name = name.to_owned();
+        let entry = EntryHeader { name, method, offset: self.end, crc32: 0, size: 0, compressed: 0 };
         self.out.write_all(&vec![0; entry.room()])?;
         self.deflate.state.reset();
         let Self { out, deflate, end, entries, moment } = self;
@@ -132,7 +144,7 @@ impl<W: Read + Write + Seek> Zip<W> {
     }
 }
 
-/// An entry that is being written. It compresses the bytes written to it.
+/// An entry that is being written. It compresses the bytes written to it, unless they are stored.
 pub(super) struct Writing<'z, W> {
     out: &'z mut W,
     deflate: &'z mut Deflate,
@@ -145,10 +157,16 @@ pub(super) struct Writing<'z, W> {
 
 impl<W: Write> Write for Writing<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut left = bytes;
-        while !left.is_empty() {
-            let taken = self.deflate.run(left, FlushCompress::None, self.out)?;
-            left = &left[taken..];
+        if self.entry.method == STORED {
+            self.out.write_all(bytes)?;
+            self.entry.size += bytes.len() as u64;
+            self.entry.compressed += bytes.len() as u64;
+        } else {
+            let mut left = bytes;
+            while !left.is_empty() {
+                let taken = self.deflate.run(left, FlushCompress::None, self.out)?;
+                left = &left[taken..];
+            }
         }
         self.crc.update(bytes);
         Ok(bytes.len())
@@ -164,13 +182,15 @@ impl<W: Read + Write + Seek> Writing<'_, W> {
     /// Ends the entry and writes its header.
     pub(super) fn end(self) -> io::Result<()> {
         let Self { out, deflate, crc, mut entry, .. } = self;
-        let mut before = None;
-        while before != Some(deflate.state.total_out()) {
-            before = Some(deflate.state.total_out());
-            deflate.run(&[], FlushCompress::Finish, out)?;
+        if entry.method == DEFLATED {
+            let mut before = None;
+            while before != Some(deflate.state.total_out()) {
+                before = Some(deflate.state.total_out());
+                deflate.run(&[], FlushCompress::Finish, out)?;
+            }
+            entry.size += deflate.state.total_in();
+            entry.compressed = deflate.state.total_out();
         }
-        entry.size += deflate.state.total_in();
-        entry.compressed = deflate.state.total_out();
         entry.crc32 = crc.sum();
         let header = entry.local(self.moment)?;
         let data = entry.offset + entry.room() as u64;
@@ -236,7 +256,7 @@ impl EntryHeader {
     fn push_shared(&self, moment: [u16; 2], zip64: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         push_16([version(zip64)], out);
         push_16([0], out);
-        push_16([DEFLATED], out);
+        push_16([self.method], out);
         push_16(moment, out);
         push_32([self.crc32], out);
         // Both sizes go into the zip64 field together, because the local header requires both.

@@ -7,7 +7,7 @@ pub use crate::archive::manifest::{LeftOut, Omitted};
 use crate::{
     catalogue::{Facts, Options},
     scope::Scope,
-    serialise::Column,
+    serialise::{Column, formats::Formats},
     store::Checksum,
     user_id::UserId,
 };
@@ -41,6 +41,8 @@ pub struct Contents {
     pub entities: Vec<EntityContents>,
     /// Index of the entity that holds the account's own row.
     pub account: usize,
+    /// The formats of its files.
+    pub formats: Formats,
     /// Which part of the data it is; `None` if it is the whole.
     pub scope: Option<Scope>,
     /// Name and description of each set of files from object storage.

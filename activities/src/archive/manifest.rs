@@ -57,6 +57,9 @@ pub struct Manifest {
     pub files: Vec<File>,
     /// What the json and csv entries hold.
     pub entities: Vec<Entity>,
+    /// The workbook of the same rows, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workbook: Option<Workbook>,
     /// The user's files from object storage, if the catalogue names any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub file_sets: Vec<FileSet>,
@@ -114,6 +117,30 @@ pub struct File {
     pub bytes: u64,
     /// Its digest, uncompressed, in hex.
     pub sha256: String,
+}
+
+/// A workbook with all rows, for spreadsheets. Its first sheet explains it, and is not listed here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Workbook {
+    /// The name of its entry.
+    pub name: String,
+    /// The sheets with rows, in their order. An entity has more than one if its rows do not fit into one.
+    pub sheets: Vec<Sheet>,
+}
+
+/// One sheet of a workbook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Sheet {
+    /// Its name.
+    pub name: String,
+    /// The entity whose rows it holds.
+    pub entity: String,
+    /// Its rows, without the header.
+    pub rows: u64,
 }
 
 /// Files from object storage whose keys are in an entity.
@@ -263,6 +290,12 @@ pub struct Column {
     /// Cells with a year before 1 or after 9999, which many programs cannot read, for dates and timestamps. Since format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cells_outside_years_1_to_9999: Option<u64>,
+    /// Texts whose end is missing in the workbook, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts_cut_in_xlsx: Option<u64>,
+    /// Times that the workbook, if there is one, has only to the millisecond.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times_cut_to_milliseconds_in_xlsx: Option<u64>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -1,4 +1,4 @@
-//! Turns rows into the text of both formats, on a separate blocking thread between the read and the compression.
+//! Turns rows into the text of all formats, on a separate blocking thread between the read and the compression.
 
 use anyhow::{Context as _, ensure};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::{
     compressor::{Piece, ToCompressor},
     contents::Contents,
+    workbook,
 };
 use crate::{
     failure::Failure,
@@ -19,6 +20,17 @@ use crate::{
 /// What each format counted in one entity, by column.
 pub(super) type Tallies = PerFormat<Vec<Tally>>;
 
+/// A sheet is ended at this size, so that no entry of a workbook has 4 GiB: some programs cannot open such a workbook.
+const SHEET_BYTES: u64 = 2 << 30;
+
+/// What was written.
+pub(super) struct Written {
+    /// The counts of each entity.
+    pub(super) tallies: Vec<Tallies>,
+    /// The entity and the rows of each sheet, if there is a workbook.
+    pub(super) sheets: Vec<(usize, u64)>,
+}
+
 /// A message to the thread.
 pub(super) enum Work<R> {
     /// Rows, each with the index of its entity, and the permit for their bytes in the queue.
@@ -27,14 +39,14 @@ pub(super) enum Work<R> {
     Finish,
 }
 
-/// Writes the rows as they come and hands their text to the compressors. Returns what was counted of each entity.
+/// Writes the rows as they come and hands their text to the compressors.
 ///
 /// Entities come in their order. Entities without rows are written too.
 pub(super) fn write_rows<R: Row>(
     contents: &Contents,
     mut queue: mpsc::Receiver<Work<R>>,
     files: PerFormat<ToCompressor>,
-) -> anyhow::Result<Vec<Tallies>> {
+) -> anyhow::Result<Written> {
     let mut writer = Writer::new(contents, files)?;
     loop {
         match queue.blocking_recv() {
@@ -57,8 +69,9 @@ struct Writer<'c> {
     files: PerFormat<ToCompressor>,
     /// The open entity and its rows so far.
     open: Option<(Serialiser, u64)>,
-    /// The counts of the complete entities.
-    complete: Vec<Tallies>,
+    /// The rows of the open sheet.
+    sheet_rows: u64,
+    written: Written,
 }
 
 impl<'c> Writer<'c> {
@@ -68,50 +81,92 @@ impl<'c> Writer<'c> {
             pseudonyms: Pseudonyms::new(&contents.pseudonym_salt, &contents.user_id)?,
             files,
             open: None,
-            complete: Vec::new(),
+            sheet_rows: 0,
+            written: Written { tallies: Vec::new(), sheets: Vec::new() },
         })
     }
 
     /// Opens the files of an entity, after the files of any skipped entities, which had no rows.
     fn open(&mut self, entity: usize) -> anyhow::Result<()> {
-        while self.open.is_none() || self.complete.len() < entity {
+        while self.open.is_none() || self.written.tallies.len() < entity {
             self.close()?;
-            let next = self.contents.entities.get(self.complete.len());
+            let next = self.contents.entities.get(self.written.tallies.len());
             let next = next.with_context(|| format!("there is no entity {entity}"))?;
             self.files.json.send(Piece::Begin(format!("json/{}.json", next.name)))?;
             self.files.csv.send(Piece::Begin(format!("csv/{}.csv", next.name)))?;
             let (relation, order) = (next.relation.clone(), next.order.clone());
             let mut serialiser =
                 Serialiser::new(relation, next.columns.clone(), order, self.pseudonyms.clone());
+            if self.files.xlsx.is_some() {
+                serialiser = serialiser.with_sheet();
+                self.begin_sheet()?;
+            }
             serialiser.begin(&mut self.files)?;
             self.open = Some((serialiser, 0));
         }
-        ensure!(self.complete.len() == entity, "rows of entity {entity} came too late");
+        ensure!(self.written.tallies.len() == entity, "rows of entity {entity} came too late");
         Ok(())
     }
 
     fn row(&mut self, row: &impl Row) -> anyhow::Result<()> {
+        if self.is_sheet_full() {
+            self.next_sheet()?;
+        }
         let (serialiser, rows) = self.open.as_mut().context("a row came before its entity")?;
         *rows += 1;
+        self.sheet_rows += 1;
         serialiser.row(row, &mut self.files)
+    }
+
+    fn is_sheet_full(&self) -> bool {
+        self.files.xlsx.as_ref().is_some_and(|file| file.sent() >= SHEET_BYTES)
+            || self.open.as_ref().is_some_and(|(serialiser, _)| serialiser.is_sheet_full())
+    }
+
+    /// Goes on with another sheet of the same entity.
+    fn next_sheet(&mut self) -> anyhow::Result<()> {
+        let Some((mut serialiser, rows)) = self.open.take() else { return Ok(()) };
+        serialiser.end_sheet(&mut self.files)?;
+        self.end_sheet()?;
+        self.begin_sheet()?;
+        serialiser.begin_sheet(&mut self.files)?;
+        self.open = Some((serialiser, rows));
+        Ok(())
+    }
+
+    fn begin_sheet(&mut self) -> anyhow::Result<()> {
+        let name = workbook::sheet_file(self.written.sheets.len());
+        self.files.xlsx.as_mut().map_or(Ok(()), |file| file.send(Piece::Begin(name)))?;
+        self.sheet_rows = 0;
+        Ok(())
+    }
+
+    fn end_sheet(&mut self) -> anyhow::Result<()> {
+        let Some(file) = &mut self.files.xlsx else { return Ok(()) };
+        file.send(Piece::End(self.sheet_rows))?;
+        self.written.sheets.push((self.written.tallies.len(), self.sheet_rows));
+        Ok(())
     }
 
     /// Closes the files of the open entity.
     fn close(&mut self) -> anyhow::Result<()> {
         let Some((serialiser, rows)) = self.open.take() else { return Ok(()) };
-        self.complete.push(serialiser.end(&mut self.files)?);
+        let tallies = serialiser.end(&mut self.files)?;
+        self.end_sheet()?;
+        self.written.tallies.push(tallies);
         self.files.json.send(Piece::End(rows))?;
         self.files.csv.send(Piece::End(rows))?;
         Ok(())
     }
 
-    fn finish(mut self) -> anyhow::Result<Vec<Tallies>> {
+    fn finish(mut self) -> anyhow::Result<Written> {
         if let Some(last) = self.contents.entities.len().checked_sub(1) {
             self.open(last)?;
         }
         self.close()?;
         self.files.json.send(Piece::Finish)?;
         self.files.csv.send(Piece::Finish)?;
-        Ok(self.complete)
+        self.files.xlsx.as_mut().map_or(Ok(()), |file| file.send(Piece::Finish))?;
+        Ok(self.written)
     }
 }

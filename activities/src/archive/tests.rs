@@ -12,6 +12,7 @@ use crate::{
     catalogue::{Facts, Options},
     serialise::{
         Column, Treatment as Treat, ValueKind,
+        formats::Formats,
         parts::{Parts, Use},
     },
     store::Checksum,
@@ -61,6 +62,7 @@ fn contents() -> Contents {
         entities: vec![entity("users"), entity("projects")],
         account: 0,
         scope: None,
+        formats: Formats::default(),
         file_sets: Vec::new(),
         left_out: vec![LeftOut {
             relation: "public.invoices".to_owned(),

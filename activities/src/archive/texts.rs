@@ -13,12 +13,13 @@ pub(super) use self::{data_package::data_package, import::import, page::page, pr
 use super::{
     contents::Contents,
     manifest::{File, FileSet, Missing},
+    workbook,
 };
 use crate::{
     scope::Scope,
     serialise::{
         Column, Treatment,
-        formats::write_text_record,
+        formats::{FormatName, write_text_record},
         parts::{Parts, Use},
     },
 };
@@ -63,6 +64,10 @@ Only this was asked for:
 {part}
 ";
 
+/// What the workbook is.
+const WORKBOOK: &str =
+    "all data sets as one workbook, a sheet for each. Its first sheet says what a workbook cannot hold.";
+
 /// The name of the list of files that are missing.
 pub(super) const MISSING: &str = "files/MISSING.txt";
 
@@ -74,6 +79,9 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     }
     for entity in &contents.entities {
         files.push(format!("csv/{0}.csv and json/{0}.json: {1}", entity.name, entity.about));
+    }
+    if contents.formats.has(FormatName::Xlsx) {
+        files.push(format!("{}: {WORKBOOK}", workbook::NAME));
     }
     for (name, about) in &contents.file_sets {
         files.push(format!(
@@ -119,7 +127,7 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
         Some(_) => ("THIS IS A PART OF YOUR DATA", "a copy of a part"),
         None => ("YOUR DATA EXPORT", "a copy"),
     };
-    let part = contents.scope.as_ref().map(|scope| PART.replace("{part}", &list(&asked(scope, contents))));
+    let part = asked_part(contents).map(|asked| PART.replace("{part}", &list(&asked)));
     let text = README
         .replace("{title}", title)
         .replace("{what}", what)
@@ -135,8 +143,17 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     text.replace('\n', "\r\n").into_bytes()
 }
 
+/// Describes the part that was asked for; `None` if it is the whole.
+fn asked_part(contents: &Contents) -> Option<Vec<String>> {
+    let timed =
+        contents.entities.iter().filter_map(|entity| Some((&entity.name, entity.options.time.as_ref()?)));
+    contents.scope.as_ref().map(|scope| asked(scope, timed))
+}
+
 /// Describes the part that was asked for, a sentence for each restriction.
-fn asked(scope: &Scope, contents: &Contents) -> Vec<String> {
+///
+/// `timed` has the entities with a time, and its column.
+pub(super) fn asked<'c>(scope: &Scope, timed: impl Iterator<Item = (&'c String, &'c String)>) -> Vec<String> {
     let mut said = Vec::new();
     if let Some(entities) = &scope.entities {
         said.push(format!("These data sets: {}.", entities.join(", ")));
@@ -144,8 +161,6 @@ fn asked(scope: &Scope, contents: &Contents) -> Vec<String> {
     let bounds = [("at or after", scope.since), ("before", scope.until)];
     let bounds = bounds.into_iter().filter_map(|(word, at)| Some(format!("{word} {}", moment(at?))));
     let bounds = bounds.collect::<Vec<_>>().join(" and ");
-    let timed =
-        contents.entities.iter().filter_map(|entity| Some((&entity.name, entity.options.time.as_ref()?)));
     for (entity, time) in timed.filter(|_| !bounds.is_empty()) {
         said.push(format!("Of {entity}, only rows whose {time} is {bounds} (UTC)."));
     }
@@ -223,7 +238,7 @@ fn paths(parts: &Parts, use_: Use) -> Option<String> {
     (!paths.is_empty()).then(|| paths.join(", "))
 }
 
-fn moment(at: DateTime<Utc>) -> String {
+pub(super) fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 

@@ -21,7 +21,7 @@ revoke all on public.data_export_requests, public.data_export_events, public.dat
     from public, export_state;
 grant usage on schema public to export_state;
 grant select on public.data_export_requests to export_state;
-grant insert (user_id, retry_of, entities, since, until, filters) on public.data_export_requests to export_state;
+grant insert (user_id, retry_of, entities, since, until, filters, formats) on public.data_export_requests to export_state;
 grant update (user_id, status, download_url, expires_at, object_key, object_location, object_deleted_at, archive_bytes,
     archive_sha256, row_counts, snapshot_at, fulfilled_at, failure_reason, attempts, claims, lost, last_error,
     claim_token, claim_owner, claim_try, lease_until, pseudonym_salt, given_up_at, held_back, deferred_nights,
@@ -80,7 +80,7 @@ grant select (location) on public.data_export_installation to export_portal;
 grant select (request_id, at) on public.data_export_progress to export_portal;
 grant select, insert, delete, update (used_at) on public.data_export_sessions to export_portal;
 grant insert (request_id, actor_as, actor, action, why, bytes) on public.data_export_accesses to export_portal;
-grant execute on function public.data_export_ask(text, text, text, text, uuid, text, text, text, text[], timestamptz, timestamptz, jsonb)
+grant execute on function public.data_export_ask(text, text, text, text, uuid, text, text, text, text[], timestamptz, timestamptz, jsonb, text[])
     to export_portal;
 grant execute on function public.data_export_withdraw(uuid, text, text, text) to export_portal;
 ";

@@ -6,10 +6,12 @@ use crate::{
     archive::{Archive, ArchiveWriter, Contents, EntityContents, LeftOut, Omitted},
     catalogue::{Catalogue, Entity, EntityPlan, FileSet, Use},
     context::ExportSteps,
+    failure::Failure,
     fulfil::files,
     pulse::Pulse,
     requests::claim::Claim,
     scope::Part,
+    serialise::formats::Formats,
     source::snapshot::Snapshot,
 };
 
@@ -17,7 +19,7 @@ use crate::{
 /// ended when it returns.
 ///
 /// # Errors
-/// [`Failure::ScopeRefused`](crate::failure::Failure::ScopeRefused) when the catalogue has no such part.
+/// [`Failure::ScopeRefused`] when the catalogue has no such part, or this version no such format.
 pub async fn write_archive(
     mut snapshot: Snapshot,
     claim: &Claim,
@@ -25,8 +27,10 @@ pub async fn write_archive(
     pulse: &Pulse,
 ) -> Result<Archive> {
     let part = claim.scope.part_of_claim(steps.catalogue.offer())?;
+    let formats = Formats::of_column(&claim.formats)
+        .map_err(|unknown| Failure::ScopeRefused(vec![unknown.to_string()]))?;
     let scope = part.scope.as_ref();
-    let contents = describe(&snapshot, claim, steps, &part);
+    let contents = describe(&snapshot, claim, steps, &part, formats);
     let mut writer = ArchiveWriter::create(contents, &steps.spool, pulse)?;
     pulse.begin_reading();
     for (index, entity) in part.entities.iter().copied().enumerate() {
@@ -66,7 +70,13 @@ fn file_sets<'c>(catalogue: &'c Catalogue, part: &Part) -> impl Iterator<Item = 
     catalogue.files().iter().enumerate().filter(move |(_, set)| is_in(set))
 }
 
-fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps, part: &Part) -> Contents {
+fn describe(
+    snapshot: &Snapshot,
+    claim: &Claim,
+    steps: &ExportSteps,
+    part: &Part,
+    formats: Formats,
+) -> Contents {
     let catalogue: &Catalogue = &steps.catalogue;
     let entities =
         part.entities.iter().map(|entity| (&catalogue.entities()[*entity], &snapshot.plan.entities[*entity]));
@@ -88,6 +98,7 @@ fn describe(snapshot: &Snapshot, claim: &Claim, steps: &ExportSteps, part: &Part
             .iter()
             .position(|entity| *entity == catalogue.account_index())
             .unwrap_or_default(),
+        formats,
         scope: part.scope.clone(),
         file_sets: file_sets(catalogue, part).map(|(_, set)| (set.name.clone(), set.about.clone())).collect(),
         left_out: catalogue

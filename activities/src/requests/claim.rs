@@ -52,6 +52,8 @@ pub struct Claim {
     pub requested_at: DateTime<Utc>,
     /// Which part of the data is asked for.
     pub scope: Scope,
+    /// The names of the formats that are asked for.
+    pub formats: Vec<String>,
     /// In which role it was asked for.
     pub asked_as: String,
     /// Key of the archive's pseudonyms.
@@ -105,7 +107,7 @@ pub async fn claim(
            where id = $1 and status = 'pending'
                and (claim_token is null or lease_until <= clock_timestamp()
                     or (claim_owner = $3 and claim_try < $4))
-           returning user_id as "user_id: UserId", requested_at, entities, since, until, filters as "filters: Json<Filters>", asked_as, pseudonym_salt as "pseudonym_salt!", attempts, lost,
+           returning user_id as "user_id: UserId", requested_at, entities, since, until, filters as "filters: Json<Filters>", formats, asked_as, pseudonym_salt as "pseudonym_salt!", attempts, lost,
                (select i.location from public.data_export_installation i) as location,
                clock_timestamp() as "now!""#,
         request_id,
@@ -125,6 +127,7 @@ pub async fn claim(
             user_id: row.user_id,
             requested_at: row.requested_at,
             scope: Scope::of_columns(row.entities, row.since, row.until, row.filters),
+            formats: row.formats,
             asked_as: row.asked_as,
             pseudonym_salt: row.pseudonym_salt,
             attempts: u32::try_from(row.attempts).unwrap_or(0),

@@ -18,6 +18,7 @@ use crate::{
     database::pool::Pool,
     requests::state::Status,
     scope::{Filters, Scope},
+    serialise::formats::Formats,
     user_id::UserId,
 };
 
@@ -78,6 +79,8 @@ pub struct RequestDetails {
     /// Which part of the data is asked for; missing if it is the whole.
     #[serde(skip_serializing_if = "Scope::is_whole")]
     pub scope: Scope,
+    /// The formats that were asked for.
+    pub formats: Vec<String>,
     /// Whether there is a link that works.
     pub has_link: bool,
     /// The link, which is all that a download needs. It is never shown or serialised.
@@ -185,16 +188,17 @@ pub enum Retried {
 }
 
 /// Makes a pending request, as the platform does. The caller has checked that the scope fits the catalogue.
-pub async fn create(state: &Pool, user_id: &UserId, scope: &Scope) -> Result<Uuid> {
+pub async fn create(state: &Pool, user_id: &UserId, scope: &Scope, formats: &Formats) -> Result<Uuid> {
     let filters = Some(&scope.filters).filter(|filters| !filters.is_empty());
     sqlx::query_scalar!(
-        "insert into public.data_export_requests (user_id, entities, since, until, filters)
-         values ($1, $2, $3, $4, $5) returning id",
+        "insert into public.data_export_requests (user_id, entities, since, until, filters, formats)
+         values ($1, $2, $3, $4, $5, $6) returning id",
         user_id.as_str(),
         scope.entities.as_deref(),
         scope.since,
         scope.until,
         filters.map(Json) as _,
+        &formats.names(),
     )
     .fetch_one(state)
     .await
@@ -227,7 +231,7 @@ pub async fn show(state: &Pool, request_id: Uuid) -> Result<Option<RequestDetail
         r#"select r.id, r.user_id as "user_id: UserId", e.status as "status!: Status", r.requested_at, e.download_url, r.expires_at,
                r.fulfilled_at, r.snapshot_at, r.object_key, r.object_deleted_at, r.archive_bytes, r.archive_sha256,
                r.row_counts, e.failure_reason, r.attempts, r.claims, r.lost, r.last_error, r.claim_owner,
-               r.lease_until, r.retry_of, r.entities, r.since, r.until, r.filters as "filters: Json<Filters>"
+               r.lease_until, r.retry_of, r.entities, r.since, r.until, r.filters as "filters: Json<Filters>", r.formats
            from public.data_export_requests r
            join public.data_export_requests_effective e on e.id = r.id
            where r.id = $1"#,
@@ -251,6 +255,7 @@ pub async fn show(state: &Pool, request_id: Uuid) -> Result<Option<RequestDetail
         status: row.status,
         requested_at: row.requested_at,
         scope: Scope::of_columns(row.entities, row.since, row.until, row.filters),
+        formats: row.formats,
         has_link: row.download_url.is_some(),
         link: row.download_url.map(|url| Link(url.into())),
         expires_at: row.expires_at,
@@ -357,8 +362,8 @@ pub async fn retry(state: &Pool, request_id: Uuid) -> Result<Retried> {
     }
     let id = sqlx::query_scalar!(
         // What failed is asked for again.
-        "insert into public.data_export_requests (user_id, retry_of, entities, since, until, filters)
-         select r.user_id, r.id, r.entities, r.since, r.until, r.filters from public.data_export_requests r where r.id = $1
+        "insert into public.data_export_requests (user_id, retry_of, entities, since, until, filters, formats)
+         select r.user_id, r.id, r.entities, r.since, r.until, r.filters, r.formats from public.data_export_requests r where r.id = $1
          returning id",
         request_id,
     )

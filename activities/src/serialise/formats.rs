@@ -2,12 +2,20 @@
 
 mod csv;
 mod json;
+pub mod xlsx;
 
-use std::io::{Result, Write};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    io::{Result, Write},
+};
+
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     csv::{Csv, ESCAPED_SEMICOLON, EXCEL_CELL_CHARACTERS, write_text_record},
     json::Json,
+    xlsx::Xlsx,
 };
 use super::Cell;
 
@@ -28,9 +36,96 @@ pub trait Format {
     /// Writes the text after the last cell of a row.
     fn end_row(&mut self, out: &mut impl Write) -> Result<()>;
 
-    /// Writes the text after the last row, and returns the counts of each column.
-    fn end(self, out: &mut impl Write) -> Result<Vec<Tally>>;
+    /// Writes the text after the last row.
+    fn end(&mut self, out: &mut impl Write) -> Result<()>;
+
+    /// Returns the counts of each column.
+    fn tallies(self) -> Vec<Tally>;
 }
+
+/// The name of a format, as a request has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum FormatName {
+    /// In every archive: all others are compared with it.
+    Json,
+    /// In every archive.
+    Csv,
+    /// A workbook, if it is asked for.
+    Xlsx,
+}
+
+impl FormatName {
+    /// All of them, in the order of an archive.
+    pub const ALL: [Self; 3] = [Self::Json, Self::Csv, Self::Xlsx];
+
+    /// Returns the name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Xlsx => "xlsx",
+        }
+    }
+}
+
+impl fmt::Display for FormatName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for FormatName {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> std::result::Result<Self, UnknownFormat> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.name() == name)
+            .ok_or_else(|| UnknownFormat(name.to_owned()))
+    }
+}
+
+/// The formats of one archive: JSON, CSV, and what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Formats(BTreeSet<FormatName>);
+
+impl Default for Formats {
+    fn default() -> Self {
+        Self::with([])
+    }
+}
+
+impl Formats {
+    /// Returns the formats of an archive for which these are asked for.
+    pub fn with(asked: impl IntoIterator<Item = FormatName>) -> Self {
+        Self(asked.into_iter().chain([FormatName::Json, FormatName::Csv]).collect())
+    }
+
+    /// Reads the column of a request.
+    ///
+    /// # Errors
+    /// When it has the name of a format that only a later version knows.
+    pub fn of_column(names: &[String]) -> std::result::Result<Self, UnknownFormat> {
+        names.iter().map(|name| name.parse()).collect::<std::result::Result<Vec<_>, _>>().map(Self::with)
+    }
+
+    /// Returns whether a format is among them.
+    pub fn has(&self, format: FormatName) -> bool {
+        self.0.contains(&format)
+    }
+
+    /// Returns their names, in the order of an archive.
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// There is no such format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no format `{0}`: there are json, csv and xlsx")]
+pub struct UnknownFormat(String);
 
 /// One thing for each format, such as its file.
 #[derive(Debug, Default)]
@@ -39,6 +134,8 @@ pub struct PerFormat<T> {
     pub json: T,
     /// Of the CSV file.
     pub csv: T,
+    /// Of the workbook, if there is one.
+    pub xlsx: Option<T>,
 }
 
 /// The cells of one column that a format had to change, or that a reader may not take.
@@ -52,4 +149,8 @@ pub struct Tally {
     pub escaped: u64,
     /// Dates and timestamps with a year before 1 or after 9999.
     pub outside_years: u64,
+    /// Texts whose end is missing, because a cell holds no more.
+    pub cut_texts: u64,
+    /// Timestamps whose part beyond the millisecond is missing.
+    pub cut_times: u64,
 }

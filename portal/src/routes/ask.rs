@@ -10,6 +10,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use export_activities::{
     scope::{Filters, Scope, Unfit},
+    serialise::formats::{FormatName, Formats},
     user_id::UserId,
 };
 use serde::Deserialize;
@@ -20,7 +21,7 @@ use crate::{
     Portal,
     body::Json,
     caller::{Caller, Subject, is_id},
-    export::{Export, StartWord, UserIdWord, next_night},
+    export::{Export, FormatWord, StartWord, UserIdWord, next_night},
     problem::{Code, Document, Mistake, Problem},
     records::{self, Actor, Answer, Asked, Outcome},
     rights::{self, org_of_ask},
@@ -57,6 +58,9 @@ pub(super) struct Ask {
     /// Only rows with one of these values, by entity and column.
     #[schema(value_type = Option<Filters>)]
     filters: Option<Filters>,
+    /// The formats; `json` and `csv` are in every archive, named or not.
+    #[schema(value_type = Option<Vec<FormatWord>>, min_items = 1)]
+    formats: Option<Vec<FormatName>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -142,7 +146,13 @@ pub(super) async fn ask(
     })?;
     // Everything, in whatever words, is the whole.
     let scope = part.scope.unwrap_or_default();
-    let asked = Asked { user, org, start, key: key(&headers)?, retry_of: None, scope };
+    let formats = match ask.formats {
+        Some(formats) if formats.is_empty() => {
+            return Err(Problem::invalid("/formats", "Names no format: leave it out to get JSON and CSV."));
+        }
+        formats => formats.map(Formats::with),
+    };
+    let asked = Asked { user, org, start, key: key(&headers)?, retry_of: None, scope, formats };
     made(&portal, &caller, &asked, actor).await
 }
 
@@ -208,6 +218,7 @@ pub(super) async fn retry(
         key: key(&headers)?,
         retry_of: Some(failed.id),
         scope: Scope::default(),
+        formats: None,
     };
     made(&portal, &caller, &asked, actor).await
 }

@@ -9,14 +9,16 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, Utc};
-use export_activities::{fulfil::presign::LINK_LIFE, scope::OfferedEntity, user_id::UserId};
+use export_activities::{
+    fulfil::presign::LINK_LIFE, scope::OfferedEntity, serialise::formats::FormatName, user_id::UserId,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     Portal,
     caller::{Caller, Subject, tokens::Tokens},
-    export::{UserIdWord, next_night},
+    export::{FormatWord, UserIdWord, next_night},
     problem::{Document, Problem},
     records,
 };
@@ -38,8 +40,9 @@ pub(super) struct Policy {
     ask_every_seconds: u64,
     /// How long an archive is kept.
     kept_seconds: u64,
-    /// The formats of the files in an archive.
-    formats: [&'static str; 2],
+    /// The formats that can be asked for. `json` and `csv` are in every archive.
+    #[schema(value_type = Vec<FormatWord>)]
+    formats: [FormatName; 3],
     /// What an archive holds, and which part of it can be asked for.
     entities: Vec<Entity>,
     /// The person who is signed in; null for a service key.
@@ -102,7 +105,7 @@ pub(super) async fn policy(
         pending_per_org: policy.pending_per_org,
         ask_every_seconds: u64::try_from(seconds).unwrap_or_default(),
         kept_seconds: LINK_LIFE.as_secs(),
-        formats: ["json", "csv"],
+        formats: FormatName::ALL,
         entities: portal.settings.offer.entities.iter().map(Entity::from).collect(),
         acting: caller.acting.is_some(),
         user_id: match caller.subject {

@@ -6,6 +6,7 @@ use export_activities::{
     database::pool::Pool,
     requests::{operate, state::Status},
     scope::Scope,
+    serialise::formats::Formats,
 };
 use export_stack::{
     servers::{postgres::Role, worker},
@@ -431,6 +432,10 @@ async fn a_part_is_asked_for_from_the_command_line_and_what_is_not_there_is_name
     let part = "users, projects, releases; since 2026-01-01T00:00:00Z; until 2026-02-01T10:00:00Z; \
                 releases.channel = stable or a=b";
     assert!(shown.lines().any(|line| line == format!("part          {part}")), "{shown}");
+    assert!(shown.contains("formats       json, csv\n"), "{shown}");
+    let id = worker::command(&environment, &[&create[..], &["--format", "xlsx"]].concat()).await.unwrap();
+    let shown = worker::command(&environment, &["request", "show", id.trim()]).await.unwrap();
+    assert!(shown.contains("formats       json, csv, xlsx\n"), "{shown}");
     for (arguments, expected) in [
         (
             ["--entity", "tickets"],
@@ -444,6 +449,7 @@ async fn a_part_is_asked_for_from_the_command_line_and_what_is_not_there_is_name
             ["--filter", "channel=stable"],
             "is not of the form ENTITY.COLUMN=VALUE, such as releases.channel=stable",
         ),
+        (["--format", "pdf"], "there is no format `pdf`: there are json, csv and xlsx"),
         (["--since", "yesterday"], "is no time such as 2026-01-31 or 2026-01-31T12:00:00Z"),
     ] {
         let error = refused(&environment, &[&create[..], &arguments].concat()).await;
@@ -456,7 +462,7 @@ async fn an_erased_account_is_forgotten_and_asked_for_once_more_there_is_nothing
     let (installation, environment) = installation().await;
     let state_pool = state_pool(&installation).await;
     let user = Uuid::new_v4();
-    operate::create(&state_pool, &user.into(), &Scope::default()).await.unwrap();
+    operate::create(&state_pool, &user.into(), &Scope::default(), &Formats::default()).await.unwrap();
     let forget = ["request", "forget", "--user", &user.to_string(), "--output", "json"].map(str::to_owned);
     let forget: Vec<_> = forget.iter().map(String::as_str).collect();
     let answer = async || {

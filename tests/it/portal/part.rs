@@ -107,6 +107,50 @@ async fn what_the_catalogue_does_not_have_is_refused_by_its_place_and_all_at_onc
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_workbook_is_asked_for_made_and_asked_for_again() {
+    let portal = Portal::new().await;
+    let user = installation_of::user_with_project(&portal.given.owner).await;
+    let token = portal.person(user).await;
+    let (_, policy) = read(portal.get("/v1/policy", &token).send().await.unwrap()).await;
+    assert_eq!(policy["formats"], json!(["json", "csv", "xlsx"]));
+    for (formats, pointer) in
+        [(json!([]), "/formats"), (json!(["pdf"]), "/formats/0"), (json!("xlsx"), "/formats")]
+    {
+        let asked = portal.post("/v1/exports", &token, &json!({ "formats": formats })).send().await.unwrap();
+        let (status, problem) = read(asked).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
+    }
+    let asked = async |body: Value| {
+        let call = portal.post("/v1/exports", &token, &body).header("idempotency-key", "k");
+        read(call.send().await.unwrap()).await
+    };
+    let (status, body) = asked(json!({"formats": ["xlsx"]})).await;
+    assert_eq!((status, &body["formats"]), (StatusCode::ACCEPTED, &json!(["json", "csv", "xlsx"])), "{body}");
+    assert_eq!(asked(json!({"formats": ["xlsx"]})).await.1["id"], body["id"]);
+    let (status, other) = asked(json!({})).await;
+    assert_eq!((status.as_u16(), &other["code"]), (422, &json!("key_reused")), "{other}");
+
+    let id: Uuid = body["id"].as_str().unwrap().parse().unwrap();
+    portal.fulfil(id).await;
+    let bytes = download(&portal.given.owner, id).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, &bytes).unwrap();
+    export_verify::verify(file.path(), None).unwrap();
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+    assert!(zip.by_name("export.xlsx").is_ok());
+
+    portal.edit(id, "expires_at = now() - interval '1 second'").await;
+    sqlx::query("update public.data_export_policy set ask_every = interval '0'")
+        .execute(&portal.given.owner)
+        .await
+        .unwrap();
+    let retried = portal.post(&format!("/v1/exports/{id}/retry"), &token, &json!({})).send().await.unwrap();
+    let (status, body) = read(retried).await;
+    assert_eq!((status, &body["formats"]), (StatusCode::ACCEPTED, &json!(["json", "csv", "xlsx"])), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_a_role_with_a_right_to_the_columns_asks_for_a_part_by_sql() {
     let portal = Portal::new().await;
     let owner = &portal.given.database.pool(Role::Superuser).await.unwrap();

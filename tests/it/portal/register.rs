@@ -6,6 +6,7 @@ use chrono::{Days, NaiveDate, Utc};
 use export_activities::{
     requests::{census, operate},
     scope::Scope,
+    serialise::formats::Formats,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -119,7 +120,8 @@ async fn a_part_answers_no_request_for_the_whole_but_one_for_the_same_part() {
     let state = &portal.given.steps.state;
     let user = given::user_with_project(&portal.given.owner).await;
     let part = |name: &str| Scope { entities: Some(vec![name.to_owned()]), ..Scope::default() };
-    let request = async |scope: &Scope| operate::create(state, &user.into(), scope).await.unwrap();
+    let request =
+        async |scope: &Scope| operate::create(state, &user.into(), scope, &Formats::default()).await.unwrap();
     let mut failed = Vec::new();
     for scope in [&Scope::default(), &part("releases"), &part("features")] {
         let id = request(scope).await;

@@ -174,6 +174,7 @@ async fn export_state_may_change_every_column_but_those_that_never_change() {
         [
             "asked_as",
             "entities",
+            "formats",
             "id",
             "org_id",
             "requested_at",

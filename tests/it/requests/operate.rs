@@ -12,6 +12,7 @@ use export_activities::{
         state::{Delivery, Status, Trace, mark_ready},
     },
     scope::Scope,
+    serialise::formats::Formats,
     store::object_key::ObjectKey,
     user_id::UserId,
 };
@@ -33,7 +34,9 @@ impl Scene {
     }
 
     async fn pending(&self) -> Uuid {
-        operate::create(&self.state, &Uuid::new_v4().into(), &Scope::default()).await.unwrap()
+        operate::create(&self.state, &Uuid::new_v4().into(), &Scope::default(), &Formats::default())
+            .await
+            .unwrap()
     }
 
     async fn claim(&self, id: Uuid) -> Uuid {
@@ -312,7 +315,7 @@ async fn a_user_is_forgotten_in_ended_requests_whose_archive_is_deleted_and_in_n
 
     let delivered = scene.ready(week()).await;
     let user = user_of(delivered).await;
-    let waiting = operate::create(&scene.state, &user, &Scope::default()).await.unwrap();
+    let waiting = operate::create(&scene.state, &user, &Scope::default(), &Formats::default()).await.unwrap();
     assert_eq!(operate::open_requests(&scene.state, &user).await.unwrap(), [delivered, waiting]);
     let none = operate::Forgotten { forgotten: 0, left: 2 };
     assert_eq!(operate::forget(&scene.state, &user).await.unwrap(), none);

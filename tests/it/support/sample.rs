@@ -7,7 +7,7 @@ use export_activities::{
     archive::{Archive, ArchiveWriter, Contents, EntityContents, LeftOut, Omitted, manifest::Manifest},
     catalogue::{Catalogue, EntityPlan, Facts, Options},
     pulse::Pulse,
-    serialise::{Column, Row, Treatment, ValueKind},
+    serialise::{Column, Row, Treatment, ValueKind, formats::Formats},
     spool::Spool,
     store::Checksum,
 };
@@ -35,6 +35,7 @@ pub(crate) fn contents(entities: Vec<EntityContents>) -> Contents {
         entities,
         account: 0,
         scope: None,
+        formats: Formats::default(),
         file_sets: Vec::new(),
         left_out: vec![LeftOut {
             relation: "public.invoices".to_owned(),

@@ -2,7 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use export_activities::{catalogue::Catalogue, context::ExportSteps, requests::operate, scope::Scope};
+use export_activities::{
+    catalogue::Catalogue, context::ExportSteps, requests::operate, scope::Scope, serialise::formats::Formats,
+};
 use export_stack::servers::postgres::Role;
 use export_workflows::contract::Outcome;
 use sqlx::PgPool;
@@ -162,7 +164,8 @@ pub(crate) fn owned(values: &[&str]) -> Vec<String> {
 
 /// Serves a request of a user, and returns its archive.
 pub(crate) async fn archive(steps: &ExportSteps, owner: &PgPool, user: i64, scope: &Scope) -> Vec<u8> {
-    let request = operate::create(&steps.state, &user.to_string().parse().unwrap(), scope).await.unwrap();
+    let user = user.to_string().parse().unwrap();
+    let request = operate::create(&steps.state, &user, scope, &Formats::default()).await.unwrap();
     let outcome = serve(steps, &attempt(request, 1)).await.unwrap();
     assert!(matches!(outcome, Outcome::Fulfilled { .. }), "{outcome:?} {scope}");
     download(owner, request).await

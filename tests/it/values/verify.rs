@@ -442,7 +442,10 @@ pub(crate) fn join(parts: Parts) -> Vec<u8> {
 fn join_with(parts: Parts, options: SimpleFileOptions) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, contents) in parts {
-        let options = options.compression_method(CompressionMethod::Deflated);
+        // A workbook is compressed already.
+        let is_stored = name == "export.xlsx";
+        let method = if is_stored { CompressionMethod::Stored } else { CompressionMethod::Deflated };
+        let options = options.compression_method(method);
         zip.start_file(name, options).unwrap();
         zip.write_all(&contents).unwrap();
     }

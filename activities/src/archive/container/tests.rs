@@ -119,6 +119,26 @@ fn small_entries_have_no_extra_field_and_the_headers_of_any_zip() {
 }
 
 #[test]
+fn a_stored_entry_holds_its_bytes_as_they_are_between_others() {
+    let contents = noise(100_000);
+    let mut zip = new(Cursor::new(Vec::new()));
+    write(&mut zip, "before", b"before");
+    let mut entry = zip.begin_stored("stored").unwrap();
+    for piece in contents.chunks(7_777) {
+        entry.write_all(piece).unwrap();
+    }
+    entry.end().unwrap();
+    write(&mut zip, "after", b"after");
+    let bytes = zip.finish().unwrap().into_inner();
+    assert!(bytes.windows(contents.len()).any(|window| window == contents));
+    let mut archive = ZipArchive::new(Cursor::new(&bytes)).unwrap();
+    assert_eq!(archive.by_name("stored").unwrap().compression(), zip::CompressionMethod::Stored);
+    for (name, expected) in [("before", &b"before"[..]), ("stored", &contents), ("after", b"after")] {
+        assert_eq!(read(&mut archive, name), expected);
+    }
+}
+
+#[test]
 fn every_level_gives_an_entry_that_opens() {
     for level in 0..=9 {
         let mut zip = Zip::new(Cursor::new(Vec::new()), DateTime::UNIX_EPOCH, level);
@@ -170,7 +190,8 @@ fn entries_of_and_beyond_4_gib_are_found_where_they_are() {
     const LARGE: u64 = (4 << 30) + 12_345;
     // A file whose only entry claims this size. It holds zeros and takes no memory.
     let name = "csv/large.csv".to_owned();
-    let entry = EntryHeader { name, offset: 0, crc32: 0, size: 2 * LARGE, compressed: LARGE };
+    let entry =
+        EntryHeader { name, method: DEFLATED, offset: 0, crc32: 0, size: 2 * LARGE, compressed: LARGE };
     let mut other = new(Sparse::default());
     let header = entry.local(other.moment).unwrap().len() as u64;
     other.out.length = header + LARGE;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{asked, moment, preview::Shown};
+use super::{asked_part, moment, preview::Shown};
 use crate::{
     archive::{
         contents::Contents,
@@ -71,6 +71,8 @@ struct Page<'p> {
     notice: Option<Cow<'p, str>>,
     account: Vec<CardField<'p>>,
     entities: Vec<PageEntity<'p>>,
+    /// The workbook of the same rows, if there is one.
+    workbook: Option<&'p str>,
     left_out: &'p [LeftOut],
     files: Vec<PageFiles<'p>>,
 }
@@ -166,7 +168,8 @@ pub(in crate::archive) fn page(
         user_id: &manifest.user_id,
         requested_at: moment(manifest.requested_at),
         snapshot_at: moment(manifest.snapshot_at),
-        part: contents.scope.as_ref().map(|scope| asked(scope, contents)).unwrap_or_default(),
+        part: asked_part(contents).unwrap_or_default(),
+        workbook: manifest.workbook.as_ref().map(|workbook| workbook.name.as_str()),
         notice: contents.notice.as_deref().map(String::from_utf8_lossy),
         account: account.collect(),
         entities: entities.collect(),

@@ -120,8 +120,12 @@ impl Format for Csv {
         out.write_all(b"\r\n")
     }
 
-    fn end(self, _: &mut impl Write) -> Result<Vec<Tally>> {
-        Ok(self.tallies)
+    fn end(&mut self, _: &mut impl Write) -> Result<()> {
+        Ok(())
+    }
+
+    fn tallies(self) -> Vec<Tally> {
+        self.tallies
     }
 }
 
@@ -231,7 +235,8 @@ mod tests {
         let mut csv = Csv::new(&columns);
         let mut out = Vec::new();
         csv.cell(0, cell, &mut out).unwrap();
-        let tally = csv.end(&mut out).unwrap()[0];
+        csv.end(&mut out).unwrap();
+        let tally = csv.tallies()[0];
         (String::from_utf8(out).unwrap(), tally.neutralised, tally.long_cells)
     }
 

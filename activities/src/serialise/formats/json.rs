@@ -69,8 +69,11 @@ impl Format for Json {
         out.write_all(if self.keys.is_empty() { b"{}" } else { b"}" })
     }
 
-    fn end(self, out: &mut impl Write) -> Result<Vec<Tally>> {
-        out.write_all(if self.first { b"]\n" } else { b"\n]\n" })?;
-        Ok(self.tallies)
+    fn end(&mut self, out: &mut impl Write) -> Result<()> {
+        out.write_all(if self.first { b"]\n" } else { b"\n]\n" })
+    }
+
+    fn tallies(self) -> Vec<Tally> {
+        self.tallies
     }
 }

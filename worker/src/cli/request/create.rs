@@ -5,7 +5,12 @@ use std::str::FromStr;
 use anyhow::{Result, anyhow};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::Args;
-use export_activities::{requests::operate, scope::Scope, user_id::UserId};
+use export_activities::{
+    requests::operate,
+    scope::Scope,
+    serialise::formats::{FormatName, Formats},
+    user_id::UserId,
+};
 
 use super::RequestAnswer;
 use crate::{cli::ExitStatus, config::Config, connect, output::Output};
@@ -27,6 +32,9 @@ pub(in crate::cli) struct Arguments {
     /// Export only rows with this value; may be repeated.
     #[arg(long = "filter", value_name = "ENTITY.COLUMN=VALUE")]
     filters: Vec<Filter>,
+    /// Export in this format, beside JSON and CSV: xlsx is a workbook for spreadsheets; may be repeated.
+    #[arg(long = "format", value_name = "FORMAT")]
+    formats: Vec<FormatName>,
 }
 
 /// A value that rows must have.
@@ -78,7 +86,8 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
         })?;
         scope = part.scope.unwrap_or_default();
     }
-    let id = operate::create(&connect::state(config)?, &arguments.user, &scope).await?;
+    let formats = Formats::with(arguments.formats.iter().copied());
+    let id = operate::create(&connect::state(config)?, &arguments.user, &scope, &formats).await?;
     // Only the id, so that a shell script can use it.
     let answer = RequestAnswer { id, retry_of: None, done: true, sentence: id.to_string() };
     answer.write(output)

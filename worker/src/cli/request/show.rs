@@ -54,6 +54,7 @@ fn human(answer: &ShownAnswer<'_>, out: &mut dyn Write) -> io::Result<()> {
     line("user", Some(request.user_id.to_string()))?;
     line("status", Some(request.status.to_string()))?;
     line("requested", Some(time(request.requested_at)))?;
+    line("formats", Some(request.formats.join(", ")))?;
     line("part", (!request.scope.is_whole()).then(|| request.scope.to_string()))?;
     if request.status == Status::Pending {
         let days = |due: NaiveDate| (due - Utc::now().date_naive()).num_days();
