@@ -23,6 +23,7 @@ demo: build ## Show one whole night, from a request to a verified download; KEEP
 
 # Most of a test is waiting for a server, so more run at once than there are cores.
 test: build readers ## Run every test against real servers
+	@tools/setup space
 	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --workspace --locked --no-fail-fast
 
 # The same harness as the short round of `make test`; OPERATORS_SEED repeats a choice of operations.
