@@ -35,7 +35,7 @@ use export_stack::{
 };
 
 /// A contender that takes longer runs only once.
-const SLOW_SECONDS: f64 = 30.0;
+pub(crate) const SLOW_SECONDS: f64 = 30.0;
 /// The same limit for the heavy account with a million runs.
 const SLOW_HEAVY_SECONDS: f64 = 60.0;
 
@@ -52,7 +52,7 @@ pub(crate) const PEERS: [(&str, &str); 5] = [
 ];
 
 /// The level at which all peers run.
-const PEER_LEVEL: u32 = 1;
+pub(crate) const PEER_LEVEL: u32 = 1;
 
 /// Rows of the table with an ordinary index, at most: this many times the runs of the heavy account.
 const LARGE_TIMES: u32 = 50;
@@ -99,13 +99,13 @@ pub(crate) struct Options {
 }
 
 /// The servers, accounts and files of the bench.
-struct Bench {
+pub(crate) struct Bench {
     stack: Stack,
     owner: PgConnection,
     environment: BTreeMap<String, String>,
-    folder: PathBuf,
-    repeats: usize,
-    accounts: Accounts,
+    pub(crate) folder: PathBuf,
+    pub(crate) repeats: usize,
+    pub(crate) accounts: Accounts,
 }
 
 /// Runs the bench and prints its tables. The summary is in `target/bench`.
@@ -116,6 +116,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let heavy = Box::pin(bench.heavy(&options, runs, &mut goals)).await?;
     say(&heavy);
     plot::write(&heavy, &bench.folder.join("plot.svg"))?;
+    say(Box::pin(bench.workbooks(&mut goals)).await?);
     for table in Box::pin(bench.sizes()).await? {
         say(&table);
     }
@@ -387,7 +388,7 @@ impl Bench {
         Ok(source)
     }
 
-    async fn job(&self, user: Uuid) -> anyhow::Result<Job> {
+    pub(crate) async fn job(&self, user: Uuid) -> anyhow::Result<Job> {
         let mut source = self.source().await?;
         Job::of(&mut source, &Catalogue::builtin()?, user).await
     }
@@ -402,7 +403,7 @@ impl Bench {
             .map(drop)
     }
 
-    async fn cost(&self, command: Command) -> anyhow::Result<Cost> {
+    pub(crate) async fn cost(&self, command: Command) -> anyhow::Result<Cost> {
         contender::run(&self.stack, command).await?.context("a program of the bench is not installed")
     }
 
@@ -417,7 +418,7 @@ impl Bench {
         command
     }
 
-    fn engine(&self, level: u32, users: &[Uuid], at_once: usize, keep: Option<&Path>) -> Command {
+    pub(crate) fn engine(&self, level: u32, users: &[Uuid], at_once: usize, keep: Option<&Path>) -> Command {
         let mut command = self.ours(level, &["engine", "--at-once", &at_once.to_string()]);
         if let Some(path) = keep {
             command.arg("--keep").arg(path);
@@ -452,7 +453,7 @@ impl Bench {
             .env("PGOPTIONS", SESSION);
     }
 
-    async fn peer(&self, name: &str, job: &Path, out: &Path) -> anyhow::Result<Option<Cost>> {
+    pub(crate) async fn peer(&self, name: &str, job: &Path, out: &Path) -> anyhow::Result<Option<Cost>> {
         let mut command = command(tools::root().join("bench/peers/peer"));
         command.arg(name).arg(job).arg(out);
         self.libpq(&mut command);

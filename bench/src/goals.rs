@@ -1,4 +1,4 @@
-//! The goals P1 to P10, and the figures measured for them.
+//! The goals P1 to P11, and the figures measured for them.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -9,6 +9,7 @@ use crate::{
     bench::{ACTIVITY, BY_HAND, BY_KEY, FEW_ENTITIES, HUNDREDS, MANY, MANY_ENTITIES, PEERS, QUERIES},
     scale,
     table::Table,
+    workbooks::{WITH_WORKBOOK, WITHOUT_WORKBOOK},
 };
 
 /// Memory of a worker without an export, and maximum memory of an export's parts and queues, in MiB; see docs/SCALE.md.
@@ -28,7 +29,7 @@ struct Goal {
     distance: f64,
 }
 
-/// The goals, `P1` to `P10`. A goal with several figures has the worst of them, and each figure also has its own name.
+/// The goals, `P1` to `P11`. A goal with several figures has the worst of them, and each figure also has its own name.
 #[derive(Default)]
 pub(crate) struct Goals(BTreeMap<String, Goal>);
 
@@ -80,6 +81,18 @@ impl Goals {
         #[expect(clippy::cast_precision_loss, reason = "a ratio")]
         let size = ours.zip(zipped).map(|(ours, zipped)| ours as f64 / zipped as f64);
         self.at_most("P7", 1.1, size, "bytes of the archive at level 6 over those of `zip -6`");
+    }
+
+    /// Reads the table of workbooks.
+    pub(crate) fn workbooks(&mut self, table: &Table) {
+        let own = table.ratio(WITH_WORKBOOK, WITHOUT_WORKBOOK, |cost| cost.own);
+        self.at_most("P11", 3.0, own, "our CPU with a workbook over that without");
+        self.at_most(
+            "P3 workbook",
+            128.0,
+            mebibytes(table, WITH_WORKBOOK),
+            "MiB of memory at most, with a workbook",
+        );
     }
 
     /// Reads the table of large cells.

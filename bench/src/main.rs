@@ -10,6 +10,7 @@ mod scale;
 mod schemas;
 mod subject;
 mod table;
+mod workbooks;
 
 use std::process::ExitCode;
 

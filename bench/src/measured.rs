@@ -54,6 +54,9 @@ pub(crate) enum Measured {
         /// Put the last archive here.
         #[arg(long)]
         keep: Option<PathBuf>,
+        /// A format beside JSON and CSV.
+        #[arg(long = "format")]
+        formats: Vec<String>,
     },
     /// The activity: every pending request from `pending` to `ready`.
     Activity {
@@ -105,7 +108,7 @@ pub(crate) struct Did {
 /// Runs it and prints the result.
 pub(crate) async fn measure(measured: Measured) -> anyhow::Result<()> {
     let did = match measured {
-        Measured::Engine { users, at_once, keep } => engine(users, at_once, keep).await?,
+        Measured::Engine { users, at_once, keep, formats } => engine(users, at_once, keep, formats).await?,
         Measured::Activity { at_once } => activity(at_once).await?,
         Measured::Queries { file, at_once } => queries(&file, at_once).await?,
         Measured::Trips { warm } => Box::pin(trips(warm)).await?,
@@ -115,15 +118,21 @@ pub(crate) async fn measure(measured: Measured) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn engine(users: Vec<Uuid>, at_once: usize, keep: Option<PathBuf>) -> anyhow::Result<Did> {
+async fn engine(
+    users: Vec<Uuid>,
+    at_once: usize,
+    keep: Option<PathBuf>,
+    formats: Vec<String>,
+) -> anyhow::Result<Did> {
     let steps = steps(&Config::from_env()?).await?;
     let archives = futures::stream::iter(users).map(|user| {
-        let steps = steps.clone();
+        let (steps, formats) = (steps.clone(), formats.clone());
         spawned(async move {
             let pulse = Pulse::default();
             let account = Account { request_id: Uuid::nil(), user_id: user.into() };
             let snapshot = snapshot::open(&steps.source, &steps.catalogue, &account, &pulse).await?;
-            pack::write_archive(snapshot, &claim(user), &steps, &pulse).await
+            let claim = Claim { formats, ..claim(user) };
+            pack::write_archive(snapshot, &claim, &steps, &pulse).await
         })
     });
     let mut archives = archives.buffer_unordered(at_once);
