@@ -56,7 +56,7 @@ pub enum Failure {
         sqlstate: String,
     },
     /// The request asks for a part of the data that the catalogue does not have.
-    #[error("the request asks for what the catalogue does not have: {}", .0.join("; "))]
+    #[error("the request asks for what is not there: {}", .0.join("; "))]
     ScopeRefused(Vec<String>),
     /// The database no longer has the columns of the catalogue.
     #[error("the catalogue no longer fits the database: {}; run `export-worker catalogue check`", .0.join("; "))]

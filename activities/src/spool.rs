@@ -1,7 +1,7 @@
 //! The spool: anonymous files on disk, under a quota, in which archives are built.
 //!
 //! The quota is for one process. An archive takes more of it than its size: until it is complete, its CSV part is there
-//! twice. A file has no name, so nothing is left of it after `kill -9`, and nothing is ever emptied at start. A
+//! twice, and so is its workbook. A file has no name, so nothing is left of it after `kill -9`, and nothing is ever emptied at start. A
 //! [`AttemptQuota`] is the part of the spool that one attempt holds. When its files are gone, its part of the quota is free
 //! again.
 

@@ -22,9 +22,9 @@ const TABLE = {
   soon: ['As soon as possible', 'So bald wie möglich', 'Dès que possible', 'Lo antes posible'],
   sheet: [
     'Also as one workbook for Excel and other spreadsheets',
-    'Auch als eine Arbeitsmappe für Excel und andere Tabellenprogramme',
-    'Aussi en un classeur pour Excel et d’autres tableurs',
-    'También como un libro para Excel y otras hojas de cálculo',
+    'Auch als Arbeitsmappe für Excel und andere Tabellenprogramme',
+    'Aussi sous forme de classeur pour Excel et d’autres tableurs',
+    'También como libro para Excel y otras hojas de cálculo',
   ],
   formats: ['Formats', 'Formate', 'Formats', 'Formatos'],
   part: ['Only a part of my data', 'Nur ein Teil meiner Daten', 'Seulement une partie de mes données', 'Solo una parte de mis datos'],
@@ -469,7 +469,7 @@ class Card {
       [t.until, archive && write.time(x.expires_at)],
       [t.as_of, archive && x.snapshot_at && write.time(x.snapshot_at)],
       [t.asked, write.time(x.requested_at)],
-      [t.formats, x.formats.length > 2 && this.#host.list(x.formats)],
+      [t.formats, x.formats?.length > 2 && this.#host.list(x.formats)],
       [t.part_of, x.scope && this.#host.describe(x.scope)],
       [t.reference, x.reference],
     ].filter(([, value]) => value).flat();
@@ -851,7 +851,11 @@ class DataExport extends HTMLElement {
     const isWhole = [from, to].every((day) => day?.checkValidity() ?? true);
     const scope = { ...this.#scope(), ...(this.#ui.sheet.checked && { formats: ['xlsx'] }) };
     const mistake = !isWhole ? this.t.day : scope.since >= scope.until ? this.t.order : '';
-    if (!mistake) return this.ask('/v1/exports', scope);
+    if (!mistake) {
+      await this.ask('/v1/exports', scope);
+      this.#clear();
+      return true;
+    }
     this.#tell('error', mistake);
     return false;
   }
@@ -866,7 +870,6 @@ class DataExport extends HTMLElement {
     try {
       this.#take(await this.#json(path, { method: 'POST', headers, body }));
       delete this.#keys[wish];
-      this.#clear();
     } catch (error) {
       if (error.status) delete this.#keys[wish];
       throw error;

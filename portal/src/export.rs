@@ -273,7 +273,7 @@ impl Export {
             reason: record.reason,
             start: record.start,
             scope: record.scope.map(|Json(scope)| scope),
-            formats: formats(&record.formats),
+            formats: Formats::shown(record.formats),
             requested_at: record.requested_at,
             requested_as: record.asked_as,
             expected_at,
@@ -309,11 +309,6 @@ impl Export {
         let digest = Sha256::digest(serde_json::to_vec(&shown).unwrap_or_default());
         format!("\"{}\"", hex::encode(&digest[..12]))
     }
-}
-
-/// Returns the formats of an archive. One that only a later version knows is shown as it is.
-fn formats(asked: &[String]) -> Vec<String> {
-    Formats::of_column(asked).map_or_else(|_| asked.to_vec(), |formats| formats.names())
 }
 
 /// Returns the name under which a browser saves an archive.

@@ -1,8 +1,8 @@
 //! Proves offline that an archive is whole: its structure, every digest and count, and JSON = CSV cell by cell. If it
-//! has a workbook, also that the workbook is the one of these rows, byte by byte.
+//! has a workbook, also that its sheets are those of these rows, byte by byte.
 //!
-//! The verifier never extracts anything and never holds a file, a row or a cell in memory, whatever the archive claims
-//! to contain. Without `--sha256`, it proves that the archive is consistent, not who wrote it.
+//! The verifier never extracts anything, and never holds a file or a row in memory, nor more of a cell than a workbook
+//! shows, whatever the archive claims to contain. Without `--sha256`, it proves that the archive is consistent, not who wrote it.
 
 mod compare;
 mod csv;
@@ -120,10 +120,9 @@ fn verify_file(path: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Rep
     let manifest = read_manifest(archive, &entries)?;
     check_names(&manifest, &entries)?;
     scope::check_manifest(&manifest)?;
+    workbook::check_manifest(&manifest)?;
     check_contents(archive, &manifest, &entries)?;
-    if manifest.workbook.is_some() {
-        workbook::check(archive, &manifest, &entries)?;
-    }
+    workbook::check(archive, &manifest, &entries)?;
     let entities = manifest.entities.into_iter();
     Ok(Report {
         request_id: manifest.request_id,

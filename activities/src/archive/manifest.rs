@@ -55,7 +55,7 @@ pub struct Manifest {
     pub scope: Option<PartOfData>,
     /// All other entries, in their order in the archive.
     pub files: Vec<File>,
-    /// What the json and csv entries hold.
+    /// What the json and csv entries hold, and the workbook if there is one.
     pub entities: Vec<Entity>,
     /// The workbook of the same rows, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -229,7 +229,7 @@ pub struct Entity {
     pub facts: Facts,
     /// Whether Excel shows only a part of them.
     pub exceeds_excel_rows: bool,
-    /// The exported columns, in the order of both files.
+    /// The exported columns, in the order of all files.
     pub columns: Vec<Column>,
     /// The columns that are not exported.
     pub omitted: Vec<Omitted>,

@@ -20,9 +20,6 @@ use crate::{
 /// What each format counted in one entity, by column.
 pub(super) type Tallies = PerFormat<Vec<Tally>>;
 
-/// A sheet is ended at this size, so that no entry of a workbook has 4 GiB: some programs cannot open such a workbook.
-const SHEET_BYTES: u64 = 2 << 30;
-
 /// What was written.
 pub(super) struct Written {
     /// The counts of each entity.
@@ -119,7 +116,7 @@ impl<'c> Writer<'c> {
     }
 
     fn is_sheet_full(&self) -> bool {
-        self.files.xlsx.as_ref().is_some_and(|file| file.sent() >= SHEET_BYTES)
+        self.files.xlsx.as_ref().is_some_and(|file| file.sent() >= workbook::SHEET_BYTES)
             || self.open.as_ref().is_some_and(|(serialiser, _)| serialiser.is_sheet_full())
     }
 

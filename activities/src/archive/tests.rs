@@ -12,7 +12,7 @@ use crate::{
     catalogue::{Facts, Options},
     serialise::{
         Column, Treatment as Treat, ValueKind,
-        formats::Formats,
+        formats::{FormatName, Formats},
         parts::{Parts, Use},
     },
     store::Checksum,
@@ -82,7 +82,20 @@ fn spool(quota: u64) -> (tempfile::TempDir, Spool) {
 }
 
 async fn write(spool: &Spool, pulse: &Pulse, rows: impl Iterator<Item = Values>) -> anyhow::Result<Archive> {
-    let mut writer = ArchiveWriter::create(contents(), spool, pulse)?;
+    write_as(contents(), spool, pulse, rows).await
+}
+
+fn with_workbook() -> Contents {
+    Contents { formats: Formats::with([FormatName::Xlsx]), ..contents() }
+}
+
+async fn write_as(
+    contents: Contents,
+    spool: &Spool,
+    pulse: &Pulse,
+    rows: impl Iterator<Item = Values>,
+) -> anyhow::Result<Archive> {
+    let mut writer = ArchiveWriter::create(contents, spool, pulse)?;
     for row in rows {
         writer.row(0, row).await?;
     }
@@ -230,6 +243,44 @@ async fn the_csv_part_takes_of_the_quota_too_until_the_archive_is_complete() {
     assert!(matches!(error.downcast_ref(), Some(Failure::SpoolQuotaExceeded { .. })), "{error:?}");
     let (_directory, enough) = spool(archive.bytes + archive.bytes * 3 / 5);
     write(&enough, &Pulse::default(), rows()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_workbook_takes_of_the_quota_too_and_is_always_the_same() {
+    let rows = || (0..2000).map(|id| row(id, &noise(2000)));
+    let (_directory, roomy) = spool(64 << 20);
+    let without = write(&roomy, &Pulse::default(), rows()).await.unwrap().bytes;
+    let archive = write_as(with_workbook(), &roomy, &Pulse::default(), rows()).await.unwrap();
+    let again = write_as(with_workbook(), &roomy, &Pulse::default(), rows()).await.unwrap();
+    assert_eq!(archive.sha256, again.sha256);
+    assert!(archive.bytes > without * 5 / 4, "{} and {without}", archive.bytes);
+    drop(again);
+    assert_eq!(roomy.used(), archive.bytes);
+    // Without a workbook, this is enough.
+    let (_directory, tight) = spool(without * 8 / 5);
+    write(&tight, &Pulse::default(), rows()).await.unwrap();
+    let error = write_as(with_workbook(), &tight, &Pulse::default(), rows()).await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(Failure::SpoolQuotaExceeded { .. })), "{error:?}");
+    assert_eq!(tight.used(), 0);
+}
+
+#[tokio::test]
+async fn an_archive_with_a_workbook_ends_as_one_without() {
+    let (_directory, spool) = spool(1 << 20);
+    let pulse = Pulse::default();
+    let cancelling = pulse.clone();
+    let rows = (0..100_000).map(move |id| {
+        if id == 1000 {
+            cancelling.cancel();
+        }
+        row(id, &noise(500))
+    });
+    let error = write_as(with_workbook(), &spool, &pulse, rows).await.unwrap_err();
+    assert_eq!(crate::failure::judge(&error).code, "interrupted", "{error:#}");
+    let rows = (0..100_000).map(|id| vec![row(id, "")[0].clone(), Some(b"\xff".to_vec())]);
+    let error = write_as(with_workbook(), &spool, &Pulse::default(), rows).await.unwrap_err();
+    assert_eq!(crate::failure::judge(&error).code, "unreadable_value", "{error:#}");
+    assert_eq!(spool.used(), 0);
 }
 
 #[tokio::test]

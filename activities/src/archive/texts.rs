@@ -64,6 +64,21 @@ Only this was asked for:
 {part}
 ";
 
+/// How often each data set comes.
+const TWICE: &str = "\
+Each data set comes twice with the same contents: as CSV, for spreadsheets, and as
+JSON, for programs.";
+const THRICE: &str = "\
+Each data set comes three times with the same contents: in the workbook, as CSV, and as
+JSON, for programs.";
+
+/// How to open the workbook.
+const OPEN_WORKBOOK: &str = "\
+The easiest way is export.xlsx, in Excel,
+LibreOffice, Numbers or Google Sheets: long numbers and texts stay as they are in it.
+
+";
+
 /// What the workbook is.
 const WORKBOOK: &str =
     "all data sets as one workbook, a sheet for each. Its first sheet says what a workbook cannot hold.";
@@ -123,6 +138,8 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     let facts = if facts.is_empty() { String::new() } else { FACTS.replace("{facts}", &list(&facts)) };
     let mut columns = contents.entities.iter().flat_map(|entity| &entity.columns);
     let halves = if columns.any(|column| column.may_have_halves()) { HALVES } else { "" };
+    let (copies, open) =
+        if contents.formats.has(FormatName::Xlsx) { (THRICE, OPEN_WORKBOOK) } else { (TWICE, "") };
     let (title, what) = match contents.scope {
         Some(_) => ("THIS IS A PART OF YOUR DATA", "a copy of a part"),
         None => ("YOUR DATA EXPORT", "a copy"),
@@ -130,6 +147,8 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     let part = asked_part(contents).map(|asked| PART.replace("{part}", &list(&asked)));
     let text = README
         .replace("{title}", title)
+        .replace("{copies}", copies)
+        .replace("{open}", open)
         .replace("{what}", what)
         .replace("{part}", &part.unwrap_or_default())
         .replace("{pseudonyms}\n", &pseudonyms)

@@ -4,7 +4,7 @@
 //! it depends on a clock.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io::{Read, Seek, Write},
 };
 
@@ -15,7 +15,7 @@ use super::{
     manifest::{Manifest, Sheet, Workbook},
     texts,
 };
-use crate::serialise::formats::xlsx::{self, style};
+use crate::serialise::formats::xlsx::sheet::{self, style};
 
 /// The name of its entry in an archive.
 pub const NAME: &str = "export.xlsx";
@@ -26,6 +26,16 @@ const ABOUT: &str = "About this file";
 /// Spreadsheets allow no longer name of a sheet.
 const SHEET_NAME_CHARACTERS: usize = 31;
 
+/// The names of the entries before the sheets.
+pub const BEFORE: [&str; 2] = ["_rels/.rels", "xl/styles.xml"];
+
+/// The names of the entries after the sheets. The first of them is the first sheet.
+pub const AFTER: [&str; 4] =
+    ["xl/worksheets/sheet1.xml", "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "[Content_Types].xml"];
+
+/// A sheet is ended at this size, so that none has 4 GiB: some programs cannot open such a workbook.
+pub const SHEET_BYTES: u64 = 2 << 30;
+
 /// The widths of the columns of the first sheet.
 const ABOUT_WIDTHS: [usize; 4] = [34, 34, 14, 80];
 
@@ -35,29 +45,21 @@ const SPREADSHEET: &str = "http://schemas.openxmlformats.org/spreadsheetml/2006/
 const CONTENT: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml";
 const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n";
 
-/// An entry of a workbook.
-pub struct Part {
-    /// Its name.
-    pub name: String,
-    /// Its text.
-    pub text: String,
-}
-
 /// Returns the name of the entry of the sheet with this index among those with rows. The first sheet is before them.
 pub fn sheet_file(index: usize) -> String {
     format!("xl/worksheets/sheet{}.xml", index + 2)
 }
 
-/// Returns the entries before the sheets.
-pub fn parts_before() -> Vec<Part> {
+/// Returns the texts of the entries [`BEFORE`] the sheets.
+pub fn parts_before() -> [String; BEFORE.len()] {
     let start = format!(
         "{XML}<Relationships xmlns=\"{PACKAGE}/relationships\"><Relationship Id=\"rId1\" Type=\"{RELATIONSHIPS}/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"
     );
-    vec![part("_rels/.rels", start), part("xl/styles.xml", styles())]
+    [start, styles()]
 }
 
-/// Returns the entries after the sheets.
-pub fn parts_after(manifest: &Manifest) -> Vec<Part> {
+/// Returns the texts of the entries [`AFTER`] the sheets.
+pub fn parts_after(manifest: &Manifest) -> [String; AFTER.len()] {
     let sheets = manifest.workbook.as_ref().map_or(&[][..], |workbook| &workbook.sheets);
     let names = std::iter::once(ABOUT).chain(sheets.iter().map(|sheet| sheet.name.as_str()));
     let (mut list, mut targets, mut types) = (String::new(), String::new(), String::new());
@@ -81,12 +83,7 @@ pub fn parts_after(manifest: &Manifest) -> Vec<Part> {
     let content_types = format!(
         "{XML}<Types xmlns=\"{PACKAGE}/content-types\"><Default Extension=\"rels\" ContentType=\"application/vnd.openxmlformats-package.relationships+xml\"/><Default Extension=\"xml\" ContentType=\"application/xml\"/><Override PartName=\"/xl/workbook.xml\" ContentType=\"{CONTENT}.sheet.main+xml\"/>{types}<Override PartName=\"/xl/styles.xml\" ContentType=\"{CONTENT}.styles+xml\"/></Types>"
     );
-    vec![
-        part("xl/worksheets/sheet1.xml", about(manifest)),
-        part("xl/workbook.xml", workbook),
-        part("xl/_rels/workbook.xml.rels", relationships),
-        part("[Content_Types].xml", content_types),
-    ]
+    [about(manifest), workbook, relationships, content_types]
 }
 
 /// Describes the sheets: the entity and the rows of each.
@@ -105,6 +102,8 @@ pub(super) fn describe(contents: &Contents, sheets: &[(usize, u64)]) -> Workbook
 pub fn sheet_names<'e>(entities: impl Iterator<Item = &'e str>) -> Vec<String> {
     // Excel keeps this name for itself.
     let mut taken = HashSet::from(["history".to_owned()]);
+    // The next mark of each name that was cut to the same.
+    let mut next = HashMap::new();
     let (mut before, mut number) = ("", 1);
     let name = |entity: &'e str| {
         number = if entity == before { number + 1 } else { 1 };
@@ -114,30 +113,32 @@ pub fn sheet_names<'e>(entities: impl Iterator<Item = &'e str>) -> Vec<String> {
             let room = SHEET_NAME_CHARACTERS - part.len() - mark.len();
             format!("{}{mark}{part}", &entity[..entity.len().min(room)])
         };
-        let marks = std::iter::once(String::new()).chain((2..=usize::MAX).map(|mark| format!("~{mark}")));
-        marks.map(with).find(|name| taken.insert(name.clone())).unwrap_or_default()
+        let mark = next.entry(with(String::new())).or_insert(1);
+        loop {
+            let name = with(if *mark == 1 { String::new() } else { format!("~{mark}") });
+            *mark += 1;
+            if taken.insert(name.clone()) {
+                break name;
+            }
+        }
     };
     entities.map(name).collect()
 }
 
 /// Starts a workbook in an empty zip.
 pub(super) fn begin<W: Read + Write + Seek>(mut zip: Zip<W>) -> anyhow::Result<Zip<W>> {
-    write(&mut zip, parts_before())?;
+    write(&mut zip, &BEFORE, &parts_before())?;
     Ok(zip)
 }
 
 /// Ends a workbook whose sheets are written.
 pub(super) fn finish<W: Read + Write + Seek>(mut zip: Zip<W>, manifest: &Manifest) -> anyhow::Result<W> {
-    write(&mut zip, parts_after(manifest))?;
+    write(&mut zip, &AFTER, &parts_after(manifest))?;
     Ok(zip.finish()?)
 }
 
-fn write<W: Read + Write + Seek>(zip: &mut Zip<W>, parts: Vec<Part>) -> anyhow::Result<()> {
-    parts.iter().try_for_each(|part| write_whole(zip, &part.name, part.text.as_bytes()).map(drop))
-}
-
-fn part(name: &str, text: String) -> Part {
-    Part { name: name.to_owned(), text }
+fn write<W: Read + Write + Seek>(zip: &mut Zip<W>, names: &[&str], texts: &[String]) -> anyhow::Result<()> {
+    names.iter().zip(texts).try_for_each(|(name, text)| write_whole(zip, name, text.as_bytes()).map(drop))
 }
 
 /// The formats of cells, in the order of [`style`].
@@ -190,26 +191,26 @@ enum AboutCell {
 
 /// The first sheet: what the workbook holds, and what it cannot hold.
 fn about(manifest: &Manifest) -> String {
-    let mut sheet = Vec::new();
+    let mut text = Vec::new();
     // Writing to memory cannot fail.
-    let _ = xlsx::begin_sheet(ABOUT_WIDTHS.into_iter(), false, &mut sheet);
+    let _ = sheet::begin_sheet(ABOUT_WIDTHS.into_iter(), false, &mut text);
     for (index, cells) in about_rows(manifest).into_iter().enumerate() {
         let row = (index + 1).to_string();
-        sheet.extend(format!("<row r=\"{row}\">").into_bytes());
+        text.extend(format!("<row r=\"{row}\">").into_bytes());
         for (column, cell) in cells.into_iter().enumerate() {
-            let place = format!("<c r=\"{}", xlsx::letters(column));
+            let place = format!("<c r=\"{}", sheet::letters(column));
             let _ = match cell {
-                AboutCell::Text(text) => xlsx::write_text(&place, &row, style::TEXT, &text, &mut sheet),
-                AboutCell::Bold(text) => xlsx::write_text(&place, &row, style::HEADER, &text, &mut sheet),
+                AboutCell::Text(value) => sheet::write_text(&place, &row, style::TEXT, &value, &mut text),
+                AboutCell::Bold(value) => sheet::write_text(&place, &row, style::HEADER, &value, &mut text),
                 AboutCell::Number(number) => {
-                    write!(sheet, "{place}{row}\" s=\"{}\"><v>{number}</v></c>", style::NUMBER)
+                    write!(text, "{place}{row}\" s=\"{}\"><v>{number}</v></c>", style::NUMBER)
                 }
             };
         }
-        sheet.extend(b"</row>");
+        text.extend(b"</row>");
     }
-    let _ = xlsx::end_sheet(&mut sheet);
-    String::from_utf8_lossy(&sheet).into_owned()
+    let _ = sheet::end_sheet(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn about_rows(manifest: &Manifest) -> Vec<Vec<AboutCell>> {
@@ -232,8 +233,10 @@ fn about_rows(manifest: &Manifest) -> Vec<Vec<AboutCell>> {
         rows.push(Vec::new());
     }
     rows.push(bold(&["Sheet", "Data set", "Rows", "What it is"]));
+    let mut entities = manifest.entities.iter().peekable();
     for sheet in manifest.workbook.iter().flat_map(|workbook| &workbook.sheets) {
-        let entity = manifest.entities.iter().find(|entity| entity.name == sheet.entity);
+        // Once, where the first sheet of an entity is.
+        let entity = entities.next_if(|entity| entity.name == sheet.entity);
         let about = entity.map(|entity| entity.about.as_str()).unwrap_or_default();
         rows.push(vec![
             Text(sheet.name.clone()),
@@ -246,10 +249,13 @@ fn about_rows(manifest: &Manifest) -> Vec<Vec<AboutCell>> {
     rows.extend([
         bold(&["How to read it"]),
         text("A cell is empty if there is no value, or if it is a text of length zero."),
-        text("All times are UTC. A day before March 1900, and a day or time that is no date of a spreadsheet, is a text."),
-        text("A number with more than 15 digits is a text, because a spreadsheet would round it."),
+        text("A time in a column with (UTC) in its header is UTC. The others are as the service stored them."),
+        text("A day before March 1900 is a text, and so is each other value that a spreadsheet has no date for."),
+        text("A whole or decimal number with more than 15 digits is a text: a spreadsheet would round it."),
+        text("A floating point number has all its digits, but a spreadsheet shows 15 of them."),
         text("Lists and nested values are written as JSON."),
         text("A text is never a formula, whatever it begins with."),
+        text("README.txt, beside this file, says what is left out and whose ids are replaced."),
         Vec::new(),
     ]);
     let cut = manifest.entities.iter().flat_map(|entity| {
@@ -276,9 +282,9 @@ fn about_rows(manifest: &Manifest) -> Vec<Vec<AboutCell>> {
         })
     });
     let cut: Vec<_> = cut.collect();
-    rows.push(bold(&["What is not whole here"]));
+    rows.push(bold(&["What is cut"]));
     if cut.is_empty() {
-        rows.push(text("Nothing. Every value is here."));
+        rows.push(text("Nothing. Each value in the files of the folder json is whole here."));
     } else {
         rows.push(text("The files in the folder json have these values whole."));
         rows.push(bold(&["Data set", "Column", "Values", "What is cut"]));

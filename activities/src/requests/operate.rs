@@ -255,7 +255,7 @@ pub async fn show(state: &Pool, request_id: Uuid) -> Result<Option<RequestDetail
         status: row.status,
         requested_at: row.requested_at,
         scope: Scope::of_columns(row.entities, row.since, row.until, row.filters),
-        formats: row.formats,
+        formats: Formats::shown(row.formats),
         has_link: row.download_url.is_some(),
         link: row.download_url.map(|url| Link(url.into())),
         expires_at: row.expires_at,

@@ -111,6 +111,11 @@ impl Formats {
         names.iter().map(|name| name.parse()).collect::<std::result::Result<Vec<_>, _>>().map(Self::with)
     }
 
+    /// Returns the formats of an archive by the column of its request. One that only a later version knows is among them.
+    pub fn shown(names: Vec<String>) -> Vec<String> {
+        Self::of_column(&names).map_or(names, |formats| formats.names())
+    }
+
     /// Returns whether a format is among them.
     pub fn has(&self, format: FormatName) -> bool {
         self.0.contains(&format)

@@ -56,7 +56,8 @@ pub(super) async fn export(
     let token = session["token"].as_str().context("the portal made no session")?;
     let begun = Instant::now();
     let ask = http.post(format!("{}/v1/exports", portal.url)).bearer_auth(token);
-    let asked = answer(ask.json(&json!({ "start": "at_once" })), StatusCode::ACCEPTED).await?;
+    let asked =
+        answer(ask.json(&json!({ "start": "at_once", "formats": ["xlsx"] })), StatusCode::ACCEPTED).await?;
     let id = asked["id"].as_str().context("the portal made no export")?;
     let path = format!("{}/v1/exports/{id}", portal.url);
     tokio::time::timeout(READY_BOUND, until_ready(&http, &path, token))

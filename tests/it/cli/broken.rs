@@ -42,7 +42,7 @@ const NO_KEYS: &[(&str, &str)] =
 const SIGNING: &str = "EXPORT_SIGNING_SECRET_ACCESS_KEY";
 
 /// A set-up, and what the doctor, `run` and `status` say.
-const SET_UPS: [(Broken, Said, Line, Line); 28] = [
+const SET_UPS: [(Broken, Said, Line, Line); 29] = [
     (
         Set(NO_KEYS),
         ("signing credentials", "failed", "no credentials", "AWS_ACCESS_KEY_ID"),
@@ -160,6 +160,17 @@ const SET_UPS: [(Broken, Said, Line, Line); 28] = [
     (
         Sql(Role::Owner, "revoke update on public.data_export_requests from export_state"),
         ("rights of export_state", "failed", "UPDATE on public.data_export_requests", "export-worker grants"),
+        None,
+        None,
+    ),
+    (
+        Sql(Role::Owner, "revoke insert (formats, since) on public.data_export_requests from export_state"),
+        (
+            "rights of export_state",
+            "failed",
+            "INSERT of since, formats on public.data_export_requests",
+            "export-worker grants",
+        ),
         None,
         None,
     ),

@@ -2,73 +2,18 @@
 
 import datetime
 import io
-import json
 import math
 import re
 import sys
 import warnings
-import zipfile
-from decimal import Decimal
 
 import openpyxl
 import pandas
 import python_calamine
 
+import cells as given
+
 warnings.simplefilter("error")
-EPOCH = datetime.datetime(1899, 12, 30)
-LIMIT = 32_767
-
-
-def units(text):
-    return len(text.encode("utf-16-le")) // 2
-
-
-def cut(text):
-    """The text that a cell holds."""
-    if units(text) <= LIMIT:
-        return text
-    kept = text.encode("utf-16-le")[: 2 * (LIMIT - 3)].decode("utf-16-le", "ignore")
-    return kept + "..."
-
-
-def moment(text):
-    """The time that a cell has for a date or timestamp, or None if it is a text there."""
-    match = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:\+00:00)?)?", text)
-    if match is None:
-        return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    milliseconds = int((match[7] or "").ljust(3, "0")[:3])
-    time = datetime.datetime(year, month, day, hour, minute, second, milliseconds * 1000)
-    return time if time >= datetime.datetime(1900, 3, 1) else None
-
-
-def expected(token, value, column):
-    """What a cell holds: a text, a number, a boolean, a time, or None."""
-    kind = column["written_type"]
-    if value is None:
-        return None
-    if column["csv"] == "json":
-        return cut(token)
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        if kind == "date" or kind.startswith("timestamp"):
-            return moment(value) or cut(value)
-        return cut(value)
-    # A number, as JSON writes it.
-    text = value.text
-    if kind in ("real", "double precision"):
-        number = float(text)
-        is_kept = 2.3e-308 <= abs(number) <= 9.99e307 or text in ("0", "0.0")
-        return number if is_kept else text
-    digits = text.lstrip("-").replace(".", "").lstrip("0")
-    places = len(text.partition(".")[2])
-    return float(text) if len(digits) <= 15 and places <= 15 else cut(text)
-
-
-class Number:
-    def __init__(self, text):
-        self.text = text
 
 
 def same(found, wanted, reader):
@@ -84,43 +29,14 @@ def same(found, wanted, reader):
     if wanted in ("", None):
         # None of them keeps an empty text apart from no value.
         return found in ("", None)
-    if isinstance(wanted, str) and isinstance(found, str) and reader in ("openpyxl", "pandas"):
-        # It leaves the escapes of Excel as they are.
-        found = re.sub(r"_x([0-9A-Fa-f]{4})_", lambda match: chr(int(match[1], 16)), found)
+    if isinstance(wanted, str) and isinstance(found, str):
+        # openpyxl leaves all escapes of Excel as they are, and calamine, which pandas uses here, two of them.
+        escapes = r"_x([0-9A-Fa-f]{4})_" if reader == "openpyxl" else r"_x(FFF[EF])_"
+        found = re.sub(escapes, lambda match: chr(int(match[1], 16)), found)
     return found == wanted
 
 
-def tokens(line, columns):
-    """Splits a line of our JSON into the tokens of its values."""
-    decoder = json.JSONDecoder(parse_int=Number, parse_float=Number)
-    at, found = 1, []
-    for _ in columns:
-        _, at = decoder.raw_decode(line, at)
-        at += 1
-        start = at
-        _, at = decoder.raw_decode(line, at)
-        found.append(line[start:at])
-        at += 1
-    return found
-
-
-with zipfile.ZipFile(sys.argv[1]) as archive:
-    manifest = json.loads(archive.read("manifest.json"))
-    workbook = archive.read("export.xlsx")
-    assert archive.getinfo("export.xlsx").compress_type == zipfile.ZIP_STORED
-    rows = {}
-    for entity in manifest["entities"]:
-        text = archive.read(f"json/{entity['name']}.json").decode()
-        lines = [line.removesuffix(",") for line in text.split("\n")[1:-2]]
-        values = json.loads(text, parse_int=Number, parse_float=Number)
-        rows[entity["name"]] = [
-            [
-                expected(token, row[column["name"]], column)
-                for token, column in zip(tokens(line, entity["columns"]), entity["columns"])
-            ]
-            for line, row in zip(lines, values)
-        ]
-
+manifest, workbook, rows = given.read(sys.argv[1])
 sheets = manifest["workbook"]["sheets"]
 names = ["About this file"] + [sheet["name"] for sheet in sheets]
 columns = {entity["name"]: entity["columns"] for entity in manifest["entities"]}

@@ -83,6 +83,8 @@ fn archives_of_both_formats_are_accepted() {
     assert_eq!((report.files, report.entities.len()), (13, 5));
     let second = verify(&path.with_file_name("v2.zip"), None).unwrap();
     assert_eq!((second.files, second.entities.len()), (17, 5));
+    let workbook = verify(&path.with_file_name("v2-workbook.zip"), None).unwrap();
+    assert_eq!((workbook.files, workbook.entities.len()), (13, 2));
     let folder = tempfile::tempdir().unwrap();
     let path_2 = folder.path().join("export.zip");
     // It lacks what the second format has.

@@ -250,9 +250,7 @@ async fn what_is_not_in_the_catalogue_fails_its_request_with_names_alone() {
         assert_eq!(reason, "scope_refused");
         assert_eq!(
             error,
-            format!(
-                "permanent: scope_refused (the request asks for what the catalogue does not have: {expected})"
-            )
+            format!("permanent: scope_refused (the request asks for what is not there: {expected})")
         );
     }
     // The control: another request of the same user is served.

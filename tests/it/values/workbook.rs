@@ -6,7 +6,7 @@ use export_activities::{
     archive::{EntityContents, manifest::Manifest},
     serialise::{
         ValueKind,
-        formats::{FormatName, Formats, xlsx::SHEET_ROWS},
+        formats::{EXCEL_CELL_CHARACTERS, FormatName, Formats, xlsx::SHEET_ROWS},
     },
 };
 use export_verify::verify;
@@ -29,6 +29,62 @@ use crate::{
 
 /// Further values of each type beside its edges.
 const VALUES: usize = 250;
+
+/// Values at the limits of a cell, by their type.
+fn edges() -> Vec<(&'static str, ValueKind, Vec<String>)> {
+    let limit = EXCEL_CELL_CHARACTERS;
+    let texts = vec![
+        "_x000D_".to_owned(),
+        "_x005F_x000D_".to_owned(),
+        "__x0041_ _x004".to_owned(),
+        "a\r\nb\rc".to_owned(),
+        " outer space\t".to_owned(),
+        "x".repeat(limit),
+        "x".repeat(limit + 1),
+        "é".repeat(limit),
+        // The cut is within the two units of its last character.
+        format!("{}😀😀", "x".repeat(limit - 3)),
+        "TRUE".to_owned(),
+        "00123".to_owned(),
+        "1E5".to_owned(),
+        "2026-11-28".to_owned(),
+    ];
+    let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+    vec![
+        ("text", ValueKind::Text, texts),
+        (
+            "numeric",
+            ValueKind::Numeric,
+            owned(&[
+                "999999999999999",
+                "1000000000000000",
+                "-0.10",
+                "1.500",
+                "0.000000000000001",
+                "12345678901234.5",
+                "123456789012345.6",
+            ]),
+        ),
+        (
+            "date",
+            ValueKind::Date,
+            owned(&["1900-02-28", "1900-03-01", "9999-12-31", "10000-01-01", "0044-03-15 BC"]),
+        ),
+        (
+            "timestamptz",
+            ValueKind::Timestamptz,
+            owned(&[
+                "1900-02-28 23:59:59.999999Z",
+                "1900-03-01Z",
+                "9999-12-31 23:59:59.999999Z",
+                "2026-11-28 23:59:59.999999Z",
+                "2026-11-28 12:00:00.25Z",
+                "infinity",
+            ]),
+        ),
+        ("timestamp", ValueKind::Timestamp, owned(&["2026-11-28 00:00:00.001", "2026-11-28 00:00:00.0001"])),
+    ]
+}
 
 /// Runs a reader on a file, and returns what it says.
 fn read(reader: &mut Command) -> String {
@@ -68,10 +124,16 @@ fn number(text: &str) -> u64 {
 
 /// Writes an archive with a workbook to `path`.
 async fn sound(path: &Path) -> Vec<u8> {
-    let columns = vec![("id", ValueKind::Int4), ("text", ValueKind::Text)];
+    let columns = vec![("id", ValueKind::Int4), ("text", ValueKind::Text), ("at", ValueKind::Timestamptz)];
     let entities = vec![entity("users", columns.clone()), entity("projects", columns)];
     let long = "x".repeat(40_000);
-    let users = vec![row(1, Some("=1+1")), row(2, Some("plain")), row(3, None), row(4, Some(&long))];
+    let users = [row(1, Some("=1+1")), row(2, Some("plain")), row(3, None), row(4, Some(&long))];
+    // Microseconds since 2000: the last one has more than milliseconds.
+    let users = users.into_iter().zip([0_i64, 1_000, 86_400_000_000, 1_001]).map(|(mut row, at)| {
+        row.push(Some(at.to_be_bytes().to_vec()));
+        row
+    });
+    let users = users.collect();
     let mut contents = contents(entities);
     contents.formats = Formats::with([FormatName::Xlsx]);
     write(contents, vec![users, Vec::new()], path).await;
@@ -116,6 +178,13 @@ async fn hostile_values_of_every_type_are_read_alike_and_never_a_formula() {
         rows.push(found.unwrap_or_else(|error| panic!("{}: {error}", tested.name)));
         entities
             .push(entity(&format!("t{number}"), vec![("n", ValueKind::Int8), ("c", tested.kind.clone())]));
+    }
+    for (name, kind, values) in edges() {
+        let sql =
+            format!("select n, v::{name} as c from unnest($1::text[]) with ordinality u(v, n) order by n");
+        let found = sqlx::query(AssertSqlSafe(sql)).bind(&values).fetch_all(&mut connection).await;
+        rows.push(found.unwrap_or_else(|error| panic!("{name}: {error}")));
+        entities.push(entity(&format!("edges_{name}"), vec![("n", ValueKind::Int8), ("c", kind)]));
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("export.zip");
@@ -175,20 +244,23 @@ async fn a_workbook_that_is_not_the_one_of_the_rows_is_refused_even_with_right_d
         *text = serde_json::to_vec(&manifest).unwrap();
         join(redigested(outer))
     };
-    let all = "does not have all rows of `users` in the sheets";
-    refused(&path, &manifest("/workbook/sheets/0/rows", json!(3)), all);
+    let sheets = "does not have the rows of `users` in sheets as an export has them";
+    refused(&path, &manifest("/workbook/sheets/0/rows", json!(3)), sheets);
+    refused(&path, &manifest("/workbook/sheets/0/rows", json!(u64::MAX)), sheets);
+    refused(&path, &manifest("/workbook/sheets/0/entity", json!("é".repeat(20))), sheets);
+    refused(&path, &manifest("/workbook/sheets", json!([])), "it has other entries than in an export");
     refused(
         &path,
         &manifest("/workbook/sheets/0/name", json!("Users")),
-        "names the sheets of `export.xlsx` otherwise",
+        "names its sheets otherwise than an export does",
     );
-    refused(&path, &manifest("/workbook/sheets", json!([])), "in the order of the entities");
     refused(&path, &manifest("/workbook/name", json!("other.xlsx")), "is not the name of a workbook");
     refused(&path, &manifest("/workbook", json!(null)), "`export.xlsx` belongs to no entity");
     let cut = "/entities/0/columns/1/texts_cut_in_xlsx";
     refused(&path, &manifest(cut, json!(2)), "`xl/worksheets/sheet1.xml` differs");
     let none = "/entities/0/columns/0/texts_cut_in_xlsx";
-    refused(&path, &manifest(none, json!(null)), "`users`, column `id` has 0 cut texts");
+    let counts = "`users`, column `id` has counts of a workbook where there are none, or lacks them";
+    refused(&path, &manifest(none, json!(null)), counts);
 
     let mut without = parts(&archive);
     without.retain(|(name, _)| name != "export.xlsx");
@@ -196,6 +268,39 @@ async fn a_workbook_that_is_not_the_one_of_the_rows_is_refused_even_with_right_d
     let compressed = join(redigested(parts(&archive)).into_iter().map(renamed).collect());
     let compressed = replaced(compressed, b"Export.xlsx", b"export.xlsx");
     refused(&path, &compressed, "`export.xlsx` is compressed, as in no export");
+}
+
+/// An entity continues on another sheet only when one is full, however many sheets a manifest claims.
+#[tokio::test]
+async fn a_manifest_with_other_sheets_than_an_export_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export.zip");
+    let archive = sound(&path).await;
+    let with_sheets = |entities: &[&str], rows: &[u64]| {
+        let mut outer = parts(&archive);
+        let (_, book) = outer.iter_mut().find(|(name, _)| name == "export.xlsx").unwrap();
+        let mut inner = parts(book);
+        let first = inner.iter().position(|(name, _)| name == "xl/worksheets/sheet2.xml").unwrap();
+        let last = inner.iter().position(|(name, _)| name == "xl/worksheets/sheet1.xml").unwrap();
+        let sheet = inner[first].1.clone();
+        let named = |index: usize| (format!("xl/worksheets/sheet{}.xml", index + 2), sheet.clone());
+        inner.splice(first..last, (0..entities.len()).map(named));
+        *book = join(inner);
+        let (_, text) = outer.last_mut().unwrap();
+        let mut manifest: Value = serde_json::from_slice(text).unwrap();
+        let sheets = entities.iter().zip(rows.iter().cycle());
+        let sheets = sheets.map(|(entity, rows)| json!({"name": entity, "entity": entity, "rows": rows}));
+        manifest["workbook"]["sheets"] = sheets.collect();
+        *text = serde_json::to_vec(&manifest).unwrap();
+        join(redigested(outer))
+    };
+    let users = "does not have the rows of `users` in sheets as an export has them";
+    refused(&path, &with_sheets(&["users", "users", "projects"], &[1, 3, 0]), users);
+    refused(&path, &with_sheets(&["users", "users", "projects"], &[4, 0, 0]), users);
+    refused(&path, &with_sheets(&["projects", "users"], &[0, 4]), users);
+    refused(&path, &with_sheets(&["users"], &[4]), "rows of `projects` in sheets");
+    let alternating: Vec<_> = ["users", "projects"].into_iter().cycle().take(20_000).collect();
+    refused(&path, &with_sheets(&alternating, &[4, 0]), "the manifest has sheets of no entity");
 }
 
 /// Hides the name of the workbook from [`join`], which would store it.

@@ -37,6 +37,9 @@ const STATE_NEEDS: [(&str, &str); 19] = [
     ("public.data_export_notices", "DELETE"),
 ];
 
+/// The columns of a new request, by the commands of an operator.
+const INSERTED: [&str; 7] = ["user_id", "retry_of", "entities", "since", "until", "filters", "formats"];
+
 pub(super) async fn state_rights(pool: &Pool, catalogue: Option<&Catalogue>) -> Result<Line> {
     const CHECK: &str = "rights of export_state";
     let mut missing = Vec::new();
@@ -62,6 +65,18 @@ pub(super) async fn state_rights(pool: &Pool, catalogue: Option<&Catalogue>) -> 
         if !has {
             missing.push(format!("{right} on {table}"));
         }
+    }
+    let columns: Vec<String> = sqlx::query_scalar(
+        "select a.attname::text from pg_catalog.pg_attribute a
+         where a.attrelid = pg_catalog.to_regclass('public.data_export_requests') and a.attname = any ($1)
+             and not pg_catalog.has_column_privilege(current_user, a.attrelid, a.attnum, 'INSERT')
+         order by a.attnum",
+    )
+    .bind(INSERTED)
+    .fetch_all(pool)
+    .await?;
+    if !columns.is_empty() {
+        missing.push(format!("INSERT of {} on public.data_export_requests", columns.join(", ")));
     }
     gone.dedup();
     if !gone.is_empty() {

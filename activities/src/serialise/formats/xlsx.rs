@@ -1,17 +1,25 @@
 //! XLSX: the rows of one entity as a sheet of a workbook.
 //!
-//! A cell has a type only if a spreadsheet gives back the same value as JSON has; else it is a text. So numbers keep up
-//! to 15 digits, and longer ids are texts. Three things are lost, each counted by column: the end of a text that is too
-//! long for a cell, parts of a second beyond the millisecond, and nothing else. A text never becomes a formula, not even
+//! A cell has a type only if it holds the same value as JSON; else it is a text. So an id with more than 15 digits is a
+//! text. Two things are lost, each counted by column: the end of a text that is too long for a cell, and the part of a
+//! time beyond the millisecond. No value and a text of length zero look alike. A text never becomes a formula, not even
 //! when a person edits its cell.
+
+pub mod sheet;
+mod value;
 
 use std::{
     fmt::Write as _,
     io::{Result, Write},
 };
 
-use chrono::{Datelike as _, NaiveDate};
-
+use self::{
+    sheet::{
+        KEPT_CHARACTERS, begin_cell, begin_sheet, begin_text, end_sheet, end_text, has_outer_space, kept,
+        letters, style, write_escaped, write_text,
+    },
+    value::{Moment, decimal_places, is_float},
+};
 use super::{EXCEL_CELL_CHARACTERS, Format, Tally};
 use crate::serialise::{
     Cell, Column,
@@ -22,46 +30,8 @@ use crate::serialise::{
 /// A sheet has no more rows than this, beside its header.
 pub const SHEET_ROWS: u64 = 1_048_575;
 
-/// Follows a text that was cut.
-const CUT: &str = "...";
-
-/// A cell holds this much of a text that is cut.
-const KEPT_CHARACTERS: usize = EXCEL_CELL_CHARACTERS - CUT.len();
-
 /// A text with so many bytes has to be cut, whatever its characters are.
 const ENOUGH_BYTES: usize = 4 * EXCEL_CELL_CHARACTERS;
-
-/// A spreadsheet keeps this many digits of a number.
-const DIGITS: usize = 15;
-
-/// Spreadsheets read finite numbers of this size, and zero.
-const FLOATS: std::ops::RangeInclusive<f64> = 2.3e-308..=9.99e307;
-
-/// Spreadsheets of all makers count these days alike: Excel has a 29 February 1900.
-const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(1900, 3, 1).unwrap();
-
-/// The day that is number 0, counted back from [`FIRST_DAY`].
-const DAY_0: NaiveDate = NaiveDate::from_ymd_opt(1899, 12, 30).unwrap();
-
-const DAY_MILLISECONDS: f64 = 86_400_000.0;
-
-/// The styles of cells: their indexes in `xl/styles.xml`.
-pub mod style {
-    /// A number or a boolean, as the spreadsheet shows it.
-    pub const GENERAL: usize = 0;
-    /// A header.
-    pub const HEADER: usize = 1;
-    /// A text, which stays one when it is edited.
-    pub const TEXT: usize = 2;
-    /// A day.
-    pub const DATE: usize = 3;
-    /// A day and a time, to the millisecond.
-    pub const TIMESTAMP: usize = 4;
-    /// A number with all its digits. With one more decimal place for each further index, up to [`PLACES`].
-    pub const NUMBER: usize = 5;
-    /// The most decimal places.
-    pub const PLACES: usize = 15;
-}
 
 /// How the values of a column are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +50,8 @@ impl Kind {
     fn of(written_type: &str) -> (Self, usize) {
         match written_type {
             "boolean" => (Self::Boolean, 8),
-            "smallint" | "integer" | "bigint" | "numeric" => (Self::Number, 16),
-            "real" | "double precision" => (Self::Float, 16),
+            "smallint" | "integer" | "bigint" | "numeric" => (Self::Number, 20),
+            "real" | "double precision" => (Self::Float, 20),
             "date" => (Self::Date, 12),
             "timestamp with time zone" | "timestamp without time zone" => (Self::Timestamp, 24),
             "uuid" => (Self::Text, 38),
@@ -192,7 +162,7 @@ impl Format for Xlsx {
     fn cell(&mut self, column: usize, cell: Cell<'_>, out: &mut impl Write) -> Result<()> {
         match (cell, self.columns[column].kind) {
             (Cell::Null, _) => Ok(()),
-            (Cell::Bare(text), Kind::Boolean) => {
+            (Cell::Bare(text @ ("true" | "false")), Kind::Boolean) => {
                 self.typed(column, style::GENERAL, " t=\"b\"", if text == "true" { "1" } else { "0" }, out)
             }
             (Cell::Bare(text), Kind::Number) => match decimal_places(text) {
@@ -259,221 +229,6 @@ impl Format for Xlsx {
     }
 }
 
-/// Writes what comes before the first row of a sheet with columns of these widths, in characters.
-pub fn begin_sheet(
-    widths: impl Iterator<Item = usize>,
-    has_header: bool,
-    out: &mut impl Write,
-) -> Result<()> {
-    out.write_all(b"<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n")?;
-    out.write_all(
-        b"<worksheet xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\"><sheetViews>",
-    )?;
-    out.write_all(if has_header {
-        // The header stays in sight.
-        b"<sheetView workbookViewId=\"0\"><pane ySplit=\"1\" topLeftCell=\"A2\" activePane=\"bottomLeft\" state=\"frozen\"/><selection pane=\"bottomLeft\"/></sheetView>"
-    } else {
-        b"<sheetView showGridLines=\"0\" tabSelected=\"1\" workbookViewId=\"0\"/>"
-    })?;
-    out.write_all(b"</sheetViews><sheetFormatPr defaultRowHeight=\"15\"/>")?;
-    let mut number = 0;
-    for width in widths {
-        number += 1;
-        out.write_all(if number == 1 { b"<cols>" } else { b"" })?;
-        write!(out, "<col min=\"{number}\" max=\"{number}\" width=\"{width}.7109375\" customWidth=\"1\"/>")?;
-    }
-    out.write_all(if number == 0 { b"" } else { b"</cols>" })?;
-    out.write_all(b"<sheetData>")
-}
-
-/// Writes what comes after the last row of a sheet.
-pub fn end_sheet(out: &mut impl Write) -> Result<()> {
-    out.write_all(b"</sheetData><pageMargins left=\"0.7\" right=\"0.7\" top=\"0.75\" bottom=\"0.75\" header=\"0.3\" footer=\"0.3\"/></worksheet>")
-}
-
-/// Writes a cell with a text that is short enough. `cell` is `<c r="` and the letters of its column.
-pub fn write_text(cell: &str, row: &str, style: usize, text: &str, out: &mut impl Write) -> Result<()> {
-    begin_text(cell, row, style, has_outer_space(text), out)?;
-    write_escaped(text, out)?;
-    end_text(false, out)
-}
-
-fn begin_cell(cell: &str, row: &str, style: usize, out: &mut impl Write) -> Result<()> {
-    out.write_all(cell.as_bytes())?;
-    out.write_all(row.as_bytes())?;
-    if style == style::GENERAL { out.write_all(b"\"") } else { write!(out, "\" s=\"{style}\"") }
-}
-
-fn begin_text(cell: &str, row: &str, style: usize, keeps_space: bool, out: &mut impl Write) -> Result<()> {
-    begin_cell(cell, row, style, out)?;
-    out.write_all(b" t=\"inlineStr\"><is>")?;
-    out.write_all(if keeps_space { b"<t xml:space=\"preserve\">" } else { b"<t>" })
-}
-
-fn end_text(is_cut: bool, out: &mut impl Write) -> Result<()> {
-    out.write_all(if is_cut { CUT.as_bytes() } else { b"" })?;
-    out.write_all(b"</t></is></c>")
-}
-
-/// Returns as much of a text as its cell holds.
-fn kept(text: &str) -> &str {
-    // A text has at least as many bytes as characters are counted, in UTF-16 units.
-    if text.len() <= EXCEL_CELL_CHARACTERS {
-        return text;
-    }
-    let (mut units, mut kept) = (0, 0);
-    for (at, character) in text.char_indices() {
-        if units <= KEPT_CHARACTERS {
-            kept = at;
-        }
-        units += character.len_utf16();
-        if units > EXCEL_CELL_CHARACTERS {
-            return &text[..kept];
-        }
-    }
-    text
-}
-
-/// Returns whether a reader of XML would drop white space of a text.
-fn has_outer_space(text: &str) -> bool {
-    let is_space = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
-    is_space(text.as_bytes().first()) || is_space(text.as_bytes().last())
-}
-
-/// Writes a text as XML. Characters that XML cannot hold, and texts that look like their escape, are escaped as Excel does:
-/// `_x0000_`. So is a carriage return, which a reader of XML would take for a line feed.
-pub fn write_escaped(text: &str, out: &mut impl Write) -> Result<()> {
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    let mut at = 0;
-    while let Some(found) = bytes[at..].iter().position(|byte| MAY_NEED_ESCAPE[usize::from(*byte)]) {
-        at += found;
-        let mut escape = [0; 7];
-        let (escape, length): (&[u8], _) = match bytes[at] {
-            b'&' => (b"&amp;", 1),
-            b'<' => (b"&lt;", 1),
-            b'>' => (b"&gt;", 1),
-            // The last two characters of the plane.
-            0xEF if bytes[at..].starts_with(b"\xEF\xBF\xBE") => (b"_xFFFE_", 3),
-            0xEF if bytes[at..].starts_with(b"\xEF\xBF\xBF") => (b"_xFFFF_", 3),
-            // The underscore of a text that would be taken for an escape.
-            b'_' if is_escape(&bytes[at..]) => (b"_x005F_", 1),
-            b'_' | 0xEF => {
-                at += 1;
-                continue;
-            }
-            control => {
-                write!(&mut escape[..], "_x{control:04X}_")?;
-                (&escape, 1)
-            }
-        };
-        out.write_all(&bytes[from..at])?;
-        out.write_all(escape)?;
-        at += length;
-        from = at;
-    }
-    out.write_all(&bytes[from..])
-}
-
-/// Returns whether this begins like the escape of a character.
-fn is_escape(bytes: &[u8]) -> bool {
-    matches!(bytes, [b'_', b'x', digits @ .., ] if digits.len() > 4 && digits[4] == b'_'
-        && digits[..4].iter().all(u8::is_ascii_hexdigit))
-}
-
-/// The bytes that [`write_escaped`] looks at.
-const MAY_NEED_ESCAPE: [bool; 256] = {
-    let mut marked = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        marked[byte] = byte != b'\t' as usize && byte != b'\n' as usize;
-        byte += 1;
-    }
-    marked[b'&' as usize] = true;
-    marked[b'<' as usize] = true;
-    marked[b'>' as usize] = true;
-    marked[b'_' as usize] = true;
-    marked[0xEF] = true;
-    marked
-};
-
-/// Returns the name of a column: A to Z, then AA and so on.
-pub fn letters(index: usize) -> String {
-    let mut letters = Vec::new();
-    let mut left = index + 1;
-    while left > 0 {
-        letters.push(char::from(b'A' + u8::try_from((left - 1) % 26).unwrap_or_default()));
-        left = (left - 1) / 26;
-    }
-    letters.iter().rev().collect()
-}
-
-/// Returns the decimal places of a number that a spreadsheet holds as it is.
-fn decimal_places(text: &str) -> Option<usize> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let is_plain = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
-    let zeros = whole.bytes().chain(fraction.bytes()).take_while(|byte| *byte == b'0').count();
-    let significant = whole.len() + fraction.len() - zeros;
-    // A spreadsheet has no negative zero.
-    let is_negative_zero = significant == 0 && digits.len() < text.len();
-    (is_plain && significant <= DIGITS && fraction.len() <= style::PLACES && !is_negative_zero)
-        .then_some(fraction.len())
-}
-
-fn is_float(text: &str) -> bool {
-    text.parse::<f64>()
-        .is_ok_and(|number| FLOATS.contains(&number.abs()) || (number == 0.0 && number.is_sign_positive()))
-}
-
-/// A day or a moment as a spreadsheet counts it: days since the end of 1899, without a time zone.
-struct Moment {
-    serial: f64,
-    is_day: bool,
-    /// It had a part beyond the millisecond.
-    is_cut: bool,
-}
-
-impl Moment {
-    /// Reads `2026-01-31`, or `2026-01-31T23:59:59.999999`, with or without `+00:00`. `None` if it has another form, such as
-    /// one before Christ, or if spreadsheets do not have that day.
-    fn of(text: &str) -> Option<Self> {
-        let text = text.strip_suffix("+00:00").unwrap_or(text);
-        let (day, clock) = text.split_at_checked(10)?;
-        let number = |part: &str| -> Option<u32> {
-            part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?
-        };
-        let field = |text: &str, from: usize, to: usize| number(text.get(from..to)?);
-        let is_day = day.as_bytes()[4] == b'-' && day.as_bytes()[7] == b'-';
-        let year = i32::try_from(field(day, 0, 4).filter(|_| is_day)?).ok()?;
-        let date = NaiveDate::from_ymd_opt(year, field(day, 5, 7)?, field(day, 8, 10)?)?;
-        if date < FIRST_DAY {
-            return None;
-        }
-        let days = f64::from(date.num_days_from_ce() - DAY_0.num_days_from_ce());
-        if clock.is_empty() {
-            return Some(Self { serial: days, is_day: true, is_cut: false });
-        }
-        let (clock, fraction) = clock.strip_prefix('T')?.split_at_checked(8)?;
-        let seconds = (field(clock, 0, 2)? * 60 + field(clock, 3, 5)?) * 60 + field(clock, 6, 8)?;
-        let fraction = if fraction.is_empty() { "" } else { fraction.strip_prefix('.')? };
-        if fraction.len() > 6 {
-            return None;
-        }
-        let microseconds = if fraction.is_empty() {
-            0
-        } else {
-            number(fraction)? * 10_u32.pow(6 - u32::try_from(fraction.len()).ok()?)
-        };
-        let milliseconds = f64::from(seconds * 1000 + microseconds / 1000);
-        Some(Self {
-            serial: days + milliseconds / DAY_MILLISECONDS,
-            is_day: false,
-            is_cut: microseconds % 1000 != 0,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -526,6 +281,7 @@ mod tests {
             ("1e+300", true),
             ("0", true),
             ("-0", false),
+            ("1e-400", false),
             ("9.99e+307", true),
             ("1e+308", false),
             ("2.3e-308", true),
@@ -537,6 +293,7 @@ mod tests {
         }
         assert_eq!(written("boolean", Cell::Bare("true")), " t=\"b\"><v>1</v>");
         assert_eq!(written("boolean", Cell::Bare("false")), " t=\"b\"><v>0</v>");
+        assert!(written("boolean", Cell::Bare("42")).contains("inlineStr"), "no boolean");
         assert_eq!(written("integer", Cell::Null), "");
     }
 
@@ -554,6 +311,8 @@ mod tests {
             "-infinity",
             "2026-02-30",
             "+026-01-01",
+            "2026-01-31+00:00",
+            "2026-01-31T12x30y00",
         ] {
             assert!(date(text).ends_with(&format!("<t>{text}</t></is>")), "{text}");
         }
