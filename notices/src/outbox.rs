@@ -86,6 +86,10 @@ pub struct Notice {
     pub archive_sha256: Option<String>,
     /// Rows by entity, with topic `ready`.
     pub row_counts: Option<serde_json::Value>,
+    /// Which part of the data it is, with topic `ready`: of filters the columns, and not the values. `None` for the whole.
+    pub scope: Option<serde_json::Value>,
+    /// Whether only a part of the data was asked for.
+    pub is_part: bool,
     /// The request.
     pub request_id: Uuid,
     /// Whose data.
@@ -125,7 +129,8 @@ pub(crate) async fn take(state: &Pool, channel: Channel, most: i64) -> Result<Ve
            from due, public.data_export_events e, public.data_export_requests r
            where n.id = due.id and e.id = n.event_id and r.id = e.request_id
            returning n.id, n.channel as "channel: Channel", n.topic as "topic: Topic", n.tries, n.first_due_at, e.at, e.reason,
-               e.archive_bytes, e.archive_sha256, e.row_counts, r.id as request_id, r.user_id as "user_id: UserId",
+               e.archive_bytes, e.archive_sha256, e.row_counts, e.scope,
+               num_nonnulls(r.entities, r.since, r.until, r.filters) > 0 as "is_part!", r.id as request_id, r.user_id as "user_id: UserId",
                r.org_id, r.asked_as, r.start, r.requested_at, r.expires_at,
                r.status = 'ready' and r.expires_at > now() as "is_ready!",
                exists (select from public.data_export_accesses a

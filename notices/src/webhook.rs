@@ -132,6 +132,8 @@ struct Data<'n> {
     bytes: Option<i64>,
     sha256: Option<&'n str>,
     rows: Option<&'n serde_json::Value>,
+    part: bool,
+    scope: Option<&'n serde_json::Value>,
 }
 
 impl Webhooks {
@@ -193,6 +195,8 @@ fn body(notice: &Notice) -> Result<Vec<u8>> {
             bytes: notice.archive_bytes,
             sha256: notice.archive_sha256.as_deref(),
             rows: notice.row_counts.as_ref(),
+            part: notice.is_part,
+            scope: notice.scope.as_ref(),
         },
     };
     serde_json::to_vec(&body).context("failed to encode a webhook")

@@ -172,6 +172,7 @@ impl Templates {
             not_me => place("not-me"),
             asked_as => notice.asked_as.as_str(),
             start => notice.start.as_str(),
+            part => notice.is_part,
             reason => notice.reason.as_deref(),
             reference => export_activities::requests::reference(notice.request_id),
             requested_at => language.date(notice.requested_at),
@@ -252,6 +253,8 @@ fn samples(topic: Topic) -> Vec<Notice> {
         archive_bytes: Some(1),
         archive_sha256: None,
         row_counts: None,
+        scope: None,
+        is_part: start == "at_once",
         request_id: Uuid::nil(),
         user_id: export_activities::user_id::UserId::forgotten(),
         org_id: None,
@@ -316,6 +319,49 @@ mod tests {
 
         Vorgang: 0C7E-4F1A
         "#);
+    }
+
+    #[test]
+    fn a_mail_says_that_only_a_part_was_asked_for() {
+        let templates = templates(None).unwrap();
+        for (language, sentences) in [
+            (
+                Language::En,
+                [
+                    "Only a part of the data was asked for.",
+                    "It holds only the part of your data that was asked for.",
+                ],
+            ),
+            (
+                Language::De,
+                [
+                    "Angefordert wurde nur ein Teil der Daten.",
+                    "Sie enthält nur den angeforderten Teil Ihrer Daten.",
+                ],
+            ),
+            (
+                Language::Fr,
+                [
+                    "Seule une partie des données a été demandée.",
+                    "Elle ne contient que la partie demandée de vos données.",
+                ],
+            ),
+            (
+                Language::Es,
+                [
+                    "Solo se solicitó una parte de los datos.",
+                    "Contiene solo la parte solicitada de sus datos.",
+                ],
+            ),
+        ] {
+            for (topic, sentence) in [Topic::Requested, Topic::Ready].into_iter().zip(sentences) {
+                for is_part in [true, false] {
+                    let mail = templates.render(&Notice { is_part, ..notice(topic) }, language).unwrap();
+                    assert_eq!(mail.text.contains(sentence), is_part, "{}", mail.text);
+                    assert!(!mail.text.contains("  "), "{}", mail.text);
+                }
+            }
+        }
     }
 
     #[test]

@@ -8,9 +8,10 @@ use export_notices::{
     webhook::{Secrets, Settings, Webhooks, guard::Networks},
 };
 use export_stack::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use url::Url;
+use uuid::Uuid;
 
 use crate::support::{
     installation_of as given,
@@ -49,8 +50,32 @@ async fn each_event_arrives_once_signed_and_without_a_link() {
     assert_eq!((&data["id"], &data["user_id"]), (&json!(request), &json!(user)));
     assert!(data["bytes"].as_i64().unwrap() > 0 && data["sha256"].as_str().unwrap().len() == 64, "{data}");
     assert_eq!(data["rows"]["users"], 1);
+    assert_eq!((&data["part"], &data["scope"]), (&json!(false), &json!(null)));
     until_shown(&given, request, "webhook failed sent").await;
     assert_eq!(receiver.got().len(), 3);
+}
+
+/// The platform learns which part it was, and no value of a filter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_is_announced_as_one() {
+    let given = with_channels(&[Channel::Webhook]).await;
+    let receiver = Receiver::new().await;
+    let _delivery = deliver(&given, webhooks(&receiver.url()));
+    let user = given::user(&given.owner).await;
+    let sql = r#"insert into public.data_export_requests (user_id, entities, filters)
+        values ($1, '{releases}', '{"releases": {"channel": ["stable"]}}') returning id"#;
+    let request: Uuid = sqlx::query_scalar(sql).bind(user.to_string()).fetch_one(&given.owner).await.unwrap();
+    notices::fulfil(&given, request).await;
+    let got = receiver.until_got(2).await;
+    for webhook in &got {
+        let body = webhook.json();
+        let scope = match body["type"].as_str().unwrap() {
+            "data_export.ready" => json!({"entities": ["releases"], "filters": {"releases": ["channel"]}}),
+            _ => Value::Null,
+        };
+        assert_eq!((&body["data"]["part"], &body["data"]["scope"]), (&json!(true), &scope), "{body}");
+        assert!(!body.to_string().contains("stable"), "{body}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
