@@ -49,7 +49,7 @@ pub async fn run(keep: bool) -> anyhow::Result<()> {
     step("Verifying it", verify(&archive)).await?;
     let by_day = by_day::export(&stack, portal, &mut database, &output);
     let by_day = step("Asking for one export by day, over HTTP and with mails", by_day).await?;
-    summary::print(&mut database, &archive, seconds, by_day.seconds).await?;
+    summary::print(&mut database, &archive, seconds, &by_day).await?;
     if keep {
         stack.keep()?;
         say("\nEverything keeps running:");

@@ -1,7 +1,7 @@
 //! One export by day, over HTTP, as a person's browser and the platform's backend would ask for it.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -32,6 +32,8 @@ pub(super) struct ByDay {
     user: String,
     /// Seconds from the click to the file.
     pub(super) seconds: f64,
+    /// The file, which has a workbook, too.
+    pub(super) archive: PathBuf,
 }
 
 /// Asks for one export, downloads it, and waits for the mails that tell the person of it.
@@ -67,14 +69,15 @@ pub(super) async fn export(
     let click = click.context("the portal did not answer")?;
     ensure!(click.status() == StatusCode::FOUND, "the portal answered {} to the download", click.status());
     let link = click.headers().get("location").and_then(|link| link.to_str().ok());
-    fetch(link.context("the portal gave no link")?, &folder.join(format!("export-{id}.zip"))).await?;
+    let archive = folder.join(format!("export-{id}.zip"));
+    fetch(link.context("the portal gave no link")?, &archive).await?;
     let seconds = begun.elapsed().as_secs_f64();
     wait::until("the mails", READY_BOUND, || async {
         let mails = stack.servers().mail.mails(&email).await?;
         Ok((mails.len() >= MAILS).then_some(()))
     })
     .await?;
-    Ok(ByDay { portal, user, seconds })
+    Ok(ByDay { portal, user, seconds, archive })
 }
 
 /// Returns the address of the page for the person. It works once, within a minute.

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use sqlx::PgConnection;
 
-use super::{download::Archive, shown};
+use super::{by_day::ByDay, download::Archive, shown};
 use crate::terminal::{grouped, say};
 
 /// The file of the archive whose first lines are shown.
@@ -22,7 +22,7 @@ pub(super) async fn print(
     database: &mut PgConnection,
     archive: &Archive,
     seconds: f64,
-    by_day: f64,
+    by_day: &ByDay,
 ) -> anyhow::Result<()> {
     let (requests, rows, bytes): (i64, i64, i64) = sqlx::query_as(
         "select count(*), coalesce(sum(c.rows), 0)::bigint, coalesce(sum(r.archive_bytes), 0)::bigint \
@@ -37,10 +37,14 @@ pub(super) async fn print(
     say(format_args!("  requests {requests} fulfilled"));
     say(format_args!("  rows     {}", grouped(rows)));
     say(format_args!("  bytes    {} in {requests} archives", grouped(bytes)));
-    say(format_args!("  seconds  {seconds:.1} for the night, {by_day:.1} by day from the click to the file"));
+    say(format_args!(
+        "  seconds  {seconds:.1} for the night, {:.1} by day from the click to the file",
+        by_day.seconds
+    ));
     say(format_args!("  archive  {} (verified)", shown(&archive.path)));
     say("           unpack it, and open index.html in a browser");
     say(format_args!("  files    {}", names(archive)?.join(", ")));
+    say(format_args!("  workbook export.xlsx in {}, for a spreadsheet", shown(&by_day.archive)));
     say(format_args!("\nThe first lines of {SHOWN_FILE}:"));
     for line in first_lines(archive)? {
         say(format_args!("  {line}"));
