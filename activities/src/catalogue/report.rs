@@ -185,29 +185,83 @@ where
         query = query.bind(parameter);
     }
     let explained: Value = query.fetch_one(&mut *transaction).await?.try_get(0)?;
-    transaction.rollback().await?;
     let mut tables = Vec::new();
-    collect_whole(&explained[0]["Plan"], &mut tables);
-    Ok(tables)
-}
-
-/// Collects the tables that a plan reads without a condition on an index.
-fn collect_whole(node: &Value, tables: &mut Vec<String>) {
-    let kind = node["Node Type"].as_str().unwrap_or_default();
-    let is_whole = match kind {
-        "Seq Scan" => true,
-        "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" => node.get("Index Cond").is_none(),
-        _ => false,
-    };
-    if let (true, Some(name)) = (is_whole, node["Relation Name"].as_str()) {
-        let table = format!("{}.{name}", node["Schema"].as_str().unwrap_or_default());
-        if !tables.contains(&table) {
+    for scan in scans(&explained[0]["Plan"]) {
+        let is_whole = match &scan.index {
+            None => true,
+            Some((index, condition)) => match first_column(scan.schema, index, &mut transaction).await? {
+                Some(column) => !names(condition, &column),
+                None => false,
+            },
+        };
+        let table = format!("{}.{}", scan.schema, scan.table);
+        if is_whole && !tables.contains(&table) {
             tables.push(table);
         }
     }
-    for inner in node["Plans"].as_array().into_iter().flatten() {
-        collect_whole(inner, tables);
+    transaction.rollback().await?;
+    Ok(tables)
+}
+
+/// A read of one table in a plan.
+#[derive(Debug, PartialEq, Eq)]
+struct Scan<'p> {
+    schema: &'p str,
+    table: &'p str,
+    /// The index that is searched, and by which condition; `None` if everything is read.
+    index: Option<(&'p str, &'p str)>,
+}
+
+/// Returns the reads of tables in a plan.
+fn scans(plan: &Value) -> Vec<Scan<'_>> {
+    let mut scans = Vec::new();
+    let mut open = vec![(plan, None)];
+    while let Some((node, above)) = open.pop() {
+        let name =
+            node["Relation Name"].as_str().map(|table| (node["Schema"].as_str().unwrap_or_default(), table));
+        // The search of a bitmap does not name the table, but the read above it does.
+        let relation = name.or(above);
+        let index = match node["Node Type"].as_str().unwrap_or_default() {
+            "Seq Scan" => Some(None),
+            "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" => {
+                Some(node["Index Name"].as_str().zip(node["Index Cond"].as_str()))
+            }
+            _ => None,
+        };
+        if let (Some(index), Some((schema, table))) = (index, relation) {
+            scans.push(Scan { schema, table, index });
+        }
+        open.extend(node["Plans"].as_array().into_iter().flatten().map(|inner| (inner, relation)));
     }
+    scans
+}
+
+/// Returns the first column of a B-tree, as a condition writes it; `None` if it is an expression, or another kind of index.
+///
+/// A B-tree is also searched by its later columns alone, which reads all of it.
+async fn first_column(
+    schema: &str,
+    index: &str,
+    connection: &mut PgConnection,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "select pg_catalog.quote_ident(a.attname) from pg_catalog.pg_index i
+         join pg_catalog.pg_class c on c.oid = i.indexrelid
+         join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
+         join pg_catalog.pg_am m on m.oid = c.relam and m.amname = 'btree'
+         join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+         where c.relname = $2",
+    )
+    .bind(schema)
+    .bind(index)
+    .fetch_optional(connection)
+    .await
+}
+
+/// Returns whether a condition of a plan names a column. It writes the column behind the name of its table and a dot.
+fn names(condition: &str, column: &str) -> bool {
+    let is_part = |next: char| next.is_alphanumeric() || matches!(next, '_' | '$' | '"');
+    condition.split(&format!(".{column}")).skip(1).any(|rest| !rest.starts_with(is_part))
 }
 
 /// Finds the tables that the catalogue does not name: those of its schemas, and those from which foreign keys lead to the
@@ -258,17 +312,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scan_without_a_condition_reads_the_whole_table() {
+    fn each_read_of_a_table_is_found_with_its_index() {
         let scan =
             |kind: &str, table: &str| json!({"Node Type": kind, "Schema": "public", "Relation Name": table});
         let mut by_key = scan("Index Scan", "b");
-        by_key["Index Cond"] = json!("(t.id = k.k0)");
+        (by_key["Index Name"], by_key["Index Cond"]) = (json!("b_key"), json!("(t.id = k.k0)"));
+        let search =
+            json!({"Node Type": "Bitmap Index Scan", "Index Name": "e_key", "Index Cond": "(t.e = 1)"});
+        let mut bitmap = scan("Bitmap Heap Scan", "e");
+        bitmap["Plans"] = json!([search]);
         let plan = json!({"Node Type": "Nested Loop", "Plans": [
             {"Node Type": "Function Scan"}, scan("Seq Scan", "a"), by_key, scan("Index Scan", "c"),
-            {"Node Type": "Append", "Plans": [scan("Seq Scan", "a"), scan("Index Only Scan", "d")]},
+            {"Node Type": "Append", "Plans": [scan("Index Only Scan", "d"), bitmap]},
         ]});
-        let mut tables = Vec::new();
-        collect_whole(&plan, &mut tables);
-        assert_eq!(tables, ["public.a", "public.c", "public.d"]);
+        let mut found: Vec<_> = scans(&plan).into_iter().map(|scan| (scan.table, scan.index)).collect();
+        found.sort_unstable();
+        let (b, e) = (Some(("b_key", "(t.id = k.k0)")), Some(("e_key", "(t.e = 1)")));
+        assert_eq!(found, [("a", None), ("b", b), ("c", None), ("d", None), ("e", e)]);
+    }
+
+    #[test]
+    fn a_condition_names_a_column_only_by_its_whole_name() {
+        for (condition, column, is_named) in [
+            ("(t.user_id = k.k0)", "user_id", true),
+            ("((t.tenant = 1) AND (t.user_id = k.k0))", "tenant", true),
+            ("(t.user_id_2 = k.k0)", "user_id", false),
+            ("(t.\"userId\" = k.k0)", "\"userId\"", true),
+            ("(t.id = k.k0)", "user_id", false),
+        ] {
+            assert_eq!(names(condition, column), is_named, "{condition}");
+        }
     }
 }
