@@ -13,7 +13,7 @@ RELEASE_BENCH := $(TARGET)/release/export-bench
 export SQLX_OFFLINE := true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test operators platforms scale bench bench-heavy up down check fmt clippy deny doc alerts sqlx sqlx-check build tools readers
+.PHONY: help demo test operators platforms isolation scale bench bench-heavy up down check fmt clippy deny doc alerts sqlx sqlx-check build tools readers
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -34,6 +34,10 @@ operators: build ## Let operators loose on nights of 300 requests; ROUNDS=20
 # They run in `make test`, too; here each says how many rows it compared.
 platforms: build ## Export every account of the platforms in docs/platforms and compare it with SQL
 	@cargo test --workspace --locked --test it -- --nocapture platforms::
+
+# The test of `make test` has a hundred users.
+isolation: build ## Compare every cell of USERS=2000 accounts with SQL, whatever their keys are
+	@ISOLATION_USERS=$(or $(USERS),2000) cargo test --workspace --locked --test it -- --nocapture values::isolation::every_user
 
 up: build ## Start the servers and a worker for development
 	@$(STACK) up

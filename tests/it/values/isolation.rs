@@ -19,9 +19,12 @@ use crate::support::{
     installation_of::{self as given, attempt, download, request, serve},
 };
 
-const USERS: i64 = 100;
+/// As many as `ISOLATION_USERS` says: `make isolation` takes 2,000, which is over a million cells.
+fn users() -> i64 {
+    std::env::var("ISOLATION_USERS").map_or(100, |users| users.parse().unwrap())
+}
 
-/// Every cell names the user that it belongs to, or the stranger.
+/// Every cell names the user that it belongs to, or another one. `{users}` is their number, and `{more}` is larger.
 const PLATFORM: &str = "
     create extension citext;
     create schema shop;
@@ -45,22 +48,23 @@ const PLATFORM: &str = "
     insert into shop.people
     select n, case n % 3 when 0 then upper('Handle' || n) else 'handle' || n end, n % 10, n / 10,
         'c' || lpad(n::text, case when n % 2 = 0 then 5 else 6 end, '0'),
-        array[n, n % 100 + 1, (n + 7) % 100 + 1], nullif(n % 100, 0)
-    from generate_series(1, 100) n;
+        array[n, n % {users} + 1, (n + 7) % {users} + 1], nullif(n % {users}, 0)
+    from generate_series(1, {users}) n;
     insert into shop.messages
-    select n, (array['User', 'Bot', 'user'])[1 + n % 3], 1 + n / 3 % 100, 'by ' || n % 3 || ' of ' || 1 + n / 3 % 100,
+    select n, (array['User', 'Bot', 'user'])[1 + n % 3], 1 + n / 3 % {users}, 'by ' || n % 3 || ' of ' || 1 + n / 3 % {users},
         nullif(n % 7, 1) = 0, case when n % 11 = 0 then now() end, (array['spam', 'note', 'test', null])[1 + n % 4],
         jsonb_build_object('draft', n % 2 = 0, 'to', jsonb_build_array(
             jsonb_build_object('name', 'stranger ' || n % 90, 'mail', n || '@stranger', 'seen', n % 5)))
-    from generate_series(1, 30000) n;
+    from generate_series(1, 300 * {users}) n;
     insert into shop.orders
-    select n, n % 13, n % 11, 'customer ' || n % 11 || ' of ' || n % 13 from generate_series(1, 6000) n;
+    select n, n % 13, n % ({users} / 10 + 1), 'customer ' || n % ({users} / 10 + 1) || ' of ' || n % 13
+    from generate_series(1, 60 * {users}) n;
     insert into shop.posts
-    select n, case n % 2 when 0 then upper('handle' || 1 + n % 130) else 'Handle' || 1 + n % 130 end,
-        'by ' || 1 + n % 130
-    from generate_series(1, 6000) n;
+    select n, case n % 2 when 0 then upper('handle' || 1 + n % {more}) else 'Handle' || 1 + n % {more} end,
+        'by ' || 1 + n % {more}
+    from generate_series(1, 60 * {users}) n;
     insert into shop.vouchers
-    select n, 'c' || lpad((n % 130)::text, 5, '0'), 'of code ' || n % 130 from generate_series(1, 2000) n;
+    select n, 'c' || lpad((n % {more})::text, 5, '0'), 'of code ' || n % {more} from generate_series(1, 20 * {users}) n;
     create index on shop.messages (sender_id);
     create index on shop.orders (organization_id, customer_number, id);
     create index on shop.posts (author);
@@ -193,10 +197,13 @@ fn cells(rows: &[Value]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stderr, reason = "`make isolation` says how much it compared")]
 async fn every_user_gets_the_rows_that_sql_says_and_no_other_whatever_the_keys_are() {
     let given = given::installation().await;
     let superuser = given.database.pool(export_stack::servers::postgres::Role::Superuser).await.unwrap();
-    run(&superuser, PLATFORM).await;
+    let users = users();
+    let platform = PLATFORM.replace("{users}", &users.to_string());
+    run(&superuser, platform.replace("{more}", &(users * 13 / 10).to_string())).await;
     run(&superuser, "alter schema shop owner to export_owner; grant usage on schema public to export_read")
         .await;
     let folder = tempfile::tempdir().unwrap();
@@ -219,7 +226,7 @@ async fn every_user_gets_the_rows_that_sql_says_and_no_other_whatever_the_keys_a
     large.catalogue = Arc::new(Catalogue::load(folder.path()).unwrap());
 
     let (small, large, superuser) = (&steps, &large, &superuser);
-    let exported = stream::iter(1..=USERS).map(|user| async move {
+    let exported = stream::iter(1..=users).map(|user| async move {
         let steps = if user % 2 == 0 { small } else { large };
         let entities = export(steps, superuser, &user.to_string()).await;
         let mut compared = 0;
@@ -247,7 +254,8 @@ async fn every_user_gets_the_rows_that_sql_says_and_no_other_whatever_the_keys_a
     let strangers = |entities: &BTreeMap<String, Vec<Value>>| format!("{entities:?}").contains("stranger");
     assert!(!exported.iter().any(|(_, entities)| strangers(entities)), "a part that is left out");
     // The controls: there is much to compare, of every entity, and a user without vouchers has none of another's.
-    assert!(compared > 50_000, "{compared} cells");
+    assert!(compared > usize::try_from(500 * users).unwrap(), "{compared} cells");
+    eprintln!("{users} users, {compared} cells: 0 foreign, 0 missing");
     for (entity, _) in TRUTH {
         assert!(exported.iter().any(|(_, entities)| !entities[entity].is_empty()), "{entity}");
     }
