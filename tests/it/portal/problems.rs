@@ -89,7 +89,7 @@ a wrong token: 401 unauthenticated The session has ended or was never there. Ask
 no json: 415 unsupported_media_type Send the body as application/json.
 half a body: 400 malformed The body is not JSON: EOF while parsing a value at line 1 column 7.
 a wrong type: 422 invalid [/why] /why: invalid type: integer `7`, expected a string
-an unknown field: 422 invalid [/colour] /colour: unknown field `colour`, expected one of `user_id`, `org_id`, `start`, `why`, `entities`, `since`, `until`, `filters`
+an unknown field: 422 invalid [/colour] /colour: unknown field `colour`, expected one of `user_id`, `org_id`, `start`, `why`, `entities`, `since`, `until`, `filters`, `formats`
 an impossible user: 422 invalid [/user_id] /user_id: the id of a user has 1 to 255 bytes and no control characters
 an organisation of a person: 422 invalid [/org_id] /org_id: The organisation comes from the session or the token: leave it out.
 a start that the policy refuses: 422 invalid [/start] /start: The policy decides when exports are made: leave it out.

@@ -3,7 +3,11 @@
 use std::{path::Path, sync::Arc};
 
 use export_activities::{
-    catalogue::Catalogue, context::ExportSteps, requests::operate, scope::Scope, serialise::formats::Formats,
+    catalogue::Catalogue,
+    context::ExportSteps,
+    requests::operate,
+    scope::Scope,
+    serialise::formats::{FormatName, Formats},
 };
 use export_stack::servers::postgres::Role;
 use export_workflows::contract::Outcome;
@@ -162,10 +166,11 @@ pub(crate) fn owned(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
 }
 
-/// Serves a request of a user, and returns its archive.
+/// Serves a request of a user, with a workbook, and returns its archive.
 pub(crate) async fn archive(steps: &ExportSteps, owner: &PgPool, user: i64, scope: &Scope) -> Vec<u8> {
     let user = user.to_string().parse().unwrap();
-    let request = operate::create(&steps.state, &user, scope, &Formats::default()).await.unwrap();
+    let formats = Formats::with([FormatName::Xlsx]);
+    let request = operate::create(&steps.state, &user, scope, &formats).await.unwrap();
     let outcome = serve(steps, &attempt(request, 1)).await.unwrap();
     assert!(matches!(outcome, Outcome::Fulfilled { .. }), "{outcome:?} {scope}");
     download(owner, request).await
