@@ -22,7 +22,7 @@ use s3s::{
         CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput,
         HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListMultipartUploadsInput,
         ListMultipartUploadsOutput, ListObjectsV2Input, ListObjectsV2Output, MultipartUpload, PutObjectInput,
-        PutObjectOutput, ServerSideEncryption, Timestamp, UploadPartInput, UploadPartOutput,
+        PutObjectOutput, ServerSideEncryption, StreamingBlob, Timestamp, UploadPartInput, UploadPartOutput,
     },
     s3_error,
 };
@@ -220,19 +220,33 @@ fn own_request<T>(input: T) -> S3Request<T> {
 
 type Answer<T> = S3Result<S3Response<T>>;
 
+/// Refuses an upload after its body is read. A caller that is still writing might miss an earlier answer.
+async fn refuse<T>(refusal: S3Error, body: Option<StreamingBlob>) -> Answer<T> {
+    if let Some(mut body) = body {
+        while let Ok(Some(_)) = body.try_next().await {}
+    }
+    Err(refusal)
+}
+
 #[async_trait::async_trait]
 impl S3 for Backend {
     async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
         let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
         let mut known = None;
         let asked = (request.input.server_side_encryption.take(), request.input.ssekms_key_id.take());
-        self.note(&key, asked)?;
+        if let Err(refusal) = self.note(&key, asked) {
+            return refuse(refusal, request.input.body).await;
+        }
         for checksum in Checksum::ALL {
             let sum = sum_of!(request.input, checksum);
             if sum.is_none() {
                 continue;
             }
-            match self.known(Some(checksum))? {
+            let supported = match self.known(Some(checksum)) {
+                Ok(supported) => supported,
+                Err(refusal) => return refuse(refusal, request.input.body).await,
+            };
+            match supported {
                 None => {
                     *sum = None;
                     request.input.checksum_algorithm = None;
