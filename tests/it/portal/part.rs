@@ -163,6 +163,15 @@ async fn only_a_role_with_a_right_to_the_columns_asks_for_a_part_by_sql() {
     assert_eq!(asked("'7', p_key => 'k', p_entities => '{users}'").await, ("replayed".to_owned(), id));
     assert_eq!(asked("'7', p_key => 'k', p_entities => '{projects}'").await.0, "key_reused");
     assert_eq!(asked("'7', p_key => 'k'").await.0, "key_reused");
+    // The same formats in other words are the same wish.
+    let (_, workbook) = asked("'9', p_key => 'f', p_formats => '{xlsx}'").await;
+    assert_eq!(
+        asked("'9', p_key => 'f', p_formats => '{xlsx,json}'").await,
+        ("replayed".to_owned(), workbook)
+    );
+    assert_eq!(asked("'9', p_key => 'f'").await.0, "key_reused");
+    let (_, usual) = asked("'10', p_key => 'u'").await;
+    assert_eq!(asked("'10', p_key => 'u', p_formats => '{csv,json}'").await, ("replayed".to_owned(), usual));
     let role = format!("platform_{}", Uuid::new_v4().simple());
     let run = async |sql: String| sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(owner).await;
     run(format!("create role {role}; grant usage on schema public to {role}; grant insert (user_id) on public.data_export_requests to {role}"))
