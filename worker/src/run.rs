@@ -4,17 +4,13 @@
 //! treat every archive as an orphan. SIGTERM or SIGINT drains; a second signal ends the process immediately.
 
 mod at_once;
+mod options;
 pub(crate) mod outage;
 mod probe;
 pub(crate) mod readiness;
+mod renewal;
 
-use std::{
-    os::unix::process::CommandExt as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use export_activities::{
@@ -34,49 +30,27 @@ use export_activities::{
         installation::{self, MarkWatch},
     },
 };
-use export_workflows::{
-    contract::passes_queue, export_at_once::ExportAtOnce, export_expiry::ExportExpiry,
-    nightly_batch::NightlyBatch,
-};
 use prometheus::Registry;
 use sqlx::Connection as _;
 use temporalio_client::{Client, NamespacedClient as _};
-use temporalio_common::{
-    telemetry::TelemetryOptions,
-    worker::{WorkerDeploymentOptions, WorkerDeploymentVersion},
-};
-use temporalio_sdk::{
-    Runtime, Worker, WorkerOptions,
-    error::WorkerRunError,
-    interceptors::{ActivityInboundInterceptor, ExecuteActivityInput, ExecuteActivityOutput, Next},
-    runtime::{
-        PollerBehavior, RuntimeOptions,
-        worker_tuner::{FixedSizeSlotSupplier, TunerHolder},
-    },
-};
-use tokio::{signal::unix, sync::Notify};
+use temporalio_common::telemetry::TelemetryOptions;
+use temporalio_sdk::{Runtime, Worker, error::WorkerRunError, runtime::RuntimeOptions};
+use tokio::signal::unix;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::{
+    options::{passes_options, worker_options},
     outage::{Outage, Trouble, wait_for, wait_for_upload},
     readiness::Readiness,
+    renewal::{Renewal, restart},
 };
 use crate::{
     codec,
-    config::{Config, show_time},
+    config::Config,
     connect::{self, clock, explain},
     http,
 };
-
-/// Maximum number of concurrent workflow tasks. Each takes milliseconds.
-const WORKFLOW_SLOTS: usize = 20;
-/// Runs cached in memory between their tasks: a night, an expiry pass, and room for runs started by hand.
-const CACHED_WORKFLOWS: usize = 20;
-/// Maximum number of concurrent passes: the pass of a night and the five-minute pass.
-const PASS_SLOTS: usize = 2;
-/// Concurrent polls. The SDK refuses fewer than two for workflows.
-const POLLERS: usize = 2;
 
 /// Runs the worker until a signal.
 ///
@@ -361,109 +335,6 @@ async fn serve_over(
     Ok(())
 }
 
-/// Replaces this process with a new one of the same program, arguments and environment. Returns only on failure.
-///
-/// Dropping the SDK's worker does not free its memory. The process id stays the same, so a supervisor sees no restart.
-fn restart() -> std::io::Error {
-    // The running program, even if the file at its path has been replaced.
-    let itself =
-        if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() };
-    let mut arguments = std::env::args_os();
-    match itself {
-        Ok(path) => {
-            let mut command = std::process::Command::new(path);
-            command.arg0(arguments.next().unwrap_or_else(|| "export-worker".into())).args(arguments).exec()
-        }
-        Err(error) => error,
-    }
-}
-
-fn worker_options(config: &Config, steps: &ExportSteps, renewal: Renewal) -> Result<WorkerOptions> {
-    let options = WorkerOptions::new(config.task_queue.clone())
-        .register_activities(steps.clone())
-        .register_workflow::<NightlyBatch>()
-        .and_then(|options| options.register_workflow::<ExportExpiry>())
-        .and_then(|options| options.register_workflow::<ExportAtOnce>())
-        .map_err(|error| anyhow!("failed to register the workflows: {error}"))?
-        .activity_inbound_interceptor(renewal)
-        .deployment_options(deployment())
-        .tuner(slots(config.slots))
-        .max_cached_workflows(CACHED_WORKFLOWS)
-        .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(POLLERS))
-        .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(POLLERS))
-        // The server must record the start of an activity before it runs, or it misses a kill between the two.
-        .max_eager_activity_reservations_per_workflow_task(0)
-        .build();
-    tracing::debug!("Drains for at most {}", show_time(config.shutdown_grace));
-    Ok(with_times(config, options))
-}
-
-/// The passes have separate slots on a separate queue, so that long exports do not delay the expiry of links.
-fn passes_options(config: &Config, steps: &ExportSteps) -> WorkerOptions {
-    let options = WorkerOptions::new(passes_queue(&config.task_queue))
-        .register_activities(steps.clone())
-        .deployment_options(deployment())
-        .tuner(slots(PASS_SLOTS))
-        .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(1))
-        .build();
-    with_times(config, options)
-}
-
-fn deployment() -> WorkerDeploymentOptions {
-    let version = WorkerDeploymentVersion::builder()
-        .deployment_name("export-worker")
-        .build_id(env!("CARGO_PKG_VERSION"))
-        .build();
-    WorkerDeploymentOptions::new(version).use_worker_versioning(false).build()
-}
-
-fn slots(activities: usize) -> TunerHolder {
-    let fixed = FixedSizeSlotSupplier::new;
-    TunerHolder::builder()
-        .workflow_task_slot_supplier(fixed(WORKFLOW_SLOTS))
-        .activity_task_slot_supplier(fixed(activities))
-        .local_activity_task_slot_supplier(fixed(1))
-        .nexus_task_slot_supplier(fixed(1))
-        .build()
-}
-
-fn with_times(config: &Config, mut options: WorkerOptions) -> WorkerOptions {
-    options.max_heartbeat_throttle_interval = config.heartbeat_throttle;
-    options.default_heartbeat_throttle_interval = config.heartbeat_throttle;
-    options.graceful_shutdown_period = Some(config.shutdown_grace);
-    options
-}
-
-/// Counts the activities of this process and notifies `due` when the process should be replaced.
-#[derive(Clone)]
-struct Renewal {
-    left: Arc<AtomicU64>,
-    due: Arc<Notify>,
-}
-
-impl Renewal {
-    fn after(activities: u64) -> Self {
-        Self { left: Arc::new(AtomicU64::new(activities)), due: Arc::default() }
-    }
-
-    fn count(&self) {
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.due.notify_one();
-        }
-    }
-}
-
-impl ActivityInboundInterceptor for Renewal {
-    fn execute_activity<'a>(
-        &'a self,
-        input: ExecuteActivityInput,
-        next: Next<'a, ExecuteActivityInput, ExecuteActivityOutput<'a>>,
-    ) -> ExecuteActivityOutput<'a> {
-        self.count();
-        next.run(input)
-    }
-}
-
 /// Drains at the first SIGTERM or SIGINT, ends the process at the second.
 fn stop_on_signals(readiness: &Readiness) -> Result<CancellationToken> {
     let mut terminate =
@@ -486,19 +357,4 @@ fn stop_on_signals(readiness: &Readiness) -> Result<CancellationToken> {
         std::process::exit(1);
     });
     Ok(stop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_renewal_is_due_once_after_so_many_activities() {
-        let renewal = Renewal::after(3);
-        renewal.count();
-        renewal.count();
-        assert!(tokio::time::timeout(std::time::Duration::ZERO, renewal.due.notified()).await.is_err());
-        renewal.count();
-        renewal.due.notified().await;
-    }
 }
