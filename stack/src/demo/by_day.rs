@@ -48,7 +48,8 @@ pub(super) async fn export(
     let (user, email): (String, String) = sqlx::query_as(
         "select r.user_id, u.email::text from public.data_export_requests r
          join public.users u on u.id::text = r.user_id and u.email_verified_at is not null
-         where r.status = 'ready' order by r.archive_bytes limit 1",
+         where r.status = 'ready' and '0' <> all (select value from jsonb_each_text(r.row_counts))
+         order by r.archive_bytes limit 1",
     )
     .fetch_one(database)
     .await
