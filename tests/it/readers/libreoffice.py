@@ -46,13 +46,17 @@ def connect(folder, pipe):
     )
     local = uno.getComponentContext()
     resolver = local.ServiceManager.createInstanceWithContext("com.sun.star.bridge.UnoUrlResolver", local)
+    deadline = time.monotonic() + 60
     while True:
-        assert program.poll() is None, "LibreOffice ended"
         try:
             context = resolver.resolve(f"uno:pipe,name={pipe};urp;StarOffice.ComponentContext")
         except NoConnectException:
-            time.sleep(0.1)
-            continue
+            assert time.monotonic() < deadline, "LibreOffice did not start within a minute"
+            try:
+                program.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+            raise AssertionError("LibreOffice ended before it could be used") from None
         return program, context.ServiceManager.createInstanceWithContext("com.sun.star.frame.Desktop", context)
 
 
