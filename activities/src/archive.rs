@@ -3,8 +3,7 @@
 //! A first thread turns rows into the text of all formats. JSON goes straight into the archive, CSV into a second
 //! archive beside it, and a workbook, if one is asked for, into a third file. Each is compressed on a separate thread
 //! while the database is read. At the end the CSV entries and the workbook are copied in as they are, and the manifest
-//! closes the archive. The result is one anonymous file, not yet uploaded
-//! anywhere.
+//! closes the archive. The result is one anonymous file, not yet uploaded anywhere.
 
 pub mod attached;
 mod compressor;

@@ -7,7 +7,7 @@
 //! - [`requests`]: every statement on the queue and its log.
 //! - [`source`]: the platform's database, read only.
 //! - [`catalogue`]: which tables, columns and rows are exported; [`scope`]: which of them a request asks for.
-//! - [`serialise`]: values as JSON and CSV.
+//! - [`serialise`]: values as JSON, CSV and XLSX.
 //! - [`archive`]: the zip archive and its manifest.
 //! - [`store`]: the bucket: objects, keys, checksums, and whose bucket it is.
 //! - [`passes`]: work on all requests at once: expiry and sweep.

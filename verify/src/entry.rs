@@ -40,9 +40,9 @@ impl<'f> Section<'f> {
 
     /// Reads bytes of it.
     pub(crate) fn read(&self, at: u64, length: u64) -> anyhow::Result<Vec<u8>> {
-        let mut block = vec![0; usize::try_from(length)?];
         let is_inside = at.checked_add(length).is_some_and(|end| end <= self.length);
-        ensure!(is_inside, "the archive ends before byte {at} and {length} more");
+        ensure!(is_inside, "the archive has no {length} bytes from byte {at} on");
+        let mut block = vec![0; usize::try_from(length)?];
         self.file.read_exact_at(&mut block, self.start + at).context("failed to read the archive")?;
         Ok(block)
     }

@@ -2,7 +2,8 @@
 //! has a workbook, also that its sheets are those of these rows, byte by byte.
 //!
 //! The verifier never extracts anything, and never holds a file or a row in memory, nor more of a cell than a workbook
-//! shows, whatever the archive claims to contain. Without `--sha256`, it proves that the archive is consistent, not who wrote it.
+//! shows, whatever the archive claims to contain. Without `--sha256`, it proves that the archive is consistent, not who
+//! wrote it.
 
 mod compare;
 mod csv;

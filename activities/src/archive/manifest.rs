@@ -284,7 +284,7 @@ pub struct Column {
     pub neutralised: u64,
     /// CSV cells that are too long for Excel.
     pub cells_over_32767_characters: u64,
-    /// Cells of both formats in which half characters are escaped, for the columns that may hold any.
+    /// Cells in which half characters are escaped, for the columns that may hold any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cells_with_escaped_halves: Option<u64>,
     /// Cells with a year before 1 or after 9999, which many programs cannot read, for dates and timestamps. Since format 2.

@@ -94,10 +94,7 @@ impl<'c> Writer<'c> {
             let (relation, order) = (next.relation.clone(), next.order.clone());
             let mut serialiser =
                 Serialiser::new(relation, next.columns.clone(), order, self.pseudonyms.clone());
-            if self.files.xlsx.is_some() {
-                serialiser = serialiser.with_sheet();
-                self.begin_sheet()?;
-            }
+            self.begin_sheet()?;
             serialiser.begin(&mut self.files)?;
             self.open = Some((serialiser, 0));
         }
@@ -120,7 +117,7 @@ impl<'c> Writer<'c> {
             || self.open.as_ref().is_some_and(|(serialiser, _)| serialiser.is_sheet_full())
     }
 
-    /// Goes on with another sheet of the same entity.
+    /// Continues on another sheet of the same entity.
     fn next_sheet(&mut self) -> anyhow::Result<()> {
         let Some((mut serialiser, rows)) = self.open.take() else { return Ok(()) };
         serialiser.end_sheet(&mut self.files)?;
@@ -132,10 +129,9 @@ impl<'c> Writer<'c> {
     }
 
     fn begin_sheet(&mut self) -> anyhow::Result<()> {
-        let name = workbook::sheet_file(self.written.sheets.len());
-        self.files.xlsx.as_mut().map_or(Ok(()), |file| file.send(Piece::Begin(name)))?;
+        let Some(file) = &mut self.files.xlsx else { return Ok(()) };
         self.sheet_rows = 0;
-        Ok(())
+        Ok(file.send(Piece::Begin(workbook::sheet_file(self.written.sheets.len())))?)
     }
 
     fn end_sheet(&mut self) -> anyhow::Result<()> {
@@ -163,7 +159,9 @@ impl<'c> Writer<'c> {
         self.close()?;
         self.files.json.send(Piece::Finish)?;
         self.files.csv.send(Piece::Finish)?;
-        self.files.xlsx.as_mut().map_or(Ok(()), |file| file.send(Piece::Finish))?;
+        if let Some(file) = &mut self.files.xlsx {
+            file.send(Piece::Finish)?;
+        }
         Ok(self.written)
     }
 }

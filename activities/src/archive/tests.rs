@@ -265,18 +265,8 @@ async fn a_workbook_takes_of_the_quota_too_and_is_always_the_same() {
 }
 
 #[tokio::test]
-async fn an_archive_with_a_workbook_ends_as_one_without() {
+async fn an_unreadable_value_ends_an_archive_with_a_workbook_too() {
     let (_directory, spool) = spool(1 << 20);
-    let pulse = Pulse::default();
-    let cancelling = pulse.clone();
-    let rows = (0..100_000).map(move |id| {
-        if id == 1000 {
-            cancelling.cancel();
-        }
-        row(id, &noise(500))
-    });
-    let error = write_as(with_workbook(), &spool, &pulse, rows).await.unwrap_err();
-    assert_eq!(crate::failure::judge(&error).code, "interrupted", "{error:#}");
     let rows = (0..100_000).map(|id| vec![row(id, "")[0].clone(), Some(b"\xff".to_vec())]);
     let error = write_as(with_workbook(), &spool, &Pulse::default(), rows).await.unwrap_err();
     assert_eq!(crate::failure::judge(&error).code, "unreadable_value", "{error:#}");
@@ -294,17 +284,19 @@ async fn an_archive_over_the_quota_ends_as_such() {
 
 #[tokio::test]
 async fn a_cancelled_archive_ends_as_interrupted() {
-    let (_directory, spool) = spool(1 << 20);
-    let pulse = Pulse::default();
-    let cancelling = pulse.clone();
-    let rows = (0..100_000).map(move |id| {
-        if id == 1000 {
-            cancelling.cancel();
-        }
-        row(id, &noise(500))
-    });
-    let error = write(&spool, &pulse, rows).await.unwrap_err();
-    assert_eq!(crate::failure::judge(&error).code, "interrupted", "{error:#}");
+    for contents in [contents(), with_workbook()] {
+        let (_directory, spool) = spool(1 << 20);
+        let pulse = Pulse::default();
+        let cancelling = pulse.clone();
+        let rows = (0..100_000).map(move |id| {
+            if id == 1000 {
+                cancelling.cancel();
+            }
+            row(id, &noise(500))
+        });
+        let error = write_as(contents, &spool, &pulse, rows).await.unwrap_err();
+        assert_eq!(crate::failure::judge(&error).code, "interrupted", "{error:#}");
+    }
 }
 
 #[tokio::test]

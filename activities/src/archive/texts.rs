@@ -74,8 +74,8 @@ JSON, for programs.";
 
 /// How to open the workbook.
 const OPEN_WORKBOOK: &str = "\
-The easiest way is export.xlsx, in Excel,
-LibreOffice, Numbers or Google Sheets: long numbers and texts stay as they are in it.
+The easiest file is export.xlsx: open it
+in Excel, LibreOffice, Numbers or Google Sheets. Long numbers and texts stay as they are.
 
 ";
 

@@ -45,7 +45,6 @@ pub trait Format {
 
 /// The name of a format, as a request has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum FormatName {
     /// In every archive: all others are compared with it.

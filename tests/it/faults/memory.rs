@@ -71,7 +71,7 @@ async fn peak(nights: &Nights, worker: &Process, ready: i64) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_heavy_account_with_cells_of_a_megabyte_and_a_workbook_is_served_within_128_mebibytes() {
+async fn a_heavy_account_with_a_workbook_is_served_within_128_mebibytes() {
     let nights = Nights::new().await;
     heavy(&nights).await;
     let worker = limited(&nights, 8, 512).await;

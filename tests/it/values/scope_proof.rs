@@ -49,7 +49,7 @@ async fn cards() -> Cards {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_were_not_asked_for_and_rows_that_are_missing_are_found_by_verify() {
+async fn verify_finds_rows_that_were_not_asked_for_and_rows_that_are_missing() {
     let Cards { bytes, folder, .. } = cards().await;
     let path = folder.path().join("changed.zip");
     let refused = |change: &dyn Fn(&mut Parts)| {

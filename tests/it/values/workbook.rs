@@ -213,7 +213,7 @@ async fn without_the_format_of_texts_an_edited_cell_becomes_a_formula() {
 }
 
 #[tokio::test]
-async fn a_workbook_that_is_not_the_one_of_the_rows_is_refused_even_with_right_digests() {
+async fn a_workbook_of_other_contents_is_refused_even_with_right_digests() {
     const SHEET: &str = "xl/worksheets/sheet2.xml";
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("export.zip");

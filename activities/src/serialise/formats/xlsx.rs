@@ -30,7 +30,7 @@ use crate::serialise::{
 /// A sheet has no more rows than this, beside its header.
 pub const SHEET_ROWS: u64 = 1_048_575;
 
-/// A text with so many bytes has to be cut, whatever its characters are.
+/// A text of this length, in bytes, has to be cut: no character takes more than four.
 const ENOUGH_BYTES: usize = 4 * EXCEL_CELL_CHARACTERS;
 
 /// How the values of a column are written.
