@@ -1,11 +1,12 @@
 //! Builds the archive of one request from its rows. Each row is read once and written to all formats.
 //!
 //! A first thread turns rows into the text of all formats. JSON goes straight into the archive, CSV into a second
-//! archive beside it, and a workbook, if one is asked for, into a third file. Each is compressed on a separate thread
-//! while the database is read. At the end the CSV entries and the workbook are copied in as they are, and the manifest
-//! closes the archive. The result is one anonymous file, not yet uploaded anywhere.
+//! archive beside it, and a workbook and Parquet files, if they are asked for, into two more. Each is compressed on a
+//! separate thread while the database is read. At the end the entries of the others are copied in as they are, and the
+//! manifest closes the archive. The result is one anonymous file, not yet uploaded anywhere.
 
 pub mod attached;
+pub mod columns;
 mod compressor;
 mod container;
 mod contents;
@@ -22,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 
 use self::{
+    columns::write_columns,
     compressor::{Compressor, store_from, write_files, write_sheets, write_whole},
     container::Zip,
     rows::{Work, Written, write_rows},
@@ -117,6 +119,10 @@ impl Archive {
 
 type Thread<T> = Pin<Box<dyn Future<Output = anyhow::Result<T>> + Send>>;
 
+/// What the threads of an archive end with.
+type Ended =
+    (Written, Box<Compressor>, Box<Compressor>, Option<Box<Zip<SpoolFile>>>, Option<Box<Compressor>>);
+
 /// An archive that is being written.
 ///
 /// Dropping it ends its threads at their next batch and leaves nothing behind.
@@ -127,6 +133,8 @@ pub struct ArchiveWriter<R> {
     csv: Thread<Box<Compressor>>,
     /// The workbook; ends at once if there is none.
     xlsx: Thread<Option<Box<Zip<SpoolFile>>>>,
+    /// The Parquet files; ends at once if there are none.
+    parquet: Thread<Option<Box<Compressor>>>,
     queue: mpsc::Sender<Work<R>>,
     room: Arc<Semaphore>,
     /// Rows that were not yet handed over, of one entity or of several small ones.
@@ -145,11 +153,12 @@ impl<R: Row> ArchiveWriter<R> {
         let (to_json, json_text) = compressor::queue();
         let (to_csv, csv_text) = compressor::queue();
         let (to_xlsx, xlsx_text) = contents.formats.has(FormatName::Xlsx).then(compressor::queue).unzip();
+        let (to_parquet, row_groups) = contents.formats.has(FormatName::Parquet).then(columns::queue).unzip();
         let rows = {
             let contents = Arc::clone(&contents);
             blocking::run("write the rows", move || {
                 let files = PerFormat { json: to_json, csv: to_csv, xlsx: to_xlsx };
-                write_rows(&contents, work, files).map_err(named)
+                write_rows(&contents, work, files, to_parquet).map_err(named)
             })
         };
         let json = {
@@ -176,12 +185,24 @@ impl<R: Row> ArchiveWriter<R> {
                 }))
             }
         };
+        let parquet: Thread<_> = match row_groups {
+            None => Box::pin(std::future::ready(Ok(None))),
+            Some(groups) => {
+                let (contents, share) = (Arc::clone(&contents), share.clone());
+                Box::pin(blocking::run("write the Parquet files", move || {
+                    let compressor = Compressor { zip: zip(&contents, &share)?, files: Vec::new() };
+                    let compressor = write_columns(compressor, &contents, &groups).map_err(named)?;
+                    Ok(Some(Box::new(compressor)))
+                }))
+            }
+        };
         Ok(Self {
             contents,
             rows: Box::pin(rows),
             json: Box::pin(json),
             csv: Box::pin(csv),
             xlsx,
+            parquet,
             queue,
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
             batch: Vec::new(),
@@ -215,15 +236,11 @@ impl<R: Row> ArchiveWriter<R> {
     pub async fn join(mut self) -> anyhow::Result<Attaching> {
         self.hand_over().await?;
         self.send(Work::Finish).await?;
-        let ended =
-            futures::future::join4(&mut self.rows, &mut self.json, &mut self.csv, &mut self.xlsx).await;
-        let (written, json, csv, workbook) = match ended {
-            (Ok(written), Ok(json), Ok(csv), Ok(workbook)) => (written, json, csv, workbook),
-            (rows, json, csv, xlsx) => return Err(reason([rows.err(), json.err(), csv.err(), xlsx.err()])),
-        };
+        let (written, json, csv, workbook, parquet) = self.ended().await?;
         let Self { contents, quota, pulse, .. } = self;
         blocking::run("complete the archive", move || {
-            let (zip, files) = join(&contents, &written, *json, *csv).map_err(named)?;
+            let others = std::iter::once(csv).chain(parquet);
+            let (zip, files) = join(&contents, &written, *json, others).map_err(named)?;
             Ok(Attaching { contents, written, workbook, zip, files, sets: Vec::new(), quota, pulse })
         })
         .await
@@ -251,14 +268,24 @@ impl<R: Row> ArchiveWriter<R> {
         if self.queue.send(work).await.is_ok() {
             return Ok(());
         }
-        let ended =
-            futures::future::join4(&mut self.rows, &mut self.json, &mut self.csv, &mut self.xlsx).await;
-        Err(reason([ended.0.err(), ended.1.err(), ended.2.err(), ended.3.err()]))
+        let error = self.ended().await.err();
+        Err(error.unwrap_or_else(|| anyhow!("the threads of the archive ended before its last row")))
+    }
+
+    /// Waits until all threads have ended.
+    async fn ended(&mut self) -> anyhow::Result<Ended> {
+        let Self { rows, json, csv, xlsx, parquet, .. } = self;
+        match futures::future::join5(rows, json, csv, xlsx, parquet).await {
+            (Ok(rows), Ok(json), Ok(csv), Ok(xlsx), Ok(parquet)) => Ok((rows, json, csv, xlsx, parquet)),
+            (rows, json, csv, xlsx, parquet) => {
+                Err(reason([rows.err(), json.err(), csv.err(), xlsx.err(), parquet.err()]))
+            }
+        }
     }
 }
 
 /// Finds the error that ended an archive. A thread whose neighbour has ended is interrupted, which is never the reason.
-fn reason(errors: [Option<anyhow::Error>; 4]) -> anyhow::Error {
+fn reason(errors: [Option<anyhow::Error>; 5]) -> anyhow::Error {
     let is_interrupted = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(Failure::Interrupted));
     let (interrupted, reasons): (Vec<_>, Vec<_>) = errors.into_iter().flatten().partition(is_interrupted);
     let first = reasons.into_iter().chain(interrupted).next();
@@ -306,18 +333,19 @@ impl Attaching {
     }
 }
 
-/// Copies the CSV entries in as they are.
+/// Copies the entries of the other formats in as they are.
 fn join(
     contents: &Contents,
     written: &Written,
     json: Compressor,
-    csv: Compressor,
+    others: impl Iterator<Item = Box<Compressor>>,
 ) -> anyhow::Result<(Zip<SpoolFile>, Vec<manifest::File>)> {
     ensure!(written.tallies.len() == contents.entities.len(), "not every entity was written");
     let Compressor { mut zip, mut files } = json;
-    let mut csv_zip = csv.zip;
-    zip.append(&mut csv_zip)?;
-    files.extend(csv.files);
+    for mut other in others {
+        zip.append(&mut other.zip)?;
+        files.extend(other.files);
+    }
     Ok((zip, files))
 }
 
@@ -375,10 +403,7 @@ fn describe(
             pg_type: column.pg_type.clone(),
             written_type: Some(column.written_type()),
             about: column.about.clone(),
-            treatment: match column.treatment {
-                serialise::Treatment::Export | serialise::Treatment::Parts(_) => Treatment::Exported,
-                serialise::Treatment::Pseudonym => Treatment::Pseudonym,
-            },
+            treatment: Treatment::from(&column.treatment),
             paths: match &column.treatment {
                 serialise::Treatment::Parts(parts) => manifest::paths(parts),
                 _ => BTreeMap::new(),
@@ -394,6 +419,7 @@ fn describe(
                 .as_ref()
                 .filter(|_| column.has_years())
                 .map(|xlsx| xlsx[index].cut_times),
+            nulls_in_parquet: counts.parquet.as_ref().map(|parquet| parquet[index].left_null),
         });
         manifest::Entity {
             name: entity.name.clone(),

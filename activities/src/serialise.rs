@@ -1,4 +1,5 @@
-//! Turns rows as PostgreSQL sends them, in its binary format, into JSON, CSV and, if it is asked for, XLSX.
+//! Turns rows as PostgreSQL sends them, in its binary format, into JSON, CSV and, if they are asked for, XLSX
+//! and Parquet.
 //!
 //! A value equals the result of `to_json(value)` in a read session (time zone UTC, ISO dates, shortest floats). It is
 //! decoded here, once, so that the server does no text work. All formats are written from the same [`Cell`], so that
@@ -21,7 +22,10 @@ use std::io::Write;
 
 use sqlx::{Row as _, ValueRef as _, postgres::PgRow, postgres::PgValueFormat};
 
-use self::formats::{Csv, Format as _, Json, PerFormat, Tally, Xlsx};
+use self::formats::{
+    Csv, Format as _, Json, Parquet, PerFormat, Tallies, Xlsx,
+    parquet::{Kind, RowGroup},
+};
 pub(crate) use self::mark::marked;
 pub use self::{
     column::{Column, Treatment, ValueKind},
@@ -79,6 +83,7 @@ pub struct Serialiser {
     json: Json,
     csv: Csv,
     xlsx: Option<Xlsx>,
+    parquet: Option<Parquet>,
     scratch: String,
     /// The text of a value that is not exported as it is.
     treated: String,
@@ -100,10 +105,27 @@ impl Serialiser {
             json: Json::new(&columns),
             csv: Csv::new(&columns),
             xlsx: None,
+            parquet: None,
             columns,
             scratch: String::new(),
             treated: String::new(),
         }
+    }
+
+    /// Collects the rows for a Parquet file, too.
+    pub fn with_row_groups(mut self) -> Self {
+        self.parquet = Some(Parquet::new(self.columns.iter().map(Kind::of_column).collect()));
+        self
+    }
+
+    /// Returns a row group once it is complete.
+    pub fn full_row_group(&mut self) -> Option<RowGroup> {
+        self.parquet.as_mut().filter(|parquet| parquet.is_full())?.take()
+    }
+
+    /// Returns the rows since the last row group that was complete.
+    pub fn last_row_group(&mut self) -> Option<RowGroup> {
+        self.parquet.as_mut()?.take()
     }
 
     /// Writes what comes before the first row. It also writes a sheet if there is a file for it.
@@ -165,6 +187,9 @@ impl Serialiser {
             if let Some((xlsx, file)) = &mut sheet {
                 xlsx.cell(index, cell, *file)?;
             }
+            if let Some(parquet) = &mut self.parquet {
+                parquet.cell(index, cell);
+            }
             for buffer in [&mut self.scratch, &mut self.treated] {
                 if buffer.capacity() > SCRATCH_KEPT_BYTES {
                     *buffer = String::new();
@@ -174,17 +199,21 @@ impl Serialiser {
         if let Some((xlsx, file)) = &mut sheet {
             xlsx.end_row(*file)?;
         }
+        if let Some(parquet) = &mut self.parquet {
+            parquet.end_row();
+        }
         self.json.end_row(&mut files.json)?;
         Ok(self.csv.end_row(&mut files.csv)?)
     }
 
     /// Writes what comes after the last row, and returns what each format counted, by column.
-    pub fn end(mut self, files: &mut PerFormat<impl Write>) -> anyhow::Result<PerFormat<Vec<Tally>>> {
+    pub fn end(mut self, files: &mut PerFormat<impl Write>) -> anyhow::Result<Tallies> {
         self.json.end(&mut files.json)?;
         self.csv.end(&mut files.csv)?;
         self.end_sheet(files)?;
         let (json, csv) = (self.json.tallies(), self.csv.tallies());
-        Ok(PerFormat { json, csv, xlsx: self.xlsx.map(Xlsx::tallies) })
+        let (xlsx, parquet) = (self.xlsx.map(Xlsx::tallies), self.parquet.map(Parquet::tallies));
+        Ok(Tallies { json, csv, xlsx, parquet })
     }
 
     /// Names the current row, by its key as far as the key may be reported, else by its number.

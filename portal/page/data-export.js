@@ -20,11 +20,17 @@ const TABLE = {
   start: ['Start', 'Beginn', 'Début', 'Inicio'],
   night: ['At night, from {0}', 'Nachts, ab {0}', 'La nuit, à partir de {0}', 'Por la noche, desde {0}'],
   soon: ['As soon as possible', 'So bald wie möglich', 'Dès que possible', 'Lo antes posible'],
-  sheet: [
+  xlsx: [
     'Also as one workbook for Excel and other spreadsheets',
     'Auch als Arbeitsmappe für Excel und andere Tabellenprogramme',
     'Aussi sous forme de classeur pour Excel et d’autres tableurs',
     'También como libro para Excel y otras hojas de cálculo',
+  ],
+  parquet: [
+    'Also as Parquet for data analysis',
+    'Auch als Parquet für Datenanalysen',
+    'Aussi en Parquet pour l’analyse de données',
+    'También como Parquet para análisis de datos',
   ],
   formats: ['Formats', 'Formate', 'Formats', 'Formatos'],
   part: ['Only a part of my data', 'Nur ein Teil meiner Daten', 'Seulement une partie de mes données', 'Solo una parte de mis datos'],
@@ -306,6 +312,8 @@ main{max-inline-size:42rem;margin-inline:auto}
 `);
 
 const HERE = new URL('.', import.meta.url);
+/** The formats that an archive has on request. */
+const EXTRAS = ['xlsx', 'parquet'];
 /** How long a page of another origin has to bring a new token. */
 const RENEWAL = 10_000;
 /** The server sends a sign of life every 15 s. */
@@ -652,7 +660,6 @@ class DataExport extends HTMLElement {
       when: el('p'),
       soon: choice('at_once', true),
       later: choice('night'),
-      sheet: el('input', { type: 'checkbox' }),
       parts: el('details', { ontoggle: () => this.#turnPart() }, el('summary', t.part)),
       ask: this.button(t.ask, () => this.#askByForm(), 'main'),
       list: el('ol'),
@@ -662,8 +669,8 @@ class DataExport extends HTMLElement {
     u.ended = box(el('p', t.ended), acts(u.renew));
     u.notMe = box(u.theirs, u.theirText, u.theirActs);
     u.choose = el('fieldset', {}, el('legend', t.start), u.soon, u.later);
-    u.sheets = el('label', {}, u.sheet, el('span', t.sheet));
-    u.form = box(u.get, u.entities, u.when, u.choose, u.sheets, u.parts, acts(u.ask));
+    u.boxes = EXTRAS.map((value) => el('input', { type: 'checkbox', value }));
+    u.form = box(u.get, u.entities, u.when, u.choose, ...u.boxes.map((box) => el('label', {}, box, el('span', t[box.value]))), u.parts, acts(u.ask));
     u.history = box(this.heading(3, t.history), u.list, u.more);
     this.#cards.clear();
     this.#root.replaceChildren(el('div', { dir: t.dir ?? '', lang: tag }, u.title, u.acting, u.lost, u.error, u.ended, u.notMe, u.top, u.form, u.history, u.out, live));
@@ -849,7 +856,8 @@ class DataExport extends HTMLElement {
   async #askByForm() {
     const { from, to } = this.#part ?? {};
     const isWhole = [from, to].every((day) => day?.checkValidity() ?? true);
-    const scope = { ...this.#scope(), ...(this.#ui.sheet.checked && { formats: ['xlsx'] }) };
+    const formats = this.#ui.boxes.flatMap((box) => box.checked ? box.value : []);
+    const scope = { ...this.#scope(), ...(formats[0] && { formats }) };
     const mistake = !isWhole ? this.t.day : scope.since >= scope.until ? this.t.order : '';
     if (!mistake) {
       await this.ask('/v1/exports', scope);
@@ -880,12 +888,12 @@ class DataExport extends HTMLElement {
   /** Takes back what was chosen in the form. */
   #clear() {
     this.#ui.parts.open = false;
-    this.#ui.sheet.checked = false;
+    for (const box of this.#ui.boxes) box.checked = false;
   }
 
   /** Returns a text with the names of formats. */
   list(formats) {
-    return this.write.list(formats.map((name) => name.toUpperCase()));
+    return this.write.list(formats.map((name) => name === 'parquet' ? 'Parquet' : name.toUpperCase()));
   }
 
   /** Makes the fields for a part when they are opened. When they are closed, the whole is asked for, and no choice is kept. */
@@ -1107,8 +1115,8 @@ class DataExport extends HTMLElement {
     const night = fill(t.night, write.time(next));
     show(u.get, isFirst);
     show(u.entities, isFirst);
-    set(u.get, fill(t.get, this.list(formats.filter((name) => name !== 'xlsx'))));
-    show(u.sheets, formats.includes('xlsx'));
+    set(u.get, fill(t.get, this.list(formats.filter((name) => !EXTRAS.includes(name)))));
+    for (const box of u.boxes) show(box.parentNode, formats.includes(box.value));
     if (!u.entities.firstChild) u.entities.append(...entities.map(({ about }) => el('li', about)));
     set(u.when, `${start === 'choose' ? '' : `${t.start}: ${start === 'night' ? night : t.soon}. `}${fill(t.kept, write.days(kept))}`);
     show(u.choose, start === 'choose');

@@ -218,6 +218,7 @@ pub(crate) enum FormatWord {
     Json,
     Csv,
     Xlsx,
+    Parquet,
 }
 
 /// When an export is made.

@@ -10,6 +10,7 @@ mod import;
 mod isolation;
 mod junk;
 mod page;
+mod parquet;
 mod privacy;
 mod scope;
 mod scope_proof;

@@ -38,6 +38,12 @@ impl<'f> Section<'f> {
         Ok(Self { start: self.start + entry.data_start, length: entry.compressed, ..*self })
     }
 
+    /// Returns the same section for a reader that outlives this one.
+    pub(crate) fn to_owned(self) -> anyhow::Result<OwnedSection> {
+        let file = self.file.try_clone().context("failed to open the archive again")?;
+        Ok(OwnedSection { file, start: self.start, length: self.length })
+    }
+
     /// Reads bytes of it.
     pub(crate) fn read(&self, at: u64, length: u64) -> anyhow::Result<Vec<u8>> {
         let is_inside = at.checked_add(length).is_some_and(|end| end <= self.length);
@@ -45,6 +51,20 @@ impl<'f> Section<'f> {
         let mut block = vec![0; usize::try_from(length)?];
         self.file.read_exact_at(&mut block, self.start + at).context("failed to read the archive")?;
         Ok(block)
+    }
+}
+
+/// A [`Section`] of a file that it owns.
+pub(crate) struct OwnedSection {
+    file: File,
+    start: u64,
+    pub(crate) length: u64,
+}
+
+impl OwnedSection {
+    /// Reads bytes of it.
+    pub(crate) fn read(&self, at: u64, length: u64) -> anyhow::Result<Vec<u8>> {
+        Section { file: &self.file, start: self.start, length: self.length }.read(at, length)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 
+use export_activities::{archive::manifest::CsvCells, serialise::Cell};
+
 use crate::entry::EntryContents;
 
 /// Deeper than PostgreSQL nests values. Without a limit, a hostile file would fill the memory.
@@ -66,6 +68,38 @@ impl<'a, 'f> JsonRows<'a, 'f> {
             Some(_) => Ok(Start::Other),
             None => bail!("the JSON ends within a row"),
         }
+    }
+
+    /// Passes a cell to `then`, as writers of other formats get it, and of a long one about `limit` bytes.
+    pub(crate) fn with_cell<T>(
+        &mut self,
+        column: usize,
+        held: CsvCells,
+        limit: usize,
+        then: impl FnOnce(Cell<'_>) -> T,
+    ) -> anyhow::Result<T> {
+        let mut text = Vec::new();
+        let mut take = |bytes: &[u8]| {
+            if text.len() < limit {
+                text.extend_from_slice(bytes);
+            }
+            Ok(())
+        };
+        let start = self.begin_cell(column)?;
+        match (start, held) {
+            (Start::Null, _) => return Ok(then(Cell::Null)),
+            (Start::String, CsvCells::Value) => {
+                self.string(|character| take(character.encode_utf8(&mut [0; 4]).as_bytes()))?;
+            }
+            (Start::Other, CsvCells::Value) | (_, CsvCells::Json) => self.token(|byte| take(&[byte]))?,
+        }
+        let text = String::from_utf8_lossy(&text);
+        Ok(then(match (start, held) {
+            (_, CsvCells::Json) => Cell::Token(&text),
+            (Start::Other, CsvCells::Value) => Cell::Bare(&text),
+            // Only days and moments are written otherwise than other texts.
+            (_, CsvCells::Value) => Cell::Plain(&text),
+        }))
     }
 
     /// Ends a row after its last cell.

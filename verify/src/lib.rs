@@ -1,10 +1,11 @@
 //! Proves offline that an archive is whole: its structure, every digest and count, and JSON = CSV cell by cell. If it
-//! has a workbook, also that its sheets are those of these rows, byte by byte.
+//! has a workbook or Parquet files, also that they hold these rows: the sheets byte by byte, the columns value by value.
 //!
 //! The verifier never extracts anything, and never holds a file or a row in memory, nor more of a cell than a workbook
 //! shows, whatever the archive claims to contain. Without `--sha256`, it proves that the archive is consistent, not who
 //! wrote it.
 
+mod columns;
 mod compare;
 mod csv;
 mod entry;
@@ -122,8 +123,10 @@ fn verify_file(path: &Path, expected_sha256: Option<&str>) -> anyhow::Result<Rep
     check_names(&manifest, &entries)?;
     scope::check_manifest(&manifest)?;
     workbook::check_manifest(&manifest)?;
+    columns::check_manifest(&manifest)?;
     check_contents(archive, &manifest, &entries)?;
     workbook::check(archive, &manifest, &entries)?;
+    columns::check(archive, &manifest, &entries)?;
     let entities = manifest.entities.into_iter();
     Ok(Report {
         request_id: manifest.request_id,
@@ -234,6 +237,9 @@ fn check_names(manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<()> {
             wanted.push(format!("{folder}/{}.{folder}", entity.name));
         }
     }
+    if columns::has_files(manifest) {
+        wanted.extend(manifest.entities.iter().map(|entity| columns::file_name(&entity.name)));
+    }
     let mut folders = HashSet::new();
     for set in &manifest.file_sets {
         ensure!(is_entity_name(&set.name), "`{}` is not the name of a set of files", set.name);
@@ -297,10 +303,11 @@ fn check_contents(file: Section<'_>, manifest: &Manifest, entries: &[Entry]) -> 
             listed.bytes
         );
         places.insert(name.as_str(), (index, listed));
-        if listed.rows.is_none() {
+        // The others are digested while their rows are compared.
+        if !name.starts_with("json/") && !name.starts_with("csv/") {
             ensure!(
-                !name.starts_with("json/") && !name.starts_with("csv/"),
-                "the manifest does not say how many rows `{name}` has"
+                name.starts_with("parquet/") || listed.rows.is_none(),
+                "the manifest says that `{name}` has rows"
             );
             let mut contents = EntryContents::open(&mut zip, index, entry, listed.bytes)?;
             if name == SUMS {
@@ -319,7 +326,9 @@ fn check_contents(file: Section<'_>, manifest: &Manifest, entries: &[Entry]) -> 
     for entity in &manifest.entities {
         let files =
             [place(format!("json/{}.json", entity.name))?, place(format!("csv/{}.csv", entity.name))?];
-        for (_, listed) in files {
+        let parquet =
+            columns::has_files(manifest).then(|| place(columns::file_name(&entity.name))).transpose()?;
+        for (_, listed) in files.into_iter().chain(parquet) {
             ensure!(
                 listed.rows == Some(entity.rows),
                 "the manifest has two row counts for `{}`",

@@ -12,18 +12,15 @@ use anyhow::{Context as _, ensure};
 pub(crate) use export_activities::archive::workbook::NAME;
 use export_activities::{
     archive::{
-        manifest::{Column, CsvCells, Entity, Manifest, Sheet},
+        manifest::{Entity, Manifest, Sheet},
         workbook::{AFTER, BEFORE, SHEET_BYTES, parts_after, parts_before, sheet_file, sheet_names},
     },
-    serialise::{
-        Cell,
-        formats::{EXCEL_CELL_CHARACTERS, Format as _, Xlsx, xlsx::SHEET_ROWS},
-    },
+    serialise::formats::{EXCEL_CELL_CHARACTERS, Format as _, Xlsx, xlsx::SHEET_ROWS},
 };
 
 use crate::{
     entry::{self, EntryContents, Section},
-    json::{JsonRows, Start},
+    json::JsonRows,
     structure::{self, Entry},
 };
 
@@ -110,8 +107,11 @@ fn check_book(
                 ensure!(json.next_row()?, "`{name}` has fewer rows than the sheets");
                 xlsx.begin_row(&mut expected).with_context(|| place(row))?;
                 for (index, column) in entity.columns.iter().enumerate() {
-                    cell(&mut json, &mut xlsx, index, column, &mut expected)
-                        .with_context(|| format!("{}, column `{}`", place(row), column.name))?;
+                    json.with_cell(index, column.csv, TAKEN_BYTES, |cell| {
+                        xlsx.cell(index, cell, &mut expected)
+                    })
+                    .and_then(|same| Ok(same?))
+                    .with_context(|| format!("{}, column `{}`", place(row), column.name))?;
                 }
                 json.end_row()?;
                 xlsx.end_row(&mut expected).with_context(|| place(row))?;
@@ -171,40 +171,6 @@ fn check_counts(entity: &Entity, xlsx: Xlsx) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Makes a cell again from its value in JSON.
-fn cell(
-    json: &mut JsonRows<'_, '_>,
-    xlsx: &mut Xlsx,
-    index: usize,
-    column: &Column,
-    expected: &mut Expected<'_, '_>,
-) -> anyhow::Result<()> {
-    let mut text = Vec::new();
-    let mut take = |bytes: &[u8]| {
-        if text.len() < TAKEN_BYTES {
-            text.extend_from_slice(bytes);
-        }
-        Ok(())
-    };
-    let start = json.begin_cell(index)?;
-    match (start, column.csv) {
-        (Start::Null, _) => {}
-        (Start::String, CsvCells::Value) => {
-            json.string(|character| take(character.encode_utf8(&mut [0; 4]).as_bytes()))?;
-        }
-        (Start::Other, CsvCells::Value) | (_, CsvCells::Json) => json.token(|byte| take(&[byte]))?,
-    }
-    let text = String::from_utf8_lossy(&text);
-    let cell = match (start, column.csv) {
-        (Start::Null, _) => Cell::Null,
-        (_, CsvCells::Json) => Cell::Token(&text),
-        (Start::Other, CsvCells::Value) => Cell::Bare(&text),
-        // Only days and moments are written otherwise than other texts.
-        (Start::String, CsvCells::Value) => Cell::Plain(&text),
-    };
-    Ok(xlsx.cell(index, cell, expected)?)
 }
 
 /// Compares what is written to it with an entry.

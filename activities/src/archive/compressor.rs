@@ -203,18 +203,18 @@ fn copy<W: Read + Write + Seek>(
 }
 
 /// Counts and hashes the bytes of an entry.
-struct Digested<'z, W: Write> {
+pub(super) struct Digested<'z, W: Write> {
     inner: Writing<'z, W>,
     bytes: u64,
     sha256: Sha256,
 }
 
 impl<'z, W: Read + Write + Seek> Digested<'z, W> {
-    fn new(inner: Writing<'z, W>) -> Self {
+    pub(super) fn new(inner: Writing<'z, W>) -> Self {
         Self { inner, bytes: 0, sha256: Sha256::new() }
     }
 
-    fn end(self, name: String, rows: Option<u64>) -> io::Result<manifest::File> {
+    pub(super) fn end(self, name: String, rows: Option<u64>) -> io::Result<manifest::File> {
         self.inner.end()?;
         Ok(manifest::File { name, rows, bytes: self.bytes, sha256: hex::encode(self.sha256.finalize()) })
     }

@@ -9,7 +9,10 @@ use uuid::Uuid;
 use crate::{
     catalogue::Facts,
     scope::{Filters, Scope},
-    serialise::parts::{Parts, Use},
+    serialise::{
+        self,
+        parts::{Parts, Use},
+    },
     user_id::UserId,
 };
 
@@ -55,7 +58,7 @@ pub struct Manifest {
     pub scope: Option<PartOfData>,
     /// All other entries, in their order in the archive.
     pub files: Vec<File>,
-    /// What the json and csv entries hold, and the workbook if there is one.
+    /// What the json and csv entries hold, and the others of the same rows.
     pub entities: Vec<Entity>,
     /// The workbook of the same rows, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -296,6 +299,9 @@ pub struct Column {
     /// Times that the workbook, if there is one, has only to the millisecond.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times_cut_to_milliseconds_in_xlsx: Option<u64>,
+    /// Values that are missing in the Parquet file, if there is one, because it cannot hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nulls_in_parquet: Option<u64>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -313,6 +319,15 @@ pub enum Treatment {
     Pseudonym,
     /// They were left out. Only of a part of a value: a whole column is among the omitted ones.
     Omitted,
+}
+
+impl From<&serialise::Treatment> for Treatment {
+    fn from(treatment: &serialise::Treatment) -> Self {
+        match treatment {
+            serialise::Treatment::Export | serialise::Treatment::Parts(_) => Self::Exported,
+            serialise::Treatment::Pseudonym => Self::Pseudonym,
+        }
+    }
 }
 
 /// Returns what happens to parts of a value, by path.

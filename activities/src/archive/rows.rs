@@ -4,6 +4,7 @@ use anyhow::{Context as _, ensure};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
+    columns::{Piece as ColumnPiece, ToColumns},
     compressor::{Piece, ToCompressor},
     contents::Contents,
     workbook,
@@ -12,13 +13,10 @@ use crate::{
     failure::Failure,
     serialise::{
         Row, Serialiser,
-        formats::{PerFormat, Tally},
+        formats::{PerFormat, Tallies},
         pseudonym::Pseudonyms,
     },
 };
-
-/// What each format counted in one entity, by column.
-pub(super) type Tallies = PerFormat<Vec<Tally>>;
 
 /// What was written.
 pub(super) struct Written {
@@ -43,8 +41,9 @@ pub(super) fn write_rows<R: Row>(
     contents: &Contents,
     mut queue: mpsc::Receiver<Work<R>>,
     files: PerFormat<ToCompressor>,
+    columns: Option<ToColumns>,
 ) -> anyhow::Result<Written> {
-    let mut writer = Writer::new(contents, files)?;
+    let mut writer = Writer::new(contents, files, columns)?;
     loop {
         match queue.blocking_recv() {
             Some(Work::Rows(rows, _room)) => {
@@ -64,6 +63,8 @@ struct Writer<'c> {
     contents: &'c Contents,
     pseudonyms: Pseudonyms,
     files: PerFormat<ToCompressor>,
+    /// The Parquet files, if there are any.
+    columns: Option<ToColumns>,
     /// The open entity and its rows so far.
     open: Option<(Serialiser, u64)>,
     /// The rows of the open sheet.
@@ -72,11 +73,16 @@ struct Writer<'c> {
 }
 
 impl<'c> Writer<'c> {
-    fn new(contents: &'c Contents, files: PerFormat<ToCompressor>) -> anyhow::Result<Self> {
+    fn new(
+        contents: &'c Contents,
+        files: PerFormat<ToCompressor>,
+        columns: Option<ToColumns>,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             contents,
             pseudonyms: Pseudonyms::new(&contents.pseudonym_salt, &contents.user_id)?,
             files,
+            columns,
             open: None,
             sheet_rows: 0,
             written: Written { tallies: Vec::new(), sheets: Vec::new() },
@@ -94,6 +100,10 @@ impl<'c> Writer<'c> {
             let (relation, order) = (next.relation.clone(), next.order.clone());
             let mut serialiser =
                 Serialiser::new(relation, next.columns.clone(), order, self.pseudonyms.clone());
+            if let Some(columns) = &self.columns {
+                columns.send(ColumnPiece::Begin(self.written.tallies.len()))?;
+                serialiser = serialiser.with_row_groups();
+            }
             self.begin_sheet()?;
             serialiser.begin(&mut self.files)?;
             self.open = Some((serialiser, 0));
@@ -109,7 +119,11 @@ impl<'c> Writer<'c> {
         let (serialiser, rows) = self.open.as_mut().context("a row came before its entity")?;
         *rows += 1;
         self.sheet_rows += 1;
-        serialiser.row(row, &mut self.files)
+        serialiser.row(row, &mut self.files)?;
+        match (&self.columns, serialiser.full_row_group()) {
+            (Some(columns), Some(group)) => columns.send(ColumnPiece::Rows(group)),
+            _ => Ok(()),
+        }
     }
 
     fn is_sheet_full(&self) -> bool {
@@ -143,7 +157,13 @@ impl<'c> Writer<'c> {
 
     /// Closes the files of the open entity.
     fn close(&mut self) -> anyhow::Result<()> {
-        let Some((serialiser, rows)) = self.open.take() else { return Ok(()) };
+        let Some((mut serialiser, rows)) = self.open.take() else { return Ok(()) };
+        if let Some(columns) = &self.columns {
+            if let Some(group) = serialiser.last_row_group() {
+                columns.send(ColumnPiece::Rows(group))?;
+            }
+            columns.send(ColumnPiece::End(rows))?;
+        }
         let tallies = serialiser.end(&mut self.files)?;
         self.end_sheet()?;
         self.written.tallies.push(tallies);
@@ -161,6 +181,9 @@ impl<'c> Writer<'c> {
         self.files.csv.send(Piece::Finish)?;
         if let Some(file) = &mut self.files.xlsx {
             file.send(Piece::Finish)?;
+        }
+        if let Some(columns) = &self.columns {
+            columns.send(ColumnPiece::Finish)?;
         }
         Ok(self.written)
     }

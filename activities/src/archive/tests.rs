@@ -85,8 +85,8 @@ async fn write(spool: &Spool, pulse: &Pulse, rows: impl Iterator<Item = Values>)
     write_as(contents(), spool, pulse, rows).await
 }
 
-fn with_workbook() -> Contents {
-    Contents { formats: Formats::with([FormatName::Xlsx]), ..contents() }
+fn with(format: FormatName) -> Contents {
+    Contents { formats: Formats::with([format]), ..contents() }
 }
 
 async fn write_as(
@@ -104,7 +104,12 @@ async fn write_as(
 
 /// Bytes that compress badly, so that the spool really grows.
 fn noise(length: usize) -> String {
-    let mut state = 1u64;
+    noise_of(1, length)
+}
+
+/// Text that no compression makes much smaller, another one for each seed.
+fn noise_of(seed: i32, length: usize) -> String {
+    let mut state = u64::from(seed.unsigned_abs());
     let mut letter = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         char::from(b'!' + (state >> 33) as u8 % 90)
@@ -246,31 +251,35 @@ async fn the_csv_part_takes_of_the_quota_too_until_the_archive_is_complete() {
 }
 
 #[tokio::test]
-async fn a_workbook_takes_of_the_quota_too_and_is_always_the_same() {
-    let rows = || (0..2000).map(|id| row(id, &noise(2000)));
-    let (_directory, roomy) = spool(64 << 20);
-    let without = write(&roomy, &Pulse::default(), rows()).await.unwrap().bytes;
-    let archive = write_as(with_workbook(), &roomy, &Pulse::default(), rows()).await.unwrap();
-    let again = write_as(with_workbook(), &roomy, &Pulse::default(), rows()).await.unwrap();
-    assert_eq!(archive.sha256, again.sha256);
-    assert!(archive.bytes > without * 5 / 4, "{} and {without}", archive.bytes);
-    drop(again);
-    assert_eq!(roomy.used(), archive.bytes);
-    // Without a workbook, this is enough.
-    let (_directory, tight) = spool(without * 8 / 5);
-    write(&tight, &Pulse::default(), rows()).await.unwrap();
-    let error = write_as(with_workbook(), &tight, &Pulse::default(), rows()).await.unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(Failure::SpoolQuotaExceeded { .. })), "{error:?}");
-    assert_eq!(tight.used(), 0);
+async fn a_further_format_takes_of_the_quota_too_and_is_always_the_same() {
+    for format in [FormatName::Xlsx, FormatName::Parquet] {
+        let rows = || (0..2000).map(|id| row(id, &noise_of(id, 2000)));
+        let (_directory, roomy) = spool(64 << 20);
+        let without = write(&roomy, &Pulse::default(), rows()).await.unwrap().bytes;
+        let archive = write_as(with(format), &roomy, &Pulse::default(), rows()).await.unwrap();
+        let again = write_as(with(format), &roomy, &Pulse::default(), rows()).await.unwrap();
+        assert_eq!(archive.sha256, again.sha256);
+        assert!(archive.bytes > without * 5 / 4, "{} and {without}", archive.bytes);
+        drop(again);
+        assert_eq!(roomy.used(), archive.bytes);
+        // Without the format, this is enough.
+        let (_directory, tight) = spool(without * 8 / 5);
+        write(&tight, &Pulse::default(), rows()).await.unwrap();
+        let error = write_as(with(format), &tight, &Pulse::default(), rows()).await.unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Failure::SpoolQuotaExceeded { .. })), "{error:?}");
+        assert_eq!(tight.used(), 0);
+    }
 }
 
 #[tokio::test]
-async fn an_unreadable_value_ends_an_archive_with_a_workbook_too() {
-    let (_directory, spool) = spool(1 << 20);
-    let rows = (0..100_000).map(|id| vec![row(id, "")[0].clone(), Some(b"\xff".to_vec())]);
-    let error = write_as(with_workbook(), &spool, &Pulse::default(), rows).await.unwrap_err();
-    assert_eq!(crate::failure::judge(&error).code, "unreadable_value", "{error:#}");
-    assert_eq!(spool.used(), 0);
+async fn an_unreadable_value_ends_an_archive_with_a_further_format_too() {
+    for format in [FormatName::Xlsx, FormatName::Parquet] {
+        let (_directory, spool) = spool(1 << 20);
+        let rows = (0..100_000).map(|id| vec![row(id, "")[0].clone(), Some(b"\xff".to_vec())]);
+        let error = write_as(with(format), &spool, &Pulse::default(), rows).await.unwrap_err();
+        assert_eq!(crate::failure::judge(&error).code, "unreadable_value", "{error:#}");
+        assert_eq!(spool.used(), 0);
+    }
 }
 
 #[tokio::test]
@@ -284,7 +293,7 @@ async fn an_archive_over_the_quota_ends_as_such() {
 
 #[tokio::test]
 async fn a_cancelled_archive_ends_as_interrupted() {
-    for contents in [contents(), with_workbook()] {
+    for contents in [contents(), with(FormatName::Xlsx), with(FormatName::Parquet)] {
         let (_directory, spool) = spool(1 << 20);
         let pulse = Pulse::default();
         let cancelling = pulse.clone();

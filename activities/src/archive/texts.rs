@@ -11,7 +11,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 pub(super) use self::{data_package::data_package, import::import, page::page, preview::rows as first_rows};
 use super::{
-    contents::Contents,
+    contents::{Contents, EntityContents},
     manifest::{File, FileSet, Missing},
     workbook,
 };
@@ -64,14 +64,6 @@ Only this was asked for:
 {part}
 ";
 
-/// How often each data set comes.
-const TWICE: &str = "\
-Each data set comes twice with the same contents: as CSV, for spreadsheets, and as
-JSON, for programs.";
-const THRICE: &str = "\
-Each data set comes three times with the same contents: in the workbook, as CSV, and as
-JSON, for programs.";
-
 /// How to open the workbook.
 const OPEN_WORKBOOK: &str = "\
 The easiest file is export.xlsx: open it
@@ -83,6 +75,15 @@ in Excel, LibreOffice, Numbers or Google Sheets. Long numbers and texts stay as 
 const WORKBOOK: &str =
     "all data sets as one workbook, a sheet for each. Its first sheet says what a workbook cannot hold.";
 
+/// For archives with Parquet files.
+const PARQUET: &str = "\
+- The parquet files have typed columns, each of which may be null. Columns without a type
+  of Parquet, such as uuid, json and lists, are texts as in JSON. What a type cannot hold is
+  null there: dates and times before year 1, after 9999 or without end, the time 24:00,
+  decimals without digits, and values over 8 MiB. manifest.json counts these values, as
+  \"nulls_in_parquet\"; the json files have them.
+";
+
 /// The name of the list of files that are missing.
 pub(super) const MISSING: &str = "files/MISSING.txt";
 
@@ -92,8 +93,13 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     if contents.notice.is_some() {
         files.push("NOTICE.txt: the legal notice of the service.".to_owned());
     }
-    for entity in &contents.entities {
-        files.push(format!("csv/{0}.csv and json/{0}.json: {1}", entity.name, entity.about));
+    let has_parquet = contents.formats.has(FormatName::Parquet);
+    for EntityContents { name, about, .. } in &contents.entities {
+        files.push(if has_parquet {
+            format!("csv/{name}.csv, json/{name}.json and parquet/{name}.parquet: {about}")
+        } else {
+            format!("csv/{name}.csv and json/{name}.json: {about}")
+        });
     }
     if contents.formats.has(FormatName::Xlsx) {
         files.push(format!("{}: {WORKBOOK}", workbook::NAME));
@@ -138,8 +144,9 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     let facts = if facts.is_empty() { String::new() } else { FACTS.replace("{facts}", &list(&facts)) };
     let mut columns = contents.entities.iter().flat_map(|entity| &entity.columns);
     let halves = if columns.any(|column| column.may_have_halves()) { HALVES } else { "" };
-    let (copies, open) =
-        if contents.formats.has(FormatName::Xlsx) { (THRICE, OPEN_WORKBOOK) } else { (TWICE, "") };
+    let has_workbook = contents.formats.has(FormatName::Xlsx);
+    let open = if has_workbook { OPEN_WORKBOOK } else { "" };
+    let parquet = if has_parquet { PARQUET } else { "" };
     let (title, what) = match contents.scope {
         Some(_) => ("THIS IS A PART OF YOUR DATA", "a copy of a part"),
         None => ("YOUR DATA EXPORT", "a copy"),
@@ -147,19 +154,28 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     let part = asked_part(contents).map(|asked| PART.replace("{part}", &list(&asked)));
     let text = README
         .replace("{title}", title)
-        .replace("{copies}", copies)
+        .replace("{copies}", &copies(has_workbook, has_parquet))
         .replace("{open}", open)
         .replace("{what}", what)
         .replace("{part}", &part.unwrap_or_default())
         .replace("{pseudonyms}\n", &pseudonyms)
         .replace("{facts}\n", &facts)
         .replace("{halves}\n", halves)
+        .replace("{parquet}\n", parquet)
         .replace("{snapshot_at}", &moment(contents.snapshot_at))
         .replace("{requested_at}", &moment(contents.requested_at))
         .replace("{request_id}", &contents.request_id.to_string())
         .replace("{files}", &list(&files))
         .replace("{left_out}", &list(&left_out));
     text.replace('\n', "\r\n").into_bytes()
+}
+
+/// Says how often each data set comes.
+fn copies(has_workbook: bool, has_parquet: bool) -> String {
+    let times = ["twice", "three times", "four times"][usize::from(has_workbook) + usize::from(has_parquet)];
+    let csv = if has_workbook { "in the workbook, as CSV" } else { "as CSV, for spreadsheets" };
+    let json = if has_parquet { "as\nParquet, for data analysis, and as JSON" } else { "and as\nJSON" };
+    format!("Each data set comes {times} with the same contents: {csv}, {json}, for programs.")
 }
 
 /// Describes the part that was asked for; `None` if it is the whole.

@@ -2,6 +2,8 @@
 
 mod csv;
 mod json;
+mod moment;
+pub mod parquet;
 pub mod xlsx;
 
 use std::{
@@ -15,11 +17,12 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     csv::{Csv, ESCAPED_SEMICOLON, EXCEL_CELL_CHARACTERS, write_text_record},
     json::Json,
+    parquet::Parquet,
     xlsx::Xlsx,
 };
 use super::Cell;
 
-/// Writes the rows of one entity in one format to `out`.
+/// Writes the rows of one entity in one format that is text to `out`. [`Parquet`] is none.
 ///
 /// The calls come in this order: `begin`, then for each row `begin_row`, `cell` for each column and `end_row`, then
 /// `end`. A value is decoded once, before the first format sees it.
@@ -53,11 +56,13 @@ pub enum FormatName {
     Csv,
     /// A workbook, if it is asked for.
     Xlsx,
+    /// Columns for programs that analyse data, if it is asked for.
+    Parquet,
 }
 
 impl FormatName {
     /// All of them, in the order of an archive.
-    pub const ALL: [Self; 3] = [Self::Json, Self::Csv, Self::Xlsx];
+    pub const ALL: [Self; 4] = [Self::Json, Self::Csv, Self::Xlsx, Self::Parquet];
 
     /// Returns the name.
     pub fn name(self) -> &'static str {
@@ -65,6 +70,7 @@ impl FormatName {
             Self::Json => "json",
             Self::Csv => "csv",
             Self::Xlsx => "xlsx",
+            Self::Parquet => "parquet",
         }
     }
 }
@@ -128,10 +134,10 @@ impl Formats {
 
 /// There is no such format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no format `{0}`: there are json, csv and xlsx")]
+#[error("there is no format `{0}`: there are json, csv, xlsx and parquet")]
 pub struct UnknownFormat(String);
 
-/// One thing for each format, such as its file.
+/// One thing for each format that is text, such as its file.
 #[derive(Debug, Default)]
 pub struct PerFormat<T> {
     /// Of the JSON file.
@@ -140,6 +146,19 @@ pub struct PerFormat<T> {
     pub csv: T,
     /// Of the workbook, if there is one.
     pub xlsx: Option<T>,
+}
+
+/// What the formats counted in one entity, by column.
+#[derive(Debug)]
+pub struct Tallies {
+    /// In the JSON file.
+    pub json: Vec<Tally>,
+    /// In the CSV file.
+    pub csv: Vec<Tally>,
+    /// In the workbook, if there is one.
+    pub xlsx: Option<Vec<Tally>>,
+    /// In the Parquet file, if there is one.
+    pub parquet: Option<Vec<Tally>>,
 }
 
 /// The cells of one column that a format had to change, or that a reader may not take.
@@ -157,4 +176,6 @@ pub struct Tally {
     pub cut_texts: u64,
     /// Timestamps whose part beyond the millisecond is missing.
     pub cut_times: u64,
+    /// Values that are missing, because the format cannot hold them.
+    pub left_null: u64,
 }

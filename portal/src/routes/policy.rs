@@ -42,7 +42,7 @@ pub(super) struct Policy {
     kept_seconds: u64,
     /// The formats that can be asked for. `json` and `csv` are in every archive.
     #[schema(value_type = Vec<FormatWord>)]
-    formats: [FormatName; 3],
+    formats: [FormatName; FormatName::ALL.len()],
     /// What an archive holds, and which part of it can be asked for.
     entities: Vec<Entity>,
     /// The person who is signed in; null for a service key.

@@ -32,7 +32,7 @@ pub(super) struct ByDay {
     user: String,
     /// Seconds from the click to the file.
     pub(super) seconds: f64,
-    /// The file, which has a workbook, too.
+    /// The file, which has a workbook and Parquet files, too.
     pub(super) archive: PathBuf,
 }
 
@@ -59,8 +59,11 @@ pub(super) async fn export(
     let token = session["token"].as_str().context("the portal made no session")?;
     let begun = Instant::now();
     let ask = http.post(format!("{}/v1/exports", portal.url)).bearer_auth(token);
-    let asked =
-        answer(ask.json(&json!({ "start": "at_once", "formats": ["xlsx"] })), StatusCode::ACCEPTED).await?;
+    let asked = answer(
+        ask.json(&json!({ "start": "at_once", "formats": ["xlsx", "parquet"] })),
+        StatusCode::ACCEPTED,
+    )
+    .await?;
     let id = asked["id"].as_str().context("the portal made no export")?;
     let path = format!("{}/v1/exports/{id}", portal.url);
     tokio::time::timeout(READY_BOUND, until_ready(&http, &path, token))

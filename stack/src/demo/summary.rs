@@ -44,7 +44,10 @@ pub(super) async fn print(
     say(format_args!("  archive  {} (verified)", shown(&archive.path)));
     say("           unpack it, and open index.html in a browser");
     say(format_args!("  files    {}", names(archive)?.join(", ")));
-    say(format_args!("  workbook export.xlsx in {}, for a spreadsheet", shown(&by_day.archive)));
+    say(format_args!(
+        "  formats  export.xlsx for a spreadsheet, and a folder of Parquet files for data analysis, are in"
+    ));
+    say(format_args!("           {}", shown(&by_day.archive)));
     say(format_args!("\nThe first lines of {SHOWN_FILE}:"));
     for line in first_lines(archive)? {
         say(format_args!("  {line}"));

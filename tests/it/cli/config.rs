@@ -449,7 +449,7 @@ async fn a_part_is_asked_for_from_the_command_line_and_what_is_not_there_is_name
             ["--filter", "channel=stable"],
             "is not of the form ENTITY.COLUMN=VALUE, such as releases.channel=stable",
         ),
-        (["--format", "pdf"], "there is no format `pdf`: there are json, csv and xlsx"),
+        (["--format", "pdf"], "there is no format `pdf`: there are json, csv, xlsx and parquet"),
         (["--since", "yesterday"], "is no time such as 2026-01-31 or 2026-01-31T12:00:00Z"),
     ] {
         let error = refused(&environment, &[&create[..], &arguments].concat()).await;

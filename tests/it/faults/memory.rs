@@ -17,6 +17,8 @@ const MIB: u64 = 1 << 20;
 /// What a worker holds that serves nothing, and what a slot holds beside its rows; in MiB, as in `docs/SCALE.md`.
 const BASE: u64 = 80;
 const SLOT: u64 = 34;
+/// What Parquet files take of an export more, in MiB, as in `docs/SCALE.md`.
+const PARQUET: u64 = 48;
 /// So much more of its code the build of the tests has in memory than a release: 50 MiB against 35.
 const UNOPTIMISED: u64 = 16;
 
@@ -45,8 +47,8 @@ async fn large_cells(nights: &Nights, users: i32, mebibytes: i32) {
     sqlx::query("update public.users set bio = $1").bind(text).execute(&nights.owner).await.unwrap();
 }
 
-/// Makes an account of 100,000 pipeline runs, a hundred of which have a cell of a MiB, and its request, for a workbook, too.
-async fn heavy(nights: &Nights) -> Uuid {
+/// Makes an account of 100,000 pipeline runs, a hundred of which have a cell of a MiB, and its request for these formats.
+async fn heavy(nights: &Nights, formats: &str) -> Uuid {
     let options = SeedOptions { heavy_runs: 100_000, markers: false, ..SeedOptions::default() };
     let heavy = platform::seed(&nights.owner, &options).await.unwrap().heavy;
     let text: String = sqlx::query_scalar(TEXT).bind(1).fetch_one(&nights.owner).await.unwrap();
@@ -57,8 +59,9 @@ async fn heavy(nights: &Nights) -> Uuid {
     );
     let changed = changed.bind(heavy).bind(text).execute(&nights.owner).await.unwrap();
     assert_eq!(changed.rows_affected(), 100);
-    let sql = "insert into public.data_export_requests (user_id, formats) values ($1, '{xlsx}') returning id";
-    sqlx::query_scalar(sql).bind(heavy.to_string()).fetch_one(&nights.owner).await.unwrap()
+    let sql =
+        "insert into public.data_export_requests (user_id, formats) values ($1, $2::text[]) returning id";
+    sqlx::query_scalar(sql).bind(heavy.to_string()).bind(formats).fetch_one(&nights.owner).await.unwrap()
 }
 
 /// Serves what is asked and returns the most memory in MiB that the worker has held.
@@ -73,10 +76,19 @@ async fn peak(nights: &Nights, worker: &Process, ready: i64) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heavy_account_with_a_workbook_is_served_within_128_mebibytes() {
     let nights = Nights::new().await;
-    heavy(&nights).await;
+    heavy(&nights, "{xlsx}").await;
     let worker = limited(&nights, 8, 512).await;
     let peak = peak(&nights, &worker, 1).await;
     assert!(peak <= 128 + UNOPTIMISED, "{peak} MiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heavy_account_in_all_formats_takes_the_row_groups_of_parquet_more() {
+    let nights = Nights::new().await;
+    heavy(&nights, "{xlsx,parquet}").await;
+    let worker = limited(&nights, 8, 512).await;
+    let peak = peak(&nights, &worker, 1).await;
+    assert!(peak <= 128 + PARQUET + UNOPTIMISED, "{peak} MiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -112,7 +112,7 @@ async fn a_workbook_is_asked_for_made_and_asked_for_again() {
     let user = installation_of::user_with_project(&portal.given.owner).await;
     let token = portal.person(user).await;
     let (_, policy) = read(portal.get("/v1/policy", &token).send().await.unwrap()).await;
-    assert_eq!(policy["formats"], json!(["json", "csv", "xlsx"]));
+    assert_eq!(policy["formats"], json!(["json", "csv", "xlsx", "parquet"]));
     for (formats, pointer) in
         [(json!([]), "/formats"), (json!(["pdf"]), "/formats/0"), (json!("xlsx"), "/formats")]
     {

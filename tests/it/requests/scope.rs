@@ -62,6 +62,7 @@ async fn options_have_a_form_and_never_change() {
         ("formats", "'{XLSX}'"),
         ("formats", "'{xlsx,null}'"),
         ("formats", "'{xlsx,xlsx}'"),
+        ("formats", "'{parquet,json,parquet}'"),
         ("formats", "'{{json},{csv}}'"),
         ("filters", r#"jsonb_build_object('a', jsonb_build_object('b', array[repeat('c', 17000)]))"#),
     ] {
@@ -118,7 +119,7 @@ async fn a_format_that_this_version_does_not_know_fails_its_request_by_name() {
     let shown = operate::show(&given.steps.state, id).await.unwrap().unwrap();
     assert_eq!(shown.failure_reason.as_deref(), Some("scope_refused"));
     let error = shown.last_error.unwrap();
-    assert!(error.contains("there is no format `avro`: there are json, csv and xlsx"), "{error}");
+    assert!(error.contains("there is no format `avro`: there are json, csv, xlsx and parquet"), "{error}");
 }
 
 #[tokio::test]

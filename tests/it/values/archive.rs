@@ -85,6 +85,8 @@ fn archives_of_both_formats_are_accepted() {
     assert_eq!((second.files, second.entities.len()), (17, 5));
     let workbook = verify(&path.with_file_name("v2-workbook.zip"), None).unwrap();
     assert_eq!((workbook.files, workbook.entities.len()), (13, 2));
+    let all = verify(&path.with_file_name("v2-parquet.zip"), None).unwrap();
+    assert_eq!((all.files, all.entities.len()), (23, 5));
     let folder = tempfile::tempdir().unwrap();
     let path_2 = folder.path().join("export.zip");
     // It lacks what the second format has.

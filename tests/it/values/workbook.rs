@@ -87,7 +87,7 @@ fn edges() -> Vec<(&'static str, ValueKind, Vec<String>)> {
 }
 
 /// Runs a reader on a file, and returns what it says.
-fn read(reader: &mut Command) -> String {
+pub(crate) fn read(reader: &mut Command) -> String {
     let name = reader.get_program().to_owned();
     let output = reader.output().unwrap_or_else(|error| panic!("{name:?} is missing: {error}"));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -95,11 +95,11 @@ fn read(reader: &mut Command) -> String {
     said
 }
 
-fn script(name: &str) -> String {
+pub(crate) fn script(name: &str) -> String {
     format!("{}/it/readers/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-fn tool(name: &str) -> String {
+pub(crate) fn tool(name: &str) -> String {
     format!("{}/../.tools/bench/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 

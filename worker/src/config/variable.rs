@@ -318,7 +318,7 @@ pub static SPOOL_QUOTA: Variable = Variable::new(
     "EXPORT_SPOOL_QUOTA",
     "20GiB",
     "The most that the spool of one process may hold. An archive takes its size plus the size of its CSV part \
-     and of its workbook. One that needs more than the whole quota fails its request in the end; a quota over the \
+     and of its further formats. One that needs more than the whole quota fails its request in the end; a quota over the \
      disk's space turns into `spool_full`.",
 )
 .size(1 << 20, 1 << 50);

@@ -21,6 +21,7 @@ use crate::{
         contents::Contents,
         manifest::{Column, LeftOut, Manifest, Omitted, Treatment},
     },
+    serialise::formats::FormatName,
     user_id::UserId,
 };
 
@@ -73,6 +74,7 @@ struct Page<'p> {
     entities: Vec<PageEntity<'p>>,
     /// The workbook of the same rows, if there is one.
     workbook: Option<&'p str>,
+    has_parquet: bool,
     left_out: &'p [LeftOut],
     files: Vec<PageFiles<'p>>,
 }
@@ -170,6 +172,7 @@ pub(in crate::archive) fn page(
         snapshot_at: moment(manifest.snapshot_at),
         part: asked_part(contents).unwrap_or_default(),
         workbook: manifest.workbook.as_ref().map(|workbook| workbook.name.as_str()),
+        has_parquet: contents.formats.has(FormatName::Parquet),
         notice: contents.notice.as_deref().map(String::from_utf8_lossy),
         account: account.collect(),
         entities: entities.collect(),

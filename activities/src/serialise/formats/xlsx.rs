@@ -18,7 +18,7 @@ use self::{
         KEPT_CHARACTERS, begin_cell, begin_sheet, begin_text, end_sheet, end_text, has_outer_space, kept,
         letters, style, write_escaped, write_text,
     },
-    value::{Moment, decimal_places, is_float},
+    value::{Serial, decimal_places, is_float},
 };
 use super::{EXCEL_CELL_CHARACTERS, Format, Tally};
 use crate::serialise::{
@@ -172,15 +172,15 @@ impl Format for Xlsx {
             (Cell::Bare(text), Kind::Float) if is_float(text) => {
                 self.typed(column, style::GENERAL, "", text, out)
             }
-            (Cell::Plain(text), Kind::Date | Kind::Timestamp) => match Moment::of(text) {
-                Some(moment) => {
-                    self.tallies[column].cut_times += u64::from(moment.is_cut);
-                    let mut serial = std::mem::take(&mut self.scratch);
-                    serial.clear();
-                    let _ = write!(serial, "{}", moment.serial);
-                    let style = if moment.is_day { style::DATE } else { style::TIMESTAMP };
-                    self.typed(column, style, "", &serial, out)?;
-                    self.scratch = serial;
+            (Cell::Plain(text), Kind::Date | Kind::Timestamp) => match Serial::of(text) {
+                Some(serial) => {
+                    self.tallies[column].cut_times += u64::from(serial.is_cut);
+                    let mut days = std::mem::take(&mut self.scratch);
+                    days.clear();
+                    let _ = write!(days, "{}", serial.days);
+                    let style = if serial.is_day { style::DATE } else { style::TIMESTAMP };
+                    self.typed(column, style, "", &days, out)?;
+                    self.scratch = days;
                     Ok(())
                 }
                 None => self.text(column, text, out),

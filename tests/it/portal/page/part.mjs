@@ -41,7 +41,7 @@ await script(async (browser) => {
 
   // Closed and opened again, nothing is left of what was chosen, and closed it is the whole.
   await page.getByText('Only a part of my data').click();
-  await until('the fields to go', async () => (await page.getByRole('checkbox').count()) === 1);
+  await until('the fields to go', async () => (await page.getByRole('checkbox').count()) === 2);
   await page.getByText('Only a part of my data').click();
   for (const name of names) assert.ok(await box(name).isChecked(), name);
   await box('features').uncheck();
@@ -61,6 +61,7 @@ await script(async (browser) => {
   await page.getByLabel('To', { exact: true }).fill('2026-03-31');
   await page.getByLabel(/^releases: channel/).fill('stable, beta');
   await page.getByRole('checkbox', { name: 'Also as one workbook' }).check();
+  await page.getByRole('checkbox', { name: 'Also as Parquet' }).check();
   await shot(page, 'part');
   await page.getByRole('button', { name: 'Ask for a copy' }).click();
   await head(page, 'Your copy is waiting');
@@ -72,13 +73,13 @@ await script(async (browser) => {
     until: '2026-03-31T22:00:00+00:00',
     filters: { releases: { channel: ['stable', 'beta'] } },
   });
-  assert.deepEqual(await sql(`select array_to_string(formats, ' ') from public.data_export_requests where id = '${id}'`), ['json csv xlsx']);
+  assert.deepEqual(await sql(`select array_to_string(formats, ' ') from public.data_export_requests where id = '${id}'`), ['json csv xlsx parquet']);
   await page.getByText('users, projects and releases; From: ').waitFor();
-  assert.match(await page.getByRole('article').textContent(), /JSON, CSV,? and XLSX/);
+  assert.match(await page.getByRole('article').textContent(), /JSON, CSV, XLSX,? and Parquet/);
   assert.match(await page.getByRole('article').textContent(), /releases, channel: stable and beta/);
   await order('fulfil', { id });
   await head(page, 'Your copy is ready');
-  assert.equal(await page.getByRole('checkbox', { name: 'Also as one workbook' }).isChecked(), false, 'for this copy only');
+  assert.equal(await page.getByRole('checkbox', { name: /^Also as/, checked: true }).count(), 0, 'for this copy only');
   await readable(page, 'ready part');
   await shot(page, 'part-ready');
 

@@ -32,7 +32,8 @@ pub(in crate::cli) struct Arguments {
     /// Export only rows with this value; may be repeated.
     #[arg(long = "filter", value_name = "ENTITY.COLUMN=VALUE")]
     filters: Vec<Filter>,
-    /// Export in this format, beside JSON and CSV: xlsx is a workbook for spreadsheets; may be repeated.
+    /// Export in this format, beside JSON and CSV: xlsx is a workbook for spreadsheets, parquet is
+    /// for data analysis; may be repeated.
     #[arg(long = "format", value_name = "FORMAT")]
     formats: Vec<FormatName>,
 }
