@@ -116,7 +116,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let heavy = Box::pin(bench.heavy(&options, runs, &mut goals)).await?;
     say(&heavy);
     plot::write(&heavy, &bench.folder.join("plot.svg"))?;
-    say(Box::pin(bench.workbooks(&mut goals)).await?);
+    say(Box::pin(bench.formats(&mut goals)).await?);
     for table in Box::pin(bench.sizes()).await? {
         say(&table);
     }

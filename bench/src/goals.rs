@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::{
     bench::{ACTIVITY, BY_HAND, BY_KEY, FEW_ENTITIES, HUNDREDS, MANY, MANY_ENTITIES, PEERS, QUERIES},
+    formats::{ALL, USUAL, WITH_WORKBOOK},
     scale,
     table::Table,
-    workbooks::{WITH_WORKBOOK, WITHOUT_WORKBOOK},
 };
 
 /// Memory of a worker without an export, and maximum memory of an export's parts and queues, in MiB; see docs/SCALE.md.
@@ -83,16 +83,17 @@ impl Goals {
         self.at_most("P7", 1.1, size, "bytes of the archive at level 6 over those of `zip -6`");
     }
 
-    /// Reads the table of workbooks.
-    pub(crate) fn workbooks(&mut self, table: &Table) {
-        let own = table.ratio(WITH_WORKBOOK, WITHOUT_WORKBOOK, |cost| cost.own);
-        self.at_most("P11", 3.0, own, "our CPU with a workbook over that without");
+    /// Reads the table of formats.
+    pub(crate) fn formats(&mut self, table: &Table) {
+        let own = table.ratio(ALL, USUAL, |cost| cost.own);
+        self.at_most("P11", 3.0, own, "our CPU with a workbook and Parquet over that without");
         self.at_most(
             "P3 workbook",
             128.0,
             mebibytes(table, WITH_WORKBOOK),
             "MiB of memory at most, with a workbook",
         );
+        self.at_most("P3 formats", 168.0, mebibytes(table, ALL), "MiB of memory at most, in all formats");
     }
 
     /// Reads the table of large cells.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod contender;
+mod formats;
 mod goals;
 mod measured;
 mod plot;
@@ -10,7 +11,6 @@ mod scale;
 mod schemas;
 mod subject;
 mod table;
-mod workbooks;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
-"""DuckDB reads each entity through its postgres extension, and its excel extension writes a workbook of each.
+"""DuckDB reads each entity through its postgres extension, and writes a workbook or a Parquet file of each.
 
-Fair because both are its own extensions, and each row leaves PostgreSQL once, in binary COPY.
+Fair because its own extensions read and write, and each row leaves PostgreSQL once, in binary COPY.
 """
 
 import glob
@@ -16,6 +16,11 @@ import duckdb_extension_postgres_scanner
 
 SOURCE = "select * from postgres_query('source', ?)"
 
+OPTIONS = {
+    "xlsx": "format xlsx, header true",
+    "parquet": "format parquet, compression zstd, compression_level 1",
+}
+
 TEXTS = ("JSON", "BLOB", "INTERVAL")
 
 
@@ -24,21 +29,22 @@ def extension(module, name):
     return glob.glob(f"{folder}/extensions/v{duckdb.__version__}/{name}.duckdb_extension")[0]
 
 
-def main(job_path, archive_path):
+def main(file_format, job_path, archive_path):
     with open(job_path, encoding="utf-8") as file:
         job = json.load(file)
     rows = 0
     with (
-        tempfile.TemporaryDirectory(prefix="duckdb_xlsx.") as folder,
+        tempfile.TemporaryDirectory(prefix="duckdb_format.") as folder,
         zipfile.ZipFile(archive_path, "w", zipfile.ZIP_STORED) as archive,
         duckdb.connect(f"{folder}/work.duckdb", config={"memory_limit": "1GB"}) as database,
     ):
         database.load_extension(extension(duckdb_extension_postgres_scanner, "postgres_scanner"))
-        database.load_extension(extension(duckdb_extension_excel, "excel"))
+        if file_format == "xlsx":
+            database.load_extension(extension(duckdb_extension_excel, "excel"))
         database.execute("attach '' as source (type postgres, read_only)")
         database.execute("begin")
         for entity in job["entities"]:
-            path = f"{folder}/{entity['name']}.xlsx"
+            path = f"{folder}/{entity['name']}.{file_format}"
             # Lists cross as texts, as it has none of two dimensions; so do JSON and the others that are texts in a cell.
             found = database.execute(f"describe {SOURCE}", [entity["sql"]]).fetchall()
             columns = ", ".join(
@@ -48,9 +54,9 @@ def main(job_path, archive_path):
             statement = f"select {columns} from ({entity['sql']}) whole_row"
             database.execute(f"create table entity as {SOURCE}", [statement])
             rows += database.execute("select count(*) from entity").fetchone()[0]
-            database.execute(f"copy entity to '{path}' (format xlsx, header true)")
+            database.execute(f"copy entity to '{path}' ({OPTIONS[file_format]})")
             database.execute("drop table entity")
-            archive.write(path, f"{entity['name']}.xlsx")
+            archive.write(path, os.path.basename(path))
             os.remove(path)
         database.execute("rollback")
     print(json.dumps({"count": 1, "rows": rows, "bytes": os.path.getsize(archive_path)}))
