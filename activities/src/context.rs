@@ -60,6 +60,8 @@ pub struct Settings {
     pub deflate_level: u32,
     /// How old an object or upload must be to count as an orphan.
     pub sweep_min_age: Duration,
+    /// How many bytes of delivered archives a night reads back; 0: none.
+    pub recheck_bytes: u64,
     /// The controller's own text, added to each archive as `NOTICE.txt`.
     pub notice: Option<Vec<u8>>,
     /// Where `download_url` leads.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use export_workflows::contract::{ExpireOutput, FailureReason, Outcome};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
-use crate::source::replica::Passed;
+use crate::{passes::recheck::Rechecked, source::replica::Passed};
 
 /// From an account of one row to one of gigabytes behind a slow line.
 const STEP_SECONDS: [f64; 15] =
@@ -47,6 +47,7 @@ pub struct Metrics {
     revoked: IntCounter,
     deleted: IntCounter,
     swept: IntCounter,
+    rechecked: IntCounter,
     miscounts: IntCounter,
 }
 
@@ -86,6 +87,10 @@ impl Metrics {
                 "Archives of failed requests that were deleted",
             )?,
             swept: counter("export_swept_total", "Objects and uploads without a request that were deleted")?,
+            rechecked: counter(
+                "export_rechecked_bytes_total",
+                "Bytes of delivered archives that were read back and compared",
+            )?,
             miscounts: counter(
                 "export_miscounts_total",
                 "Counts of nights that the database did not confirm",
@@ -135,6 +140,11 @@ impl Metrics {
         self.expired.inc_by(passed.expired);
         self.revoked.inc_by(passed.revoked);
         self.deleted.inc_by(passed.deleted);
+    }
+
+    /// Counts what was read back.
+    pub fn rechecked(&self, checked: &Rechecked) {
+        self.rechecked.inc_by(checked.bytes);
     }
 
     /// Counts what a sweep deleted.

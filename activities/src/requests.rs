@@ -7,6 +7,7 @@ pub mod archives;
 pub mod brake;
 pub mod call;
 pub mod census;
+pub mod checks;
 pub mod claim;
 pub mod expiry;
 pub mod held_back;

@@ -7,6 +7,7 @@ mod checksum;
 mod credentials;
 mod encryption;
 pub mod installation;
+pub mod lifecycle;
 mod list;
 mod location;
 mod object;

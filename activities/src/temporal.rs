@@ -28,7 +28,7 @@ use crate::{
         handover::Handover,
         lease,
     },
-    passes::{expire, sweep},
+    passes::{expire, recheck, sweep},
     pulse::Pulse,
     requests::{call::call, census, claim::Owner, held_back, pending, state::Trace},
     search_attributes,
@@ -160,7 +160,7 @@ impl ExportSteps {
         Ok(passed)
     }
 
-    /// Deletes the objects and uploads that no request points to.
+    /// Deletes the objects and uploads that no request points to, and compares the delivered ones with their rows.
     #[activity(definition = contract::Sweep)]
     pub async fn sweep(
         self: Arc<Self>,
@@ -174,12 +174,18 @@ impl ExportSteps {
             force: input.force,
         };
         let (pulse, _watch) = pulse_of(&ctx);
-        let step = sweep::sweep(&self.state, &self.store, &options, &pulse);
-        let passed = self.pass("The sweep", &ctx, &pulse, Box::pin(step)).instrument(span).await?;
-        if !input.dry_run {
-            self.metrics.swept(passed.swept);
-        }
-        Ok(passed)
+        let step = async {
+            let passed = sweep::sweep(&self.state, &self.store, &options, &pulse).await?;
+            // A brake that holds says that database and store may not belong together.
+            if !input.dry_run && !passed.refused {
+                self.metrics.swept(passed.swept);
+                let bytes = self.settings.recheck_bytes;
+                let checked = recheck::recheck(&self.state, &self.store, bytes, &pulse).await?;
+                self.metrics.rechecked(&checked);
+            }
+            Ok(passed)
+        };
+        self.pass("The sweep", &ctx, &pulse, Box::pin(step)).instrument(span).await
     }
 }
 

@@ -4,4 +4,6 @@ mod alone;
 mod deletion;
 mod expire;
 mod installation;
+mod lifecycle;
+mod recheck;
 mod sweep;

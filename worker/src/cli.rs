@@ -12,12 +12,14 @@ mod events;
 mod expire;
 mod grants;
 mod history;
+mod lifecycle;
 mod migrate;
 mod night;
 mod notices;
 mod policy;
 mod portal;
 mod receipt;
+mod recheck;
 mod register;
 mod request;
 mod schedule;
@@ -77,6 +79,11 @@ enum Command {
     Expire(expire::Arguments),
     /// Delete objects and uploads that no request points to, as the night does.
     Sweep(sweep::Arguments),
+    /// Compare delivered archives with their rows, and read some of them back, as the night does.
+    Recheck(recheck::Arguments),
+    /// Manage the rules by which the store itself deletes what was left.
+    #[command(subcommand)]
+    Lifecycle(lifecycle::Command),
     /// Manage the bucket that holds the archives.
     #[command(subcommand)]
     Bucket(bucket::Command),
@@ -183,6 +190,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitStatus> {
         Command::Request(command) => command.run(&config, output).await,
         Command::Expire(arguments) => expire::run(&arguments, &config, output).await,
         Command::Sweep(arguments) => sweep::run(&arguments, &config, output).await,
+        Command::Recheck(arguments) => recheck::run(&arguments, &config, output).await,
+        Command::Lifecycle(command) => command.run(&config, output).await,
         Command::Bucket(command) => command.run(&config, output).await,
         Command::Events(command) => command.run(&config, output).await,
         Command::History(command) => command.run(&config, output).await,
@@ -266,6 +275,9 @@ mod tests {
         request forget     Revoke the requests of an erased account, delete their archives, and remove the user's id from their rows
         expire             Fail overdue requests and delete the archives of failed ones, as the schedule does every five minutes
         sweep              Delete objects and uploads that no request points to, as the night does
+        recheck            Compare delivered archives with their rows, and read some of them back, as the night does
+        lifecycle print    Print rules by which the store itself deletes what was left, as the S3 API takes them
+        lifecycle apply    Set these rules in the bucket; other rules are kept
         bucket move        Store new archives in the bucket of EXPORT_BUCKET; existing archives stay in their bucket until they expire
         events prune       Delete log lines older than 24 months, and requests without any log line left
         history dump       Write the history of a run to a file, for `history replay` and for a report
@@ -329,6 +341,9 @@ mod tests {
             format!("request forget --user {id}"),
             "expire --accounts --force".to_owned(),
             "sweep --dry-run --force".to_owned(),
+            "recheck --all".to_owned(),
+            "lifecycle print".to_owned(),
+            "lifecycle apply".to_owned(),
             "events prune".to_owned(),
             format!("history dump nightly_batch --run-id {id} -o night.json"),
             "history dump nightly_batch -o -".to_owned(),

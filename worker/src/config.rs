@@ -134,6 +134,8 @@ pub struct Config {
     pub lease: Duration,
     /// `EXPORT_SWEEP_MIN_AGE`
     pub sweep_min_age: Duration,
+    /// `EXPORT_RECHECK_BYTES`
+    pub recheck_bytes: u64,
     /// `EXPORT_HTTP_ADDR`
     pub http_addr: Option<SocketAddr>,
     /// `EXPORT_CODEC_*`
@@ -209,6 +211,7 @@ impl Config {
             stall_timeout: env.time(&variable::STALL_TIMEOUT),
             lease: env.time(&variable::LEASE),
             sweep_min_age: env.time(&variable::SWEEP_MIN_AGE),
+            recheck_bytes: env.size(&variable::RECHECK_BYTES),
             http_addr: env.address(&variable::HTTP_ADDR),
             codec: CodecSettings::read(&mut env),
             portal: PortalSettings::read(&mut env),

@@ -140,6 +140,7 @@ pub fn settings(config: &Config) -> Result<Settings> {
         lease: config.lease,
         deflate_level: config.deflate_level,
         sweep_min_age: config.sweep_min_age,
+        recheck_bytes: config.recheck_bytes,
         notice: config.notice()?,
         links: config.links.clone(),
         receipts: config.receipt_key()?.map(Arc::new),

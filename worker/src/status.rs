@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use export_activities::requests::{
     brake::{self, Held},
     census::{self, Queue},
+    checks::{self, Damaged},
     held_back,
 };
 use export_notices::outbox::{self, ChannelStatus};
@@ -84,6 +85,8 @@ pub struct Requests {
     pub deferred_twice: i64,
     /// Passes that stopped before they deleted or failed unusually much, and wait for a person.
     pub held: Vec<Held>,
+    /// Delivered archives that are missing, or not as they were delivered.
+    pub damaged: Damaged,
     /// The channels of notices.
     pub notices: Vec<ChannelStatus>,
 }
@@ -145,11 +148,13 @@ async fn requests(config: &Config) -> Result<Requests> {
     let held_back = held_back::counts(&mut connection).await?;
     let deferred_twice = held_back::deferred_twice(&mut connection).await?;
     let held = brake::held(&mut connection).await?;
+    let damaged = checks::damaged(&mut connection).await?;
     let notices = outbox::channels(&mut connection).await?;
     connection.close().await?;
     Ok(Requests {
         undeleted_seconds: queue.undeleted_seconds(),
         held,
+        damaged,
         oldest_pending_seconds: queue.oldest_pending_seconds(),
         oldest_unanswered_seconds: queue.oldest_unanswered_seconds(),
         days_left: queue.days_left(),
@@ -287,8 +292,20 @@ fn judge_requests(requests: &Requests) -> Vec<Explained> {
         ));
     }
     troubles.extend(requests.held.iter().map(judge_held));
+    troubles.extend(judge_damaged(&requests.damaged));
     troubles.extend(requests.notices.iter().filter(|channel| channel.is_on).flat_map(judge_channel));
     troubles
+}
+
+fn judge_damaged(damaged: &Damaged) -> Option<Explained> {
+    let first = damaged.requests.first()?;
+    let more = if damaged.count > 1 { format!(" and {} more", damaged.count - 1) } else { String::new() };
+    Some(Explained::new(
+        format!("the archive of request {first}{more} is missing, or not as it was delivered"),
+        format!(
+            "see what was found in `export-worker request show {first}`, and \"An archive is damaged\" in docs/OPERATIONS.md"
+        ),
+    ))
 }
 
 fn judge_channel(status: &ChannelStatus) -> Vec<Explained> {
@@ -399,6 +416,7 @@ mod tests {
             held_back: BTreeMap::new(),
             deferred_twice: 0,
             held: Vec::new(),
+            damaged: Damaged::default(),
         }
     }
 
@@ -418,6 +436,16 @@ mod tests {
             assert!(trouble.cause.contains(part), "{trouble}");
         }
         assert!(troubles[1].cause.contains("15 of 20"), "{}", troubles[1]);
+    }
+
+    #[test]
+    fn a_damaged_archive_needs_a_person() {
+        let mut found = requests(None, None);
+        let request = uuid::Uuid::from_u128(7);
+        found.damaged = Damaged { count: 3, requests: vec![request] };
+        let troubles = judge_requests(&found);
+        assert_eq!(troubles.len(), 1, "{troubles:?}");
+        assert!(troubles[0].cause.contains(&format!("{request} and 2 more")), "{}", troubles[0]);
     }
 
     #[test]

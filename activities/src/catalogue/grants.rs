@@ -17,8 +17,8 @@ const STATE_GRANTS: &str = "\
 revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
     public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes,
     public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_progress,
-    public.data_export_portal, public.data_export_register, public.data_export_channels, public.data_export_notices
-    from public, export_state;
+    public.data_export_portal, public.data_export_register, public.data_export_channels, public.data_export_notices,
+    public.data_export_checks from public, export_state;
 grant usage on schema public to export_state;
 grant select on public.data_export_requests to export_state;
 grant insert (user_id, retry_of, entities, since, until, filters, formats) on public.data_export_requests to export_state;
@@ -31,6 +31,7 @@ grant select on public.data_export_installation to export_state;
 grant execute on function public.data_export_record_location(text) to export_state;
 grant execute on function public.data_export_move_location(text, text, boolean) to export_state;
 grant select, insert, update, delete on public.data_export_brakes to export_state;
+grant select, insert, update, delete on public.data_export_checks to export_state;
 grant select on public.data_export_requests_effective, public.data_export_register to export_state;
 grant select on public.data_export_migrations to export_state;
 grant select (start, pending_per_user, pending_per_org, ask_every) on public.data_export_policy to export_state;
@@ -71,8 +72,8 @@ const PORTAL_GRANTS: &str = "\
 revoke all on public.data_export_requests, public.data_export_events, public.data_export_installation,
     public.data_export_requests_effective, public.data_export_migrations, public.data_export_brakes,
     public.data_export_policy, public.data_export_sessions, public.data_export_accesses, public.data_export_progress,
-    public.data_export_portal, public.data_export_register, public.data_export_channels, public.data_export_notices
-    from export_portal;
+    public.data_export_portal, public.data_export_register, public.data_export_channels, public.data_export_notices,
+    public.data_export_checks from export_portal;
 grant usage on schema public to export_portal;
 grant select on public.data_export_portal, public.data_export_register to export_portal;
 grant select on public.data_export_policy to export_portal;

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Row as _};
 use super::{sql::halves, system_catalogs};
 
 /// Our own tables in schema `public`. A platform may have others whose names begin in the same way.
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     "data_export_requests",
     "data_export_events",
     "data_export_installation",
@@ -18,6 +18,7 @@ const OURS: [&str; 11] = [
     "data_export_progress",
     "data_export_channels",
     "data_export_notices",
+    "data_export_checks",
 ];
 
 /// A table or view of the platform.

@@ -15,6 +15,8 @@ use crate::{
 pub struct ListedObject {
     /// Its key, ours or not.
     pub key: String,
+    /// Its size.
+    pub bytes: Option<i64>,
     /// When it was stored, by the store's clock.
     pub stored_at: Option<DateTime<Utc>>,
 }
@@ -77,6 +79,17 @@ impl Store {
         })
     }
 
+    /// Lists the objects under `exports/` as a link finds them: of each key only the last version, and none that is hidden
+    /// behind a marker.
+    pub(crate) fn current_objects(&self) -> impl Stream<Item = anyhow::Result<Vec<ListedObject>>> + use<'_> {
+        pages(ListPosition::Object(None), move |position| async move {
+            let ListPosition::Object(token) = position else {
+                bail!("not a position in a listing of objects")
+            };
+            self.object_page(PREFIX, token, None).await
+        })
+    }
+
     /// Lists the unfinished multipart uploads whose key begins with `prefix`, page by page.
     pub(crate) fn uploads<'s>(
         &'s self,
@@ -106,7 +119,7 @@ impl Store {
         });
         let versions = output.versions.unwrap_or_default().into_iter().filter_map(|version| {
             let stored_at = version.last_modified.and_then(|at| utc(&at));
-            Some(ListedObject { key: version.key?, stored_at })
+            Some(ListedObject { key: version.key?, bytes: version.size, stored_at })
         });
         Ok(Some(Page { items: versions.collect(), next }))
     }
@@ -130,7 +143,8 @@ impl Store {
             .with_context(|| format!("failed to list the objects under `{prefix}`"))?;
         let next = (output.is_truncated == Some(true)).then_some(output.next_continuation_token).flatten();
         let objects = output.contents.unwrap_or_default().into_iter().filter_map(|object| {
-            Some(ListedObject { key: object.key?, stored_at: object.last_modified.and_then(|at| utc(&at)) })
+            let stored_at = object.last_modified.and_then(|at| utc(&at));
+            Some(ListedObject { key: object.key?, bytes: object.size, stored_at })
         });
         Ok(Page { items: objects.collect(), next: next.map(|token| ListPosition::Object(Some(token))) })
     }

@@ -270,6 +270,39 @@ async fn a_brake_that_holds_is_a_trouble_until_a_person_has_decided() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_archive_is_found_at_night_and_a_trouble_until_it_is_gone() {
+    let nights = Nights::new().await;
+    let _worker = nights.worker(&[]).await;
+    nights.requests(3).await;
+    nights.night().await;
+    let (id, key, bytes): (Uuid, String, i64) = sqlx::query_as(
+        "select id, object_key, archive_bytes from public.data_export_requests order by id limit 1",
+    )
+    .fetch_one(&nights.owner)
+    .await
+    .unwrap();
+    let line = format!("the archive of request {id} is missing, or not as it was delivered");
+    let is_named = async || one_of(&troubles(&nights).await, &line);
+    assert!(!is_named().await);
+    let put = nights.subject.s3.put_object().bucket(&nights.subject.bucket).key(key);
+    put.body(vec![7; usize::try_from(bytes).unwrap()].into()).send().await.unwrap();
+    nights.start_night("later", &json!({})).await;
+    assert_eq!(nights.ended_of("later").await, "COMPLETED");
+    assert!(is_named().await);
+    let shown = worker::command(&nights.environment, &["request", "show", &id.to_string()]).await.unwrap();
+    assert!(shown.contains("damaged") && shown.contains("other_bytes"), "{shown}");
+    let found = say(&nights.environment, &["recheck", "--all"]).await;
+    assert_eq!((found.code, &found.answer["damaged"]), (Some(1), &json!([id])), "{}", found.aside);
+
+    worker::command(&nights.environment, &["request", "revoke", &id.to_string(), "--reason", "mistake"])
+        .await
+        .unwrap();
+    assert!(!is_named().await);
+    let found = say(&nights.environment, &["recheck", "--all"]).await;
+    assert_eq!((found.code, &found.answer["read"]), (Some(0), &json!(2)), "{}", found.aside);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_night_is_shown_from_the_log_alone() {
     let nights = Nights::new().await;
     let _worker = nights.worker(&[]).await;

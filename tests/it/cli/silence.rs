@@ -35,7 +35,7 @@ use Server::{Owner, Queue, Source, State, Store, Temporal};
 
 /// Every command that uses a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
 /// pending one, and the user of the delivered one.
-const COMMANDS: [(&str, &[Server]); 45] = [
+const COMMANDS: [(&str, &[Server]); 47] = [
     ("migrate", &[Owner]),
     ("grants --apply", &[Owner]),
     ("schedule apply", &[Temporal]),
@@ -61,6 +61,8 @@ const COMMANDS: [(&str, &[Server]); 45] = [
     ("expire", &[State, Queue, Store]),
     ("expire --accounts", &[State, Queue, Source, Store]),
     ("sweep --dry-run", &[State, Queue, Store]),
+    ("recheck", &[State, Queue, Store]),
+    ("lifecycle apply", &[State, Queue, Store]),
     ("bucket move", &[State, Queue, Store]),
     ("events prune", &[State]),
     ("history dump night -o -", &[Temporal]),
@@ -84,7 +86,7 @@ const COMMANDS: [(&str, &[Server]); 45] = [
 ];
 
 /// Commands that talk to no server of ours, or serve until they are stopped.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 12] = [
     "run",
     "serve",
     "grants",
@@ -94,6 +96,7 @@ const OTHERS: [&str; 11] = [
     "portal key",
     "portal openapi",
     "receipt key",
+    "lifecycle print",
     "catalogue document",
     "catalogue diff",
 ];

@@ -33,16 +33,16 @@ fn swept(swept: u64) -> SweepOutput {
 }
 
 /// A bucket that belongs to the installation of a database, both empty.
-struct Scene {
-    config: StoreConfig,
-    store: Store,
-    state: Pool,
+pub(super) struct Scene {
+    pub(super) config: StoreConfig,
+    pub(super) store: Store,
+    pub(super) state: Pool,
     /// As the owner of the tables.
-    owner: PgPool,
+    pub(super) owner: PgPool,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::of(real_store().await).await
     }
 

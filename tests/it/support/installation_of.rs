@@ -145,6 +145,7 @@ fn settings() -> Settings {
         lease: Duration::from_secs(60),
         deflate_level: 1,
         sweep_min_age: Duration::from_secs(24 * 3600),
+        recheck_bytes: 1 << 30,
         notice: None,
         receipts: None,
         links: export_activities::fulfil::presign::Links::Presigned,

@@ -133,6 +133,8 @@ async fn the_state_roles_grants_fit_the_migrations() {
         update public.data_export_requests set status = 'failed', failure_reason = 'revoked', pseudonym_salt = null;
         insert into public.data_export_brakes (brake, hit, total) values ('sweep', 1, 2);
         delete from public.data_export_brakes;
+        insert into public.data_export_checks (request_id, finding) select id, 'missing' from public.data_export_requests;
+        delete from public.data_export_checks;
         select public.data_export_record_location('s3://exports');
         delete from public.data_export_events where at < now() - interval '25 months';
         reset role",

@@ -365,6 +365,13 @@ pub static SWEEP_MIN_AGE: Variable = Variable::new(
      claims alone; longer keeps personal data lying about.",
 )
 .time(Duration::ZERO, Duration::from_secs(365 * 24 * 3600));
+pub static RECHECK_BYTES: Variable = Variable::new(
+    "EXPORT_RECHECK_BYTES",
+    "1GiB",
+    "How much of the delivered archives a night reads back and compares with their SHA-256, those that were not read for \
+     longest first, and at least one. The presence and the size of each are compared anyway. 0: none is read.",
+)
+.size(0, 1 << 50);
 
 pub static HTTP_ADDR: Variable = Variable::example(
     "EXPORT_HTTP_ADDR",
@@ -459,7 +466,15 @@ pub static GROUPS: [Group; 11] = [
     },
     Group {
         title: "Limits",
-        variables: &[&MAX_ATTEMPTS, &MAX_LOST, &DEFER_AFTER, &STALL_TIMEOUT, &LEASE, &SWEEP_MIN_AGE],
+        variables: &[
+            &MAX_ATTEMPTS,
+            &MAX_LOST,
+            &DEFER_AFTER,
+            &STALL_TIMEOUT,
+            &LEASE,
+            &SWEEP_MIN_AGE,
+            &RECHECK_BYTES,
+        ],
     },
     Group { title: "Receipts", variables: &[&RECEIPT_KEY_FILE] },
     Group {

@@ -15,7 +15,7 @@ use crate::connect::explain::Explained;
 pub(super) const GRANTS: &str = "run the SQL of `export-worker grants` as the owner of the tables";
 
 /// Table rights that `export_state` needs. Inserts and updates are granted by column.
-const STATE_NEEDS: [(&str, &str); 19] = [
+const STATE_NEEDS: [(&str, &str); 21] = [
     ("public.data_export_requests", "SELECT"),
     ("public.data_export_requests", "INSERT"),
     ("public.data_export_requests", "UPDATE"),
@@ -23,6 +23,8 @@ const STATE_NEEDS: [(&str, &str); 19] = [
     ("public.data_export_events", "DELETE"),
     ("public.data_export_brakes", "INSERT"),
     ("public.data_export_brakes", "DELETE"),
+    ("public.data_export_checks", "INSERT"),
+    ("public.data_export_checks", "DELETE"),
     ("public.data_export_installation", "SELECT"),
     ("public.data_export_requests_effective", "SELECT"),
     ("public.data_export_migrations", "SELECT"),

@@ -8,7 +8,7 @@ use export_activities::{
     database::pool::Pool,
     fulfil::presign::Links,
     requests::archives::{Installation, read_installation},
-    store::{Store, TemporaryCredentials, installation},
+    store::{Store, TemporaryCredentials, installation, lifecycle::Lifecycle},
 };
 
 use super::Line;
@@ -70,7 +70,26 @@ pub(super) async fn examine(
         ));
         return None;
     }
+    lines.push(lifecycle(&store).await);
     probe::go_through(config, &store, lines).await
+}
+
+/// Says what the bucket's own rules do to archives.
+async fn lifecycle(store: &Store) -> Line {
+    const CHECK: &str = "lifecycle";
+    const REMEDY: &str = "`export-worker lifecycle apply` sets them";
+    match store.lifecycle().await {
+        Ok(Some(Lifecycle { harmful, .. })) if !harmful.is_empty() => Line::failed(
+            CHECK,
+            Explained::new(harmful.join("; "), "change or remove it in the bucket's rules"),
+        ),
+        Ok(Some(Lifecycle { is_ours: true, .. })) => {
+            Line::ok(CHECK, "the store itself deletes what was left, after nine days")
+        }
+        Ok(Some(_)) => Line::ok(CHECK, format!("no rule deletes what was left if no worker runs; {REMEDY}")),
+        Ok(None) => Line::skipped(CHECK, "the store has no such rules"),
+        Err(error) => Line::warning(CHECK, explain::store(&error)),
+    }
 }
 
 async fn signing(store: &Store, links: &Links) -> Line {

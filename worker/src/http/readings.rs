@@ -16,6 +16,7 @@ use export_activities::{
     requests::{
         brake::{self, Held, Pass},
         census::{self, Queue},
+        checks::{self, Damaged},
         held_back,
     },
     spool::Spool,
@@ -64,6 +65,7 @@ type HeldBack = Vec<(FailureReason, i64)>;
 struct QueueReading {
     queue: Queue,
     held: Vec<Held>,
+    damaged: Damaged,
     held_back: HeldBack,
     notices: Vec<ChannelStatus>,
 }
@@ -110,9 +112,14 @@ impl Readings {
         );
         let gauges = Gauges(Registry::new());
         gauges.spool(spool)?;
-        if let Some(QueueReading { queue, held, held_back, notices }) = queue {
+        if let Some(QueueReading { queue, held, damaged, held_back, notices }) = queue {
             gauges.queue(&queue)?;
             gauges.brakes(&held)?;
+            gauges.set(
+                "export_damaged_archives",
+                "Archives of ready requests that are missing, or not as they were delivered",
+                damaged.count as f64,
+            )?;
             gauges.held_back(&held_back)?;
             gauges.notices(&notices)?;
         }
@@ -136,10 +143,11 @@ async fn read_queue(state: &Pool) -> Result<QueueReading> {
     let mut connection = connect::glance(state).await?;
     let queue = census::queue(&mut connection).await?;
     let held = brake::held(&mut connection).await?;
+    let damaged = checks::damaged(&mut connection).await?;
     let held_back = held_back::counts(&mut connection).await?;
     let notices = outbox::channels(&mut connection).await?;
     connection.close().await?;
-    Ok(QueueReading { queue, held, held_back, notices })
+    Ok(QueueReading { queue, held, damaged, held_back, notices })
 }
 
 async fn read_drift(source: &Pool, catalogue: &Catalogue) -> Result<Drift> {

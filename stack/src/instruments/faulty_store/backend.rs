@@ -19,10 +19,13 @@ use s3s::{
     dto::{
         AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm, ChecksumType,
         CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CreateMultipartUploadInput,
-        CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput,
-        HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListMultipartUploadsInput,
-        ListMultipartUploadsOutput, ListObjectsV2Input, ListObjectsV2Output, MultipartUpload, PutObjectInput,
-        PutObjectOutput, ServerSideEncryption, StreamingBlob, Timestamp, UploadPartInput, UploadPartOutput,
+        CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput,
+        GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput, GetObjectInput,
+        GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
+        LifecycleRules, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsV2Input,
+        ListObjectsV2Output, MultipartUpload, PutBucketLifecycleConfigurationInput,
+        PutBucketLifecycleConfigurationOutput, PutObjectInput, PutObjectOutput, ServerSideEncryption,
+        StreamingBlob, Timestamp, UploadPartInput, UploadPartOutput,
     },
     s3_error,
 };
@@ -78,6 +81,8 @@ pub(super) struct Backend {
     encrypts: Arc<Mutex<Encrypts>>,
     /// The encryption of each object, by its key.
     encrypted: Arc<Mutex<BTreeMap<String, Encrypted>>>,
+    /// The rules of the bucket. It keeps them, and deletes nothing.
+    lifecycle: Arc<Mutex<Option<LifecycleRules>>>,
 }
 
 struct Begun {
@@ -96,8 +101,8 @@ impl Backend {
     pub(super) fn new(folder: &Path) -> anyhow::Result<Self> {
         let files = FileSystem::new(folder).map_err(|error| anyhow!("s3s-fs does not start: {error:?}"))?;
         let (uploads, kept, unknown) = (Arc::default(), Arc::default(), Arc::default());
-        let (encrypts, encrypted) = (Arc::default(), Arc::default());
-        Ok(Self { files: Arc::new(files), uploads, kept, unknown, encrypts, encrypted })
+        let (encrypts, encrypted, lifecycle) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { files: Arc::new(files), uploads, kept, unknown, encrypts, encrypted, lifecycle })
     }
 
     pub(super) fn unfinished_uploads(&self) -> Vec<String> {
@@ -300,6 +305,27 @@ impl S3 for Backend {
 
     async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
         self.files.head_bucket(request).await
+    }
+
+    async fn get_bucket_lifecycle_configuration(
+        &self,
+        _: S3Request<GetBucketLifecycleConfigurationInput>,
+    ) -> Answer<GetBucketLifecycleConfigurationOutput> {
+        let rules = lock(&self.lifecycle).clone();
+        let rules = rules.ok_or_else(|| s3_error!(NoSuchLifecycleConfiguration))?;
+        Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
+            rules: Some(rules),
+            ..Default::default()
+        }))
+    }
+
+    async fn put_bucket_lifecycle_configuration(
+        &self,
+        request: S3Request<PutBucketLifecycleConfigurationInput>,
+    ) -> Answer<PutBucketLifecycleConfigurationOutput> {
+        let configuration = request.input.lifecycle_configuration.ok_or_else(|| s3_error!(MalformedXML))?;
+        *lock(&self.lifecycle) = Some(configuration.rules);
+        Ok(S3Response::new(PutBucketLifecycleConfigurationOutput::default()))
     }
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {

@@ -1,0 +1,61 @@
+-- Whether an archive is still what was delivered. A night compares the size of each with its row, and reads some of them
+-- back; the database remembers when, and what was found, so that `status` and the metrics can say it.
+
+create table public.data_export_checks (
+    request_id uuid primary key references public.data_export_requests (id) on delete cascade,
+    checked_at timestamptz not null default clock_timestamp(),
+    finding text check (finding in ('missing', 'other_size', 'other_bytes'))
+);
+
+comment on table public.data_export_checks is 'When the archive of a ready request was last compared with its row, and what was found';
+comment on column public.data_export_checks.request_id is 'The request';
+comment on column public.data_export_checks.checked_at is 'When';
+comment on column public.data_export_checks.finding is 'missing, other_size or other_bytes; null if it was as delivered';
+
+create index data_export_checks_damaged on public.data_export_checks (request_id) where finding is not null;
+
+-- The log has a line when an archive is found damaged for the first time.
+alter table public.data_export_events
+    drop constraint data_export_events_kind_check,
+    add constraint data_export_events_kind_check check (kind in ('requested', 'ready', 'failed', 'object_deleted', 'damaged')),
+    drop constraint data_export_events_failed_says_why,
+    add constraint data_export_events_failed_says_why check ((kind in ('failed', 'damaged')) = (reason is not null));
+
+comment on column public.data_export_events.kind is 'requested, ready, failed, object_deleted: at most one of each, in this order; damaged, once, while ready';
+comment on column public.data_export_events.reason is 'failure_reason, with kind failed; the finding, with kind damaged';
+
+create function public.data_export_checks_write_log() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    insert into public.data_export_events (request_id, kind, reason, object_key)
+    select r.id, 'damaged', new.finding, r.object_key from public.data_export_requests r where r.id = new.request_id;
+    return null;
+end $$;
+
+revoke all on function public.data_export_checks_write_log() from public;
+
+create trigger data_export_checks_write_log after insert or update on public.data_export_checks
+    for each row when (new.finding is not null) execute function public.data_export_checks_write_log();
+
+-- A damaged archive is the operator's to deal with, and no news for the person or the platform.
+create or replace function public.data_export_events_notify() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    if new.kind = 'damaged' then
+        return null;
+    end if;
+    insert into public.data_export_notices (event_id, channel, topic)
+    select new.id, c.channel, new.kind from public.data_export_channels c
+    where c.is_on
+        and (c.channel = 'webhook'
+            or new.kind in ('requested', 'ready')
+            -- That an archive has run out, or was taken back, is no news for the person.
+            or (new.kind = 'failed' and new.reason not in ('expired', 'withdrawn', 'account_deleted')));
+    if new.kind = 'ready' then
+        insert into public.data_export_notices (event_id, channel, topic, first_due_at, due_at)
+        select new.id, c.channel, 'reminder', r.expires_at - interval '24 hours', r.expires_at - interval '24 hours'
+        from public.data_export_channels c, public.data_export_requests r
+        where c.is_on and c.channel = 'mail' and r.id = new.request_id;
+    end if;
+    return null;
+end $$;
