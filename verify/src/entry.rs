@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt as _,
 };
 
@@ -38,12 +38,6 @@ impl<'f> Section<'f> {
         Ok(Self { start: self.start + entry.data_start, length: entry.compressed, ..*self })
     }
 
-    /// Returns the same section for a reader that outlives this one.
-    pub(crate) fn to_owned(self) -> anyhow::Result<OwnedSection> {
-        let file = self.file.try_clone().context("failed to open the archive again")?;
-        Ok(OwnedSection { file, start: self.start, length: self.length })
-    }
-
     /// Reads bytes of it.
     pub(crate) fn read(&self, at: u64, length: u64) -> anyhow::Result<Vec<u8>> {
         let is_inside = at.checked_add(length).is_some_and(|end| end <= self.length);
@@ -51,20 +45,6 @@ impl<'f> Section<'f> {
         let mut block = vec![0; usize::try_from(length)?];
         self.file.read_exact_at(&mut block, self.start + at).context("failed to read the archive")?;
         Ok(block)
-    }
-}
-
-/// A [`Section`] of a file that it owns.
-pub(crate) struct OwnedSection {
-    file: File,
-    start: u64,
-    pub(crate) length: u64,
-}
-
-impl OwnedSection {
-    /// Reads bytes of it.
-    pub(crate) fn read(&self, at: u64, length: u64) -> anyhow::Result<Vec<u8>> {
-        Section { file: &self.file, start: self.start, length: self.length }.read(at, length)
     }
 }
 
@@ -249,6 +229,23 @@ impl<'a, 'f> EntryContents<'a, 'f> {
             ensure!(unused == 0, "`{name}` has {unused} bytes behind the end of its deflate stream");
         }
         ensure!(self.crc.sum() == self.crc32, "the CRC-32 of `{name}` differs from its header");
+        Ok(())
+    }
+}
+
+/// Compares what is written to it with an entry.
+pub(crate) struct Expected<'a, 'f>(pub(crate) EntryContents<'a, 'f>);
+
+impl Write for Expected<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.take(bytes) {
+            Ok(true) => Ok(bytes.len()),
+            Ok(false) => Err(io::Error::other("it differs from JSON")),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

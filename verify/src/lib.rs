@@ -1,9 +1,9 @@
 //! Proves offline that an archive is whole: its structure, every digest and count, and JSON = CSV cell by cell. If it
-//! has a workbook or Parquet files, also that they hold these rows: the sheets byte by byte, the columns value by value.
+//! has a workbook or Parquet files, also that they are those of these rows, byte by byte.
 //!
-//! The verifier never extracts anything, and never holds a file or a row in memory, nor more of a cell than a workbook
-//! shows, whatever the archive claims to contain. Without `--sha256`, it proves that the archive is consistent, not who
-//! wrote it.
+//! The verifier never extracts anything. Whatever the archive claims to contain, memory holds the manifest, a block of each
+//! file that is compared, of a cell no more than a workbook shows, and with Parquet files one row group. Without
+//! `--sha256`, it proves that the archive is consistent, not who wrote it.
 
 mod columns;
 mod compare;
@@ -44,7 +44,7 @@ use self::{
     structure::Entry,
 };
 
-/// Maximum size of a manifest, the only file that is held in memory.
+/// Maximum size of a manifest, the only file that is held in memory as a whole.
 const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
 /// Maximum length of an error, which may quote the archive, for example a name.

@@ -3,10 +3,7 @@
 //! So it can hold nothing else: no formula, no macro, no link, no hidden sheet. No sheet with rows is held in memory, and no
 //! more of a value than a cell holds.
 
-use std::{
-    collections::HashMap,
-    io::{self, Write},
-};
+use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
 pub(crate) use export_activities::archive::workbook::NAME;
@@ -19,7 +16,7 @@ use export_activities::{
 };
 
 use crate::{
-    entry::{self, EntryContents, Section},
+    entry::{self, EntryContents, Expected, Section},
     json::JsonRows,
     structure::{self, Entry},
 };
@@ -171,21 +168,4 @@ fn check_counts(entity: &Entity, xlsx: Xlsx) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Compares what is written to it with an entry.
-struct Expected<'a, 'f>(EntryContents<'a, 'f>);
-
-impl Write for Expected<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.0.take(bytes) {
-            Ok(true) => Ok(bytes.len()),
-            Ok(false) => Err(io::Error::other("it differs from JSON")),
-            Err(error) => Err(io::Error::other(error)),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -80,7 +80,7 @@ const PARQUET: &str = "\
 - The parquet files have typed columns, each of which may be null. Columns without a type
   of Parquet, such as uuid, json and lists, are texts as in JSON. What a type cannot hold is
   null there: dates and times before year 1, after 9999 or without end, the time 24:00,
-  decimals without digits, and values over 8 MiB. manifest.json counts these values, as
+  decimals without digits, and values over 8 MiB, alone or with their row. manifest.json counts these values, as
   \"nulls_in_parquet\"; the json files have them.
 ";
 

@@ -24,7 +24,8 @@ pub const ROW_GROUP_BYTES: usize = 16 << 20;
 /// A row group is complete with this many rows.
 pub const ROW_GROUP_ROWS: usize = 131_072;
 
-/// A longer value is null: a row group has no room for several of them.
+/// A longer value is null, and so is one with which the values of its row would be longer than this: memory holds a whole
+/// row group, which ends with a row.
 pub const VALUE_BYTES: usize = ROW_GROUP_BYTES / 2;
 
 /// What says whether a value is there.
@@ -168,6 +169,8 @@ pub struct Parquet {
     group: RowGroup,
     /// The bytes of the row group.
     bytes: usize,
+    /// Those of the texts and bytes in its last row.
+    row_bytes: usize,
     tallies: Vec<Tally>,
 }
 
@@ -175,7 +178,7 @@ impl Parquet {
     /// Begins with the first row group.
     pub fn new(kinds: Vec<Kind>) -> Self {
         let (group, tallies) = (RowGroup::of(&kinds), vec![Tally::default(); kinds.len()]);
-        Self { kinds, group, bytes: 0, tallies }
+        Self { kinds, group, bytes: 0, row_bytes: 0, tallies }
     }
 
     /// Adds one cell to the row.
@@ -186,15 +189,22 @@ impl Parquet {
             levels.push(0);
             return;
         }
-        let added = push(self.kinds[column], cell, values);
+        let added = push(self.kinds[column], cell, VALUE_BYTES.saturating_sub(self.row_bytes), values);
         levels.push(i16::from(added.is_some()));
-        self.bytes += added.unwrap_or_default();
+        if let Some(added) = added {
+            self.bytes += added;
+            if matches!(values, Values::Bytes { .. }) {
+                self.bytes += size_of::<usize>();
+                self.row_bytes += added;
+            }
+        }
         self.tallies[column].left_null += u64::from(added.is_none());
     }
 
     /// Ends a row.
     pub fn end_row(&mut self) {
         self.group.rows += 1;
+        self.row_bytes = 0;
     }
 
     /// Returns whether the row group is complete.
@@ -214,8 +224,8 @@ impl Parquet {
     }
 }
 
-/// Adds a value, and returns the bytes that it takes. `None` if the column cannot hold it.
-fn push(kind: Kind, cell: Cell<'_>, values: &mut Values) -> Option<usize> {
+/// Adds a value, and returns the bytes that it takes. `None` if the column cannot hold it, or it is longer than `room`.
+fn push(kind: Kind, cell: Cell<'_>, room: usize, values: &mut Values) -> Option<usize> {
     match (values, kind) {
         (Values::Booleans(values), _) => add(values, cell.text()? == "true"),
         (Values::Int32(values), Kind::Date) => add(values, days_since_1970(cell.text()?)?),
@@ -240,15 +250,15 @@ fn push(kind: Kind, cell: Cell<'_>, values: &mut Values) -> Option<usize> {
                     bytes.extend(decimal(cell.text()?, precision, scale)?.to_be_bytes());
                     Some(bytes.len())
                 }
-                Kind::Bytes => push_bytes(cell, bytes),
-                _ => push_text(cell, bytes),
+                Kind::Bytes => push_bytes(cell, room, bytes),
+                _ => push_text(cell, room, bytes),
             };
             let Some(end) = end else {
                 bytes.truncate(start);
                 return None;
             };
             ends.push(end);
-            Some(end - start + size_of::<usize>())
+            Some(end - start)
         }
     }
 }
@@ -259,30 +269,33 @@ fn add<T>(values: &mut Vec<T>, value: T) -> Option<usize> {
 }
 
 /// Adds a value of `bytea`. Returns where it ends.
-fn push_bytes(cell: Cell<'_>, out: &mut Vec<u8>) -> Option<usize> {
+fn push_bytes(cell: Cell<'_>, room: usize, out: &mut Vec<u8>) -> Option<usize> {
     let start = out.len();
     if let Cell::Hex(bytes) = cell {
-        out.extend_from_slice(bytes.get(..bytes.len().min(VALUE_BYTES + 1))?);
+        if bytes.len() > room {
+            return None;
+        }
+        out.extend_from_slice(bytes);
     } else {
-        let digits = cell.text()?.strip_prefix("\\x").filter(|digits| digits.len() / 2 <= VALUE_BYTES)?;
+        let digits = cell.text()?.strip_prefix("\\x").filter(|digits| digits.len() / 2 <= room)?;
         out.resize(start + digits.len() / 2, 0);
         hex::decode_to_slice(digits, &mut out[start..]).ok()?;
     }
-    (out.len() - start <= VALUE_BYTES).then_some(out.len())
+    Some(out.len())
 }
 
 /// Adds the text of a value. Returns where it ends.
-fn push_text(cell: Cell<'_>, out: &mut Vec<u8>) -> Option<usize> {
+fn push_text(cell: Cell<'_>, room: usize, out: &mut Vec<u8>) -> Option<usize> {
     let start = out.len();
     match cell {
         Cell::Null => return None,
-        Cell::Hex(bytes) if hex_length(bytes) > VALUE_BYTES => return None,
+        Cell::Hex(bytes) if hex_length(bytes) > room => return None,
         Cell::Hex(bytes) => {
             out.extend_from_slice(b"\\x");
             write_hex(bytes, out).ok()?;
         }
         Cell::LargeToken(token) => compacted(token, |piece| {
-            if out.len() - start <= VALUE_BYTES {
+            if out.len() - start <= room {
                 out.extend_from_slice(piece.as_bytes());
             }
             std::io::Result::Ok(())
@@ -293,11 +306,11 @@ fn push_text(cell: Cell<'_>, out: &mut Vec<u8>) -> Option<usize> {
         | Cell::Text(text)
         | Cell::Token(text)
         | Cell::EscapedToken(text) => {
-            if text.len() > VALUE_BYTES {
+            if text.len() > room {
                 return None;
             }
             out.extend_from_slice(text.as_bytes());
         }
     }
-    (out.len() - start <= VALUE_BYTES).then_some(out.len())
+    (out.len() - start <= room).then_some(out.len())
 }
