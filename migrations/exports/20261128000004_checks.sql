@@ -4,15 +4,18 @@
 create table public.data_export_checks (
     request_id uuid primary key references public.data_export_requests (id) on delete cascade,
     checked_at timestamptz not null default clock_timestamp(),
-    finding text check (finding in ('missing', 'other_size', 'other_bytes'))
+    finding text check (finding in ('missing', 'other_size', 'other_bytes', 'unreadable'))
 );
 
 comment on table public.data_export_checks is 'When the archive of a ready request was last compared with its row, and what was found';
 comment on column public.data_export_checks.request_id is 'The request';
 comment on column public.data_export_checks.checked_at is 'When';
-comment on column public.data_export_checks.finding is 'missing, other_size or other_bytes; null if it was as delivered';
+comment on column public.data_export_checks.finding is 'missing, other_size, other_bytes, or unreadable: the store refuses to give it; null if it was as delivered';
 
 create index data_export_checks_damaged on public.data_export_checks (request_id) where finding is not null;
+
+-- To compare a listing of the bucket with the rows, range by range.
+create index data_export_requests_ready on public.data_export_requests (id) where status = 'ready';
 
 -- The log has a line when an archive is found damaged for the first time.
 alter table public.data_export_events

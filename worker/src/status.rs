@@ -298,13 +298,11 @@ fn judge_requests(requests: &Requests) -> Vec<Explained> {
 }
 
 fn judge_damaged(damaged: &Damaged) -> Option<Explained> {
-    let first = damaged.requests.first()?;
+    let (first, finding) = damaged.requests.first()?;
     let more = if damaged.count > 1 { format!(" and {} more", damaged.count - 1) } else { String::new() };
     Some(Explained::new(
-        format!("the archive of request {first}{more} is missing, or not as it was delivered"),
-        format!(
-            "see what was found in `export-worker request show {first}`, and \"An archive is damaged\" in docs/OPERATIONS.md"
-        ),
+        format!("the archive of request {first}{more} is missing, or not as it was delivered ({finding})"),
+        "see \"An archive is damaged\" in docs/OPERATIONS.md",
     ))
 }
 
@@ -442,10 +440,11 @@ mod tests {
     fn a_damaged_archive_needs_a_person() {
         let mut found = requests(None, None);
         let request = uuid::Uuid::from_u128(7);
-        found.damaged = Damaged { count: 3, requests: vec![request] };
+        found.damaged = Damaged { count: 3, requests: vec![(request, "missing".to_owned())] };
         let troubles = judge_requests(&found);
         assert_eq!(troubles.len(), 1, "{troubles:?}");
         assert!(troubles[0].cause.contains(&format!("{request} and 2 more")), "{}", troubles[0]);
+        assert!(troubles[0].cause.ends_with("(missing)"), "{}", troubles[0]);
     }
 
     #[test]

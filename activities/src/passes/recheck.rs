@@ -4,8 +4,9 @@
 //! platform, so a new export of the same account is as good.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     pin::pin,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -16,11 +17,27 @@ use uuid::Uuid;
 
 use crate::{
     database::pool::Pool,
+    failure::{StoreError, judge},
     passes::buckets::Buckets,
     pulse::Pulse,
     requests::checks::{self, Delivered, Finding},
     store::{Store, object_key::ObjectKey},
 };
+
+/// After this many archives in a row that could not be read, the store is in trouble, and not the archives.
+const FAILURES: u32 = 3;
+
+/// More damaged archives than this are not looked for: the bucket is another one, or empty.
+const MOST_DAMAGED: usize = 1000;
+
+/// How much to read back.
+#[derive(Clone, Copy, Debug)]
+pub struct RecheckOptions {
+    /// Bytes of each bucket, but at least one archive; 0: none.
+    pub bytes: u64,
+    /// No archive is begun after this time; none: no limit.
+    pub within: Option<Duration>,
+}
 
 /// What a pass did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -35,21 +52,25 @@ pub struct Rechecked {
     pub damaged: BTreeSet<Uuid>,
 }
 
-/// Compares the archives of the bucket in use, and of former ones that still hold archives. Reads back up to `bytes` in
-/// each, but at least one archive; none if it is 0.
+/// Compares the archives of the bucket in use, and of former ones that still hold archives, and reads some of them back.
 ///
 /// # Errors
-/// When the bucket in use is not the one of this installation, or database or store fail.
-pub async fn recheck(state: &Pool, store: &Store, bytes: u64, pulse: &Pulse) -> anyhow::Result<Rechecked> {
+/// When the bucket in use is not the one of this installation, or database or store fail. One archive that cannot be read
+/// is left for the next time.
+pub async fn recheck(
+    state: &Pool,
+    store: &Store,
+    options: &RecheckOptions,
+    pulse: &Pulse,
+) -> anyhow::Result<Rechecked> {
     checks::forget_ended(state).await?;
+    let begun = Instant::now();
     let mut done = Rechecked::default();
     for store in Buckets::open(state, store).await?.all(state).await? {
         let recheck = Recheck { state, store: &store, pulse };
         recheck.compare(&mut done).await?;
-        let due =
-            if bytes == 0 { Vec::new() } else { checks::list_due(state, store.location(), bytes).await? };
-        for archive in due {
-            recheck.read(&archive, &mut done).await?;
+        if options.bytes > 0 {
+            recheck.read_due(options, begun, &mut done).await?;
         }
     }
     Ok(done)
@@ -68,6 +89,7 @@ impl Recheck<'_> {
         let mut pages = pin!(self.store.current_objects());
         let mut after = None;
         while let Some(page) = pages.try_next().await? {
+            self.go_on()?;
             let last = page.iter().rev().find_map(|object| ObjectKey::parse(&object.key));
             let Some(last) = last.map(|key| key.request_id()) else { continue };
             let sizes = page.into_iter().map(|object| (object.key, object.bytes)).collect();
@@ -79,19 +101,48 @@ impl Recheck<'_> {
 
     async fn compare_range(
         &self,
-        after: Option<Uuid>,
+        mut after: Option<Uuid>,
         up_to: Option<Uuid>,
         sizes: &HashMap<String, Option<i64>>,
         done: &mut Rechecked,
     ) -> anyhow::Result<()> {
-        for archive in checks::list_between(self.state, self.store.location(), after, up_to).await? {
-            self.pulse.beat(1);
-            self.pulse.check()?;
-            done.compared += 1;
-            let is_same = sizes.get(&archive.object_key) == Some(&Some(archive.bytes));
-            if !is_same && let Some(finding) = self.head(&archive).await? {
-                self.report(&archive, Some(finding), done).await?;
+        loop {
+            let archives = checks::list_between(self.state, self.store.location(), after, up_to).await?;
+            for archive in &archives {
+                self.go_on()?;
+                if done.damaged.len() >= MOST_DAMAGED {
+                    tracing::error!(
+                        "More than {MOST_DAMAGED} archives in `{}` are damaged, so no more were looked for: is this the \
+                         right bucket?",
+                        self.store.location()
+                    );
+                    return Ok(());
+                }
+                done.compared += 1;
+                self.compare_size(archive, sizes, done).await?;
             }
+            match archives.last() {
+                Some(last) if i64::try_from(archives.len()) == Ok(checks::PAGE) => after = Some(last.id),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn compare_size(
+        &self,
+        archive: &Delivered,
+        sizes: &HashMap<String, Option<i64>>,
+        done: &mut Rechecked,
+    ) -> anyhow::Result<()> {
+        let is_listed = sizes.get(&archive.object_key) == Some(&Some(archive.bytes));
+        let finding = if is_listed { None } else { self.head(archive).await? };
+        if finding.is_some() {
+            return self.report(archive, finding, done).await;
+        }
+        // It is back.
+        let had = archive.finding.as_deref();
+        if [Finding::Missing, Finding::OtherSize].iter().any(|finding| had == Some(finding.as_str())) {
+            checks::forget(self.state, archive).await?;
         }
         Ok(())
     }
@@ -106,14 +157,62 @@ impl Recheck<'_> {
         })
     }
 
+    /// Reads back what is due.
+    async fn read_due(
+        &self,
+        options: &RecheckOptions,
+        begun: Instant,
+        done: &mut Rechecked,
+    ) -> anyhow::Result<()> {
+        let before = checks::now(self.state).await?;
+        let (mut left, mut is_first, mut failures) = (options.bytes, true, 0);
+        // Those that could not be read are due again, at once.
+        let mut skipped = HashSet::new();
+        loop {
+            let mut due = checks::list_due(self.state, self.store.location(), before, left).await?;
+            due.retain(|archive| !skipped.contains(&archive.id));
+            if due.is_empty() {
+                return Ok(());
+            }
+            for archive in due {
+                let bytes = u64::try_from(archive.bytes)?;
+                let is_late = options.within.is_some_and(|within| begun.elapsed() >= within);
+                if is_late || (bytes > left && !is_first) {
+                    return Ok(());
+                }
+                match self.read(&archive, done).await {
+                    Ok(()) => failures = 0,
+                    Err(error) => {
+                        self.pulse.check()?;
+                        failures += 1;
+                        if failures == FAILURES {
+                            return Err(error);
+                        }
+                        tracing::warn!(
+                            error.chain = %judge(&error),
+                            object_key = archive.object_key,
+                            "Could not read `{}` back; the next night tries again",
+                            archive.object_key
+                        );
+                        skipped.insert(archive.id);
+                    }
+                }
+                is_first = false;
+                left = left.saturating_sub(bytes);
+            }
+        }
+    }
+
     /// Reads an archive back.
     async fn read(&self, archive: &Delivered, done: &mut Rechecked) -> anyhow::Result<()> {
         let mut finding = self.head(archive).await?;
         if finding.is_none() {
             let last = u64::try_from(archive.bytes)?.saturating_sub(1);
-            match self.store.read_part(&key(archive)?, 0..=last).await? {
-                None => finding = Some(Finding::Missing),
-                Some(mut content) => {
+            match self.store.read_part(&key(archive)?, 0..=last).await {
+                Ok(None) => finding = Some(Finding::Missing),
+                Err(error) if is_refused(&error) => finding = Some(Finding::Unreadable),
+                Err(error) => return Err(error),
+                Ok(Some(mut content)) => {
                     let mut sha256 = Sha256::new();
                     while let Some(bytes) = content.next().await? {
                         sha256.update(&bytes);
@@ -145,18 +244,31 @@ impl Recheck<'_> {
                 request.id = %archive.id,
                 object_key = archive.object_key,
                 finding = finding.as_str(),
-                "The archive of request {} is damaged: `{}` is {}",
+                "The archive of request {} is damaged: `{}` {}",
                 archive.id,
                 archive.object_key,
                 match finding {
-                    Finding::Missing => "missing",
-                    Finding::OtherSize => "of another size than was delivered",
-                    Finding::OtherBytes => "of other bytes than were delivered",
+                    Finding::Missing => "is missing",
+                    Finding::OtherSize => "has another size than was delivered",
+                    Finding::OtherBytes => "has other bytes than were delivered",
+                    Finding::Unreadable => "is not given by the store",
                 },
             );
         }
         Ok(())
     }
+
+    fn go_on(&self) -> anyhow::Result<()> {
+        self.pulse.beat(1);
+        Ok(self.pulse.check()?)
+    }
+}
+
+/// Returns whether the store answered that it does not give this object, which a later try does not change.
+fn is_refused(error: &anyhow::Error) -> bool {
+    const LATER: [u16; 2] = [408, 429];
+    let answer = error.downcast_ref::<StoreError>().and_then(|error| error.status);
+    answer.is_some_and(|status| (400..500).contains(&status) && !LATER.contains(&status))
 }
 
 fn key(archive: &Delivered) -> anyhow::Result<ObjectKey> {

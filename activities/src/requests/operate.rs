@@ -143,9 +143,9 @@ impl fmt::Debug for Link {
 pub struct Event {
     /// When it was written.
     pub at: DateTime<Utc>,
-    /// `requested`, `ready`, `failed` or `object_deleted`.
+    /// `requested`, `ready`, `failed`, `object_deleted` or `damaged`.
     pub kind: String,
-    /// The reason of `failed`.
+    /// The reason of `failed`, or what was found damaged.
     pub reason: Option<String>,
     /// The night that wrote it, if one did.
     pub night: Option<NaiveDate>,

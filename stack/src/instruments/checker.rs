@@ -119,7 +119,8 @@ async fn check_paths(subject: &Subject, findings: &mut Findings) -> anyhow::Resu
         "select r.id,
                 r.status || case when object_key is null then '' else ', archive' end
                          || case when object_deleted_at is null then '' else ' deleted' end,
-                array(select e.kind from public.data_export_events e where e.request_id = r.id order by e.id)
+                array(select e.kind from public.data_export_events e
+                      where e.request_id = r.id and e.kind <> 'damaged' order by e.id)
          from public.data_export_requests r",
     )
     .fetch_all(&subject.database)

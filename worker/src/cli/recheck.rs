@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 use clap::Args;
-use export_activities::{passes::recheck, pulse::Pulse};
+use export_activities::{
+    passes::recheck::{self, RecheckOptions},
+    pulse::Pulse,
+};
 
 use super::ExitStatus;
 use crate::{config::Config, connect, output::Output};
@@ -19,7 +22,8 @@ pub(super) async fn run(arguments: &Arguments, config: &Config, output: Output) 
     let state = connect::state(config)?;
     let store = connect::store_for_command(config).await?;
     let bytes = if arguments.all { u64::MAX } else { config.recheck_bytes };
-    let done = recheck::recheck(&state, &store, bytes, &Pulse::default()).await?;
+    let options = RecheckOptions { bytes, within: None };
+    let done = recheck::recheck(&state, &store, &options, &Pulse::default()).await?;
     output.write(&done, |done, out| {
         writeln!(out, "Compared the sizes of {} archives, and read {} back", done.compared, done.read)?;
         for request in &done.damaged {
