@@ -9,6 +9,7 @@ pub mod call;
 pub mod census;
 pub mod checks;
 pub mod claim;
+pub mod cost;
 pub mod expiry;
 pub mod held_back;
 pub mod operate;

@@ -2,6 +2,7 @@
 
 mod ask;
 mod constraints;
+mod cost;
 mod held_back;
 mod operate;
 mod pending;

@@ -7,6 +7,7 @@ mod arguments;
 mod bucket;
 mod catalogue;
 mod codec_server;
+mod cost;
 mod doctor;
 mod events;
 mod expire;
@@ -97,6 +98,8 @@ enum Command {
     Verify(verify::Arguments),
     /// Print the register of requests as CSV: until when the law wants an answer to each one, and when that came.
     Register(register::Arguments),
+    /// Print what the archives of a month cost in the store, by day, from the log.
+    Cost(cost::Arguments),
     /// Manage receipts: signed statements of what was delivered.
     #[command(subcommand)]
     Receipt(receipt::Command),
@@ -198,6 +201,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitStatus> {
         Command::Verify(arguments) => verify::run(arguments, &config, output).await,
         Command::Receipt(command) => command.run(&config, output).await,
         Command::Register(arguments) => register::run(&arguments, &config).await,
+        Command::Cost(arguments) => cost::run(&arguments, &config, output).await,
         Command::Policy(command) => command.run(&config, output).await,
         Command::Notices(command) => command.run(&config, output).await,
         Command::Catalogue(command) => command.run(&config, output).await,
@@ -284,6 +288,7 @@ mod tests {
         history replay     Check whether this release can continue these histories, without a server
         verify             Verify an archive offline: every digest, every count, JSON against CSV, cell by cell
         register           Print the register of requests as CSV: until when the law wants an answer to each one, and when that came
+        cost               Print what the archives of a month cost in the store, by day, from the log
         receipt key        Make a key that signs receipts: writes the private key to a new file, and prints the public key as JWK
         receipt show       Print the receipt of a delivered archive, as the worker signed it
         policy show        Show how often people may ask for an export, and when it is made
@@ -353,6 +358,7 @@ mod tests {
             "receipt key /etc/export-worker/receipt.pem".to_owned(),
             format!("receipt show {id} --accesses"),
             "verify a.zip --receipt r.jws --receipt-key keys.json".to_owned(),
+            "cost --month 2026-11 --output json".to_owned(),
             "register --from 2026-11-01 --to 2026-11-30".to_owned(),
             "policy show".to_owned(),
             "policy set --start choose --per-user 1 --per-org 50 --every 12h".to_owned(),

@@ -20,6 +20,7 @@ use std::{
 use export_activities::{
     fulfil::presign::Links,
     receipt::SigningKey,
+    requests::cost::Prices,
     store::{Encryption, normalise_endpoint},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -98,6 +99,8 @@ pub struct Config {
     pub encryption: Option<Encryption>,
     /// `EXPORT_PUT_LIMIT`
     pub put_limit: u64,
+    /// `EXPORT_PRICE_...`
+    pub prices: Prices,
     /// `EXPORT_PARALLEL_PARTS`
     pub parallel_parts: usize,
     /// `EXPORT_TASK_QUEUE`
@@ -189,6 +192,12 @@ impl Config {
             store_operation_timeout: env.time(&variable::STORE_OPERATION_TIMEOUT),
             encryption: encryption(&mut env),
             put_limit: env.size(&variable::PUT_LIMIT),
+            prices: Prices {
+                gib_month: env.price(&variable::PRICE_GIB_MONTH),
+                puts_1000: env.price(&variable::PRICE_PUTS),
+                gets_1000: env.price(&variable::PRICE_GETS),
+                egress_gib: env.price(&variable::PRICE_EGRESS),
+            },
             parallel_parts: env.number(&variable::PARALLEL_PARTS, 1),
             task_queue: env
                 .text(&variable::TASK_QUEUE)

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use aws_sdk_s3::primitives::ByteStream;
 use chrono::{DateTime, Utc};
 
+pub use self::multipart::{MOST_PARTS, PART_BYTES};
 pub use self::probe::{FoundChecksum, PROBE_TEXT, Probe};
 use self::{archive::ArchiveFile, multipart::Parts};
 use crate::{

@@ -35,7 +35,7 @@ use Server::{Owner, Queue, Source, State, Store, Temporal};
 
 /// Every command that uses a server and ends by itself. `READY`, `PENDING` and `USER` stand for a delivered request, a
 /// pending one, and the user of the delivered one.
-const COMMANDS: [(&str, &[Server]); 47] = [
+const COMMANDS: [(&str, &[Server]); 48] = [
     ("migrate", &[Owner]),
     ("grants --apply", &[Owner]),
     ("schedule apply", &[Temporal]),
@@ -68,6 +68,7 @@ const COMMANDS: [(&str, &[Server]); 47] = [
     ("history dump night -o -", &[Temporal]),
     ("receipt show READY", &[State, Queue]),
     ("register", &[State, Queue]),
+    ("cost", &[State, Queue]),
     ("policy show", &[State]),
     ("policy set --start night", &[Owner]),
     ("notices show", &[State]),

@@ -28,6 +28,19 @@ impl<'a> Reader<'a> {
         read.and_then(|number| T::try_from(number).ok()).unwrap_or(fallback)
     }
 
+    /// Returns a price. The variable has a default.
+    pub(super) fn price(&mut self, variable: &Variable) -> f64 {
+        let text = self.text(variable).unwrap_or_else(|| variable.default.to_owned());
+        match text.parse::<f64>() {
+            Ok(price) if price.is_finite() && price >= 0.0 => price,
+            _ => {
+                let (name, default) = (variable.name, variable.default);
+                self.problems.push(format!("{name} is `{text}`: set a price such as {default}"));
+                0.0
+            }
+        }
+    }
+
     /// Returns an IP address with a port.
     pub(super) fn address(&mut self, variable: &Variable) -> Option<SocketAddr> {
         let text = self.text(variable)?;

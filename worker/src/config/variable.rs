@@ -368,10 +368,28 @@ pub static SWEEP_MIN_AGE: Variable = Variable::new(
 pub static RECHECK_BYTES: Variable = Variable::new(
     "EXPORT_RECHECK_BYTES",
     "1GiB",
-    "How much of the delivered archives a night reads back and compares with their SHA-256, those that were not read for \
+    "How much of the delivered archives in a bucket a night reads back and compares with their SHA-256, those that were not read for \
      longest first, and at least one. The presence and the size of each are compared anyway. 0: none is read.",
 )
 .size(0, 1 << 50);
+pub static PRICE_GIB_MONTH: Variable = Variable::new(
+    "EXPORT_PRICE_GIB_MONTH",
+    "0.023",
+    "Only for `cost`: the price of a GiB stored for a month. This default and the next three are those of S3 Standard in \
+     us-east-1, in US dollars.",
+);
+pub static PRICE_PUTS: Variable = Variable::new(
+    "EXPORT_PRICE_PUTS",
+    "0.005",
+    "Only for `cost`: the price of 1,000 calls that store something.",
+);
+pub static PRICE_GETS: Variable =
+    Variable::new("EXPORT_PRICE_GETS", "0.0004", "Only for `cost`: the price of 1,000 calls that read.");
+pub static PRICE_EGRESS: Variable = Variable::new(
+    "EXPORT_PRICE_EGRESS",
+    "0.09",
+    "Only for `cost`: the price of a GiB that leaves the store. 0 for a store that does not bill it.",
+);
 
 pub static HTTP_ADDR: Variable = Variable::example(
     "EXPORT_HTTP_ADDR",
@@ -422,7 +440,7 @@ pub static LOG_FORMAT: Variable = Variable::new(
 );
 
 /// Every variable, in the order of `.env.sample`.
-pub static GROUPS: [Group; 11] = [
+pub static GROUPS: [Group; 12] = [
     Group {
         title: "Databases",
         variables: &[
@@ -476,6 +494,7 @@ pub static GROUPS: [Group; 11] = [
             &RECHECK_BYTES,
         ],
     },
+    Group { title: "Costs", variables: &[&PRICE_GIB_MONTH, &PRICE_PUTS, &PRICE_GETS, &PRICE_EGRESS] },
     Group { title: "Receipts", variables: &[&RECEIPT_KEY_FILE] },
     Group {
         title: "Encryption of payloads",

@@ -19,11 +19,11 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 /// The smallest part of an archive. With parts of 8 MiB, an archive may have up to 78 GiB.
-const PART_BYTES: u64 = 8 * MIB;
+pub const PART_BYTES: u64 = 8 * MIB;
 /// The smallest part that S3 accepts, except for the last one.
 pub(super) const SMALLEST_PART: u64 = 5 * MIB;
 /// The maximum number of parts of one object in S3.
-const MOST_PARTS: u64 = 10_000;
+pub const MOST_PARTS: u64 = 10_000;
 /// Maximum bytes of one archive's parts in memory together, unless a single part is larger.
 const MEMORY_BYTES: u64 = 64 * MIB;
 /// The longest time to clean up after a failed upload. The sweep deletes the rest.
