@@ -1115,7 +1115,7 @@ class DataExport extends HTMLElement {
     const night = fill(t.night, write.time(next));
     show(u.get, isFirst);
     show(u.entities, isFirst);
-    set(u.get, fill(t.get, this.list(formats.filter((name) => !EXTRAS.includes(name)))));
+    set(u.get, fill(t.get, this.list(['json', 'csv'])));
     for (const box of u.boxes) show(box.parentNode, formats.includes(box.value));
     if (!u.entities.firstChild) u.entities.append(...entities.map(({ about }) => el('li', about)));
     set(u.when, `${start === 'choose' ? '' : `${t.start}: ${start === 'night' ? night : t.soon}. `}${fill(t.kept, write.days(kept))}`);
