@@ -20,7 +20,7 @@ use parquet::errors::ParquetError;
 use crate::{
     entry::{self, EntryContents, Expected, Section},
     json::JsonRows,
-    structure::Entry,
+    structure::{self, Entry},
 };
 
 /// Of a longer value no more is taken: it is null. A `bytea` has two digits for each byte.
@@ -54,9 +54,10 @@ pub(crate) fn check(archive: Section<'_>, manifest: &Manifest, entries: &[Entry]
         return Ok(());
     }
     let (mut zip, mut json_zip) = (entry::open(archive)?, entry::open(archive)?);
+    let places = structure::places(entries);
     let find = |name: &str| {
-        let place = entries.iter().position(|entry| entry.name == name);
-        place.map(|place| (place, &entries[place])).with_context(|| format!("`{name}` is missing"))
+        let place = places.get(name).map(|place| (*place, &entries[*place]));
+        place.with_context(|| format!("`{name}` is missing"))
     };
     for entity in &manifest.entities {
         let name = file_name(&entity.name);

@@ -15,6 +15,8 @@ pub(crate) struct JsonRows<'a, 'f> {
     /// The bytes before the value of each column.
     keys: Vec<Vec<u8>>,
     any: bool,
+    /// The text of the last cell that was made again.
+    scratch: Vec<u8>,
 }
 
 /// Kind of a cell, by its first byte.
@@ -35,7 +37,7 @@ impl<'a, 'f> JsonRows<'a, 'f> {
             let before = if index == 0 { '{' } else { ',' };
             Ok(format!("{before}{}:", serde_json::to_string(name)?).into_bytes())
         });
-        Ok(Self { input, keys: keys.collect::<anyhow::Result<_>>()?, any: false })
+        Ok(Self { input, keys: keys.collect::<anyhow::Result<_>>()?, any: false, scratch: Vec::new() })
     }
 
     /// Moves to the next row. Returns whether there is one.
@@ -78,7 +80,8 @@ impl<'a, 'f> JsonRows<'a, 'f> {
         limit: usize,
         then: impl FnOnce(Cell<'_>) -> T,
     ) -> anyhow::Result<T> {
-        let mut text = Vec::new();
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
         let mut take = |bytes: &[u8]| {
             if text.len() < limit {
                 text.extend_from_slice(bytes);
@@ -87,19 +90,22 @@ impl<'a, 'f> JsonRows<'a, 'f> {
         };
         let start = self.begin_cell(column)?;
         match (start, held) {
-            (Start::Null, _) => return Ok(then(Cell::Null)),
+            (Start::Null, _) => {}
             (Start::String, CsvCells::Value) => {
                 self.string(|character| take(character.encode_utf8(&mut [0; 4]).as_bytes()))?;
             }
             (Start::Other, CsvCells::Value) | (_, CsvCells::Json) => self.token(|byte| take(&[byte]))?,
         }
-        let text = String::from_utf8_lossy(&text);
-        Ok(then(match (start, held) {
-            (_, CsvCells::Json) => Cell::Token(&text),
-            (Start::Other, CsvCells::Value) => Cell::Bare(&text),
+        let shown = String::from_utf8_lossy(&text);
+        let result = then(match (start, held) {
+            (Start::Null, _) => Cell::Null,
+            (_, CsvCells::Json) => Cell::Token(&shown),
+            (Start::Other, CsvCells::Value) => Cell::Bare(&shown),
             // Only days and moments are written otherwise than other texts.
-            (_, CsvCells::Value) => Cell::Plain(&text),
-        }))
+            (_, CsvCells::Value) => Cell::Plain(&shown),
+        });
+        self.scratch = text;
+        Ok(result)
     }
 
     /// Ends a row after its last cell.

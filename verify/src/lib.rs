@@ -348,10 +348,10 @@ fn check_contents(file: Section<'_>, manifest: &Manifest, entries: &[Entry]) -> 
 /// Reads the keys to which others refer. Their files are read once more, to their ends, with everything else.
 fn read_keys(file: Section<'_>, manifest: &Manifest, entries: &[Entry]) -> anyhow::Result<Keys> {
     let mut keys = Keys::default();
+    let places = structure::places(entries);
     for entity in manifest.entities.iter().filter(|entity| scope::is_referred_to(manifest, entity)) {
         let name = format!("json/{}.json", entity.name);
-        let index = entries.iter().position(|entry| entry.name == name);
-        let index = index.with_context(|| format!("`{name}` is missing"))?;
+        let index = *places.get(name.as_str()).with_context(|| format!("`{name}` is missing"))?;
         let mut zip = entry::open(file)?;
         let contents = EntryContents::open(&mut zip, index, &entries[index], entries[index].size)?;
         keys.read(entity, contents).with_context(|| format!("`{name}`"))?;

@@ -3,7 +3,7 @@
 //! Readers interpret an irregular archive differently. Here, the end record, the central directory and the local
 //! headers must agree, and entries must follow each other without overlap and without a gap.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context as _, bail, ensure};
 
@@ -88,6 +88,11 @@ pub(crate) fn entries(file: &Section<'_>) -> anyhow::Result<Vec<Entry>> {
         entries.len()
     );
     Ok(entries)
+}
+
+/// Returns the place of each entry, by its name.
+pub(crate) fn places(entries: &[Entry]) -> HashMap<&str, usize> {
+    entries.iter().enumerate().map(|(place, entry)| (entry.name.as_str(), place)).collect()
 }
 
 struct End {

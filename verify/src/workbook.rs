@@ -3,8 +3,6 @@
 //! So it can hold nothing else: no formula, no macro, no link, no hidden sheet. No sheet with rows is held in memory, and no
 //! more of a value than a cell holds.
 
-use std::collections::HashMap;
-
 use anyhow::{Context as _, ensure};
 pub(crate) use export_activities::archive::workbook::NAME;
 use export_activities::{
@@ -81,13 +79,12 @@ fn check_book(
         let is_same = contents.take(text.as_bytes())? && contents.peek()?.is_none();
         ensure!(is_same, "`{}` differs from the one of an export", held[index].name);
     }
-    let places: HashMap<_, _> =
-        entries.iter().enumerate().map(|(place, entry)| (&entry.name, place)).collect();
+    let places = structure::places(entries);
     let mut json_zip = entry::open(archive)?;
     let mut index = BEFORE.len();
     for (entity, sheets) in manifest.entities.iter().zip(split) {
         let name = format!("json/{}.json", entity.name);
-        let place = *places.get(&name).with_context(|| format!("`{name}` is missing"))?;
+        let place = *places.get(name.as_str()).with_context(|| format!("`{name}` is missing"))?;
         let json = EntryContents::open(&mut json_zip, place, &entries[place], entries[place].size)?;
         let columns = entity.columns.iter().map(|column| column.name.as_str());
         let mut json = JsonRows::begin(json, columns).with_context(|| format!("`{name}`"))?;
