@@ -41,24 +41,6 @@ create trigger data_export_checks_write_log after insert or update on public.dat
     for each row when (new.finding is not null) execute function public.data_export_checks_write_log();
 
 -- A damaged archive is the operator's to deal with, and no news for the person or the platform.
-create or replace function public.data_export_events_notify() returns trigger
-language plpgsql security definer set search_path = '' as $$
-begin
-    if new.kind = 'damaged' then
-        return null;
-    end if;
-    insert into public.data_export_notices (event_id, channel, topic)
-    select new.id, c.channel, new.kind from public.data_export_channels c
-    where c.is_on
-        and (c.channel = 'webhook'
-            or new.kind in ('requested', 'ready')
-            -- That an archive has run out, or was taken back, is no news for the person.
-            or (new.kind = 'failed' and new.reason not in ('expired', 'withdrawn', 'account_deleted')));
-    if new.kind = 'ready' then
-        insert into public.data_export_notices (event_id, channel, topic, first_due_at, due_at)
-        select new.id, c.channel, 'reminder', r.expires_at - interval '24 hours', r.expires_at - interval '24 hours'
-        from public.data_export_channels c, public.data_export_requests r
-        where c.is_on and c.channel = 'mail' and r.id = new.request_id;
-    end if;
-    return null;
-end $$;
+drop trigger data_export_events_notify on public.data_export_events;
+create trigger data_export_events_notify after insert on public.data_export_events
+    for each row when (new.kind <> 'damaged') execute function public.data_export_events_notify();

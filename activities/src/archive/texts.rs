@@ -170,7 +170,7 @@ pub(super) fn readme(contents: &Contents) -> Vec<u8> {
     text.replace('\n', "\r\n").into_bytes()
 }
 
-/// Says how often each data set comes.
+/// Returns the sentence that lists the copies of each data set.
 fn copies(has_workbook: bool, has_parquet: bool) -> String {
     let times = ["twice", "three times", "four times"][usize::from(has_workbook) + usize::from(has_parquet)];
     let csv = if has_workbook { "in the workbook, as CSV" } else { "as CSV, for spreadsheets" };

@@ -20,7 +20,10 @@ use crate::{
     failure::{StoreError, judge},
     passes::buckets::Buckets,
     pulse::Pulse,
-    requests::checks::{self, Delivered, Finding},
+    requests::{
+        census,
+        checks::{self, Delivered, Finding},
+    },
     store::{Store, object_key::ObjectKey},
 };
 
@@ -164,7 +167,7 @@ impl Recheck<'_> {
         begun: Instant,
         done: &mut Rechecked,
     ) -> anyhow::Result<()> {
-        let before = checks::now(self.state).await?;
+        let before = census::now(self.state).await?;
         let (mut left, mut is_first, mut failures) = (options.bytes, true, 0);
         // Those that could not be read are due again, at once.
         let mut skipped = HashSet::new();

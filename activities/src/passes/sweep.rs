@@ -20,6 +20,7 @@ use crate::{
     requests::{
         archives::{self, Key},
         brake::{self, Pass},
+        census,
     },
     store::{
         ListedObject, ListedUpload, Store,
@@ -85,10 +86,7 @@ pub async fn sweep(
 
 /// Returns the moment before which an orphan must have been stored, by the database's clock.
 async fn cutoff(state: &Pool, min_age: Duration) -> anyhow::Result<DateTime<Utc>> {
-    let now = sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#)
-        .fetch_one(state)
-        .await
-        .context("failed to read the database's clock")?;
+    let now = census::now(state).await?;
     let min_age = TimeDelta::from_std(min_age).context("the minimum age of an orphan is out of range")?;
     now.checked_sub_signed(min_age).context("the minimum age of an orphan is out of range")
 }

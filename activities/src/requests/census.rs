@@ -134,6 +134,14 @@ pub struct NightResults {
     pub last: Option<DateTime<Utc>>,
 }
 
+/// Returns the time of the database's clock.
+pub async fn now(state: &Pool) -> Result<DateTime<Utc>> {
+    sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#)
+        .fetch_one(state)
+        .await
+        .context("failed to read the database's clock")
+}
+
 /// Returns the last night that wrote a line into the log.
 pub async fn last_night(state: &mut PgConnection) -> Result<Option<NaiveDate>> {
     sqlx::query_scalar!("select max(night) from public.data_export_events where night is not null")

@@ -128,14 +128,6 @@ pub async fn list_due(
     .context("failed to list the archives to read back")
 }
 
-/// Returns the time of the database's clock.
-pub async fn now(state: &Pool) -> Result<DateTime<Utc>> {
-    sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#)
-        .fetch_one(state)
-        .await
-        .context("failed to read the database's clock")
-}
-
 /// Records what was found of an archive, unless it is no longer the one of a ready request. Returns whether it was.
 pub async fn record(state: &Pool, archive: &Delivered, finding: Option<Finding>) -> Result<bool> {
     let recorded = sqlx::query!(

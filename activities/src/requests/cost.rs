@@ -53,13 +53,23 @@ pub struct Use {
 }
 
 impl Use {
-    /// Returns its price in a month of so many days.
+    /// Returns its price in a month with this number of days.
     pub fn price(&self, prices: &Prices, days: u32) -> f64 {
         let thousand = |calls: i64, price: f64| calls as f64 / 1000.0 * price;
         self.gib_days / f64::from(days) * prices.gib_month
             + thousand(self.puts, prices.puts_1000)
             + thousand(self.gets, prices.gets_1000)
             + self.downloaded_gib * prices.egress_gib
+    }
+
+    fn of([archives, made, puts, downloads]: [i64; 4], byte_days: f64, downloaded: f64) -> Self {
+        Self {
+            archives,
+            gib_days: byte_days / GIB,
+            puts,
+            gets: made + downloads,
+            downloaded_gib: downloaded / GIB,
+        }
     }
 
     /// Adds what was used on another day.
@@ -136,13 +146,7 @@ pub async fn days(
     .context("failed to add up what the archives took")?;
     let day = days.into_iter().map(|row| DayUse {
         day: row.day,
-        used: Use {
-            archives: row.archives,
-            gib_days: row.byte_days / GIB,
-            puts: row.puts,
-            gets: row.made + row.downloads,
-            downloaded_gib: row.bytes / GIB,
-        },
+        used: Use::of([row.archives, row.made, row.puts, row.downloads], row.byte_days, row.bytes),
     });
     Ok(day.collect())
 }
@@ -188,13 +192,7 @@ pub async fn largest(
     .context("failed to look for the largest accounts")?;
     let account = accounts.into_iter().map(|row| AccountUse {
         user_id: row.user_id,
-        used: Use {
-            archives: row.archives,
-            gib_days: row.byte_days / GIB,
-            puts: row.puts,
-            gets: row.made + row.downloads,
-            downloaded_gib: row.bytes / GIB,
-        },
+        used: Use::of([row.archives, row.made, row.puts, row.downloads], row.byte_days, row.bytes),
     });
     Ok(account.collect())
 }

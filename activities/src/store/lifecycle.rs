@@ -199,7 +199,7 @@ impl Target {
     }
 }
 
-/// Says what harm another rule does to us, if any.
+/// Describes the harm that another rule does to archives, if any.
 fn harm(rule: &LifecycleRule) -> Option<String> {
     const ARCHIVES: [TransitionStorageClass; 2] =
         [TransitionStorageClass::Glacier, TransitionStorageClass::DeepArchive];

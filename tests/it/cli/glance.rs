@@ -303,6 +303,21 @@ async fn a_damaged_archive_is_found_at_night_and_a_trouble_until_it_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_night_completes_although_its_archives_cannot_be_read_back() {
+    let nights = Nights::on_faulty_store().await;
+    let worker = nights.worker(&[]).await;
+    nights.requests(3).await;
+    nights.night().await;
+    assert!(!worker.output().contains("could not be compared"), "the control");
+    // Of the archives alone: a bucket whose mark cannot be read is not swept.
+    nights.faulty().fail_object("GetObject", ".zip", Fault::InternalError);
+    nights.start_night("later", &json!({})).await;
+    assert_eq!(nights.ended_of("later").await, "COMPLETED");
+    assert!(worker.output().contains("The delivered archives could not be compared"));
+    assert_eq!(nights.ready().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_night_is_shown_from_the_log_alone() {
     let nights = Nights::new().await;
     let _worker = nights.worker(&[]).await;

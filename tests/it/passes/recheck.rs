@@ -1,17 +1,20 @@
 //! Delivered archives are compared with their rows, and some are read back.
 
+use std::time::Duration;
+
 use export_activities::{
     passes::recheck::{RecheckOptions, Rechecked, recheck},
     pulse::Pulse,
     requests::checks::damaged,
     store::object_key::ObjectKey,
 };
+use export_stack::instruments::faulty_store::Fault;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::sweep::Scene;
-use crate::support::servers::{keep_versions, new_key, sdk_client};
+use crate::support::servers::{faulty_store, keep_versions, new_key, sdk_client};
 
 /// Enough for everything.
 const ALL: u64 = u64::MAX;
@@ -172,4 +175,59 @@ async fn one_missing_among_more_than_a_page_of_a_listing_is_found() {
         delete(&scene, key).await;
         assert!(check(&scene, 0).await.damaged.contains(&key.request_id()));
     }
+}
+
+#[tokio::test]
+async fn what_the_store_refuses_is_found_and_what_breaks_is_left_for_later() {
+    let (faulty, config, _folder) = faulty_store().await;
+    let scene = Scene::of(config).await;
+    let (broken, refused) = (deliver(&scene, b"broken").await, deliver(&scene, b"refused").await);
+    let whole = deliver(&scene, b"whole").await;
+    faulty.fail_object("GetObject", broken.as_str(), Fault::InternalError);
+    faulty.fail_object("GetObject", refused.as_str(), Fault::AccessDenied);
+    let done = check(&scene, ALL).await;
+    assert_eq!((done.read, done.damaged), (1, [refused.request_id()].into()));
+    assert_eq!(findings(&scene.owner).await, [(refused.request_id(), "unreadable".to_owned())]);
+    let checked = async || -> Vec<Uuid> {
+        let sql = "select request_id from public.data_export_checks where finding is null order by 1";
+        sqlx::query_scalar(sql).fetch_all(&scene.owner).await.unwrap()
+    };
+    assert_eq!(checked().await, [whole.request_id()]);
+    faulty.heal();
+    let done = check(&scene, ALL).await;
+    assert_eq!((done.read, done.damaged.len()), (3, 0));
+    assert_eq!(checked().await.len(), 3);
+
+    // When none can be read, the store is in trouble.
+    faulty.fail_all("GetObject", Fault::InternalError);
+    let options = RecheckOptions { bytes: ALL, within: None };
+    recheck(&scene.state, &scene.store, &options, &Pulse::default()).await.unwrap_err();
+    assert_eq!(findings(&scene.owner).await, []);
+}
+
+#[tokio::test]
+async fn after_its_time_no_archive_is_begun() {
+    let scene = Scene::new().await;
+    deliver(&scene, b"whole").await;
+    let options = RecheckOptions { bytes: ALL, within: Some(Duration::ZERO) };
+    let done = recheck(&scene.state, &scene.store, &options, &Pulse::default()).await.unwrap();
+    assert_eq!((done.compared, done.read), (1, 0));
+    let options = RecheckOptions { within: Some(Duration::from_secs(60)), ..options };
+    let done = recheck(&scene.state, &scene.store, &options, &Pulse::default()).await.unwrap();
+    assert_eq!((done.compared, done.read), (1, 1));
+}
+
+/// Such as after a night in the bucket of another installation, or in an emptied one.
+#[tokio::test]
+async fn in_an_empty_bucket_the_search_ends_after_a_thousand() {
+    let scene = Scene::new().await;
+    let sql = "insert into public.data_export_requests
+            (id, user_id, status, download_url, expires_at, object_key, archive_bytes, archive_sha256,
+             row_counts, snapshot_at, fulfilled_at, pseudonym_salt)
+        select id, id::text, 'ready', 'https://x', now() + interval '7 days', 'exports/' || id || '/' || id || '.zip', 1,
+            repeat('a', 64), '{}', now(), now(), null
+        from (select gen_random_uuid() as id from generate_series(1, 1005)) one";
+    sqlx::raw_sql(sql).execute(&scene.owner).await.unwrap();
+    let done = check(&scene, 0).await;
+    assert_eq!((done.compared, done.damaged.len()), (1000, 1000));
 }

@@ -46,7 +46,7 @@ impl Scene {
         Self::of(real_store().await).await
     }
 
-    async fn of(config: StoreConfig) -> Self {
+    pub(super) async fn of(config: StoreConfig) -> Self {
         let database = TestDatabase::new().await.unwrap();
         let (store, state) = (connect(&config).await, database.state().await.unwrap());
         open_bucket(&state, &store).await.unwrap();

@@ -74,7 +74,7 @@ pub(super) async fn examine(
     probe::go_through(config, &store, lines).await
 }
 
-/// Says what the bucket's own rules do to archives.
+/// Reports what the bucket's own rules do to archives.
 async fn lifecycle(store: &Store) -> Line {
     const CHECK: &str = "lifecycle";
     const REMEDY: &str = "`export-worker lifecycle apply` sets them";

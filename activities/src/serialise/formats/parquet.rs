@@ -19,7 +19,7 @@ use self::value::{days_since_1970, decimal, decimal_type, microseconds_since_197
 use super::moment;
 
 /// A row group is complete with this many bytes. Readers hold one in memory, and so do we.
-pub const ROW_GROUP_BYTES: usize = 16 << 20;
+const ROW_GROUP_BYTES: usize = 16 << 20;
 
 /// A row group is complete with this many rows.
 pub const ROW_GROUP_ROWS: usize = 131_072;
@@ -117,7 +117,7 @@ impl Kind {
 
 /// The values of a column in a row group, without the nulls.
 #[derive(Debug)]
-pub enum Values {
+pub(super) enum Values {
     /// `BOOLEAN`
     Booleans(Vec<bool>),
     /// `INT32`
@@ -139,11 +139,11 @@ pub enum Values {
 
 /// A column of a row group.
 #[derive(Debug)]
-pub struct ColumnRows {
+pub(super) struct ColumnRows {
     /// For each row, 1 if there is a value, and 0 if it is null.
-    pub levels: Vec<i16>,
+    levels: Vec<i16>,
     /// The values.
-    pub values: Values,
+    values: Values,
 }
 
 /// The rows that are encoded together.
@@ -152,7 +152,7 @@ pub struct RowGroup {
     /// Their number.
     pub rows: usize,
     /// Their columns.
-    pub columns: Vec<ColumnRows>,
+    columns: Vec<ColumnRows>,
 }
 
 impl RowGroup {
