@@ -1,7 +1,10 @@
 //! Values that have broken exporters before, for every type that has an encoder.
 
-use export_activities::serialise::ValueKind;
-use proptest::{collection::vec, prelude::*};
+use export_activities::{archive::EntityContents, serialise::ValueKind};
+use proptest::{collection::vec, prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
+use sqlx::{AssertSqlSafe, PgConnection, postgres::PgRow};
+
+use super::sample::entity;
 
 /// A PostgreSQL type and how values of it are made.
 #[derive(Clone)]
@@ -413,4 +416,38 @@ fn array_of(element: &Type) -> Option<Type> {
         edges: vec!["{}".to_owned(), "{NULL}".to_owned(), all],
         more: prop_oneof![one, two].boxed(),
     })
+}
+
+/// Makes an entity of each type, with its edges, this number of further values and a null, and of each of `edges`: the
+/// name of a type and its values. Each has a column `n`, and the values as `c`. Returns the rows, too.
+pub(crate) async fn tables(
+    connection: &mut PgConnection,
+    further: usize,
+    edges: Vec<(&'static str, ValueKind, Vec<String>)>,
+) -> (Vec<EntityContents>, Vec<Vec<PgRow>>) {
+    sqlx::raw_sql(TYPES_SQL).execute(&mut *connection).await.unwrap();
+    let mut runner = TestRunner::default();
+    let mut wanted = Vec::new();
+    for tested in types() {
+        let more = vec(tested.more.clone(), further).new_tree(&mut runner).unwrap().current();
+        let values = tested.edges.iter().cloned().chain(more).map(Some).chain([None]).collect::<Vec<_>>();
+        let value = if tested.as_text { "c::text" } else { "c" };
+        wanted.push((tested.name, tested.kind, tested.made_by, value, values));
+    }
+    for (name, kind, values) in edges {
+        let values = values.into_iter().map(Some).collect();
+        wanted.push((name.to_owned(), kind, format!("v::{name}"), "c", values));
+    }
+    let (mut entities, mut rows) = (Vec::new(), Vec::new());
+    for (number, (name, kind, made, value, values)) in wanted.into_iter().enumerate() {
+        let sql = format!(
+            "select n, {value} as c from (select n, {made} as c from unnest($1::text[]) with ordinality u(v, n)) h order by n"
+        );
+        let found = sqlx::query(AssertSqlSafe(sql)).bind(&values).fetch_all(&mut *connection).await;
+        rows.push(found.unwrap_or_else(|error| panic!("{name}: {error}")));
+        let mut made = entity(&format!("t{number}"), vec![("n", ValueKind::Int8), ("c", kind)]);
+        made.columns[1].pg_type = name;
+        entities.push(made);
+    }
+    (entities, rows)
 }

@@ -13,17 +13,11 @@ use export_activities::{
     },
 };
 use export_verify::verify;
-use proptest::{
-    collection::vec,
-    strategy::{Strategy as _, ValueTree as _},
-    test_runner::TestRunner,
-};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, postgres::PgRow};
 
 use crate::{
     support::{
-        hostile::{TYPES_SQL, types},
+        hostile::tables,
         read_session::connect,
         sample::{contents, entity, row, write},
     },
@@ -102,29 +96,7 @@ fn manifest(path: &Path) -> Manifest {
 
 #[tokio::test]
 async fn hostile_values_of_every_type_are_read_alike() {
-    let mut connection = connect().await;
-    sqlx::raw_sql(TYPES_SQL).execute(&mut connection).await.unwrap();
-    let mut runner = TestRunner::default();
-    let (mut entities, mut rows): (Vec<EntityContents>, Vec<Vec<PgRow>>) = (Vec::new(), Vec::new());
-    for (number, tested) in types().into_iter().enumerate() {
-        let more = vec(tested.more.clone(), VALUES).new_tree(&mut runner).unwrap().current();
-        let values: Vec<_> = tested.edges.iter().cloned().chain(more).map(Some).chain([None]).collect();
-        let made = &tested.made_by;
-        let value = if tested.as_text { "c::text" } else { "c" };
-        let sql = format!(
-            "select n, {value} as c from (select n, {made} as c from unnest($1::text[]) with ordinality u(v, n)) h order by n"
-        );
-        let found = sqlx::query(AssertSqlSafe(sql)).bind(&values).fetch_all(&mut connection).await;
-        rows.push(found.unwrap_or_else(|error| panic!("{}: {error}", tested.name)));
-        entities.push(typed(&format!("t{number}"), tested.kind.clone(), &tested.name));
-    }
-    for (number, (name, kind, values)) in edges().into_iter().enumerate() {
-        let sql =
-            format!("select n, v::{name} as c from unnest($1::text[]) with ordinality u(v, n) order by n");
-        let found = sqlx::query(AssertSqlSafe(sql)).bind(&values).fetch_all(&mut connection).await;
-        rows.push(found.unwrap_or_else(|error| panic!("{name}: {error}")));
-        entities.push(typed(&format!("edges_{number}"), kind, name));
-    }
+    let (mut entities, mut rows) = tables(&mut connect().await, VALUES, edges()).await;
     entities.push(entity("nothing", vec![("id", ValueKind::Int4), ("text", ValueKind::Text)]));
     rows.push(Vec::new());
     let folder = tempfile::tempdir().unwrap();

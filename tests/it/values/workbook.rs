@@ -3,24 +3,18 @@
 use std::{fs::File, path::Path, process::Command};
 
 use export_activities::{
-    archive::{EntityContents, manifest::Manifest},
+    archive::manifest::Manifest,
     serialise::{
         ValueKind,
         formats::{EXCEL_CELL_CHARACTERS, FormatName, Formats, xlsx::SHEET_ROWS},
     },
 };
 use export_verify::verify;
-use proptest::{
-    collection::vec,
-    strategy::{Strategy as _, ValueTree as _},
-    test_runner::TestRunner,
-};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, postgres::PgRow};
 
 use crate::{
     support::{
-        hostile::{TYPES_SQL, types},
+        hostile::tables,
         read_session::connect,
         sample::{contents, entity, row, write},
     },
@@ -162,30 +156,7 @@ fn edit(name: &'static str, from: &'static str, to: &'static str) -> impl Fn(&mu
 
 #[tokio::test]
 async fn hostile_values_of_every_type_are_read_alike_and_never_a_formula() {
-    let mut connection = connect().await;
-    sqlx::raw_sql(TYPES_SQL).execute(&mut connection).await.unwrap();
-    let mut runner = TestRunner::default();
-    let (mut entities, mut rows): (Vec<EntityContents>, Vec<Vec<PgRow>>) = (Vec::new(), Vec::new());
-    for (number, tested) in types().into_iter().enumerate() {
-        let more = vec(tested.more.clone(), VALUES).new_tree(&mut runner).unwrap().current();
-        let values: Vec<_> = tested.edges.iter().cloned().chain(more).map(Some).chain([None]).collect();
-        let made = &tested.made_by;
-        let value = if tested.as_text { "c::text" } else { "c" };
-        let sql = format!(
-            "select n, {value} as c from (select n, {made} as c from unnest($1::text[]) with ordinality u(v, n)) h order by n"
-        );
-        let found = sqlx::query(AssertSqlSafe(sql)).bind(&values).fetch_all(&mut connection).await;
-        rows.push(found.unwrap_or_else(|error| panic!("{}: {error}", tested.name)));
-        entities
-            .push(entity(&format!("t{number}"), vec![("n", ValueKind::Int8), ("c", tested.kind.clone())]));
-    }
-    for (name, kind, values) in edges() {
-        let sql =
-            format!("select n, v::{name} as c from unnest($1::text[]) with ordinality u(v, n) order by n");
-        let found = sqlx::query(AssertSqlSafe(sql)).bind(&values).fetch_all(&mut connection).await;
-        rows.push(found.unwrap_or_else(|error| panic!("{name}: {error}")));
-        entities.push(entity(&format!("edges_{name}"), vec![("n", ValueKind::Int8), ("c", kind)]));
-    }
+    let (entities, rows) = tables(&mut connect().await, VALUES, edges()).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("export.zip");
     let mut contents = contents(entities);
